@@ -1,0 +1,56 @@
+# make        build bin/init and bin/initrdgen
+# make demo   see a node boot
+# make test   linters, unit tests, and the tests that boot
+# make bench  speed and size beside initramfs-tools, in one table
+
+GO      ?= go
+export CGO_ENABLED = 0
+
+# The same source gives the same binary in any folder, for any user.
+VERSION ?= $(shell git describe --always --dirty 2>/dev/null || echo unknown)
+GOBUILD = $(GO) build -trimpath -buildvcs=false -ldflags="-s -w -buildid= -X main.version=$(VERSION)"
+LINT    = $(GO) tool -modfile=tools/go.mod
+
+.PHONY: build test unit lint qemu-test bench demo fuzz prerequisites clean help
+
+build:
+	@mkdir -p bin
+	$(GOBUILD) -o bin/init ./init
+	$(GOBUILD) -o bin/initrdgen ./initrdgen
+
+test: lint unit qemu-test
+
+unit:
+	$(GO) test ./...
+
+lint:
+	@test -z "$$(gofmt -l .)" || { gofmt -l .; echo 'lint: run gofmt -w on these files'; exit 1; }
+	$(GO) vet ./...
+	$(GO) vet -tags qemu ./qemu-tests/...
+	$(LINT) staticcheck -tags qemu ./...
+	$(LINT) errorlint -test=false ./...
+	$(LINT) ineffassign ./...
+	$(LINT) misspell -error $$(git ls-files '*.go' '*.md')
+	shellcheck $$(git ls-files | xargs grep -lE '^#!/bin/(ba)?sh' )
+
+qemu-test: build prerequisites
+	$(GO) test -tags qemu -count=1 -timeout 60m ./qemu-tests/...
+
+bench: build prerequisites
+	$(GO) run ./qemu-tests/bench
+
+demo: build prerequisites
+	$(GO) run ./qemu-tests/demo
+
+# Each fuzz target for a while; the seeds run with the unit tests anyway.
+fuzz:
+	sh qemu-tests/fuzz 30s
+
+prerequisites:
+	@sh qemu-tests/prerequisites
+
+clean:
+	rm -rf bin
+
+help:
+	@sed -n 's/^# make/make/p' Makefile

@@ -1,0 +1,269 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"path"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// The reasons below say what is wrong; Parse adds what is allowed and an
+// example from the table.
+
+var errUnknown = errors.New("not known")
+
+func applyIP(c *Config, a arg) error {
+	if a.value == "" {
+		c.note("ip= is empty: DHCP is used")
+	}
+	ip, notes, err := parseIP(a.value)
+	if err != nil {
+		return err
+	}
+	for _, n := range notes {
+		c.note("ip=%q: %s", a.value, n)
+	}
+	for _, unused := range []struct {
+		what  string
+		given bool
+	}{
+		{"the client identifier is not sent yet", ip.ClientID != ""},
+		{"the MAC address of the card is not changed yet", ip.MAC != nil},
+		{"the client address is left to the DHCP server", ip.Method == MethodDHCP && ip.Client.IsValid()},
+	} {
+		if unused.given {
+			c.note("ip=%q: %s", a.value, unused.what)
+		}
+	}
+	c.IPs = append(c.IPs, ip)
+	return nil
+}
+
+func applyBootIF(c *Config, a arg) error {
+	mac, err := parseBootIF(a.value)
+	c.BootIF = mac
+	return err
+}
+
+func applyInit(c *Config, a arg) error {
+	if !strings.HasPrefix(a.value, "/") {
+		return errors.New("not a path that begins with /")
+	}
+	c.Init = a.value
+	return nil
+}
+
+func applyPanic(c *Config, a arg) error {
+	// The kernel reads it with base 0, into an int of 32 bits.
+	n, err := strconv.ParseInt(a.value, 0, 32)
+	if err != nil {
+		return errors.New("not a number")
+	}
+	seconds := int(n)
+	c.Panic = &seconds
+	return nil
+}
+
+func applyBreak(c *Config, a arg) error {
+	c.Break = a.value != "0"
+	return nil
+}
+
+func applyBlacklist(c *Config, a arg) error {
+	for name := range strings.SplitSeq(a.value, ",") {
+		if name = canonical(strings.TrimSpace(name)); name != "" {
+			c.Blacklist[name] = true
+		}
+	}
+	return nil
+}
+
+func applyRW(c *Config, a arg) error {
+	if a.value == "tmpfs" || a.value == "iscsi" {
+		c.RW.Kind = a.value
+		return nil
+	}
+	tag, name, tagged := strings.Cut(a.value, "=")
+	switch {
+	case tagged && (tag == "LABEL" || tag == "UUID" || tag == "PARTUUID"):
+		if name == "" {
+			return fmt.Errorf("nothing stands behind %s=", tag)
+		}
+		if err := checkTemplate(name, false); err != nil {
+			return err
+		}
+	case strings.HasPrefix(a.value, "/dev/"):
+		if path.Clean(a.value) != a.value {
+			return errors.New("not a plain path below /dev")
+		}
+	default:
+		return errUnknown
+	}
+	if strings.IndexFunc(a.value, isControl) >= 0 {
+		return errors.New("it holds a control character")
+	}
+	c.RW.Kind, c.RW.Device = "device", a.value
+	return nil
+}
+
+func applySize(c *Config, a arg) error {
+	if n, ok := strings.CutSuffix(a.value, "%"); ok {
+		// tmpfs takes 0% for no limit at all, which would let /rw eat the node.
+		if p, err := strconv.Atoi(n); err != nil || !isNumber(n) || p < 1 || p > 100 {
+			return errors.New("not from 1% to 100%")
+		}
+		c.RW.Size = a.value
+		return nil
+	}
+	digits := strings.TrimRight(a.value, "kKmMgGtT")
+	shift := 0
+	if unit := strings.ToLower(a.value[len(digits):]); unit != "" {
+		if len(unit) != 1 {
+			return errors.New("not a size")
+		}
+		shift = 10 * (strings.Index("kmgt", unit) + 1)
+	}
+	n, err := strconv.ParseInt(digits, 10, 64)
+	if err != nil || !isNumber(digits) || n > 1<<62>>shift {
+		return errors.New("not a size")
+	}
+	if n<<shift < 1<<20 {
+		return errors.New("less than 1m; without a letter it is a number of bytes")
+	}
+	c.RW.Size = a.value
+	return nil
+}
+
+func applyFallback(c *Config, a arg) error {
+	if a.value != "none" && a.value != "tmpfs" {
+		return errUnknown
+	}
+	c.RW.Fallback = a.value
+	return nil
+}
+
+func applyMkFS(c *Config, a arg) error {
+	if a.value != "never" && a.value != "blank" {
+		return errUnknown
+	}
+	c.RW.MkFS = a.value
+	return nil
+}
+
+func applyUnion(c *Config, a arg) error {
+	for u := range unionNames {
+		if unionNames[u] == a.value {
+			c.Union = Union(u)
+			return nil
+		}
+	}
+	return errUnknown
+}
+
+func applyStrict(c *Config, a arg) error {
+	if a.value != "0" && a.value != "1" {
+		return errUnknown
+	}
+	c.RefuseWritable = a.value == "1"
+	return nil
+}
+
+func applyHostname(c *Config, a arg) error {
+	if a.value == "" || !isGraphic(a.value) || strings.Contains(a.value, "/") {
+		return errors.New("not a host name")
+	}
+	c.Hostname = a.value
+	return checkTemplate(a.value, false)
+}
+
+func applyOnError(c *Config, a arg) error {
+	for p := range onErrorNames {
+		if onErrorNames[p] == a.value {
+			c.OnError = OnError(p)
+			return nil
+		}
+	}
+	return errUnknown
+}
+
+func applyTimeout(c *Config, a arg) error {
+	n, err := strconv.Atoi(a.value)
+	if err != nil || n < 5 || n > 3600 {
+		return errors.New("not a number of seconds from 5 to 3600")
+	}
+	c.Timeout = time.Duration(n) * time.Second
+	return nil
+}
+
+func applyEvents(c *Config, a arg) error {
+	tty := strings.TrimPrefix(a.value, "/dev/")
+	if tty == "" || strings.Trim(tty, ".") == "" || !isGraphic(tty) || strings.Contains(tty, "/") {
+		return errors.New("not the name of a tty")
+	}
+	c.Events = tty
+	return nil
+}
+
+func applyPortal(c *Config, a arg) error {
+	for portal := range strings.SplitSeq(a.value, ",") {
+		host, port, err := net.SplitHostPort(portal)
+		if err != nil {
+			host = strings.TrimSuffix(strings.TrimPrefix(portal, "["), "]")
+		} else if n, err := strconv.ParseUint(port, 10, 16); err != nil || n == 0 {
+			return fmt.Errorf("%q is not a port", port)
+		}
+		if _, err := netip.ParseAddr(host); err != nil {
+			if err := checkServer(host); err != nil {
+				return err
+			}
+		}
+		// Not every word is read yet: the port may come in its own.
+		c.ISCSI.Portals = append(c.ISCSI.Portals, net.JoinHostPort(host, port))
+	}
+	return nil
+}
+
+// applyPort follows sidus.iscsi.portal in the table.
+func applyPort(c *Config, a arg) error {
+	n, err := strconv.ParseUint(a.value, 10, 16)
+	if err != nil || n == 0 {
+		return errors.New("not a port")
+	}
+	for i, portal := range c.ISCSI.Portals {
+		if host, ok := strings.CutSuffix(portal, ":"); ok {
+			c.ISCSI.Portals[i] = host + ":" + a.value
+		}
+	}
+	return nil
+}
+
+func applyTarget(c *Config, a arg) error {
+	c.ISCSI.Target = a.value
+	return checkName(a.value)
+}
+
+func applyInitiator(c *Config, a arg) error {
+	c.ISCSI.Initiator = a.value
+	return checkName(a.value)
+}
+
+// checkName is for iSCSI names (RFC 3720, 3.2.6.1) that may be templates.
+func checkName(s string) error {
+	if !strings.HasPrefix(s, "iqn.") && !strings.HasPrefix(s, "eui.") && !strings.HasPrefix(s, "naa.") || !isGraphic(s) {
+		return errors.New("not an iSCSI name, which begins with iqn., eui. or naa.")
+	}
+	return checkTemplate(s, false)
+}
+
+func applyLUN(c *Config, a arg) error {
+	n, err := strconv.ParseUint(a.value, 10, 14)
+	if err != nil {
+		return errors.New("not a LUN")
+	}
+	c.ISCSI.LUN = int(n)
+	return nil
+}

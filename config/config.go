@@ -1,0 +1,187 @@
+// Package config knows what this node should do: the kernel command line and
+// the image's /etc/sidusboot.conf, read into one Config, and what a DHCP lease
+// adds to it. It reads no file itself and has no side effects: /init hands it
+// text. docs/parameters.md lists the words.
+package config
+
+import (
+	"net"
+	"net/netip"
+	"time"
+)
+
+// A Config is what the words ask for. The zero value of a field means that
+// nobody said anything, except where Parse fills in a default and says so.
+type Config struct {
+	// Init is the tree's init program, init=. Empty: the usual ones are tried.
+	Init string
+	// Quiet is the kernel's own word: only trouble goes to the console.
+	Quiet bool
+	// Panic is panic=, in seconds; nil where it is absent.
+	Panic *int
+	// OnError is what to do when a stage fails. Default Retry.
+	OnError OnError
+	// Events is a tty's name on which stages are told, sidus.events=.
+	Events string
+	// Timeout is how long a stage waits for a link, a lease or a server before
+	// it has failed and OnError acts. Default 60 s.
+	Timeout time.Duration
+	// Break is rd.break: stop for a shell before the switch.
+	Break bool
+
+	// IPs are the ip= words in order. Those of the command line replace those
+	// of the file.
+	IPs []IP
+	// BootIF is the NIC that the firmware booted from, BOOTIF=.
+	BootIF net.HardwareAddr
+	// Hostname is sidus.hostname=, a template (see Expand). Empty: from the lease.
+	Hostname string
+
+	// Root is the root given on the command line; FileRoot the one in the
+	// image's file, used when neither command line nor lease has one.
+	Root, FileRoot Root
+
+	// RW is what becomes /rw. Default tmpfs.
+	RW RW
+	// ISCSI is where the node's LUN is, for RW.Kind "iscsi".
+	ISCSI ISCSI
+	// Union is the stacking wanted. Default UnionAuto.
+	Union Union
+	// RefuseWritable is sidus.ro.strict=1: an export that can be written is an
+	// error instead of a warning.
+	RefuseWritable bool
+
+	// Modules is the text for each module's parameters, from words of the form
+	// module.parameter=value.
+	// The names have underscores, several parameters are joined by a blank.
+	Modules map[string]string
+	// Blacklist are the modules not to load, modprobe.blacklist= and the
+	// kernel's module_blacklist=, with underscores.
+	Blacklist map[string]bool
+	// Consumed are the names of the words that /init acted upon, so that they
+	// are not handed on to the real init as environment: spelled as they were
+	// written, with every iscsi_ word, which may hold a password.
+	Consumed map[string]bool
+	// Notes are for the operator: unknown words with the nearest known one,
+	// values that were not understood and what was taken instead.
+	Notes []string
+}
+
+// OnError is a policy for a failed stage.
+type OnError int
+
+// The policies of sidus.onerror=.
+const (
+	Retry OnError = iota
+	Reboot
+	PowerOff
+	Shell
+)
+
+// Union is a kind of union file system.
+type Union int
+
+// The kinds of sidus.union=.
+const (
+	UnionAuto Union = iota
+	UnionAufs
+	UnionOverlay
+)
+
+// A Root is where the shared tree comes from. Empty fields are filled by
+// weaker sources.
+type Root struct {
+	// Server is a name or an address without brackets.
+	Server string
+	// Path is absolute, and may hold %s and the templates.
+	Path string
+	// Version is "3", "4", "4.0", "4.1" or "4.2"; empty: the best that works.
+	Version string
+	// Options go to the kernel verbatim (without vers=/nfsvers=).
+	Options []string
+	// Origin is for messages: "command line", "DHCP option 17", …
+	Origin string
+}
+
+// An RW is what sidus.rw= asks for.
+type RW struct {
+	// Kind is "tmpfs", "iscsi" or "device".
+	Kind string
+	// Device is LABEL=…, UUID=…, PARTUUID=… or /dev/… for kind "device".
+	Device string
+	// Size is the tmpfs's size= text: "50%", "2g", "1048576". Default "50%".
+	Size string
+	// Fallback is "none" (default) or "tmpfs".
+	Fallback string
+	// MkFS is "never" (default) or "blank": only on a device proven empty.
+	MkFS string
+}
+
+// An IP is one ip= word.
+type IP struct {
+	Client, Server, Gateway netip.Addr
+	// Bits is the length of the netmask, 0 where none was given.
+	Bits     int
+	Hostname string
+	Device   string
+	Method   Method
+	// ClientID is DHCP option 61 (type byte, then value), from
+	// ip=dhcp,TYPE,VALUE. Empty: none was asked for.
+	ClientID string
+	DNS      []netip.Addr
+	NTP      netip.Addr
+	MTU      int
+	// MAC is the address that the device shall be given, dracut's last field.
+	MAC net.HardwareAddr
+}
+
+// Method is how an address is had.
+type Method int
+
+// The methods of ip=.
+const (
+	// MethodDHCP asks by DHCP; fields that ip= gives win over the lease.
+	MethodDHCP Method = iota
+	// MethodStatic uses the fields as they are.
+	MethodStatic
+	// MethodOff leaves the device alone.
+	MethodOff
+)
+
+// A Lease is what config needs of a DHCP lease to find the root. Strings are
+// as the server sent them.
+type Lease struct {
+	Addr     netip.Addr
+	MAC      net.HardwareAddr
+	Hostname string
+	UUID     string
+	// RootPath is option 17.
+	RootPath string
+	// Server is not from the lease but ip='s server field, which is stronger
+	// than the two below and weaker than a server named in RootPath.
+	Server netip.Addr
+	// NextServer is siaddr, ServerID option 54.
+	NextServer, ServerID netip.Addr
+}
+
+var (
+	onErrorNames = [...]string{Retry: "retry", Reboot: "reboot", PowerOff: "poweroff", Shell: "shell"}
+	unionNames   = [...]string{UnionAuto: "auto", UnionAufs: "aufs", UnionOverlay: "overlay"}
+	methodNames  = [...]string{MethodDHCP: "dhcp", MethodStatic: "static", MethodOff: "off"}
+)
+
+// String is the policy as sidus.onerror= spells it.
+func (p OnError) String() string { return nameOf(onErrorNames[:], int(p)) }
+
+// String is the kind as sidus.union= spells it.
+func (u Union) String() string { return nameOf(unionNames[:], int(u)) }
+
+// String is the method as ip= spells it.
+func (m Method) String() string { return nameOf(methodNames[:], int(m)) }
+
+func nameOf(names []string, i int) string {
+	if i < 0 || i >= len(names) {
+		return "unknown"
+	}
+	return names[i]
+}

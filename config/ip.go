@@ -1,0 +1,283 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"strconv"
+	"strings"
+)
+
+// parseIP reads the value of one ip= word. The forms are the kernel's and
+// klibc's (Documentation/admin-guide/nfs/nfsroot.rst), and the two that
+// dracut adds: DEVICE:METHOD[:MTU[:MAC]] and :MTU:MAC behind the seventh
+// field. The notes say what was guessed, as the owners of the forms guess it.
+func parseIP(v string) (ip IP, notes []string, err error) {
+	// The client identifier may hold colons, so it comes before the fields.
+	if id, ok := strings.CutPrefix(v, "dhcp,"); ok {
+		ip.ClientID, err = parseClientID(id)
+		return ip, nil, err
+	}
+	fields, err := splitFields(v)
+	if err != nil {
+		return IP{}, nil, err
+	}
+	switch first := fields[0]; {
+	case len(fields) == 1:
+		ip, err = loneIP(first)
+	case first != "" && !looksLikeAddr(first):
+		ip, err = deviceIP(fields)
+	default:
+		ip, notes, err = longIP(fields)
+	}
+	if err != nil {
+		return IP{}, nil, err
+	}
+	return ip, notes, nil
+}
+
+// splitFields cuts at the colons that are not between brackets.
+func splitFields(v string) ([]string, error) {
+	var fields []string
+	for {
+		end := strings.IndexByte(v, ':')
+		if strings.HasPrefix(v, "[") {
+			bracket := strings.IndexByte(v, ']')
+			if bracket < 0 || bracket+1 < len(v) && v[bracket+1] != ':' {
+				return nil, errors.New("an IPv6 address needs a bracket on either side")
+			}
+			if end = bracket + 1; end == len(v) {
+				end = -1
+			}
+		}
+		if end < 0 {
+			return append(fields, v), nil
+		}
+		fields = append(fields, v[:end])
+		v = v[end+1:]
+	}
+}
+
+// looksLikeAddr tells a client address from a device name, so that a mistyped
+// address is not taken for a device.
+func looksLikeAddr(s string) bool {
+	return s[0] == '[' || strings.Trim(s, "0123456789./") == ""
+}
+
+// A method as it is written: none and off are static where there is a client
+// address, and leave the device alone where there is none.
+type methodWord int
+
+const (
+	wordUnset methodWord = iota
+	wordDHCP
+	wordNone
+	wordStatic
+)
+
+func parseMethod(s string) (methodWord, error) {
+	switch s {
+	case "":
+		return wordUnset, nil
+	case "dhcp", "on", "any", "auto":
+		return wordDHCP, nil
+	case "none", "off", "done":
+		return wordNone, nil
+	case "static":
+		return wordStatic, nil
+	case "bootp", "rarp", "both":
+		return 0, fmt.Errorf("%s is not supported: use dhcp, or write the address in the word", s)
+	case "dhcp6", "auto6", "either6", "link6", "link-local":
+		return 0, fmt.Errorf("%s is not supported: use dhcp (IPv4), or write the IPv6 address in the word, in brackets", s)
+	}
+	return 0, fmt.Errorf("%q is not a method; there are dhcp (also on, any), none (also off) and static", s)
+}
+
+var errNoClient = errors.New("a static address needs the client address in the first field")
+
+func loneIP(word string) (IP, error) {
+	if word != "" && looksLikeAddr(word) {
+		return IP{}, errors.New("an address alone says no netmask; write CLIENT::GATEWAY:NETMASK")
+	}
+	m, err := parseMethod(word)
+	if err != nil {
+		return IP{}, err
+	}
+	return m.alone(IP{})
+}
+
+// alone is what the method means where no client address is given.
+func (m methodWord) alone(ip IP) (IP, error) {
+	switch m {
+	case wordStatic:
+		return IP{}, errNoClient
+	case wordNone:
+		ip.Method = MethodOff
+	default:
+		ip.Method = MethodDHCP
+	}
+	return ip, nil
+}
+
+// deviceIP reads dracut's DEVICE:METHOD[:MTU[:MAC]].
+func deviceIP(fields []string) (IP, error) {
+	var ip IP
+	if err := setDevice(&ip, fields[0]); err != nil {
+		return IP{}, err
+	}
+	method, id, hasID := strings.Cut(fields[1], ",")
+	m, err := parseMethod(method)
+	if err != nil {
+		return IP{}, err
+	}
+	if hasID {
+		if ip.ClientID, err = parseClientID(id); err != nil {
+			return IP{}, err
+		}
+	}
+	if rest := fields[2:]; len(rest) > 0 {
+		if err := parseLinkTail(&ip, rest); err != nil {
+			return IP{}, err
+		}
+	}
+	return m.alone(ip)
+}
+
+// longIP reads the form with up to ten fields.
+func longIP(fields []string) (ip IP, notes []string, err error) {
+	mask, method := "", ""
+	for i, f := range fields[:min(len(fields), 7)] {
+		if f == "" {
+			continue
+		}
+		switch i {
+		case 0:
+			ip.Client, err = parseAddr("client", f)
+		case 1:
+			ip.Server, err = parseAddr("server", f)
+		case 2:
+			ip.Gateway, err = parseAddr("gateway", f)
+		case 3:
+			mask = f
+		case 4:
+			if !isHostname(f) {
+				err = fmt.Errorf("%q is not a host name: letters, digits, dots and dashes", f)
+			}
+			ip.Hostname = f
+		case 5:
+			err = setDevice(&ip, f)
+		case 6:
+			method = f
+		}
+		if err != nil {
+			return IP{}, nil, err
+		}
+	}
+	if len(fields) > 7 {
+		if err := parseTail(&ip, fields[7:]); err != nil {
+			return IP{}, nil, err
+		}
+	}
+	if notes, err = setMask(&ip, mask); err != nil {
+		return IP{}, nil, err
+	}
+
+	method, id, hasID := strings.Cut(method, ",")
+	if hasID {
+		if ip.ClientID, err = parseClientID(id); err != nil {
+			return IP{}, nil, err
+		}
+	}
+	m, err := parseMethod(method)
+	if err != nil {
+		return IP{}, nil, err
+	}
+	switch {
+	case m == wordDHCP:
+		ip.Method = MethodDHCP
+	case ip.Client.IsValid():
+		ip.Method = MethodStatic
+	case m == wordNone && (ip.Gateway.IsValid() || ip.Bits != 0):
+		return IP{}, nil, errNoClient
+	default:
+		if ip, err = m.alone(ip); err != nil {
+			return IP{}, nil, err
+		}
+	}
+	more, err := ip.check()
+	if err != nil {
+		return IP{}, nil, err
+	}
+	return ip, append(notes, more...), nil
+}
+
+// parseTail reads what follows the method: dracut's MTU[:MAC], or the
+// kernel's name servers and time server.
+func parseTail(ip *IP, tail []string) error {
+	if isNumber(tail[0]) || tail[0] == "" && isMAC(strings.Join(tail[1:], ":")) {
+		return parseLinkTail(ip, tail)
+	}
+	if len(tail) > 3 {
+		return errors.New("too many fields; the tenth, the time server, is the last")
+	}
+	for i, f := range tail {
+		if f == "" {
+			continue
+		}
+		addr, err := parseAddr([]string{"first name server", "second name server", "time server"}[i], f)
+		if err != nil {
+			return err
+		}
+		if !addr.IsValid() {
+			continue
+		}
+		if i < 2 {
+			ip.DNS = append(ip.DNS, addr)
+		} else {
+			ip.NTP = addr
+		}
+	}
+	return nil
+}
+
+// parseLinkTail reads [MTU][:MAC].
+func parseLinkTail(ip *IP, tail []string) error {
+	if mtu := tail[0]; mtu != "" {
+		n, err := strconv.Atoi(mtu)
+		if err != nil || n < 68 || n > 65535 {
+			return fmt.Errorf("%q is not an MTU: a number from 68 to 65535", mtu)
+		}
+		ip.MTU = n
+	}
+	if mac := strings.Join(tail[1:], ":"); strings.Trim(mac, ":") != "" {
+		if !isMAC(mac) {
+			return fmt.Errorf("%q is not a MAC address such as 52:54:00:12:34:56", mac)
+		}
+		hw, err := net.ParseMAC(mac)
+		if err != nil {
+			return err
+		}
+		ip.MAC = hw
+	}
+	return nil
+}
+
+// parseClientID reads the kernel's TYPE,VALUE into what option 61 holds.
+func parseClientID(s string) (string, error) {
+	kind, value, ok := strings.Cut(s, ",")
+	n, err := strconv.ParseUint(kind, 0, 8)
+	// 251 is what the kernel's buffer holds behind the type.
+	if !ok || err != nil || value == "" || len(value) > 251 {
+		return "", errors.New("a client identifier is written dhcp,TYPE,VALUE with a TYPE from 0 to 255, such as dhcp,0,node7")
+	}
+	return string([]byte{byte(n)}) + value, nil
+}
+
+// setDevice takes what the kernel takes for a device's name (dev_valid_name).
+func setDevice(ip *IP, name string) error {
+	if len(name) > 15 || name == "." || name == ".." || strings.ContainsAny(name, "/ \t\n\v\f\r\x00") || !isGraphic(name) {
+		return fmt.Errorf("%q is not a device name such as eth0", name)
+	}
+	ip.Device = name
+	return nil
+}

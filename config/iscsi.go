@@ -1,0 +1,43 @@
+package config
+
+import (
+	"fmt"
+	"strings"
+)
+
+// An ISCSI is where the node's LUN is. Target and Initiator are templates.
+type ISCSI struct {
+	// Portals are HOST:PORT, with brackets where HOST is an IPv6 address.
+	Portals           []string
+	Target, Initiator string
+	LUN               int
+	// User and Password are what this node proves to the target, UserIn and
+	// PasswordIn what the target proves to this node.
+	User, Password     string
+	UserIn, PasswordIn string
+}
+
+// String leaves the secrets out.
+func (i ISCSI) String() string {
+	return fmt.Sprintf("portals=%q target=%q initiator=%q lun=%d user=%q password=%s user_in=%q password_in=%s",
+		i.Portals, i.Target, i.Initiator, i.LUN, i.User, redact(i.Password), i.UserIn, redact(i.PasswordIn))
+}
+
+// GoString keeps the secrets out of %#v as well.
+func (i ISCSI) GoString() string { return "config.ISCSI{" + i.String() + "}" }
+
+func redact(secret string) string {
+	if secret == "" {
+		return "none"
+	}
+	return "***"
+}
+
+// completePortals gives iSCSI's own port to portals that were given none.
+func (c *Config) completePortals() {
+	for i, portal := range c.ISCSI.Portals {
+		if strings.HasSuffix(portal, ":") {
+			c.ISCSI.Portals[i] = portal + "3260"
+		}
+	}
+}

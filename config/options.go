@@ -1,0 +1,73 @@
+package config
+
+import (
+	"fmt"
+	"strings"
+)
+
+// nfsOptions are a root's options, sorted by who acts on them.
+type nfsOptions struct {
+	version string
+	kept    []string
+}
+
+// parseOptions reads the list behind a root. What goes to the kernel is kept
+// as it is; the rest is taken out here, because the kernel refuses a mount for
+// one word that it does not know.
+func parseOptions(list string) (o nfsOptions, notes []string, err error) {
+	minor := ""
+	for option := range strings.SplitSeq(list, ",") {
+		if option == "" {
+			continue
+		}
+		if !isGraphic(option) || strings.ContainsAny(option, `"'\`) {
+			return o, nil, fmt.Errorf("NFS option %q holds a character that no option has", option)
+		}
+		key, value, _ := strings.Cut(option, "=")
+		if strings.Trim(key, "abcdefghijklmnopqrstuvwxyz0123456789_-.") != "" || key == "" {
+			return o, nil, fmt.Errorf("%q is not an NFS option such as rsize=65536", option)
+		}
+		switch key {
+		case "vers", "nfsvers":
+			o.version, err = parseVersion(value)
+		case "v2", "v3", "v4", "v4.0", "v4.1", "v4.2":
+			o.version, err = parseVersion(key[1:])
+		case "minorversion":
+			minor = value
+		case "addr", "clientaddr", "mountaddr":
+			err = fmt.Errorf("NFS option %s is set by sidusboot itself; name the server before the path", key)
+		case "remount", "bind", "rbind", "move":
+			err = fmt.Errorf("NFS option %s makes it another kind of mount", key)
+		case "nosuid", "nodev", "noexec":
+			err = fmt.Errorf("NFS option %s would not hold in the union over the tree", key)
+		case "rw":
+			notes = append(notes, "NFS option rw dropped: the tree is always mounted read-only")
+		case "ro":
+		case "defaults", "auto", "noauto", "_netdev", "nofail", "user", "nouser", "users", "bg", "fg", "retry",
+			"atime", "noatime", "diratime", "nodiratime", "relatime", "norelatime", "strictatime", "suid", "dev", "exec":
+			notes = append(notes, fmt.Sprintf("NFS option %s dropped: it has no meaning for a read-only root", option))
+		default:
+			o.kept = append(o.kept, option)
+		}
+		if err != nil {
+			return nfsOptions{}, nil, err
+		}
+	}
+	if minor != "" {
+		if o.version != "" && o.version != "4" {
+			return nfsOptions{}, nil, fmt.Errorf("vers=%s and minorversion=%s contradict each other", o.version, minor)
+		}
+		if o.version, err = parseVersion("4." + minor); err != nil {
+			return nfsOptions{}, nil, err
+		}
+	}
+	return o, notes, nil
+}
+
+func parseVersion(v string) (string, error) {
+	switch v {
+	case "3", "4", "4.0", "4.1", "4.2":
+		return v, nil
+	}
+	return "", fmt.Errorf("there is no NFS version %q here, only 3, 4, 4.0, 4.1 and 4.2", v)
+}

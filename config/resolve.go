@@ -1,0 +1,202 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+)
+
+// The sources of a root, for Origin.
+const (
+	originLine     = "command line"
+	originOption17 = "DHCP option 17"
+	originFile     = "/etc/sidusboot.conf"
+)
+
+// readRoots fills in Root and FileRoot.
+func (c *Config) readRoots(inFile, inLine map[int][]arg) (errs []error) {
+	nfsroot, root := find("nfsroot"), find("root")
+	type source struct {
+		args   map[int][]arg
+		to     *Root
+		origin string
+	}
+	for _, s := range []source{{inLine, &c.Root, originLine}, {inFile, &c.FileRoot, originFile}} {
+		// A root= that is no NFS root is the other boot loader entry's leftover
+		// when somebody wrote nfsroot=, and a mistake otherwise.
+		leftover := len(inFile[nfsroot])+len(inLine[nfsroot]) > 0
+		r, notes, err := readRoot(s.args[root], s.args[nfsroot], leftover)
+		c.Notes = append(c.Notes, notes...)
+		switch {
+		case err == nil:
+			*s.to = r
+			if r.given() {
+				s.to.Origin = s.origin
+			}
+		case s.to == &c.FileRoot && c.Root.Path != "":
+			c.note("in %s: %v", originFile, err)
+		default:
+			errs = append(errs, err)
+		}
+	}
+	return errs
+}
+
+func (r Root) given() bool {
+	return r.Server != "" || r.Path != "" || r.Version != "" || len(r.Options) > 0
+}
+
+// readRoot reads the last root= and the last nfsroot= of one source.
+func readRoot(roots, nfsroots []arg, leftover bool) (r Root, notes []string, err error) {
+	var byRoot, byNFSRoot Root
+	var more []string
+	if n := len(roots); n > 0 {
+		a := roots[n-1]
+		if byRoot, notes, err = parseRootWord(a.value, leftover); err != nil {
+			return Root{}, nil, words[find("root")].wrong(a, err)
+		}
+	}
+	n := len(nfsroots)
+	if n == 0 {
+		return byRoot, notes, nil
+	}
+	a := nfsroots[n-1]
+	if byNFSRoot, more, err = parseNFSRoot(a.value); err != nil {
+		return Root{}, nil, words[find("nfsroot")].wrong(a, err)
+	}
+	notes = append(notes, more...)
+	if !byRoot.given() {
+		return byNFSRoot, notes, nil
+	}
+	if !byNFSRoot.given() {
+		return byRoot, notes, nil
+	}
+	if byRoot.Server != byNFSRoot.Server || byRoot.Path != byNFSRoot.Path {
+		err := fmt.Errorf("root=%s names another tree; keep one of the two", roots[len(roots)-1].value)
+		return Root{}, nil, words[find("nfsroot")].wrong(a, err)
+	}
+	return fill(byNFSRoot, byRoot), notes, nil
+}
+
+// parseRootWord reads root=.
+func parseRootWord(v string, leftover bool) (Root, []string, error) {
+	kind, rest, _ := strings.Cut(v, ":")
+	switch {
+	case v == "/dev/nfs" || v == "dhcp":
+		return Root{}, nil, nil
+	case kind == "nfs":
+		return parseDracutRoot(rest, "")
+	case kind == "nfs4":
+		return parseDracutRoot(rest, "4")
+	case leftover:
+		return Root{}, []string{fmt.Sprintf("root=%q ignored: nfsroot= says where the tree is", v)}, nil
+	}
+	return Root{}, nil, errors.New("sidusboot boots NFS roots; say nfsroot=SERVER:/PATH where the tree is")
+}
+
+// fill takes from weaker what r leaves empty.
+func fill(r, weaker Root) Root {
+	if r.Server == "" {
+		r.Server = weaker.Server
+	}
+	if r.Path == "" {
+		r.Path = weaker.Path
+	}
+	if r.Version == "" {
+		r.Version = weaker.Version
+	}
+	if len(r.Options) == 0 {
+		r.Options = weaker.Options
+	}
+	return r
+}
+
+// ResolveRoot says where the tree is: the command line wins over the lease,
+// the lease over the file, each field for itself. The server is the first of:
+// the command line's, the one in option 17, the file's where the path is the
+// file's too, ip='s server field, siaddr, option 54, the file's. Templates in
+// the path are expanded.
+func ResolveRoot(cmdline Root, lease Lease, file Root) (Root, error) {
+	option17, err := ParseRootPath(lease.RootPath)
+	if err != nil {
+		// What the command line says in full does not need option 17.
+		if cmdline.Path == "" {
+			return Root{}, err
+		}
+		option17 = Root{}
+	}
+
+	// The slices are the callers': the result must not share them.
+	r := fill(fill(cmdline, option17), file)
+	r.Options = slices.Clone(r.Options)
+	pathFrom := originFile
+	switch {
+	case cmdline.Path != "":
+		pathFrom = originLine
+	case option17.Path != "":
+		pathFrom = originOption17
+	case file.Path == "":
+		return Root{}, errors.New("nobody says where the tree is: give nfsroot=SERVER:/PATH on the kernel command line, " +
+			"or root-path (option 17) by DHCP, or nfsroot= in the image's /etc/sidusboot.conf")
+	}
+
+	var serverFrom string
+	if r.Server, serverFrom = chooseServer(cmdline, option17, file, pathFrom, lease); r.Server == "" {
+		return Root{}, fmt.Errorf("nobody says which server has %s: give nfsroot=SERVER:%s on the kernel command line, "+
+			"or next-server or root-path by DHCP, or nfsroot= in the image's /etc/sidusboot.conf", r.Path, r.Path)
+	}
+	if err := checkServer(r.Server); err != nil {
+		return Root{}, err
+	}
+	r.Origin = pathFrom
+	if serverFrom != pathFrom {
+		r.Origin = "path: " + pathFrom + ", server: " + serverFrom
+	}
+
+	if r.Path, err = expandPath(r.Path, lease); err != nil {
+		return Root{}, fmt.Errorf("path of the tree: %w", err)
+	}
+	if r.Path, err = cleanPath(r.Path); err != nil {
+		return Root{}, err
+	}
+	return r, nil
+}
+
+func chooseServer(cmdline, option17, file Root, pathFrom string, lease Lease) (server, from string) {
+	for _, s := range []struct {
+		server, from string
+	}{
+		{cmdline.Server, originLine},
+		{option17.Server, originOption17},
+		// A DHCP server always sends option 54: without this it would take over
+		// a tree that the file names in full.
+		{serverOf(file, pathFrom), originFile},
+		{text(lease.Server), "ip= server field"},
+		{text(lease.NextServer), "DHCP next-server"},
+		{text(lease.ServerID), "DHCP option 54"},
+		{file.Server, originFile},
+	} {
+		if s.server != "" {
+			return s.server, s.from
+		}
+	}
+	return "", ""
+}
+
+// serverOf is the file's server where the path is the file's too.
+func serverOf(file Root, pathFrom string) string {
+	if pathFrom != originFile {
+		return ""
+	}
+	return file.Server
+}
+
+// text is empty for an address that nobody gave.
+func text(a netip.Addr) string {
+	if !a.IsValid() || a.IsUnspecified() {
+		return ""
+	}
+	return a.Unmap().String()
+}

@@ -1,0 +1,197 @@
+package config
+
+import (
+	"reflect"
+	"strings"
+	"testing"
+)
+
+func TestRootForms(t *testing.T) {
+	for _, tt := range []struct {
+		in   string
+		want Root
+	}{
+		// The kernel's.
+		{"nfsroot=10.0.0.1:/srv/root", Root{Server: "10.0.0.1", Path: "/srv/root"}},
+		{"nfsroot=10.0.0.1:/srv/root,vers=3,rsize=65536", Root{Server: "10.0.0.1", Path: "/srv/root", Version: "3", Options: []string{"rsize=65536"}}},
+		{"nfsroot=/srv/root", Root{Path: "/srv/root"}},
+		{"nfsroot=/srv/a:b", Root{Path: "/srv/a:b"}},
+		{"nfsroot=/srv/%s", Root{Path: "/srv/%s"}},
+		{"nfsroot=nfs.example.org:/srv", Root{Server: "nfs.example.org", Path: "/srv"}},
+		{"nfsroot=[2001:db8::1]:/srv", Root{Server: "2001:db8::1", Path: "/srv"}},
+		{"nfsroot=10.0.0.1:", Root{Server: "10.0.0.1"}},
+		{"nfsroot=,vers=4.1", Root{Version: "4.1"}},
+		{"nfsroot=auto", Root{}},
+		{"nfsroot", Root{}},
+		{"nfsroot=10.0.0.1:/", Root{Server: "10.0.0.1", Path: "/"}},
+		{"nfsroot=10.0.0.1://srv//root/./", Root{Server: "10.0.0.1", Path: "/srv/root"}},
+		{"nfsroot=\"10.0.0.1:/srv/my root\"", Root{Server: "10.0.0.1", Path: "/srv/my root"}},
+		{"root=/dev/nfs nfsroot=10.0.0.1:/srv", Root{Server: "10.0.0.1", Path: "/srv"}},
+		{"root=LABEL=disk nfsroot=10.0.0.1:/srv", Root{Server: "10.0.0.1", Path: "/srv"}},
+		{"nfsroot=10.0.0.1:/old nfsroot=10.0.0.1:/new", Root{Server: "10.0.0.1", Path: "/new"}},
+		// dracut's.
+		{"root=/dev/nfs", Root{}}, {"root=dhcp", Root{}}, {"root=nfs", Root{}},
+		{"root=nfs4", Root{Version: "4"}},
+		{"root=nfs:10.0.0.1:/srv", Root{Server: "10.0.0.1", Path: "/srv"}},
+		{"root=nfs:10.0.0.1:/srv:ro,vers=3,nolock", Root{Server: "10.0.0.1", Path: "/srv", Version: "3", Options: []string{"nolock"}}},
+		{"root=nfs:10.0.0.1:/srv,vers=3,nolock", Root{Server: "10.0.0.1", Path: "/srv", Version: "3", Options: []string{"nolock"}}},
+		{"root=nfs4:10.0.0.1:/srv", Root{Server: "10.0.0.1", Path: "/srv", Version: "4"}},
+		{"root=nfs4:10.0.0.1:/srv:v4.1", Root{Server: "10.0.0.1", Path: "/srv", Version: "4.1"}},
+		{"root=nfs:/srv", Root{Path: "/srv"}},
+		{"root=nfs:/srv:soft", Root{Path: "/srv", Options: []string{"soft"}}},
+		{"root=nfs:[2001:db8::1]:/srv", Root{Server: "2001:db8::1", Path: "/srv"}},
+		{"root=nfs://10.0.0.1/srv", Root{Server: "10.0.0.1", Path: "/srv"}},
+		{"root=nfs://[2001:db8::1]:2050/srv", Root{Server: "2001:db8::1", Path: "/srv", Options: []string{"port=2050"}}},
+		{"root=nfs4:10.0.0.1:/srv nfsroot=10.0.0.1:/srv", Root{Server: "10.0.0.1", Path: "/srv", Version: "4"}},
+		// The ways to write a version.
+		{"nfsroot=/a,nfsvers=4", Root{Path: "/a", Version: "4"}},
+		{"nfsroot=/a,vers=4,minorversion=1", Root{Path: "/a", Version: "4.1"}},
+	} {
+		c, err := Parse(tt.in, "")
+		if tt.want.given() {
+			tt.want.Origin = "command line"
+		}
+		if err != nil || !reflect.DeepEqual(c.Root, tt.want) {
+			t.Errorf("Parse(%q).Root = %+v, %v, want %+v", tt.in, c.Root, err, tt.want)
+		}
+	}
+}
+
+func TestRootErrors(t *testing.T) {
+	for in, want := range map[string]string{
+		"root=/dev/sda1":                             "boots NFS roots",
+		"root=LABEL=root":                            "boots NFS roots",
+		"root=iscsi:10.0.0.1::::iqn.x":               "boots NFS roots",
+		"nfsroot=srv/root":                           "does not begin with /",
+		"nfsroot=10.0.0.1:srv":                       "does not begin with /",
+		"nfsroot=10.0.0.300:/srv":                    "not an IPv4 address",
+		"nfsroot=-o:/srv":                            "not a name",
+		"nfsroot=fe80::1:/srv":                       "in brackets",
+		"nfsroot=2001:db8::1:/srv":                   "in brackets",
+		"nfsroot=[10.0.0.1]:/srv":                    "not an IPv6 address",
+		"nfsroot=[fe80::1]/srv":                      "[ADDRESS]:PATH",
+		"nfsroot=http://10.0.0.1/srv":                "no http:// roots",
+		"nfsroot=/srv/../etc":                        "holds ..",
+		"nfsroot=/srv/%x":                            `"%x" is not known`,
+		"nfsroot=/srv%":                              "lone %",
+		"nfsroot=/srv/a\x01b":                        "control character",
+		"nfsroot=/" + strings.Repeat("a", 1024):      "longer than",
+		"nfsroot=/srv,addr=10.0.0.9":                 "set by sidusboot itself",
+		"nfsroot=/srv,clientaddr=10.0.0.9":           "set by sidusboot itself",
+		"nfsroot=/srv,mountaddr=10.0.0.9":            "set by sidusboot itself",
+		"nfsroot=/srv,bind":                          "another kind of mount",
+		"nfsroot=/srv,nosuid":                        "would not hold",
+		"nfsroot=/srv,vers=2":                        "no NFS version",
+		"nfsroot=/srv,vers=3,minorversion=1":         "contradict",
+		"nfsroot=/srv,RSIZE=1":                       "not an NFS option",
+		"nfsroot=/srv,=1":                            "not an NFS option",
+		`nfsroot=/srv,a\b`:                           "no option has",
+		"root=nfs4:10.0.0.1:/srv:vers=3":             "contradict",
+		"root=nfs:10.0.0.1:/srv nfsroot=10.0.0.1:/x": "names another tree",
+		"root=nfs://10.0.0.1:99999/srv":              "not a port",
+		"root=nfs://10.0.0.1":                        "NFS URL",
+	} {
+		c, err := Parse(in, "")
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("Parse(%q).Root = %+v, %v; want an error with %q", in, c.Root, err, want)
+		}
+		if err != nil && !strings.Contains(err.Error(), "for example") {
+			t.Errorf("Parse(%q): %v: no example", in, err)
+		}
+	}
+}
+
+func TestParseRootPath(t *testing.T) {
+	for _, tt := range []struct {
+		in   string
+		want Root
+		fail string
+	}{
+		{in: ""},
+		{in: "\x00"},
+		{in: "10.0.0.1:/srv/root\x00\x00", want: Root{Server: "10.0.0.1", Path: "/srv/root"}},
+		{in: " /srv/root \n", want: Root{Path: "/srv/root"}},
+		{in: "nas:/srv/root,vers=4.2,nconnect=4", want: Root{Server: "nas", Path: "/srv/root", Version: "4.2", Options: []string{"nconnect=4"}}},
+		{in: "nfs:nas:/srv/root:vers=3,nolock", want: Root{Server: "nas", Path: "/srv/root", Version: "3", Options: []string{"nolock"}}},
+		{in: "nfs:/srv/root", want: Root{Path: "/srv/root"}},
+		{in: "nfs4:nas:/srv/root", want: Root{Server: "nas", Path: "/srv/root", Version: "4"}},
+		{in: "nfs://nas/srv/root", want: Root{Server: "nas", Path: "/srv/root"}},
+		{in: "[2001:db8::1]:/srv", want: Root{Server: "2001:db8::1", Path: "/srv"}},
+		{in: "10.0.0.1:/srv,rw", want: Root{Server: "10.0.0.1", Path: "/srv"}},
+		{in: "iscsi:10.0.0.1::::iqn.2003-01.org.example:x", fail: "it is an iSCSI disk"},
+		{in: "http://10.0.0.1/root.squashfs", fail: "no http:// roots"},
+		{in: "10.0.0.1:/srv\x00evil", fail: "control character"},
+		{in: "10.0.0.1:/srv\nevil", fail: "control character"},
+		{in: "10.0.0.1:/srv,addr=6.6.6.6", fail: "set by sidusboot itself"},
+		{in: "a b:/srv", fail: "not a name"},
+		{in: "srv", fail: "does not begin with /"},
+	} {
+		got, err := ParseRootPath(tt.in)
+		if tt.fail != "" {
+			if err == nil || !strings.Contains(err.Error(), tt.fail) || !strings.Contains(err.Error(), "DHCP option 17") {
+				t.Errorf("ParseRootPath(%q) = %+v, %v; want an error with %q", tt.in, got, err, tt.fail)
+			}
+			continue
+		}
+		if tt.want.given() {
+			tt.want.Origin = "DHCP option 17"
+		}
+		if err != nil || !reflect.DeepEqual(got, tt.want) {
+			t.Errorf("ParseRootPath(%q) = %+v, %v, want %+v", tt.in, got, err, tt.want)
+		}
+	}
+}
+
+func TestResolveRoot(t *testing.T) {
+	line := Root{Server: "10.0.0.1", Path: "/line", Version: "4.1", Options: []string{"line"}}
+	file := Root{Server: "10.0.0.6", Path: "/file", Version: "3", Options: []string{"file"}}
+	lease := Lease{Addr: addr("10.0.0.77"), RootPath: "10.0.0.2:/lease,vers=4.2,lease",
+		Server: addr("10.0.0.3"), NextServer: addr("10.0.0.4"), ServerID: addr("10.0.0.5")}
+	without := func(l Lease, change func(*Lease)) Lease { change(&l); return l }
+	noServer17 := without(lease, func(l *Lease) { l.RootPath = "/lease" })
+	noIP := without(noServer17, func(l *Lease) { l.Server = Lease{}.Server })
+	noNext := without(noIP, func(l *Lease) { l.NextServer = addr("0.0.0.0") })
+	noLease := without(noNext, func(l *Lease) { l.ServerID = Lease{}.ServerID })
+	noPath17 := without(lease, func(l *Lease) { l.RootPath = "" })
+	const mixed = "path: DHCP option 17, server: "
+	for _, tt := range []struct {
+		name  string
+		line  Root
+		lease Lease
+		file  Root
+		want  Root
+	}{
+		{"the command line wins", line, lease, file, Root{"10.0.0.1", "/line", "4.1", []string{"line"}, "command line"}},
+		{"then option 17", Root{}, lease, file, Root{"10.0.0.2", "/lease", "4.2", []string{"lease"}, "DHCP option 17"}},
+		{"then ip='s server", Root{}, noServer17, Root{}, Root{"10.0.0.3", "/lease", "", nil, mixed + "ip= server field"}},
+		{"then siaddr", Root{}, noIP, file, Root{"10.0.0.4", "/lease", "3", []string{"file"}, mixed + "DHCP next-server"}},
+		{"then option 54", Root{}, noNext, file, Root{"10.0.0.5", "/lease", "3", []string{"file"}, mixed + "DHCP option 54"}},
+		{"then the file", Root{}, noLease, file, Root{"10.0.0.6", "/lease", "3", []string{"file"}, mixed + "/etc/sidusboot.conf"}},
+		{"the file's path keeps its server", Root{}, noPath17, file, Root{"10.0.0.6", "/file", "3", []string{"file"}, "/etc/sidusboot.conf"}},
+		{"a path alone takes the lease's server", Root{Path: "/line"}, lease, Root{}, Root{"10.0.0.2", "/line", "4.2", []string{"lease"}, "path: command line, server: DHCP option 17"}},
+		{"a server alone takes the lease's path", Root{Server: "10.0.0.1"}, lease, Root{}, Root{"10.0.0.1", "/lease", "4.2", []string{"lease"}, mixed + "command line"}},
+		{"the kernel's %s", Root{Server: "10.0.0.1", Path: "/srv/%s/%I"}, lease, Root{}, Root{"10.0.0.1", "/srv/10.0.0.77/0A00004D", "4.2", []string{"lease"}, "command line"}},
+		{"option 17 for iSCSI is passed over", line, without(lease, func(l *Lease) { l.RootPath = "iscsi:x" }), Root{}, Root{"10.0.0.1", "/line", "4.1", []string{"line"}, "command line"}},
+	} {
+		got, err := ResolveRoot(tt.line, tt.lease, tt.file)
+		if err != nil || !reflect.DeepEqual(got, tt.want) {
+			t.Errorf("%s: %+v, %v\nwant %+v", tt.name, got, err, tt.want)
+		}
+	}
+	for _, tt := range []struct {
+		name  string
+		line  Root
+		lease Lease
+		want  string
+	}{
+		{"no path", Root{}, Lease{ServerID: addr("10.0.0.5")}, "nobody says where the tree is: give nfsroot="},
+		{"no server", Root{Path: "/srv"}, Lease{}, "nobody says which server has /srv"},
+		{"bad option 17", Root{}, Lease{RootPath: "iscsi:x"}, "iSCSI"},
+		{"no address for %s", Root{Server: "a", Path: "/%s"}, Lease{}, "needs an IPv4 address"},
+		{"a host name that climbs", Root{Server: "a", Path: "/%h"}, Lease{Hostname: "../.."}, "needs a host name"},
+	} {
+		if got, err := ResolveRoot(tt.line, tt.lease, Root{}); err == nil || !strings.Contains(err.Error(), tt.want) {
+			t.Errorf("%s: %+v, %v; want an error with %q", tt.name, got, err, tt.want)
+		}
+	}
+}

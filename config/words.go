@@ -1,0 +1,104 @@
+package config
+
+// A word is one that the command line and the image's file may hold. The
+// table is also what docs/parameters.md is checked against.
+type word struct {
+	name string
+	// aliases are other names of the same word; the last of all wins.
+	aliases []string
+	// value, standard and example are for people: what may stand behind the
+	// equals sign, what goes without the word, and one that works.
+	value, standard, example string
+	help                     string
+	// list means that every occurrence counts.
+	list bool
+	// soft means that a wrong value is noted and the default taken, because
+	// no data and no choice of root hang on it.
+	soft bool
+	// secret keeps the value out of messages.
+	secret bool
+	// later means that it is read but nothing acts on it yet.
+	later bool
+	// apply is nil for root= and nfsroot=, which depend on each other, and for
+	// words that are accepted and change nothing.
+	apply func(c *Config, a arg) error
+}
+
+// words are all that we know, in the order in which they are applied.
+var words = []word{
+	{name: "ip", aliases: []string{"nfsaddrs"}, list: true, value: "METHOD, DEVICE:METHOD or CLIENT:SERVER:GATEWAY:NETMASK:HOSTNAME:DEVICE:METHOD:DNS0:DNS1:NTP0", standard: "dhcp", example: "ip=dhcp",
+		help: "how the node gets its address", apply: applyIP},
+	{name: "BOOTIF", soft: true, value: "01-MAC", example: "BOOTIF=01-52-54-00-12-34-56",
+		help: "the network card that the firmware booted from", apply: applyBootIF},
+	{name: "nfsroot", value: "[SERVER:]PATH[,OPTIONS] or auto", standard: "auto", example: "nfsroot=10.0.0.1:/srv/root",
+		help: "the shared tree; what is left out comes from DHCP"},
+	{name: "root", value: "/dev/nfs, dhcp or nfs[4]:[SERVER:]PATH[:OPTIONS]", standard: "/dev/nfs", example: "root=nfs4:10.0.0.1:/srv/root",
+		help: "the same in dracut's words"},
+	{name: "init", value: "PATH", standard: "the tree's usual ones", example: "init=/sbin/init",
+		help: "the program in the tree that the boot ends in", apply: applyInit},
+	{name: "panic", soft: true, value: "SECONDS", example: "panic=30",
+		help: "delay before the policy reboot reboots", apply: applyPanic},
+	{name: "quiet", example: "quiet",
+		help: "only trouble goes to the console", apply: func(c *Config, _ arg) error { c.Quiet = true; return nil }},
+	{name: "rw", example: "rw", help: "accepted; / is always the writable union"},
+	{name: "ro", example: "ro", help: "accepted; / is always the writable union"},
+	{name: "rd.break", example: "rd.break",
+		help: "stop for a shell before the switch into the tree", apply: applyBreak},
+	{name: "modprobe.blacklist", aliases: []string{"module_blacklist"}, list: true, value: "NAME[,NAME]...", example: "modprobe.blacklist=nouveau",
+		help: "modules not to load", apply: applyBlacklist},
+
+	{name: "sidus.rw", value: "tmpfs, iscsi, LABEL=NAME, UUID=ID, PARTUUID=ID or /dev/NAME", standard: "tmpfs", example: "sidus.rw=tmpfs",
+		help: "what becomes /rw, where the node's changes go", apply: applyRW},
+	{name: "sidus.rw.size", value: "PERCENT% of the RAM or BYTES[k|m|g|t]", standard: "50%", example: "sidus.rw.size=2g",
+		help: "the most that the tmpfs may hold", apply: applySize},
+	{name: "sidus.rw.fallback", value: "none or tmpfs", standard: "none", example: "sidus.rw.fallback=tmpfs", later: true,
+		help: "what to take when the disk of sidus.rw is missing", apply: applyFallback},
+	{name: "sidus.mkfs", value: "never or blank", standard: "never", example: "sidus.mkfs=blank", later: true,
+		help: "blank: make a file system on a disk that is proven empty", apply: applyMkFS},
+	{name: "sidus.union", value: "auto, aufs or overlay", standard: "auto", example: "sidus.union=overlay",
+		help: "what stacks /rw on /ro; auto: aufs where the kernel has it", apply: applyUnion},
+	{name: "sidus.ro.strict", value: "0 or 1", standard: "0", example: "sidus.ro.strict=1",
+		help: "1: an export that the node could write to is an error, not a warning", apply: applyStrict},
+	{name: "sidus.hostname", value: "TEMPLATE", standard: "ip='s, then the lease's", example: "sidus.hostname=node-%I",
+		help: "the node's name", apply: applyHostname},
+	{name: "sidus.onerror", soft: true, value: "retry, reboot, poweroff or shell", standard: "retry", example: "sidus.onerror=reboot",
+		help: "what to do when a stage fails", apply: applyOnError},
+	{name: "sidus.timeout", soft: true, value: "SECONDS, 5 to 3600", standard: "60", example: "sidus.timeout=120",
+		help: "how long a stage waits for a link, a lease or a server", apply: applyTimeout},
+	{name: "sidus.events", soft: true, value: "TTY", example: "sidus.events=ttyS1",
+		help: "a serial line that is told each stage, for tests", apply: applyEvents},
+
+	{name: "sidus.iscsi.portal", aliases: []string{"iscsi_target_ip"}, list: true, value: "HOST[:PORT]", example: "sidus.iscsi.portal=10.0.0.2", later: true,
+		help: "where the target listens; several for several paths", apply: applyPortal},
+	{name: "iscsi_target_port", value: "PORT", standard: "3260", example: "iscsi_target_port=3260", later: true,
+		help: "Debian's; the port of portals that have none", apply: applyPort},
+	{name: "sidus.iscsi.target", aliases: []string{"iscsi_target_name"}, value: "TEMPLATE", example: "sidus.iscsi.target=iqn.2003-01.org.example:%i", later: true,
+		help: "the target's name", apply: applyTarget},
+	{name: "sidus.iscsi.initiator", aliases: []string{"iscsi_initiator"}, value: "TEMPLATE", example: "sidus.iscsi.initiator=iqn.2003-01.org.example:node-%I", later: true,
+		help: "this node's name", apply: applyInitiator},
+	{name: "sidus.iscsi.lun", value: "NUMBER, 0 to 16383", standard: "0", example: "sidus.iscsi.lun=1", later: true,
+		help: "the disk of that target", apply: applyLUN},
+	{name: "sidus.iscsi.user", aliases: []string{"iscsi_username"}, value: "NAME", example: "sidus.iscsi.user=node", later: true,
+		help: "CHAP name", apply: func(c *Config, a arg) error { c.ISCSI.User = a.value; return nil }},
+	{name: "sidus.iscsi.password", aliases: []string{"iscsi_password"}, secret: true, value: "SECRET", example: "sidus.iscsi.password=correct-horse", later: true,
+		help: "CHAP secret", apply: func(c *Config, a arg) error { c.ISCSI.Password = a.value; return nil }},
+	{name: "sidus.iscsi.user_in", aliases: []string{"iscsi_in_username"}, value: "NAME", example: "sidus.iscsi.user_in=target", later: true,
+		help: "CHAP name that the target must prove", apply: func(c *Config, a arg) error { c.ISCSI.UserIn = a.value; return nil }},
+	{name: "sidus.iscsi.password_in", aliases: []string{"iscsi_in_password"}, secret: true, value: "SECRET", example: "sidus.iscsi.password_in=battery-staple", later: true,
+		help: "and its secret", apply: func(c *Config, a arg) error { c.ISCSI.PasswordIn = a.value; return nil }},
+}
+
+// find returns the index of the word with that canonical name, or -1.
+func find(name string) int {
+	for i, w := range words {
+		if canonical(w.name) == name {
+			return i
+		}
+		for _, alias := range w.aliases {
+			if canonical(alias) == name {
+				return i
+			}
+		}
+	}
+	return -1
+}

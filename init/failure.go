@@ -1,0 +1,177 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/sidusboot/sidusboot/config"
+	"github.com/sidusboot/sidusboot/image"
+)
+
+// Delays of the policies.
+const (
+	// defaultDelay leaves time to read the message before a restart.
+	defaultDelay = 30 * time.Second
+	firstRetry   = time.Second
+	maxRetry     = 30 * time.Second
+)
+
+// failed tells why an attempt failed and acts by sidus.onerror=. It returns
+// when the boot is to be tried again.
+func (n *node) failed(err error, attempt int) {
+	n.log.errorf("%v", err)
+	n.report.Failures = append(n.report.Failures, err.Error())
+	n.saveReport()
+	if n.cfg.OnError == config.Retry {
+		wait := retryDelay(attempt)
+		n.log.errorf("trying again in %v (sidus.onerror=retry, attempt %d)", wait.Round(time.Second/10), attempt)
+		time.Sleep(wait)
+		return
+	}
+	n.act()
+}
+
+// fatal is failed for what another attempt cannot mend: the words and the
+// image come from the boot server, so only a restart can bring better ones.
+func (n *node) fatal(err error) {
+	n.log.errorf("%v", err)
+	if n.cfg.OnError == config.Retry {
+		n.restart(n.restartDelay())
+	}
+	for {
+		n.act()
+	}
+}
+
+// act does what the policies other than retry say. It returns when a shell
+// ended.
+func (n *node) act() {
+	switch n.cfg.OnError {
+	case config.Reboot:
+		n.restart(n.restartDelay())
+	case config.PowerOff:
+		n.log.errorf("power off in %v (sidus.onerror=poweroff)", defaultDelay)
+		time.Sleep(defaultDelay)
+		n.reboot(unix.LINUX_REBOOT_CMD_POWER_OFF)
+	case config.Shell:
+		n.shell()
+	}
+}
+
+// restartDelay is panic= where the policy is a restart: 30 s without it, none
+// for a negative one. Where panic=0 would wait for ever, sidus.onerror= has
+// already said otherwise.
+func (n *node) restartDelay() time.Duration {
+	if p := n.cfg.Panic; p != nil && *p != 0 {
+		return time.Duration(max(*p, 0)) * time.Second
+	}
+	return defaultDelay
+}
+
+// retryDelay doubles from attempt to attempt, with jitter: a room of nodes
+// fails at once, and is not to come back at once.
+func retryDelay(attempt int) time.Duration {
+	d := maxRetry
+	if attempt < 6 {
+		d = min(firstRetry<<(attempt-1), maxRetry)
+	}
+	return d/2 + rand.N(d)
+}
+
+// restart reboots the machine after delay, or never where delay is negative.
+func (n *node) restart(delay time.Duration) {
+	if delay < 0 {
+		n.log.errorf("waiting here for ever (panic=0)")
+		select {}
+	}
+	n.log.errorf("reboot in %v", delay)
+	time.Sleep(delay)
+	n.reboot(unix.LINUX_REBOOT_CMD_RESTART)
+}
+
+func (n *node) reboot(cmd int) {
+	unix.Sync()
+	if err := unix.Reboot(cmd); err != nil {
+		n.log.errorf("reboot: %v", err)
+	}
+	// Power off without a way to do so comes back here. To end would be a panic.
+	select {}
+}
+
+// saveReport leaves the report where a shell can read it.
+func (n *node) saveReport() {
+	if n.system.loader != nil {
+		n.report.Modules = n.system.loader.Loaded()
+	}
+	if err := n.report.write(stateDir, n.log); err != nil {
+		n.log.errorf("%v", err)
+	}
+}
+
+// shell runs a shell on the console and waits for its end: the tree's, where
+// the tree is mounted, else the program packed with --rescue.
+func (n *node) shell() {
+	root, program := roDir, "/bin/sh"
+	if resolved, err := resolve(roDir, program); err != nil || executable(filepath.Join(roDir, resolved)) != nil {
+		root, program = "/", image.Rescue
+		if _, err := os.Stat(program); err != nil {
+			n.log.errorf("no shell to give: no tree is mounted, and the image has none (initrdgen build --rescue FILE)")
+			time.Sleep(defaultDelay)
+			return
+		}
+	}
+	n.log.errorf("a shell (%s in %s); /run/sidusboot/boot.log tells more, exit tries again", program, root)
+	if err := runShell(root, program); err != nil {
+		n.log.errorf("shell: %v", err)
+		time.Sleep(firstRetry)
+	}
+}
+
+// shellMounts are what a shell in the tree cannot do without.
+var shellMounts = []string{"/dev", "/proc", "/sys", "/run"}
+
+func runShell(root, program string) error {
+	if root != "/" {
+		for _, dir := range shellMounts {
+			if err := unix.Mount(dir, root+dir, "", unix.MS_BIND, ""); err != nil {
+				return fmt.Errorf("bind %s: %w", dir, err)
+			}
+			defer unix.Unmount(root+dir, unix.MNT_DETACH)
+		}
+	}
+	console, err := os.OpenFile("/dev/console", os.O_RDWR|openNoCTTY, 0)
+	if err != nil {
+		return err
+	}
+	defer console.Close()
+	p, err := os.StartProcess(program, []string{program}, &os.ProcAttr{
+		Dir:   "/",
+		Env:   []string{"HOME=/", "TERM=linux", "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "PS1=sidusboot# "},
+		Files: []*os.File{console, console, console},
+		Sys:   &syscall.SysProcAttr{Setsid: true, Setctty: true, Chroot: root},
+	})
+	if err != nil {
+		return err
+	}
+	_, err = p.Wait()
+	reap()
+	return err
+}
+
+// reap collects the children that the shell left to PID 1.
+func reap() {
+	for {
+		var status unix.WaitStatus
+		pid, err := unix.Wait4(-1, &status, unix.WNOHANG, nil)
+		if pid <= 0 || (err != nil && !errors.Is(err, unix.EINTR)) {
+			return
+		}
+	}
+}

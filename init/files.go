@@ -1,0 +1,235 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/sidusboot/sidusboot/network"
+)
+
+// writeFiles puts into the union, and into /run, what makes this node differ
+// from its neighbours: host name, name servers, fstab without a line for "/".
+func (n *node) writeFiles() (string, error) {
+	if name := n.lease.Hostname; name != "" {
+		if err := replaceFile(unionDir, "/etc/hostname", []byte(name+"\n")); err != nil {
+			return "", err
+		}
+	}
+	if err := n.writeResolver(); err != nil {
+		return "", err
+	}
+	if err := rewriteFstab(unionDir); err != nil {
+		return "", err
+	}
+	path := filepath.Join("/run", "net-"+n.lease.Device+".conf")
+	if err := os.WriteFile(path, []byte(klibcConf(n.lease, uptime())), 0o644); err != nil {
+		return "", err
+	}
+	return n.lease.Hostname, nil
+}
+
+// writeResolver tells the tree the lease's name servers. A resolv.conf that is
+// a link belongs to systemd-resolved, which takes a drop-in instead.
+func (n *node) writeResolver() error {
+	l := n.lease
+	if len(l.DNS) == 0 {
+		return nil
+	}
+	info, err := os.Lstat(filepath.Join(unionDir, "/etc/resolv.conf"))
+	if err == nil && info.Mode()&fs.ModeSymlink != 0 {
+		dir := "/run/systemd/resolved.conf.d"
+		if err := os.MkdirAll(dir, 0o755); err != nil {
+			return err
+		}
+		text := "[Resolve]\nDNS=" + joinAddrs(l.DNS) + "\n"
+		if domains := searchList(l); len(domains) > 0 {
+			text += "Domains=" + strings.Join(domains, " ") + "\n"
+		}
+		return os.WriteFile(filepath.Join(dir, "sidusboot.conf"), []byte(text), 0o644)
+	}
+	return replaceFile(unionDir, "/etc/resolv.conf", []byte(resolvConf(l)))
+}
+
+// resolvConf is the lease as resolv.conf(5).
+func resolvConf(l *network.Lease) string {
+	var b strings.Builder
+	if domains := searchList(l); len(domains) > 0 {
+		fmt.Fprintln(&b, "search", strings.Join(domains, " "))
+	}
+	for _, a := range l.DNS {
+		fmt.Fprintln(&b, "nameserver", a)
+	}
+	return b.String()
+}
+
+// searchList is option 119, or the domain of option 15 without it.
+func searchList(l *network.Lease) []string {
+	if len(l.Search) > 0 || l.Domain == "" {
+		return l.Search
+	}
+	return []string{l.Domain}
+}
+
+func joinAddrs(all []netip.Addr) string {
+	var texts []string
+	for _, a := range all {
+		texts = append(texts, a.String())
+	}
+	return strings.Join(texts, " ")
+}
+
+// rewriteFstab comments out the tree's own line for "/", which would make
+// systemd remount the union with another file system's options. The rest stays
+// byte for byte.
+func rewriteFstab(root string) error {
+	old, err := readFile(root, "/etc/fstab")
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	text, changed := withoutRootLine(string(old))
+	if !changed {
+		return nil
+	}
+	return replaceFile(root, "/etc/fstab", []byte(text))
+}
+
+// withoutRootLine comments out every line of fstab(5) that mounts on "/".
+func withoutRootLine(fstab string) (string, bool) {
+	var b strings.Builder
+	changed := false
+	for line := range strings.Lines(fstab) {
+		fields := strings.Fields(line)
+		if len(fields) >= 2 && !strings.HasPrefix(fields[0], "#") && fields[1] == "/" {
+			b.WriteString("# sidusboot: / is the union already: ")
+			changed = true
+		}
+		b.WriteString(line)
+	}
+	return b.String(), changed
+}
+
+// readFile reads a file of the tree in root, following links inside it.
+func readFile(root, name string) ([]byte, error) {
+	resolved, err := resolve(root, name)
+	if err != nil {
+		return nil, err
+	}
+	return os.ReadFile(filepath.Join(root, resolved))
+}
+
+// replaceFile writes a file of the tree in root. It follows links inside the
+// root and leaves no half-written file. The parent directory must exist.
+func replaceFile(root, name string, content []byte) error {
+	dir, err := resolve(root, filepath.Dir(name))
+	if err != nil {
+		return fmt.Errorf("write %s: %w", name, err)
+	}
+	path := filepath.Join(root, dir, filepath.Base(name))
+	temp := path + ".sidusboot"
+	if err := os.WriteFile(temp, content, 0o644); err != nil {
+		return fmt.Errorf("write %s: %w", name, err)
+	}
+	if err := os.Chmod(temp, 0o644); err != nil {
+		return fmt.Errorf("write %s: %w", name, err)
+	}
+	if err := os.Rename(temp, path); err != nil {
+		return fmt.Errorf("write %s: %w", name, err)
+	}
+	return nil
+}
+
+// klibcConf is the lease as klibc's ipconfig leaves it in /run/net-DEV.conf,
+// which live-boot, LTSP, open-iscsi and cloud-init read.
+func klibcConf(l *network.Lease, at time.Duration) string {
+	var b strings.Builder
+	set := func(name, value string) {
+		// As klibc quotes: within single quotes, ' and ! stand outside.
+		value = strings.NewReplacer("'", `'\''`, "!", `'\!'`).Replace(value)
+		fmt.Fprintf(&b, "%s='%s'\n", name, value)
+	}
+	addr := func(a netip.Addr) string {
+		if !a.IsValid() {
+			return "0.0.0.0"
+		}
+		return a.String()
+	}
+	mask := net.IP(net.CIDRMask(l.Addr.Bits(), 32)).String()
+	broadcast := l.Broadcast
+	if !broadcast.IsValid() {
+		broadcast = lastAddr(l.Addr)
+	}
+	set("DEVICE", l.Device)
+	set("PROTO", l.Proto)
+	set("IPV4ADDR", addr(l.Addr.Addr()))
+	set("IPV4BROADCAST", addr(broadcast))
+	set("IPV4NETMASK", mask)
+	// With option 121 klibc leaves the gateway out; LTSP looks for it there.
+	set("IPV4GATEWAY", addr(l.Gateway()))
+	for i, r := range l.Routes {
+		set(fmt.Sprintf("IPV4ROUTE%dSUBNET", i), r.Dst.String())
+		set(fmt.Sprintf("IPV4ROUTE%dGATEWAY", i), addr(r.Gateway))
+	}
+	for i := range 2 {
+		var dns netip.Addr
+		if i < len(l.DNS) {
+			dns = l.DNS[i]
+		}
+		set(fmt.Sprintf("IPV4DNS%d", i), addr(dns))
+	}
+	set("HOSTNAME", l.Hostname)
+	set("DNSDOMAIN", l.Domain)
+	set("NISDOMAIN", "")
+	server := l.NextServer
+	if !server.IsValid() {
+		server = l.ServerID
+	}
+	set("ROOTSERVER", addr(server))
+	set("ROOTPATH", l.RootPath)
+	set("filename", l.BootFile)
+	set("UPTIME", fmt.Sprint(int(at.Seconds())))
+	set("DHCPLEASETIME", fmt.Sprint(int(l.Time.Seconds())))
+	set("DOMAINSEARCH", strings.Join(l.Search, " "))
+	return b.String()
+}
+
+// lastAddr is the last address of an IPv4 network, its broadcast address.
+func lastAddr(p netip.Prefix) netip.Addr {
+	b := p.Masked().Addr().As4()
+	for bit := p.Bits(); bit < 32; bit++ {
+		b[bit/8] |= 1 << (7 - bit%8)
+	}
+	return netip.AddrFrom4(b)
+}
+
+// freeInitramfs removes everything on the initramfs itself, whose memory is
+// of no use once nothing runs from it. It stops at mount points.
+func freeInitramfs(dir string, device uint64) {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return
+	}
+	for _, e := range entries {
+		path := filepath.Join(dir, e.Name())
+		var st unix.Stat_t
+		if err := unix.Lstat(path, &st); err != nil || st.Dev != device {
+			continue
+		}
+		if e.IsDir() {
+			freeInitramfs(path, device)
+		}
+		// A directory that holds a mount point stays.
+		_ = os.Remove(path)
+	}
+}

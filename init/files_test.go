@@ -1,0 +1,175 @@
+package main
+
+import (
+	"net"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/sidusboot/sidusboot/network"
+)
+
+func TestWithoutRootLine(t *testing.T) {
+	const note = "# sidusboot: / is the union already: "
+	tests := []struct{ name, fstab, want string }{
+		{"empty", "", ""},
+		{"none", "tmpfs /mnt tmpfs size=1m 0 0\n", "tmpfs /mnt tmpfs size=1m 0 0\n"},
+		{"one", "# x\n/dev/sda1 / ext4 errors=remount-ro 0 1\nLABEL=home  /home\text4 defaults 0 2",
+			"# x\n" + note + "/dev/sda1 / ext4 errors=remount-ro 0 1\nLABEL=home  /home\text4 defaults 0 2"},
+		{"comment about /", "# UUID=1 / ext4\n", "# UUID=1 / ext4\n"},
+		{"two, no newline at the end", "a / nfs ro\nb / ext4", note + "a / nfs ro\n" + note + "b / ext4"},
+		{"damaged line", "garbage\n\x00\n", "garbage\n\x00\n"},
+	}
+	for _, tt := range tests {
+		got, changed := withoutRootLine(tt.fstab)
+		if got != tt.want || changed != (got != tt.fstab) {
+			t.Errorf("%s: withoutRootLine = %q, %v, want %q", tt.name, got, changed, tt.want)
+		}
+	}
+}
+
+// The tree's absolute links are meant inside the tree.
+func TestReplaceFile(t *testing.T) {
+	root := t.TempDir()
+	mustMkdir(t, root+"/etc", root+"/real/etc", root+"/linked")
+	mustLink(t, "/real/etc", root+"/linked/etc")
+	mustLink(t, "../etc/elsewhere", root+"/etc/file")
+	if err := replaceFile(root, "/etc/file", []byte("a")); err != nil {
+		t.Fatal(err)
+	}
+	if info, err := os.Lstat(root + "/etc/file"); err != nil || !info.Mode().IsRegular() {
+		t.Errorf("a link is to be replaced, not followed: %v, %v", info, err)
+	}
+	if err := replaceFile(root, "/linked/etc/file", []byte("b")); err != nil {
+		t.Fatal(err)
+	}
+	if b, err := os.ReadFile(root + "/real/etc/file"); string(b) != "b" {
+		t.Errorf("through an absolute link: %q, %v", b, err)
+	}
+	if err := replaceFile(root, "/none/file", nil); err == nil {
+		t.Error("no parent directory: no error")
+	}
+	left, _ := filepath.Glob(root + "/*/*.sidusboot")
+	if len(left) > 0 {
+		t.Errorf("left behind: %q", left)
+	}
+}
+
+func TestFindInit(t *testing.T) {
+	root := t.TempDir()
+	mustMkdir(t, root+"/sbin", root+"/usr/lib/systemd", root+"/bin")
+	if name, err := findInit(root, ""); err == nil || !strings.Contains(err.Error(), "/sbin/init, /etc/init") {
+		t.Errorf("empty tree: findInit = %q, %v", name, err)
+	}
+	program := root + "/usr/lib/systemd/systemd"
+	if err := os.WriteFile(program, []byte("#!"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	mustLink(t, "/lib/systemd/systemd", root+"/sbin/init")
+	mustLink(t, "usr/lib", root+"/lib")
+	if name, err := findInit(root, ""); err == nil || !strings.Contains(err.Error(), "no executable file") {
+		t.Errorf("not executable: findInit = %q, %v", name, err)
+	}
+	if err := os.Chmod(program, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if name, err := findInit(root, ""); name != "/sbin/init" || err != nil {
+		t.Errorf("findInit = %q, %v, want /sbin/init", name, err)
+	}
+	if err := readInit(root, ""); err != nil {
+		t.Errorf("readInit: %v", err)
+	}
+	if name, err := findInit(root, "/opt/none"); err == nil || !strings.Contains(err.Error(), "no program /opt/none: check init=") {
+		t.Errorf("init=/opt/none: findInit = %q, %v", name, err)
+	}
+	mustLink(t, "loop", root+"/bin/loop")
+	if name, err := findInit(root, "/bin/loop"); err == nil {
+		t.Errorf("endless link: findInit = %q", name)
+	}
+	if got, err := resolve(root, "/sbin/../../../lib/systemd/systemd"); got != "/usr/lib/systemd/systemd" || err != nil {
+		t.Errorf("resolve out of the root = %q, %v", got, err)
+	}
+}
+
+func TestRealEnv(t *testing.T) {
+	env := []string{"HOME=/", "TERM=linux", "ISCSI_PASSWORD=secret", "ip=dhcp", "lang=fr=x", "BOOTIF=01-52"}
+	got := strings.Join(realEnv(env, map[string]bool{"ISCSI_PASSWORD": true, "ip": true, "BOOTIF": true}), " ")
+	if want := "HOME=/ TERM=linux lang=fr=x"; got != want {
+		t.Errorf("realEnv = %q, want %q", got, want)
+	}
+}
+
+func TestValidHostname(t *testing.T) {
+	for name, want := range map[string]bool{
+		"node11": true, "node11.sidus.test": true, "a_b": true, "": false, "-x": false, "x\ny": false,
+		"$(reboot)": false, "../x": false, ".x": false, strings.Repeat("x", 65): false, "é": false,
+	} {
+		if got := validHostname(name); got != want {
+			t.Errorf("validHostname(%q) = %v, want %v", name, got, want)
+		}
+	}
+}
+
+func TestRetryDelay(t *testing.T) {
+	for attempt := 1; attempt < 100; attempt++ {
+		for range 100 {
+			if d := retryDelay(attempt); d < firstRetry/2 || d > 3*maxRetry/2 {
+				t.Fatalf("retryDelay(%d) = %v", attempt, d)
+			}
+		}
+	}
+}
+
+// The file is read by shells (. /run/net-eth0.conf): what a server sends must
+// not leave its quotes.
+func TestKlibcConf(t *testing.T) {
+	l := &network.Lease{
+		Device: "eth0", MAC: net.HardwareAddr{2, 0, 0, 0, 0, 1}, Proto: "dhcp",
+		Addr:   netip.MustParsePrefix("10.77.0.11/24"),
+		Routes: []network.Route{{Dst: netip.MustParsePrefix("0.0.0.0/0"), Gateway: netip.MustParseAddr("10.77.0.1")}},
+		DNS:    []netip.Addr{netip.MustParseAddr("10.77.0.2")}, Domain: "sidus.test", Search: []string{"a.test", "b.test"},
+		Hostname: "no'de!$(x)", RootPath: "/srv/tree", ServerID: netip.MustParseAddr("10.77.0.1"), Time: time.Hour,
+	}
+	want := `DEVICE='eth0'
+PROTO='dhcp'
+IPV4ADDR='10.77.0.11'
+IPV4BROADCAST='10.77.0.255'
+IPV4NETMASK='255.255.255.0'
+IPV4GATEWAY='10.77.0.1'
+IPV4ROUTE0SUBNET='0.0.0.0/0'
+IPV4ROUTE0GATEWAY='10.77.0.1'
+IPV4DNS0='10.77.0.2'
+IPV4DNS1='0.0.0.0'
+HOSTNAME='no'\''de'\!'$(x)'
+DNSDOMAIN='sidus.test'
+NISDOMAIN=''
+ROOTSERVER='10.77.0.1'
+ROOTPATH='/srv/tree'
+filename=''
+UPTIME='7'
+DHCPLEASETIME='3600'
+DOMAINSEARCH='a.test b.test'
+`
+	if got := klibcConf(l, 7*time.Second); got != want {
+		t.Errorf("klibcConf =\n%s\nwant\n%s", got, want)
+	}
+}
+
+func mustMkdir(t *testing.T, dirs ...string) {
+	t.Helper()
+	for _, dir := range dirs {
+		if err := os.MkdirAll(dir, 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func mustLink(t *testing.T, target, name string) {
+	t.Helper()
+	if err := os.Symlink(target, name); err != nil {
+		t.Fatal(err)
+	}
+}

@@ -1,0 +1,107 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// moved are the mounts that the real init inherits, and where in the union
+// they go.
+var moved = []string{roDir, rwDir, "/dev", "/proc", "/sys", "/run"}
+
+// handover leaves the initramfs for the union and becomes the tree's init. It
+// returns only on a failure, after which this boot cannot go on.
+func (n *node) handover() error {
+	program, err := findInit(unionDir, n.cfg.Init)
+	if err != nil {
+		return err
+	}
+	n.report.Init = program
+	argv := append([]string{program}, os.Args[1:]...)
+	env := realEnv(os.Environ(), n.cfg.Consumed)
+	for _, dir := range moved {
+		if err := makeMountPoint(filepath.Join(unionDir, dir)); err != nil {
+			return err
+		}
+	}
+	n.tell("handover", "begin", uptime(), 0, program)
+	n.log.noticef("handing over to %s", strings.Join(argv, " "))
+	n.saveReport()
+	n.log.restore()
+	for _, dir := range moved {
+		if err := unix.Mount(dir, filepath.Join(unionDir, dir), "", unix.MS_MOVE, ""); err != nil {
+			return fmt.Errorf("move %s into the union: %w", dir, err)
+		}
+	}
+	var st unix.Stat_t
+	if err := unix.Stat("/", &st); err != nil {
+		return err
+	}
+	freeInitramfs("/", st.Dev)
+	if err := switchRoot(unionDir); err != nil {
+		return err
+	}
+	if err := openConsole(); err != nil {
+		return err
+	}
+	return fmt.Errorf("exec %s: %w", program, unix.Exec(program, argv, env))
+}
+
+// makeMountPoint makes a directory unless it is there. The tree may lack /ro
+// and /rw.
+func makeMountPoint(dir string) error {
+	if info, err := os.Lstat(dir); err == nil {
+		if !info.IsDir() {
+			return fmt.Errorf("%s in the tree is no directory", dir)
+		}
+		return nil
+	}
+	return os.Mkdir(dir, 0o755)
+}
+
+// switchRoot makes dir the root directory of this process and of all that
+// follow.
+func switchRoot(dir string) error {
+	if err := unix.Chdir(dir); err != nil {
+		return fmt.Errorf("enter the union: %w", err)
+	}
+	if err := unix.Mount(".", "/", "", unix.MS_MOVE, ""); err != nil {
+		return fmt.Errorf("move the union to /: %w", err)
+	}
+	if err := unix.Chroot("."); err != nil {
+		return fmt.Errorf("chroot into the union: %w", err)
+	}
+	return unix.Chdir("/")
+}
+
+// openConsole gives the real init the console of its own /dev: the one that
+// the kernel opened is a file of the initramfs.
+func openConsole() error {
+	fd, err := unix.Open("/dev/console", unix.O_RDWR|unix.O_NOCTTY, 0)
+	if err != nil {
+		return nil // There may be none (console=null): keep what there is.
+	}
+	for target := range 3 {
+		if err := unix.Dup2(fd, target); err != nil {
+			return fmt.Errorf("console: %w", err)
+		}
+	}
+	if fd > 2 {
+		return unix.Close(fd)
+	}
+	return nil
+}
+
+// realEnv is the environment that the kernel made of unknown words, without
+// those that were for us: some hold secrets.
+func realEnv(env []string, consumed map[string]bool) []string {
+	return slices.DeleteFunc(slices.Clone(env), func(kv string) bool {
+		name, _, _ := strings.Cut(kv, "=")
+		return consumed[name]
+	})
+}

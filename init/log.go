@@ -1,0 +1,86 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"strings"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// Levels of the kernel's log (include/linux/kern_levels.h). Errors and
+// warnings reach the console of a quiet boot too, notices do not.
+const (
+	levelError  = 3
+	levelNotice = 5
+)
+
+// maxLine keeps a record within the kernel's PRINTKRB_RECORD_MAX of 1024.
+const maxLine = 900
+
+// A logger writes to the kernel's log, and by it to the console, and keeps
+// what it wrote for /run/sidusboot/boot.log. Until /dev/kmsg is there it
+// writes to standard error.
+type logger struct {
+	mu    sync.Mutex
+	kmsg  *os.File
+	lines []string
+}
+
+// openKmsg starts logging to the kernel. Its limit of ten lines in five
+// seconds would swallow the story of a boot.
+func (l *logger) openKmsg() error {
+	f, err := os.OpenFile("/dev/kmsg", os.O_WRONLY, 0)
+	if err != nil {
+		return fmt.Errorf("log: %w", err)
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.kmsg = f
+	// An old kernel, or one whose command line fixed it: then it is limited.
+	_ = os.WriteFile("/proc/sys/kernel/printk_devkmsg", []byte("on"), 0)
+	return nil
+}
+
+// restore gives the kernel's log back as the real init expects it.
+func (l *logger) restore() {
+	_ = os.WriteFile("/proc/sys/kernel/printk_devkmsg", []byte("ratelimit"), 0)
+}
+
+func (l *logger) errorf(format string, args ...any)  { l.write(levelError, format, args...) }
+func (l *logger) noticef(format string, args ...any) { l.write(levelNotice, format, args...) }
+
+func (l *logger) write(level int, format string, args ...any) {
+	line := strings.ReplaceAll(fmt.Sprintf(format, args...), "\n", "; ")
+	if len(line) > maxLine {
+		line = line[:maxLine] + " …"
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.lines = append(l.lines, fmt.Sprintf("[%8.3f] %s", uptime().Seconds(), line))
+	if l.kmsg != nil {
+		// One write is one record.
+		if _, err := fmt.Fprintf(l.kmsg, "<%d>sidusboot: %s\n", level, line); err == nil {
+			return
+		}
+	}
+	fmt.Fprintf(os.Stderr, "sidusboot: %s\n", line)
+}
+
+// text is the log so far.
+func (l *logger) text() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return strings.Join(l.lines, "\n") + "\n"
+}
+
+// uptime is the time since the kernel started.
+func uptime() time.Duration {
+	var ts unix.Timespec
+	if err := unix.ClockGettime(unix.CLOCK_BOOTTIME, &ts); err != nil {
+		return 0
+	}
+	return time.Duration(ts.Nano())
+}

@@ -1,0 +1,179 @@
+package main
+
+import (
+	"fmt"
+	"path"
+	"slices"
+	"strings"
+
+	"github.com/sidusboot/sidusboot/image"
+)
+
+// plan chooses what of a kernel goes into the image: the profile's modules,
+// those asked for by name, and what they all need.
+func plan(t *tree, k *kernel, p profile, extra []string) ([]image.Module, []image.Alias, error) {
+	c := newCloser(k)
+	drives := make(map[string]bool)
+	for _, name := range p.sets {
+		s := sets[name]
+		for _, module := range s.choose(k) {
+			if err := c.add(module); err != nil {
+				return nil, nil, err
+			}
+			drives[module] = drives[module] || s.devices
+		}
+	}
+	for _, name := range extra {
+		module := image.CanonicalName(name)
+		if !k.has(module) {
+			return nil, nil, fmt.Errorf("--module %s: kernel %s in %s has no such module, neither as a file nor built in: see ls -R, or run depmod -b %s %s if it was added by hand",
+				name, k.release, t.path(path.Join(modulesDir, k.release)), t.dir, k.release)
+		}
+		if err := c.add(module); err != nil {
+			return nil, nil, err
+		}
+		drives[module] = true
+	}
+	return c.modules, deviceAliases(k, drives), nil
+}
+
+// A closer collects modules with all that they need, each behind its needs.
+type closer struct {
+	k       *kernel
+	modules []image.Module
+	state   map[string]state
+	needs   map[string][]string
+}
+
+type state int
+
+const (
+	unseen state = iota
+	underway
+	done
+)
+
+func newCloser(k *kernel) *closer {
+	return &closer{k: k, state: make(map[string]state), needs: make(map[string][]string)}
+}
+
+// add collects a module. One that is built in needs nothing.
+func (c *closer) add(name string) error {
+	if c.state[name] != unseen || c.k.files[name] == "" {
+		return nil
+	}
+	c.state[name] = underway
+
+	before, after := c.softdeps(name)
+	for _, dep := range before {
+		if err := c.add(dep); err != nil {
+			return err
+		}
+	}
+	// A soft dependency that leads back here is dropped, as modprobe does.
+	before = slices.DeleteFunc(before, func(dep string) bool { return c.state[dep] == underway })
+	// modules.dep has the nearest first, so the farthest can go in first.
+	for i := len(c.k.deps[name]) - 1; i >= 0; i-- {
+		dep := c.k.deps[name][i]
+		if err := c.add(dep); err != nil {
+			return err
+		}
+		if c.state[dep] == underway {
+			return fmt.Errorf("modules %s and %s of kernel %s need each other: look for a loop of softdep lines in modprobe.d",
+				name, dep, c.k.release)
+		}
+		before = append(before, dep)
+	}
+	var needs []string
+	for _, dep := range before {
+		for _, n := range append(slices.Clone(c.needs[dep]), dep) {
+			if !slices.Contains(needs, n) {
+				needs = append(needs, n)
+			}
+		}
+	}
+	c.needs[name] = needs
+	c.state[name] = done
+	c.modules = append(c.modules, image.Module{
+		Name: name, Needs: needs, After: after, Params: c.k.conf.params[name],
+	})
+	for _, dep := range after {
+		if err := c.add(dep); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// softdeps gives what should be loaded before and after a module, by its soft
+// and hidden dependencies.
+func (c *closer) softdeps(name string) (before, after []string) {
+	soft := c.k.soft[name]
+	pre, post := slices.Clone(soft.pre), slices.Clone(soft.post)
+	for _, h := range hiddenDeps {
+		if h.module == name {
+			pre, post = append(pre, h.pre...), append(post, h.post...)
+		}
+	}
+	for _, word := range pre {
+		for _, dep := range c.k.lookup(word) {
+			switch {
+			case dep == name:
+			case c.k.optional(dep), slices.Contains(c.k.deps[dep], name):
+				after = append(after, dep)
+			default:
+				before = append(before, dep)
+			}
+		}
+	}
+	for _, word := range post {
+		for _, dep := range c.k.lookup(word) {
+			if dep != name {
+				after = append(after, dep)
+			}
+		}
+	}
+	slices.Sort(after)
+	return before, slices.Compact(after)
+}
+
+// lookup gives the modules that a name or an alias stands for, none where it
+// is built in or the kernel does not have it.
+func (k *kernel) lookup(word string) []string {
+	if k.isBuiltin[word] {
+		return nil
+	}
+	if k.files[word] != "" {
+		return []string{word}
+	}
+	return slices.DeleteFunc(slices.Clone(k.byAlias[word]), func(m string) bool { return k.files[m] == "" })
+}
+
+// optional tells whether a module is a faster twin for some processors, such
+// as crc32c_intel. It fails to load on the others, so nothing may depend on
+// it: it is loaded after the module that would like it, and the crypto API
+// takes the fastest there is when the algorithm is first used.
+func (k *kernel) optional(name string) bool {
+	return strings.HasPrefix(k.files[name], "kernel/arch/")
+}
+
+// deviceAliases gives the lines of modules.alias by which /init finds the
+// packed drivers, in the order of the file.
+func deviceAliases(k *kernel, drives map[string]bool) []image.Alias {
+	var aliases []image.Alias
+	for _, a := range k.aliases {
+		bus, rest, ok := strings.Cut(a.Pattern, ":")
+		if !ok || !drives[a.Module] || k.files[a.Module] == "" || k.conf.blacklist[a.Module] {
+			continue // fs-, net-pf- and crypto- are asked for by name.
+		}
+		if bus == "acpi*" || bus == "dmi*" {
+			// The star stands for other identifiers before this one. Written
+			// out, every alias starts with the name of its bus.
+			bus = strings.TrimSuffix(bus, "*")
+			aliases = append(aliases, image.Alias{Pattern: bus + ":" + rest, Module: a.Module})
+			rest = "*:" + rest
+		}
+		aliases = append(aliases, image.Alias{Pattern: bus + ":" + rest, Module: a.Module})
+	}
+	return aliases
+}

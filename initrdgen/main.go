@@ -1,0 +1,163 @@
+// Command initrdgen packs one initrd for a room of diskless nodes: the static
+// /init of sidusboot with the kernel modules of a root tree.
+//
+// It reads only the tree given with --root, never the running host, and needs
+// neither root nor chroot. The image is the same, bit for bit, whoever builds
+// it from the same tree.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+
+	"github.com/spf13/cobra"
+)
+
+// Exit codes.
+const (
+	exitFailure = 1
+	exitUsage   = 2
+)
+
+// A usageError is a mistake in the command line, not in the world.
+type usageError struct{ err error }
+
+func (e usageError) Error() string { return e.err.Error() }
+func (e usageError) Unwrap() error { return e.err }
+
+func usagef(format string, args ...any) error {
+	return usageError{fmt.Errorf(format, args...)}
+}
+
+func main() {
+	os.Exit(run())
+}
+
+func run() int {
+	// An interrupted build must remove its temporary file, so the signal ends
+	// the build and not the program.
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+	defer stop()
+
+	cmd, err := rootCommand().ExecuteContextC(ctx)
+	if err == nil {
+		return 0
+	}
+	fmt.Fprintf(os.Stderr, "initrdgen: %v\n", err)
+	if usage := (usageError{}); errors.As(err, &usage) {
+		fmt.Fprintf(os.Stderr, "Try '%s --help'.\n", cmd.CommandPath())
+		return exitUsage
+	}
+	return exitFailure
+}
+
+func rootCommand() *cobra.Command {
+	root := &cobra.Command{
+		Use:   "initrdgen",
+		Short: "Pack one initrd for a room of diskless nodes",
+		Long: `initrdgen packs the static /init of sidusboot with the kernel modules of a
+root tree into one initrd that boots every node of a room over the network.
+
+It reads only the tree, never the running host, and needs neither root nor
+chroot. The same tree gives the same image, bit for bit.`,
+		Example: `  initrdgen build --root /srv/nfs/bookworm --output /srv/tftp/initrd.img
+  initrdgen list /srv/tftp/initrd.img`,
+		SilenceErrors: true,
+		SilenceUsage:  true,
+		Args: func(_ *cobra.Command, args []string) error {
+			if len(args) > 0 {
+				return usagef("unknown command %q", args[0])
+			}
+			return usagef("no command given")
+		},
+		RunE: func(*cobra.Command, []string) error { return nil },
+	}
+	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
+	root.AddCommand(buildCommand(), listCommand(), versionCommand())
+	return root
+}
+
+func buildCommand() *cobra.Command {
+	var opts options
+	cmd := &cobra.Command{
+		Use:   "build --root TREE --output FILE",
+		Short: "Build an initrd from a root tree",
+		Long: `Build an initrd from the root tree TREE, the one that the nodes mount over NFS.
+
+The image holds /init, the NFS client, overlay (and aufs where the kernel has
+it) and the network drivers of the profile, with everything that these need
+and their firmware as far as the tree has it:
+
+` + profileHelp() + `
+TREE is only read. FILE appears whole or not at all: a build that fails or is
+interrupted leaves the old one as it was. What went in, and what it weighs, is
+printed at the end.`,
+		Example: `  # The kernel of a Debian tree, for any node with a wired network
+  initrdgen build --root /srv/nfs/bookworm --output /srv/tftp/initrd.img
+
+  # Small, for virtual machines, with words for the kernel command line in it
+  initrdgen build --root /srv/nfs/bookworm --output initrd.img \
+      --profile virtual --config sidusboot.conf
+
+  # One of several kernels, one more driver, packed for an old kernel
+  initrdgen build --root /srv/nfs/bookworm --output initrd.img \
+      --kernel 6.1.0-56-amd64 --module r8125 --compress gzip`,
+		Args: noArguments,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if opts.Root == "" {
+				return usagef("--root is missing: name the tree that the nodes mount")
+			}
+			if opts.Output == "" {
+				return usagef("--output is missing: name the initrd to write")
+			}
+			rep, err := build(cmd.Context(), opts)
+			if err != nil {
+				return err
+			}
+			for _, w := range rep.Warnings {
+				fmt.Fprintf(cmd.ErrOrStderr(), "initrdgen: warning: %s\n", w)
+			}
+			rep.print(cmd.OutOrStdout(), opts.Verbose)
+			return nil
+		},
+	}
+	f := cmd.Flags()
+	f.SortFlags = false
+	f.StringVar(&opts.Root, "root", "", "the root `TREE` that the nodes mount (required)")
+	f.StringVar(&opts.Output, "output", "", "the initrd `FILE` to write (required)")
+	f.StringVar(&opts.Kernel, "kernel", "", "kernel `RELEASE` in TREE/lib/modules, or all; needed where there are several")
+	f.StringVar(&opts.Profile, "profile", "generic", "which drivers go in: "+strings.Join(profileNames(), " or "))
+	f.StringArrayVar(&opts.Modules, "module", nil, "one more module, by `NAME`; may be repeated")
+	f.StringVar(&opts.Config, "config", "", "`FILE` of kernel command line words, packed as /etc/sidusboot.conf")
+	f.StringVar(&opts.Rescue, "rescue", "", "static program `FILE`, packed as /rescue, for sidus.onerror=shell")
+	f.StringVar(&opts.Init, "init", "", "the `FILE` that becomes /init (default: init beside initrdgen)")
+	f.StringVar(&opts.Compress, "compress", "zstd", "compressor: "+strings.Join(compressorNames(), ", "))
+	f.StringVar(&opts.Report, "report", "", "write what went in to `FILE` as JSON")
+	f.BoolVar(&opts.Verbose, "verbose", false, "list firmware that modules name and the tree lacks")
+	return cmd
+}
+
+func versionCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:     "version",
+		Short:   "Print the version of initrdgen",
+		Long:    "Print the version that initrdgen was built from, and the Go release that built it.",
+		Example: "  initrdgen version",
+		Args:    noArguments,
+		Run: func(cmd *cobra.Command, _ []string) {
+			fmt.Fprintln(cmd.OutOrStdout(), version())
+		},
+	}
+}
+
+func noArguments(_ *cobra.Command, args []string) error {
+	if len(args) > 0 {
+		return usagef("unexpected argument %q", args[0])
+	}
+	return nil
+}

@@ -1,0 +1,88 @@
+package main
+
+import (
+	"errors"
+	"io/fs"
+	"path"
+	"slices"
+	"strings"
+
+	"github.com/sidusboot/sidusboot/image"
+)
+
+// modprobeDirs are searched for *.conf; a file in an earlier one replaces the
+// file of that name in the later ones. /run/modprobe.d is left out: a tree at
+// rest has nothing in /run.
+var modprobeDirs = []string{"etc/modprobe.d", "usr/local/lib/modprobe.d", "usr/lib/modprobe.d", "lib/modprobe.d"}
+
+// A modprobeConf is what a tree's modprobe.d says and an initrd can heed.
+type modprobeConf struct {
+	params    map[string]string
+	blacklist map[string]bool
+	softdeps  string
+}
+
+func readModprobeConf(t *tree) (modprobeConf, error) {
+	files := make(map[string]string)
+	for _, dir := range modprobeDirs {
+		entries, err := t.readDir(dir)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return modprobeConf{}, err
+		}
+		for _, e := range entries {
+			base := e.Name()
+			if _, masked := files[base]; !masked && strings.HasSuffix(base, ".conf") {
+				files[base] = path.Join(dir, base)
+			}
+		}
+	}
+	var names []string
+	for base := range files {
+		names = append(names, base)
+	}
+	slices.Sort(names)
+
+	conf := modprobeConf{params: make(map[string]string), blacklist: make(map[string]bool)}
+	for _, base := range names {
+		real, err := t.resolve(files[base])
+		if errors.Is(err, fs.ErrNotExist) || real == "dev/null" {
+			continue // A file masked with a link to /dev/null, or a dead link.
+		}
+		text, err := t.readFile(files[base])
+		if err != nil {
+			return modprobeConf{}, err
+		}
+		conf.parse(string(text))
+	}
+	return conf, nil
+}
+
+// parse reads the text of one file. Words that need a shell, install and
+// remove, are left alone, but for the usual way to forbid a module.
+func (c *modprobeConf) parse(text string) {
+	text = strings.ReplaceAll(text, "\\\n", " ")
+	for line := range strings.Lines(text) {
+		words := strings.Fields(line)
+		if len(words) < 2 || strings.HasPrefix(words[0], "#") {
+			continue
+		}
+		name := image.CanonicalName(words[1])
+		switch words[0] {
+		case "options":
+			if params := strings.Join(words[2:], " "); params != "" {
+				c.params[name] = strings.TrimSpace(c.params[name] + " " + params)
+			}
+		case "blacklist":
+			c.blacklist[name] = true
+		case "install":
+			if len(words) == 3 && (path.Base(words[2]) == "true" || path.Base(words[2]) == "false") {
+				c.blacklist[name] = true
+			}
+		case "softdep":
+			c.softdeps += strings.Join(words, " ") + "\n"
+		}
+	}
+}

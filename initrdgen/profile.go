@@ -1,0 +1,171 @@
+package main
+
+import (
+	"fmt"
+	"path"
+	"slices"
+	"strings"
+)
+
+// A set is a group of modules that belong together. Everything that they need
+// comes along by itself, so only the ends of the chains are named.
+type set struct {
+	// modules are packed as far as the kernel has them.
+	modules []string
+	// dirs are folders below kernel/, packed with all that is in them.
+	dirs []string
+	// except are modules, or folders that end in a slash, left out of dirs.
+	except []string
+	// devices says that these drive devices: their aliases go into the
+	// manifest, so that /init finds them by what the node has.
+	devices bool
+}
+
+// A profile is a choice of sets.
+type profile struct {
+	help string
+	sets []string
+}
+
+// profiles are the values of --profile.
+var profiles = map[string]profile{
+	"generic": {
+		help: "every wired Ethernet driver, USB ones too, and the usual virtual NICs",
+		sets: slices.Concat(base, []string{"ethernet", "phy", "virtual", "usb"}),
+	},
+	"virtual": {
+		help: "the NICs of QEMU, VMware, Hyper-V, Xen and VirtualBox",
+		sets: slices.Concat(base, []string{"virtual"}),
+	},
+}
+
+// base are the sets of every profile.
+var base = []string{"nfs", "union", "packet"}
+
+// sets are what profiles are made of.
+var sets = map[string]set{
+	// The kernel asks modprobe for nfsv3 and nfsv4 when it mounts, and there is
+	// none in an initrd. rpcsec_gss_krb5 is left out: a node without a keytab
+	// cannot use it.
+	"nfs": {modules: []string{"nfs", "nfsv3", "nfsv4", "lockd", "grace", "nfs_acl", "sunrpc", "auth_rpcgss", "dns_resolver"}},
+
+	"union": {modules: []string{"overlay", "aufs"}},
+
+	// DHCP speaks through a packet socket.
+	"packet": {modules: []string{"af_packet"}},
+
+	"ethernet": {
+		devices: true,
+		dirs:    []string{"drivers/net/ethernet"},
+		// Chips of switches, not of nodes, with firmware of 50 MB and more.
+		except: []string{"mellanox/mlxsw/", "marvell/prestera/"},
+	},
+
+	// NICs that use phylib fall back to a generic PHY driver, which some chips
+	// do not stand; and nobody asks modprobe for the right one in here.
+	"phy": {devices: true, dirs: []string{"drivers/net/phy"}},
+
+	"virtual": {devices: true, modules: []string{
+		"virtio_net", "virtio_pci", "virtio_mmio",
+		"e1000", "e1000e", "vmxnet3", "hv_netvsc", "hv_vmbus", "xen_netfront", "pcnet32",
+	}},
+
+	"usb": {
+		devices: true,
+		dirs:    []string{"drivers/net/usb"},
+		modules: []string{"xhci_pci", "xhci_plat_hcd", "ehci_pci", "ohci_pci", "uhci_hcd"},
+		except: []string{
+			// Modems and phones.
+			"qmi_wwan", "cdc_mbim", "huawei_cdc_ncm", "hso", "sierra_net", "kalmia", "lg_vl600",
+			"cdc_phonet", "ipheth", "cx82310_eth",
+			// Cables between two computers.
+			"plusb", "net1080", "gl620a", "cdc_subset", "zaurus",
+		},
+	},
+}
+
+// A requirement is met by any one of its modules, as a file or built in.
+type requirement struct {
+	anyOf  []string
+	option string
+	// warn says that a boot may do without, in the way that without tells.
+	warn    bool
+	without string
+}
+
+// requirements are checked for every kernel that is packed.
+var requirements = []requirement{
+	{anyOf: []string{"nfs"}, option: "CONFIG_NFS_FS"},
+	{anyOf: []string{"nfsv3"}, option: "CONFIG_NFS_V3"},
+	{anyOf: []string{"nfsv4"}, option: "CONFIG_NFS_V4", warn: true, without: "nodes can mount the root over NFSv3 only"},
+	{anyOf: []string{"overlay", "aufs"}, option: "CONFIG_OVERLAY_FS"},
+}
+
+func chooseProfile(name string) (profile, error) {
+	p, ok := profiles[name]
+	if !ok {
+		return profile{}, usagef("unknown profile %q: choose one of %s", name, strings.Join(profileNames(), ", "))
+	}
+	return p, nil
+}
+
+func profileNames() []string {
+	var names []string
+	for name := range profiles {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	return names
+}
+
+func profileHelp() string {
+	var b strings.Builder
+	for _, name := range profileNames() {
+		fmt.Fprintf(&b, "  %-9s %s\n", name, profiles[name].help)
+	}
+	return b.String()
+}
+
+// choose gives the modules of the set that a kernel has, sorted.
+func (s set) choose(k *kernel) []string {
+	var names []string
+	for _, name := range s.modules {
+		if k.files[name] != "" {
+			names = append(names, name)
+		}
+	}
+	for _, dir := range s.dirs {
+		prefix := path.Join("kernel", dir) + "/"
+		for _, name := range k.order {
+			if rest, ok := strings.CutPrefix(k.files[name], prefix); ok && !s.leavesOut(name, rest) {
+				names = append(names, name)
+			}
+		}
+	}
+	slices.Sort(names)
+	return slices.Compact(names)
+}
+
+func (s set) leavesOut(name, file string) bool {
+	return slices.ContainsFunc(s.except, func(e string) bool {
+		return e == name || strings.HasSuffix(e, "/") && strings.HasPrefix(file, e)
+	})
+}
+
+// check gives what a kernel lacks: an error where no node could boot, else
+// warnings.
+func check(t *tree, k *kernel) (warnings []string, err error) {
+	for _, r := range requirements {
+		if slices.ContainsFunc(r.anyOf, k.has) {
+			continue
+		}
+		missing := fmt.Sprintf("kernel %s in %s has no %s, neither as a module nor built in",
+			k.release, t.path(path.Join(modulesDir, k.release)), strings.Join(r.anyOf, " and no "))
+		if r.warn {
+			warnings = append(warnings, missing+": "+r.without)
+			continue
+		}
+		return nil, fmt.Errorf("%s: install a kernel with %s, or the package with the rest of its modules, and run depmod", missing, r.option)
+	}
+	return warnings, nil
+}

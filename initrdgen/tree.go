@@ -1,0 +1,165 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+)
+
+// A tree is the root tree that an image is built from. Names are relative to
+// it, and links in it, absolute ones too, lead to where they would lead a node
+// that has mounted it: never out to the host.
+type tree struct {
+	dir  string
+	root *os.Root
+
+	mu    sync.Mutex
+	links map[string]string // Target of what has been looked at, "" if no link.
+}
+
+func openTree(dir string) (*tree, error) {
+	fi, err := os.Stat(dir)
+	if err != nil {
+		return nil, fmt.Errorf("--root: %w", err)
+	}
+	if !fi.IsDir() {
+		return nil, fmt.Errorf("--root: %s is not a directory: name the root of a tree", dir)
+	}
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return nil, fmt.Errorf("--root: %w", err)
+	}
+	return &tree{dir: dir, root: root, links: make(map[string]string)}, nil
+}
+
+func (t *tree) close() error { return t.root.Close() }
+
+// path is how a name in the tree is called on the host, for messages.
+func (t *tree) path(name string) string { return filepath.Join(t.dir, name) }
+
+func (t *tree) readFile(name string) ([]byte, error) {
+	real, err := t.resolve(name)
+	if err != nil {
+		return nil, err
+	}
+	fi, err := t.root.Stat(real)
+	if err != nil {
+		return nil, t.wrap("open", name, err)
+	}
+	if !fi.Mode().IsRegular() {
+		// A FIFO here would hang the build.
+		return nil, t.wrap("open", name, errors.New("not a regular file"))
+	}
+	data, err := t.root.ReadFile(real)
+	if err != nil {
+		return nil, t.wrap("open", name, err)
+	}
+	return data, nil
+}
+
+// readDir lists a directory, sorted by name.
+func (t *tree) readDir(name string) ([]fs.DirEntry, error) {
+	real, err := t.resolve(name)
+	if err != nil {
+		return nil, err
+	}
+	entries, err := fs.ReadDir(t.root.FS(), real)
+	if err != nil {
+		return nil, t.wrap("open", name, err)
+	}
+	return entries, nil
+}
+
+// isDir tells whether the name is a directory, or a link to one.
+func (t *tree) isDir(name string) bool {
+	real, err := t.resolve(name)
+	if err != nil {
+		return false
+	}
+	fi, err := t.root.Stat(real)
+	return err == nil && fi.IsDir()
+}
+
+// isFile tells whether the name is a regular file, or a link to one.
+func (t *tree) isFile(name string) bool {
+	real, err := t.resolve(name)
+	if err != nil {
+		return false
+	}
+	fi, err := t.root.Stat(real)
+	return err == nil && fi.Mode().IsRegular()
+}
+
+// maxLinks is the kernel's own limit (MAXSYMLINKS in include/linux/namei.h).
+const maxLinks = 40
+
+// resolve turns a name into one without links. os.Root alone refuses absolute
+// links, which are common in a root tree.
+func (t *tree) resolve(name string) (string, error) {
+	done, rest, links := ".", strings.Split(name, "/"), 0
+	for len(rest) > 0 {
+		word := rest[0]
+		rest = rest[1:]
+		switch word {
+		case "", ".":
+			continue
+		case "..":
+			done = path.Dir(done) // Of "." it is "." again.
+			continue
+		}
+		next := path.Join(done, word)
+		target, err := t.readlink(next)
+		if err != nil {
+			return "", t.wrap("open", name, err)
+		}
+		if target == "" {
+			done = next
+			continue
+		}
+		if links++; links > maxLinks {
+			return "", t.wrap("open", name, syscall.ELOOP)
+		}
+		if strings.HasPrefix(target, "/") {
+			done = "."
+		}
+		rest = append(strings.Split(target, "/"), rest...)
+	}
+	return done, nil
+}
+
+// readlink gives the target of a link, "" for anything else.
+func (t *tree) readlink(name string) (string, error) {
+	t.mu.Lock()
+	target, ok := t.links[name]
+	t.mu.Unlock()
+	if ok {
+		return target, nil
+	}
+	fi, err := t.root.Lstat(name)
+	if err != nil {
+		return "", err
+	}
+	if fi.Mode()&fs.ModeSymlink != 0 {
+		if target, err = t.root.Readlink(name); err != nil {
+			return "", err
+		}
+	}
+	t.mu.Lock()
+	t.links[name] = target
+	t.mu.Unlock()
+	return target, nil
+}
+
+// wrap names the file as the host sees it.
+func (t *tree) wrap(op, name string, err error) error {
+	if pe := (*fs.PathError)(nil); errors.As(err, &pe) {
+		err = pe.Err
+	}
+	return &fs.PathError{Op: op, Path: t.path(name), Err: err}
+}

@@ -1,0 +1,33 @@
+package main
+
+import (
+	"runtime/debug"
+	"strings"
+)
+
+// version tells what this program was built from.
+func version() string {
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return "initrdgen (no build information)"
+	}
+	return describeBuild(info)
+}
+
+func describeBuild(info *debug.BuildInfo) string {
+	words := []string{"initrdgen", info.Main.Version}
+	if info.Main.Version == "" {
+		words[1] = "(devel)"
+	}
+	settings := make(map[string]string)
+	for _, s := range info.Settings {
+		settings[s.Key] = s.Value
+	}
+	if rev := settings["vcs.revision"]; rev != "" {
+		if settings["vcs.modified"] == "true" {
+			rev += "+dirty"
+		}
+		words = append(words, rev)
+	}
+	return strings.Join(append(words, info.GoVersion), " ")
+}

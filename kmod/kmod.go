@@ -1,0 +1,232 @@
+// Package kmod loads the kernel modules that the image's manifest lists: by
+// name, with everything that they need, or by the devices that the kernel has
+// found. The kernel cannot call modprobe in an initramfs without one, so what
+// it would ask for (nfsv4, crc32c, …) is loaded ahead.
+//
+// It reads image.ManifestPath, the modules beside it and sysfs.
+package kmod
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/sidusboot/sidusboot/image"
+)
+
+// A MissingError says that the image does not have a module: neither as a file
+// nor, as far as the manifest knows, built into the kernel.
+type MissingError struct {
+	Name, Kernel string
+}
+
+func (e *MissingError) Error() string {
+	return fmt.Sprintf("module %s for kernel %s is not in this image: build it again with initrdgen build --module %s",
+		e.Name, e.Kernel, e.Name)
+}
+
+// A KernelError says that the image was built for other kernels than the one
+// that runs.
+type KernelError struct {
+	Running string
+	Have    []string
+}
+
+func (e *KernelError) Error() string {
+	have := "no kernel at all"
+	if len(e.Have) > 0 {
+		have = strings.Join(e.Have, ", ")
+	}
+	return fmt.Sprintf("this kernel is %s, the image has modules for %s: build it again with initrdgen build --kernel %s, or boot the kernel that belongs to it",
+		e.Running, have, e.Running)
+}
+
+// Options are what the command line says about modules.
+type Options struct {
+	// Params is the text of parameters for each module (module.param=value).
+	Params map[string]string
+	// Blacklist are modules that no device may pull in, by canonical name
+	// (modprobe.blacklist=).
+	Blacklist map[string]bool
+}
+
+// A Loader loads modules. Its methods may be called side by side.
+type Loader struct {
+	manifest *image.Manifest
+	modules  map[string]*image.Module
+	builtin  map[string]bool
+	root     string
+	opts     Options
+	insert   func(path, params string) error
+
+	mu     sync.Mutex
+	loads  map[string]*load
+	loaded []string
+}
+
+// A load is one module's loading, awaited by all who need it.
+type load struct {
+	done chan struct{}
+	err  error
+}
+
+// Open reads the manifest for the running kernel's release in the image whose
+// root is root, "/" in a booted node. The error is a *KernelError where the
+// image holds other kernels.
+func Open(root, release string, opts Options) (*Loader, error) {
+	f, err := os.Open(filepath.Join(root, image.ManifestPath(release)))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, &KernelError{Running: release, Have: kernels(root)}
+	}
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	m, err := image.ReadManifest(f)
+	if err != nil {
+		return nil, err
+	}
+	return newLoader(m, root, opts, insertFile), nil
+}
+
+func newLoader(m *image.Manifest, root string, opts Options, insert func(path, params string) error) *Loader {
+	l := &Loader{
+		manifest: m,
+		modules:  make(map[string]*image.Module, len(m.Modules)),
+		builtin:  make(map[string]bool, len(m.Builtin)),
+		root:     root,
+		opts:     opts,
+		insert:   insert,
+		loads:    make(map[string]*load),
+	}
+	for i := range m.Modules {
+		l.modules[m.Modules[i].Name] = &m.Modules[i]
+	}
+	for _, name := range m.Builtin {
+		l.builtin[name] = true
+	}
+	return l
+}
+
+func kernels(root string) []string {
+	entries, err := os.ReadDir(filepath.Join(root, image.Modules))
+	if err != nil {
+		return nil
+	}
+	var names []string
+	for _, e := range entries {
+		names = append(names, e.Name())
+	}
+	return names
+}
+
+// Has tells whether the module is in the image or built in.
+func (l *Loader) Has(name string) bool {
+	name = image.CanonicalName(name)
+	return l.builtin[name] || l.modules[name] != nil
+}
+
+// Profile is the profile that the image was built with.
+func (l *Loader) Profile() string { return l.manifest.Profile }
+
+// Loaded are the names of the modules loaded so far, in order.
+func (l *Loader) Loaded() []string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return slices.Clone(l.loaded)
+}
+
+// Load loads the modules, in this order, with all that they need. One that is
+// built in or loaded already is fine.
+func (l *Loader) Load(names ...string) error {
+	for _, name := range names {
+		name = image.CanonicalName(name)
+		if l.builtin[name] {
+			continue
+		}
+		mod := l.modules[name]
+		if mod == nil {
+			return &MissingError{Name: name, Kernel: l.manifest.Kernel}
+		}
+		for _, need := range mod.Needs {
+			if err := l.loadOne(need); err != nil {
+				return fmt.Errorf("module %s: %w", name, err)
+			}
+		}
+		if err := l.loadOne(name); err != nil {
+			return err
+		}
+		for _, after := range mod.After {
+			// The kernel's own rule for a soft dependency: nice to have.
+			_ = l.Load(after)
+		}
+	}
+	return nil
+}
+
+func (l *Loader) loadOne(name string) error {
+	if l.builtin[name] {
+		return nil
+	}
+	if l.modules[name] == nil {
+		return &MissingError{Name: name, Kernel: l.manifest.Kernel}
+	}
+	l.mu.Lock()
+	ld := l.loads[name]
+	if ld == nil {
+		ld = &load{done: make(chan struct{})}
+		l.loads[name] = ld
+		l.mu.Unlock()
+		ld.err = l.insertModule(name)
+		close(ld.done)
+		if ld.err == nil {
+			l.mu.Lock()
+			l.loaded = append(l.loaded, name)
+			l.mu.Unlock()
+		}
+		return ld.err
+	}
+	l.mu.Unlock()
+	<-ld.done
+	return ld.err
+}
+
+func (l *Loader) insertModule(name string) error {
+	params := l.modules[name].Params
+	if p := l.opts.Params[name]; p != "" {
+		params = strings.TrimSpace(params + " " + p)
+	}
+	err := l.insert(filepath.Join(l.root, image.ModulePath(l.manifest.Kernel, name)), params)
+	switch {
+	case err == nil, errors.Is(err, unix.EEXIST):
+		return nil
+	case errors.Is(err, fs.ErrNotExist):
+		return &MissingError{Name: name, Kernel: l.manifest.Kernel}
+	case errors.Is(err, unix.EKEYREJECTED), errors.Is(err, unix.ENOKEY):
+		return fmt.Errorf("module %s: the kernel refuses its signature, is it from another build of %s? %w", name, l.manifest.Kernel, err)
+	}
+	return fmt.Errorf("module %s: %w", name, err)
+}
+
+// insertFile is finit_module(2). The image holds modules uncompressed, so no
+// flag is needed.
+func insertFile(path, params string) error {
+	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(fd)
+	err = unix.FinitModule(fd, params, 0)
+	if errors.Is(err, unix.ENOENT) {
+		// Not a missing file, that is open's ENOENT: an unknown symbol.
+		return errors.New("unknown symbol, a module that it needs is not loaded")
+	}
+	return err
+}

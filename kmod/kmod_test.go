@@ -1,0 +1,178 @@
+package kmod
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/sidusboot/sidusboot/image"
+)
+
+var manifest = &image.Manifest{
+	Kernel: "6.1.0-test",
+	Modules: []image.Module{
+		{Name: "sunrpc"}, {Name: "lockd", Needs: []string{"sunrpc"}},
+		{Name: "nfs", Needs: []string{"sunrpc", "lockd"}},
+		{Name: "nfsv3", Needs: []string{"sunrpc", "lockd", "nfs"}},
+		{Name: "virtio_pci"},
+		{Name: "virtio_net", Params: "napi_tx=1", After: []string{"failover"}},
+		{Name: "failover"},
+		{Name: "broken", Needs: []string{"absent"}},
+	},
+	Builtin: []string{"af_packet"},
+	Aliases: []image.Alias{
+		{Pattern: "pci:v00001AF4d00001041sv*sd*bc*sc*i*", Module: "virtio_pci"},
+		{Pattern: "virtio:d00000001v*", Module: "virtio_net"},
+	},
+}
+
+// A recorder is the kernel's side.
+type recorder struct {
+	mu     sync.Mutex
+	loaded []string
+	errs   map[string]error
+	hook   func(name string)
+}
+
+func (r *recorder) insert(path, params string) error {
+	name := strings.TrimSuffix(filepath.Base(path), ".ko")
+	if r.hook != nil {
+		r.hook(name)
+	}
+	if err := r.errs[name]; err != nil {
+		return err
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if params != "" {
+		name += " " + params
+	}
+	r.loaded = append(r.loaded, name)
+	return nil
+}
+
+func TestLoad(t *testing.T) {
+	tests := []struct {
+		name string
+		load []string
+		opts Options
+		errs map[string]error
+		want string
+		err  string
+	}{
+		{name: "needs first", load: []string{"nfsv3"}, want: "sunrpc lockd nfs nfsv3"},
+		{name: "once only", load: []string{"nfs", "nfsv3", "nfs"}, want: "sunrpc lockd nfs nfsv3"},
+		{name: "built in", load: []string{"af-packet"}, want: ""},
+		{name: "parameters and after", load: []string{"virtio-net"}, opts: Options{Params: map[string]string{"virtio_net": "csum=0"}},
+			want: "virtio_net napi_tx=1 csum=0 failover"},
+		{name: "in the kernel already", load: []string{"nfs"}, errs: map[string]error{"sunrpc": unix.EEXIST}, want: "lockd nfs"},
+		{name: "not in the image", load: []string{"ixgbe"}, err: "initrdgen build --module ixgbe"},
+		{name: "a need not in the image", load: []string{"broken"}, err: "module absent for kernel 6.1.0-test is not in this image"},
+		{name: "file gone", load: []string{"nfs"}, errs: map[string]error{"lockd": fs.ErrNotExist}, want: "sunrpc", err: "module lockd"},
+		{name: "signature", load: []string{"sunrpc"}, errs: map[string]error{"sunrpc": unix.EKEYREJECTED}, err: "signature"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			r := &recorder{errs: tt.errs}
+			l := newLoader(manifest, "/", tt.opts, r.insert)
+			err := l.Load(tt.load...)
+			if got := strings.Join(r.loaded, " "); got != tt.want {
+				t.Errorf("loaded %q, want %q", got, tt.want)
+			}
+			if (err != nil) != (tt.err != "") || (err != nil && !strings.Contains(err.Error(), tt.err)) {
+				t.Errorf("Load = %v, want %q", err, tt.err)
+			}
+		})
+	}
+}
+
+// Two who need the same module at the same time load it once, and both wait.
+func TestLoadSideBySide(t *testing.T) {
+	r := &recorder{}
+	l := newLoader(manifest, "/", Options{}, r.insert)
+	var wg sync.WaitGroup
+	for range 8 {
+		wg.Go(func() {
+			if err := l.Load("nfsv3"); err != nil {
+				t.Error(err)
+			}
+			if !slices.Contains(l.Loaded(), "nfsv3") {
+				t.Error("Load returned before the module was in")
+			}
+		})
+	}
+	wg.Wait()
+	if got, want := strings.Join(r.loaded, " "), "sunrpc lockd nfs nfsv3"; got != want {
+		t.Errorf("loaded %q, want %q", got, want)
+	}
+}
+
+// The virtio device appears when virtio_pci is in.
+func TestLoadDevices(t *testing.T) {
+	sysfs := t.TempDir()
+	device := func(bus, name, modalias string) {
+		dir := filepath.Join(sysfs, "bus", bus, "devices", name)
+		if err := os.MkdirAll(dir, 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(dir, "modalias"), []byte(modalias+"\n"), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	device("pci", "0000:00:02.0", "pci:v00001AF4d00001041sv00001AF4sd00001100bc02sc00i00")
+	device("pci", "0000:00:03.0", "pci:v00008086d0000100Esv0sd0bc02sc00i00")
+	r := &recorder{hook: func(name string) {
+		if name == "virtio_pci" {
+			device("virtio", "virtio0", "virtio:d00000001v00001AF4")
+		}
+	}}
+	got, err := newLoader(manifest, "/", Options{}, r.insert).LoadDevices(sysfs)
+	if want := "virtio_pci virtio_net"; strings.Join(got, " ") != want || err != nil {
+		t.Errorf("LoadDevices = %q, %v, want %q", got, err, want)
+	}
+	r.loaded = nil
+	banned := Options{Blacklist: map[string]bool{"virtio_net": true}}
+	got, err = newLoader(manifest, "/", banned, r.insert).LoadDevices(sysfs)
+	if want := "virtio_pci"; strings.Join(got, " ") != want || err != nil {
+		t.Errorf("LoadDevices with a blacklist = %q, %v, want %q", got, err, want)
+	}
+}
+
+func TestOpen(t *testing.T) {
+	root := t.TempDir()
+	var kernel *KernelError
+	if _, err := Open(root, "6.1.0-test", Options{}); !errors.As(err, &kernel) || len(kernel.Have) != 0 {
+		t.Errorf("Open of an empty image = %v, want a KernelError", err)
+	}
+	path := filepath.Join(root, image.ManifestPath("6.1.0-test"))
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	f, err := os.Create(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := manifest.WriteTo(f); err != nil {
+		t.Fatal(err)
+	}
+	f.Close()
+	l, err := Open(root, "6.1.0-test", Options{})
+	if err != nil || !l.Has("nfsv3") || !l.Has("af-packet") || l.Has("ixgbe") {
+		t.Fatalf("Open = %v, %v", l, err)
+	}
+	// A module that the manifest lists and the image lacks.
+	var missing *MissingError
+	if err := l.Load("nfs"); !errors.As(err, &missing) || missing.Name != "sunrpc" {
+		t.Errorf("Load = %v, want a MissingError for sunrpc", err)
+	}
+	if _, err := Open(root, "6.12.1", Options{}); !errors.As(err, &kernel) || !strings.Contains(err.Error(), "6.1.0-test") {
+		t.Errorf("Open for another kernel = %v, want a KernelError that names what there is", err)
+	}
+}

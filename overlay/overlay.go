@@ -1,0 +1,165 @@
+// Package overlay stacks two directories into one: the shared tree below, the
+// node's own layer above. aufs is taken where the kernel has it, because it
+// lives with a tree that is updated in place; else overlayfs.
+//
+// It needs the module aufs or overlay, and reads /proc/filesystems.
+package overlay
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// A Kind is a union file system.
+type Kind string
+
+// The kinds, named as the kernel names them.
+const (
+	Aufs    Kind = "aufs"
+	Overlay Kind = "overlay"
+)
+
+// Layers are the directories of a union.
+type Layers struct {
+	// Lower is the tree, Upper what is written over it.
+	Lower, Upper string
+	// Work is overlayfs's own directory, on the file system of Upper.
+	Work string
+	// XIno is where aufs keeps its table of inode numbers, a file that does
+	// not exist yet on a file system that can hold one (not NFS, xfs, btrfs).
+	XIno string
+	// Kept says that Upper outlives this boot, so that it may meet another
+	// tree below it next time.
+	Kept bool
+	// Source names the mount in /proc/mounts. AppArmor and snapd want it to be
+	// the upper's mount point.
+	Source string
+}
+
+// ErrNone says that the kernel has neither kind.
+var ErrNone = errors.New("the kernel has neither aufs nor overlayfs: the module overlay is missing from the image")
+
+// A System is what the choice and the mount need from their surroundings.
+type System interface {
+	// Load loads a kernel module.
+	Load(module string) error
+	// Has tells whether the kernel knows a file system by now.
+	Has(fstype string) (bool, error)
+	// Mount is mount(2).
+	Mount(device, dir, fstype string, flags uintptr, data string) error
+	// Unmount is umount2(2).
+	Unmount(dir string) error
+}
+
+// Choose loads and returns the kind to use: want where it is not empty, else
+// aufs before overlayfs.
+func Choose(sys System, want Kind) (Kind, error) {
+	kinds := []Kind{Aufs, Overlay}
+	if want != "" {
+		kinds = []Kind{want}
+	}
+	var errs []error
+	for _, k := range kinds {
+		loadErr := sys.Load(string(k))
+		ok, err := sys.Has(string(k))
+		if err != nil {
+			return "", err
+		}
+		if ok {
+			return k, nil
+		}
+		errs = append(errs, loadErr)
+	}
+	if want != "" {
+		return "", fmt.Errorf("overlay: sidus.union=%s, but the kernel has none: %w", want, errors.Join(errs...))
+	}
+	return "", ErrNone
+}
+
+// Mount stacks the layers at dir with the first set of options with which the
+// union can be written, as test finds out. It leaves nothing mounted on an
+// error.
+func Mount(sys System, kind Kind, l Layers, dir string, test func(dir string) error) error {
+	var first error
+	for _, data := range options(kind, l) {
+		err := sys.Mount(l.Source, dir, string(kind), 0, data)
+		if err != nil {
+			err = fmt.Errorf("overlay: mount %s on %s with %s: %w%s", kind, dir, data, err, hint(err))
+		} else if err = test(dir); err != nil {
+			err = fmt.Errorf("overlay: the %s at %s cannot be written: %w", kind, dir, err)
+			if uerr := sys.Unmount(dir); uerr != nil {
+				return errors.Join(err, fmt.Errorf("overlay: unmount %s again: %w", dir, uerr))
+			}
+		}
+		if err == nil {
+			return nil
+		}
+		if first == nil {
+			first = err
+		}
+	}
+	return first
+}
+
+func options(kind Kind, l Layers) []string {
+	if kind == Aufs {
+		return aufsOptions(l)
+	}
+	return []string{overlayOptions(l)}
+}
+
+func hint(err error) string {
+	switch {
+	case errors.Is(err, unix.EINVAL):
+		return ": the kernel log says which part it does not like; /rw must not be NFS and must be able to hold trusted.* attributes"
+	case errors.Is(err, unix.ENODEV):
+		return ": its module is not loaded"
+	case errors.Is(err, unix.ESTALE), errors.Is(err, unix.EBUSY):
+		return ": the upper layer belongs to another union"
+	}
+	return ""
+}
+
+// overlayOptions are all explicit: the defaults differ between distributions,
+// and the tree may change between two boots, which index, xino, metacopy and
+// redirect_dir do not survive (Documentation/filesystems/overlayfs.rst,
+// "Changes to underlying filesystems"). An upper layer that ends with the boot
+// may have redirect_dir, so that directories of the tree can be renamed.
+func overlayOptions(l Layers) string {
+	redirect := "on"
+	if l.Kept {
+		redirect = "off"
+	}
+	return "lowerdir=" + l.Lower + ",upperdir=" + l.Upper + ",workdir=" + l.Work +
+		",index=off,nfs_export=off,xino=off,metacopy=off,redirect_dir=" + redirect
+}
+
+// aufsOptions offers two texts. icexsys makes aufs ignore system.* attributes,
+// which NFSv4 has and no upper can hold (aufs: 06xattr.txt); an aufs built
+// without CONFIG_AUFS_XATTR takes a branch with an attribute that it does not
+// know for read-only, without a word, which the writing test finds.
+func aufsOptions(l Layers) []string {
+	var all []string
+	for _, perm := range []string{"rw+icexsys", "rw"} {
+		all = append(all, "br="+l.Upper+"="+perm+":"+l.Lower+"=ro,xino="+l.XIno+",udba=reval")
+	}
+	return all
+}
+
+// Has tells whether /proc/filesystems, at path, lists fstype.
+func Has(path, fstype string) (bool, error) {
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return false, fmt.Errorf("overlay: %w", err)
+	}
+	for line := range strings.Lines(string(b)) {
+		if fields := strings.Fields(line); len(fields) > 0 && fields[len(fields)-1] == fstype {
+			return true, nil
+		}
+	}
+	return false, nil
+}

@@ -1,0 +1,134 @@
+package qemutests
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+)
+
+// AgentWord, on the kernel command line, makes systemd start the agent in a
+// tree made by mktree. AgentInit is the same agent for use as init=.
+const (
+	AgentWord = "sidustest.agent"
+	AgentInit = "/usr/lib/sidusboot-test/agent"
+)
+
+// agentHello is what the agent says when its shell is about to start. What was
+// sent before is lost.
+const agentHello = "sidusboot-agent ready\n"
+
+// errAgentRestarted says that the shell which ran a command is gone.
+var errAgentRestarted = errors.New("the agent was started anew")
+
+// WaitAgent waits until the agent answers.
+func (g *Guest) WaitAgent(ctx context.Context) error {
+	_, err := g.waitAgent(ctx)
+	return err
+}
+
+// waitAgent returns how often the agent has started.
+func (g *Guest) waitAgent(ctx context.Context) (starts int, err error) {
+	for {
+		text, changed, ended := g.agentLog.state()
+		if n := bytes.Count(text, []byte(agentHello)); n > 0 {
+			return n, nil
+		}
+		if err := g.waitChange(ctx, changed, ended); err != nil {
+			return 0, g.explain(fmt.Errorf("waiting for the agent: %w", err))
+		}
+	}
+}
+
+// Run runs a shell command as root in the guest, and waits for the agent
+// first. It returns standard output and standard error together, and the exit
+// status. An error means that there is no status.
+func (g *Guest) Run(ctx context.Context, command string) (output string, exit int, err error) {
+	g.agentMu.Lock()
+	defer g.agentMu.Unlock()
+	starts, err := g.waitAgent(ctx)
+	if err != nil {
+		return "", 0, err
+	}
+	text, _, _ := g.agentLog.state()
+	offset := len(text)
+	mark := rand.Text()
+	if _, err := g.agentConn.Write(agentRequest(mark, command)); err != nil {
+		return "", 0, g.explain(fmt.Errorf("run %q: %w", command, err))
+	}
+	for {
+		text, changed, ended := g.agentLog.state()
+		if output, exit, ok := agentAnswer(string(text[offset:]), mark); ok {
+			return output, exit, nil
+		}
+		err := g.waitChange(ctx, changed, ended)
+		if bytes.Count(text, []byte(agentHello)) > starts {
+			err = errAgentRestarted
+		}
+		if err != nil {
+			// Whatever hangs is in the way of the next command: a Ctrl-C
+			// means nothing on a raw terminal, so that is the caller's to know.
+			return string(text[offset:]), 0, g.explain(fmt.Errorf("run %q: %w", command, err))
+		}
+	}
+}
+
+// Must runs a command like Run, and a status other than 0 is an error as well.
+func (g *Guest) Must(ctx context.Context, command string) (string, error) {
+	output, exit, err := g.Run(ctx, command)
+	if err == nil && exit != 0 {
+		err = fmt.Errorf("%s: run %q: exit status %d: %s", g.name, command, exit, strings.TrimSpace(output))
+	}
+	return output, err
+}
+
+// waitChange waits for more text on a port, or for the end of hope.
+func (g *Guest) waitChange(ctx context.Context, changed <-chan struct{}, ended bool) error {
+	_, console, _ := g.console.state()
+	if err := g.trouble(); err != nil {
+		return err
+	}
+	if ended {
+		return errors.New("guest ended")
+	}
+	select {
+	case <-changed:
+	case <-console: // perhaps a panic
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	return nil
+}
+
+// agentRequest is the line for the agent's shell. The command travels as
+// base64, so that no quoting is lost. The marks are broken up: an echo of the
+// line, from a terminal not yet raw, does not look like an answer.
+func agentRequest(mark, command string) []byte {
+	half := len(mark) / 2
+	broken := mark[:half] + `""` + mark[half:]
+	encoded := base64.StdEncoding.EncodeToString([]byte(command))
+	return fmt.Appendf(nil, "echo begin-%s; sh -c \"$(echo %s | base64 -d)\" </dev/null 2>&1; echo end-%s $?\n",
+		broken, encoded, broken)
+}
+
+// agentAnswer finds the output and the status between the marks.
+func agentAnswer(text, mark string) (output string, exit int, ok bool) {
+	_, text, ok = strings.Cut(text, "begin-"+mark+"\n")
+	if !ok {
+		return "", 0, false
+	}
+	output, text, ok = strings.Cut(text, "end-"+mark+" ")
+	if !ok {
+		return "", 0, false
+	}
+	status, _, ok := strings.Cut(text, "\n")
+	if !ok {
+		return "", 0, false
+	}
+	exit, err := strconv.Atoi(status)
+	return output, exit, err == nil
+}

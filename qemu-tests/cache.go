@@ -1,0 +1,75 @@
+package qemutests
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// cacheDir is a folder of the cache for what is slow to make: trees, initrds.
+// SIDUSBOOT_CACHE moves the cache from /var/cache/sidusboot.
+func cacheDir(name string) (string, error) {
+	root := os.Getenv("SIDUSBOOT_CACHE")
+	if root == "" {
+		root = "/var/cache/sidusboot"
+	}
+	dir := filepath.Join(root, name)
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return "", fmt.Errorf("cache (SIDUSBOOT_CACHE names another place): %w", err)
+	}
+	return dir, nil
+}
+
+// cached returns the path of kind/name in the cache, and lets build make it if
+// it is not there. What build leaves at its path appears whole or not at all,
+// and is made once, even when several test runs want it.
+func cached(ctx context.Context, kind, name string, build func(path string) error) (string, error) {
+	dir, err := cacheDir(kind)
+	if err != nil {
+		return "", err
+	}
+	path := filepath.Join(dir, name)
+	if _, err := os.Stat(path); err == nil {
+		return path, nil
+	}
+	unlock, err := lock(ctx, filepath.Join(dir, "."+name+".lock"))
+	if err != nil {
+		return "", err
+	}
+	defer unlock()
+	if _, err := os.Stat(path); err == nil {
+		return path, nil
+	}
+	unfinished := filepath.Join(dir, "."+name+".new")
+	if err := os.RemoveAll(unfinished); err != nil {
+		return "", err
+	}
+	if err := build(unfinished); err != nil {
+		return "", err
+	}
+	return path, os.Rename(unfinished, path)
+}
+
+// lock waits for an exclusive lock on a file, which is made if needed.
+func lock(ctx context.Context, path string) (unlock func(), err error) {
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o644)
+	if err != nil {
+		return nil, err
+	}
+	for {
+		err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+		if err == nil {
+			return func() { f.Close() }, nil
+		}
+		select {
+		case <-time.After(100 * time.Millisecond):
+		case <-ctx.Done():
+			f.Close()
+			return nil, fmt.Errorf("waiting for %s: %w", path, ctx.Err())
+		}
+	}
+}

@@ -1,0 +1,63 @@
+package qemutests
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+)
+
+// BuildImage makes an initrd for a tree with this repository's own
+// bin/initrdgen build, and further arguments for it. The same image is made
+// once: it is kept in the cache under the programs, the arguments and the
+// content of the files that they name.
+func BuildImage(ctx context.Context, tree string, args ...string) (string, error) {
+	bin, err := binDir()
+	if err != nil {
+		return "", err
+	}
+	key := []string{tree}
+	for _, program := range []string{"initrdgen", "init"} {
+		b, err := os.ReadFile(filepath.Join(bin, program))
+		if err != nil {
+			return "", fmt.Errorf("%w; run make first", err)
+		}
+		key = append(key, string(b))
+	}
+	for _, arg := range args {
+		key = append(key, arg)
+		_, value, _ := strings.Cut(arg, "=")
+		for _, name := range []string{arg, value} {
+			if b, err := os.ReadFile(name); err == nil {
+				key = append(key, string(b))
+			}
+		}
+	}
+	return cached(ctx, "images", digest(key...)+".img", func(path string) error {
+		argv := append([]string{"build", "--root", tree, "--output", path}, args...)
+		out, err := exec.CommandContext(ctx, filepath.Join(bin, "initrdgen"), argv...).CombinedOutput()
+		if err != nil {
+			return fmt.Errorf("initrdgen %s: %w: %s", strings.Join(argv, " "), err, lastLines(string(out), 20))
+		}
+		return nil
+	})
+}
+
+// binDir is bin/ of the repository that the working directory is in.
+func binDir() (string, error) {
+	dir, err := os.Getwd()
+	if err != nil {
+		return "", err
+	}
+	for ; ; dir = filepath.Dir(dir) {
+		if _, err := os.Stat(filepath.Join(dir, "go.mod")); err == nil {
+			return filepath.Join(dir, "bin"), nil
+		}
+		if dir == "/" {
+			return "", errors.New("not inside the repository")
+		}
+	}
+}

@@ -1,0 +1,42 @@
+package qemutests
+
+import (
+	"context"
+	_ "embed"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+)
+
+//go:embed mkpeer
+var mkpeer string
+
+// PeerInitrd is an initrd by the tree's own initramfs-tools, with a tmpfs
+// stacked over the NFS root in shell, and the time that mkinitramfs took. It is
+// what our image is compared with. Boot it with PeerWords.
+func PeerInitrd(ctx context.Context, tree string) (path string, buildTime time.Duration, err error) {
+	dir, err := cached(ctx, "peers", filepath.Base(tree)+"-"+digest(mkpeer, tree), func(dir string) error {
+		return runScript(ctx, mkpeer, tree, dir)
+	})
+	if err != nil {
+		return "", 0, fmt.Errorf("peer initrd: %w", err)
+	}
+	b, err := os.ReadFile(filepath.Join(dir, "seconds"))
+	if err != nil {
+		return "", 0, fmt.Errorf("peer initrd: %w", err)
+	}
+	seconds, err := strconv.ParseFloat(strings.TrimSpace(string(b)), 64)
+	if err != nil {
+		return "", 0, fmt.Errorf("peer initrd: %w", err)
+	}
+	return filepath.Join(dir, "initrd.img"), time.Duration(seconds * float64(time.Second)), nil
+}
+
+// PeerWords are the kernel command line for a PeerInitrd with its root in the
+// lab.
+func PeerWords(tree string) string {
+	return "root=/dev/nfs nfsroot=" + ServerAddr + ":" + tree + ",vers=3 ip=dhcp"
+}

@@ -1,0 +1,114 @@
+package qemutests
+
+import (
+	"context"
+	"strings"
+	"testing"
+	"time"
+)
+
+// peer boots the peer's initrd on a tree, with servers for it.
+func peer(ctx context.Context, t *testing.T, suite, words string) *Guest {
+	t.Helper()
+	lab := NewLab(t, LabOptions{})
+	tree, err := Tree(ctx, suite)
+	if err != nil {
+		t.Fatal(err)
+	}
+	kernel, _, err := Kernel(tree)
+	if err != nil {
+		t.Fatal(err)
+	}
+	initrd, took, err := PeerInitrd(ctx, tree)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("mkinitramfs took %v", took)
+	if _, err := lab.StartNFS(ctx, NFSOptions{Exports: []Export{{Path: tree}}}); err != nil {
+		t.Fatal(err)
+	}
+	hosts := []DHCPHost{{MAC: MAC(1), Addr: "10.77.0.11", Name: "node11"}}
+	if _, err := lab.StartDHCP(ctx, DHCPOptions{Hosts: hosts, Domain: "sidus.test"}); err != nil {
+		t.Fatal(err)
+	}
+	guest, err := lab.Boot(ctx, GuestOptions{
+		Name: "peer", Kernel: kernel, Initrd: initrd, Cmdline: PeerWords(tree) + " panic=1 " + words,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return guest
+}
+
+// TestPeerProbe boots the peer with the agent as its init: the cheapest look at
+// a union.
+func TestPeerProbe(t *testing.T) {
+	t.Parallel()
+	Require(t)
+	for _, suite := range Suites {
+		t.Run(suite, func(t *testing.T) {
+			t.Parallel()
+			ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
+			defer cancel()
+			guest := peer(ctx, t, suite, "init="+AgentInit)
+
+			out, err := guest.Must(ctx, "cat /usr/share/sidusboot-test/lower; echo changed > /usr/share/sidusboot-test/lower; stat -f -c %T / /ro; cat /proc/uptime")
+			if err != nil {
+				t.Fatal(err)
+			}
+			lines := strings.Split(out, "\n")
+			if lines[0] != "from the shared tree" || lines[1] != "overlayfs" || lines[2] != "nfs" {
+				t.Errorf("got %q, want the shared file on overlayfs over nfs", lines)
+			}
+			t.Logf("uptime at the probe: %s", lines[3])
+			if _, exit, err := guest.Run(ctx, "exit 7"); err != nil || exit != 7 {
+				t.Errorf("exit 7: got %d, %v", exit, err)
+			}
+			traffic, err := guest.Traffic(0)
+			if err != nil || traffic.ReceivedBytes == 0 || traffic.SentPackets == 0 {
+				t.Errorf("traffic %+v, %v: want some", traffic, err)
+			}
+			t.Logf("traffic: %+v", traffic)
+
+			go guest.Run(ctx, "echo o > /proc/sysrq-trigger")
+			exit, err := guest.Wait(ctx)
+			if err != nil || exit.Reason != PoweredOff {
+				t.Errorf("got %+v, %v, want %s", exit, err, PoweredOff)
+			}
+			t.Logf("ran %v", exit.Ran)
+		})
+	}
+}
+
+// TestPeerMultiUser boots the peer all the way up and down. What fails to start
+// in it is what a tree of this kind cannot do on a diskless node.
+func TestPeerMultiUser(t *testing.T) {
+	t.Parallel()
+	Require(t)
+	for _, suite := range Suites {
+		t.Run(suite, func(t *testing.T) {
+			t.Parallel()
+			ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
+			defer cancel()
+			guest := peer(ctx, t, suite, AgentWord)
+
+			if _, err := guest.Expect(ctx, `node11 login: `); err != nil {
+				t.Fatal(err)
+			}
+			out, _, err := guest.Run(ctx, "systemctl is-system-running --wait; systemctl --failed --no-legend --plain; cat /proc/uptime; systemd-analyze time")
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Logf("state, failed units, times:\n%s", out)
+
+			if _, _, err := guest.Run(ctx, "systemctl --no-block poweroff"); err != nil {
+				t.Fatal(err)
+			}
+			exit, err := guest.Wait(ctx)
+			if err != nil || exit.Reason != PoweredOff {
+				t.Errorf("got %+v, %v, want %s", exit, err, PoweredOff)
+			}
+			t.Logf("ran %v", exit.Ran)
+		})
+	}
+}

@@ -1,0 +1,83 @@
+package qemutests
+
+import (
+	"fmt"
+	"os"
+	"strings"
+)
+
+// qemuProgram is the emulator's name on every distribution that has it.
+const qemuProgram = "qemu-system-x86_64"
+
+// ports are the chardev back ends of a guest's serial ports and its monitor.
+type ports struct {
+	console, events, agent, qmp string
+}
+
+// socketPorts connect the guest to listeners in the lab.
+func socketPorts(dir string) ports {
+	at := func(id string) string {
+		return fmt.Sprintf("socket,id=%s,path=%s/%s.sock", id, dir, id)
+	}
+	return ports{console: at("console"), events: at("events"), agent: at("agent"), qmp: at("qmp")}
+}
+
+// byHand are ports for a person at a terminal.
+var byHand = ports{
+	console: "stdio,id=console,signal=off", events: "null,id=events", agent: "null,id=agent", qmp: "null,id=qmp",
+}
+
+// qemuArgs is QEMU's command line for a guest.
+func qemuArgs(o GuestOptions, p ports) []string {
+	args := []string{qemuProgram, "-nodefaults", "-no-user-config", "-display", "none", "-M", "pc"}
+	switch {
+	case os.Getenv("SIDUSBOOT_KVM") == "1" && !o.Icount:
+		args = append(args, "-accel", "kvm", "-cpu", "host")
+	default:
+		args = append(args, "-accel", "tcg,thread=single", "-cpu", "max")
+	}
+	if o.Icount {
+		args = append(args, "-icount", "shift=1,sleep=on")
+	}
+	args = append(args, "-smp", "1", "-m", fmt.Sprint(o.Memory))
+	if !o.Reboot {
+		args = append(args, "-action", "reboot=shutdown")
+	}
+	args = append(args,
+		"-chardev", p.console, "-serial", "chardev:console",
+		"-chardev", p.events, "-serial", "chardev:events",
+		"-chardev", p.agent, "-serial", "chardev:agent",
+		"-chardev", p.qmp, "-mon", "chardev=qmp,mode=control",
+		"-device", "virtio-rng-pci",
+	)
+	if o.UUID != "" {
+		args = append(args, "-uuid", o.UUID)
+	}
+	for i, nic := range o.NICs {
+		args = append(args,
+			"-netdev", fmt.Sprintf("tap,id=net%d,ifname=%s,script=no,downscript=no", i, nic.tap),
+			// No ROM: nobody boots from the card, and looking for a server costs seconds.
+			"-device", fmt.Sprintf("%s,id=%s,netdev=net%d,mac=%s,romfile=", nic.Model, cardID(i), i, nic.MAC))
+	}
+	args = append(args, "-kernel", o.Kernel)
+	if o.Initrd != "" {
+		args = append(args, "-initrd", o.Initrd)
+	}
+	args = append(args, "-append", o.Cmdline)
+	return append(args, o.QEMU...)
+}
+
+// cardID is QEMU's name for a guest's card.
+func cardID(card int) string { return fmt.Sprintf("card%d", card) }
+
+// quoted is a command line that a shell understands.
+func quoted(argv []string) string {
+	words := make([]string, len(argv))
+	for i, arg := range argv {
+		if arg == "" || strings.ContainsAny(arg, " \t\n'\"\\$&|;<>()*?[]#~`!{}") {
+			arg = "'" + strings.ReplaceAll(arg, "'", `'\''`) + "'"
+		}
+		words[i] = arg
+	}
+	return strings.Join(words, " ")
+}

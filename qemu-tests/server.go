@@ -1,0 +1,168 @@
+package qemutests
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// A Program is a server to be run in a lab.
+type Program struct {
+	// Name is for logs and messages.
+	Name string
+	// Argv is the command, which stays in the foreground.
+	Argv []string
+	// Ready tells whether the server answers; it is asked again and again. Nil:
+	// the server is ready once it is started.
+	Ready func(ctx context.Context) error
+}
+
+// A Server is a running Program.
+type Server struct {
+	name string
+	lab  *Lab
+	cmd  *exec.Cmd
+	log  string
+	done chan struct{}
+}
+
+// readyTimeout is what a server gets to answer. ganesha takes a second or two
+// on a quiet machine.
+const readyTimeout = 60 * time.Second
+
+// Start runs a program in the lab and waits until it is ready. Its output goes
+// to a log in the lab.
+func (l *Lab) Start(ctx context.Context, p Program) (*Server, error) {
+	s := &Server{name: l.name(p.Name), lab: l, done: make(chan struct{})}
+	s.log = l.Path(filepath.Join(labDir, s.name+".log"))
+	out, err := os.OpenFile(s.log, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o644)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", s.name, err)
+	}
+	defer out.Close()
+	s.cmd = exec.Command(p.Argv[0], p.Argv[1:]...)
+	s.cmd.Stdout, s.cmd.Stderr = out, out
+	if err := l.ns.start(s.cmd); err != nil {
+		return nil, fmt.Errorf("%s: %w", s.name, err)
+	}
+	go func() {
+		s.cmd.Wait()
+		close(s.done)
+	}()
+	l.mu.Lock()
+	l.servers = append(l.servers, s)
+	l.mu.Unlock()
+
+	if err := s.waitReady(ctx, p.Ready); err != nil {
+		s.Stop()
+		return nil, fmt.Errorf("%s: %w; its log:\n%s", s.name, err, lastLines(s.Log(), 40))
+	}
+	l.logf("%s started", s.name)
+	return s, nil
+}
+
+// waitReady polls ready until it succeeds, the server ends or time is up.
+func (s *Server) waitReady(ctx context.Context, ready func(context.Context) error) error {
+	if ready == nil {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, readyTimeout)
+	defer cancel()
+	for {
+		err := ready(ctx)
+		if err == nil {
+			return nil
+		}
+		select {
+		case <-s.done:
+			return fmt.Errorf("ended at once: %v", s.cmd.ProcessState)
+		case <-ctx.Done():
+			return fmt.Errorf("does not answer: %w (%w)", err, ctx.Err())
+		case <-time.After(50 * time.Millisecond):
+		}
+	}
+}
+
+// Log is what the server has printed so far.
+func (s *Server) Log() string {
+	b, err := os.ReadFile(s.log)
+	if err != nil {
+		return fmt.Sprintf("(%v)", err)
+	}
+	return string(b)
+}
+
+// Stop ends the server: politely, then not. A server that has ended by itself
+// is no error.
+func (s *Server) Stop() error {
+	select {
+	case <-s.done:
+		return nil
+	default:
+	}
+	if err := s.signal(unix.SIGTERM); err != nil {
+		return err
+	}
+	select {
+	case <-s.done:
+		s.lab.logf("%s stopped", s.name)
+		return nil
+	case <-time.After(5 * time.Second):
+	}
+	return s.Kill()
+}
+
+// Kill ends the server as a power cut would.
+func (s *Server) Kill() error {
+	if err := s.signal(unix.SIGKILL); err != nil {
+		return err
+	}
+	<-s.done
+	s.lab.logf("%s killed", s.name)
+	return nil
+}
+
+// Pause stops the server without closing anything: clients see silence.
+func (s *Server) Pause() error { return s.signal(unix.SIGSTOP) }
+
+// Resume undoes Pause.
+func (s *Server) Resume() error { return s.signal(unix.SIGCONT) }
+
+func (s *Server) signal(sig syscall.Signal) error {
+	err := s.cmd.Process.Signal(sig)
+	if err != nil && !errors.Is(err, os.ErrProcessDone) {
+		return fmt.Errorf("%s: %v: %w", s.name, sig, err)
+	}
+	return nil
+}
+
+// listening is a Ready that wants a TCP port open on every address.
+func (l *Lab) listening(port int) func(context.Context) error {
+	return func(ctx context.Context) error {
+		out, err := l.Output(ctx, "ss", "-Hltn", fmt.Sprintf("sport = %d", port))
+		if err != nil {
+			return err
+		}
+		if out == "" {
+			return fmt.Errorf("nothing listens on TCP port %d", port)
+		}
+		return nil
+	}
+}
+
+// lastLines is the end of a log.
+func lastLines(text string, n int) string {
+	lines := strings.Split(strings.TrimRight(text, "\r\n"), "\n")
+	if len(lines) > n {
+		lines = lines[len(lines)-n:]
+	}
+	return strings.Join(lines, "\n")
+}

@@ -1,0 +1,121 @@
+package qemutests
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+)
+
+// TB is what a lab needs of a *testing.T.
+type TB interface {
+	Helper()
+	Name() string
+	Context() context.Context
+	Cleanup(func())
+	Failed() bool
+	Logf(format string, args ...any)
+	Skipf(format string, args ...any)
+	Fatalf(format string, args ...any)
+}
+
+// needed are the programs of a lab and of the trees; prerequisites installs
+// them.
+var needed = []string{
+	qemuProgram, "ganesha.nfsd", "rpcbind", "dnsmasq", "ip", "ss", "mmdebstrap", "unshare",
+}
+
+// Require skips a test that boots a guest unless SIDUSBOOT_QEMU asks for it:
+//
+//	1     boot; whatever is missing fails the test
+//	auto  boot if everything needed is there
+//	0     do not boot (the default)
+//
+// CI=true in the environment stands for 1 where SIDUSBOOT_QEMU is not set.
+func Require(t TB) {
+	t.Helper()
+	mode := os.Getenv("SIDUSBOOT_QEMU")
+	if mode == "" && os.Getenv("CI") == "true" {
+		mode = "1"
+	}
+	missing := missing()
+	switch mode {
+	case "", "0":
+		t.Skipf("boots a guest; SIDUSBOOT_QEMU=1 runs it, as root")
+	case "auto":
+		if missing != "" {
+			t.Skipf("cannot boot a guest: %s", missing)
+		}
+	default:
+		if missing != "" {
+			t.Fatalf("cannot boot a guest: %s", missing)
+		}
+	}
+}
+
+// missing is what keeps this process from booting a guest; empty: nothing.
+func missing() string {
+	if os.Geteuid() != 0 {
+		return "not root"
+	}
+	var absent []string
+	for _, program := range needed {
+		if _, err := exec.LookPath(program); err != nil {
+			absent = append(absent, program)
+		}
+	}
+	if len(absent) > 0 {
+		return fmt.Sprintf("%s not installed; run qemu-tests/prerequisites", strings.Join(absent, ", "))
+	}
+	if _, err := os.Stat("/dev/net/tun"); err != nil {
+		return err.Error()
+	}
+	return ""
+}
+
+// NewLab opens a lab for a test, or skips the test: see Require. The lab is
+// closed when the test ends; if the test has failed, the ends of its logs and
+// consoles are printed before. SIDUSBOOT_LOGS names a folder that receives all
+// logs of every test, failed or not.
+func NewLab(t TB, opts LabOptions) *Lab {
+	t.Helper()
+	Require(t)
+	if opts.Logf == nil {
+		opts.Logf = t.Logf
+	}
+	l, err := Open(t.Context(), opts)
+	if err != nil {
+		t.Fatalf("%v", err)
+	}
+	t.Cleanup(func() {
+		if t.Failed() {
+			l.report(t.Logf)
+		}
+		if dir := os.Getenv("SIDUSBOOT_LOGS"); dir != "" {
+			if err := l.SaveLogs(filepath.Join(dir, filepath.FromSlash(t.Name()))); err != nil {
+				t.Logf("save logs: %v", err)
+			}
+		}
+		l.Close()
+	})
+	return l
+}
+
+// report prints what helps to understand a failure.
+func (l *Lab) report(logf func(format string, args ...any)) {
+	l.mu.Lock()
+	guests, servers := l.guests, l.servers
+	l.mu.Unlock()
+	for _, s := range servers {
+		logf("--- log of %s ends with:\n%s", s.name, lastLines(s.Log(), 30))
+	}
+	for _, g := range guests {
+		for _, e := range g.Events() {
+			logf("--- %s: %+v", g.name, e)
+		}
+		logf("--- console of %s ends with:\n%s", g.name, lastLines(g.Console(), 60))
+		logf("--- %s by hand: %s", g.name, g.CommandLine())
+	}
+}

@@ -1,0 +1,78 @@
+package qemutests
+
+import (
+	"context"
+	"crypto/sha256"
+	_ "embed"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+)
+
+//go:embed mktree
+var mktree string
+
+// Suites are the Debian suites that trees are made of.
+var Suites = []string{"bookworm", "trixie"}
+
+// Tree returns the root tree of a Debian suite, made by mktree if the cache
+// has none. It is shared: nobody may write to it; see Lab.CopyTree.
+func Tree(ctx context.Context, suite string) (string, error) {
+	name := suite + "-" + digest(mktree)
+	return cached(ctx, "trees", name, func(dir string) error {
+		return runScript(ctx, mktree, suite, dir)
+	})
+}
+
+// Kernel finds the newest kernel of a tree.
+func Kernel(tree string) (path, release string, err error) {
+	kernels, err := filepath.Glob(filepath.Join(tree, "boot", "vmlinuz-*"))
+	if err != nil || len(kernels) == 0 {
+		return "", "", fmt.Errorf("no boot/vmlinuz-* in %s", tree)
+	}
+	slices.Sort(kernels)
+	path = kernels[len(kernels)-1]
+	return path, strings.TrimPrefix(filepath.Base(path), "vmlinuz-"), nil
+}
+
+// digest is a short name for a content.
+func digest(texts ...string) string {
+	h := sha256.New()
+	for _, text := range texts {
+		fmt.Fprintf(h, "%d:%s", len(text), text)
+	}
+	return fmt.Sprintf("%x", h.Sum(nil)[:6])
+}
+
+// runScript runs one of the scripts that are part of this package. It has
+// private mounts, and ends when the context does.
+func runScript(ctx context.Context, script string, args ...string) error {
+	f, err := os.CreateTemp("", "sidusboot-script-")
+	if err != nil {
+		return err
+	}
+	defer os.Remove(f.Name())
+	_, err = f.WriteString(script)
+	if err := errors.Join(err, f.Chmod(0o700), f.Close()); err != nil {
+		return err
+	}
+	cmd := exec.CommandContext(ctx, f.Name(), args...)
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		return fmt.Errorf("%s: %w:\n%s", firstComment(script), err, lastLines(string(out), 30))
+	}
+	return nil
+}
+
+// firstComment is the name and purpose of a script, its second line.
+func firstComment(script string) string {
+	lines := strings.SplitN(script, "\n", 3)
+	if len(lines) < 2 {
+		return "script"
+	}
+	return strings.TrimPrefix(lines[1], "# ")
+}
