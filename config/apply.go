@@ -254,7 +254,7 @@ func applyInitiator(c *Config, a arg) error {
 // checkName is for iSCSI names (RFC 3720, 3.2.6.1) that may be templates.
 func checkName(s string) error {
 	if !strings.HasPrefix(s, "iqn.") && !strings.HasPrefix(s, "eui.") && !strings.HasPrefix(s, "naa.") || !isGraphic(s) {
-		return errors.New("not an iSCSI name, which begins with iqn., eui. or naa.")
+		return errors.New("not an iSCSI name: those begin with iqn, eui or naa and a dot")
 	}
 	return checkTemplate(s, false)
 }

@@ -185,3 +185,14 @@ func nameOf(names []string, i int) string {
 	}
 	return names[i]
 }
+
+// ChosenIP is the ip= word that counts: the first that does not say off, or
+// plain DHCP where there is none.
+func (c *Config) ChosenIP() IP {
+	for _, ip := range c.IPs {
+		if ip.Method != MethodOff {
+			return ip
+		}
+	}
+	return IP{Method: MethodDHCP}
+}

@@ -48,7 +48,7 @@ var words = []word{
 		help: "modules not to load", apply: applyBlacklist},
 
 	{name: "sidus.rw", value: "tmpfs, iscsi, LABEL=NAME, UUID=ID, PARTUUID=ID or /dev/NAME", standard: "tmpfs", example: "sidus.rw=tmpfs",
-		help: "what becomes /rw, where the node's changes go", apply: applyRW},
+		help: "what becomes /rw, where the node's changes go; not yet: all but tmpfs stop the boot with an error", apply: applyRW},
 	{name: "sidus.rw.size", value: "PERCENT% of the RAM or BYTES[k|m|g|t]", standard: "50%", example: "sidus.rw.size=2g",
 		help: "the most that the tmpfs may hold", apply: applySize},
 	{name: "sidus.rw.fallback", value: "none or tmpfs", standard: "none", example: "sidus.rw.fallback=tmpfs", later: true,
@@ -59,7 +59,7 @@ var words = []word{
 		help: "what stacks /rw on /ro; auto: aufs where the kernel has it", apply: applyUnion},
 	{name: "sidus.ro.strict", value: "0 or 1", standard: "0", example: "sidus.ro.strict=1",
 		help: "1: an export that the node could write to is an error, not a warning", apply: applyStrict},
-	{name: "sidus.hostname", value: "TEMPLATE", standard: "ip='s, then the lease's", example: "sidus.hostname=node-%I",
+	{name: "sidus.hostname", value: "TEMPLATE", standard: "ip's, then the lease's", example: "sidus.hostname=node-%I",
 		help: "the node's name", apply: applyHostname},
 	{name: "sidus.onerror", soft: true, value: "retry, reboot, poweroff or shell", standard: "retry", example: "sidus.onerror=reboot",
 		help: "what to do when a stage fails", apply: applyOnError},

@@ -216,23 +216,20 @@ func (n *node) mountRoot() (string, error) {
 		Source: n.source.String(), Version: version, Options: n.source.Data(version),
 		Origin: root.Origin, Writable: writable,
 	}
-	n.checkOwner()
+	n.warnSquash()
 	return fmt.Sprintf("%s with version %s, from the %s", n.source, version, root.Origin), nil
 }
 
-// checkOwner warns of trees whose files do not belong to root: sudo and login
-// fail in them in ways that nobody traces back to NFS.
-func (n *node) checkOwner() {
-	var st unix.Stat_t
-	if err := unix.Stat(roDir, &st); err == nil && st.Uid != 0 {
-		n.log.errorf("nfs: the tree belongs to user %d, not to root: identity mapping or root squash on the server", st.Uid)
-		return
-	}
+// warnSquash warns of an export in which root is nobody: login and sudo fail
+// there in ways that nobody traces back to NFS.
+func (n *node) warnSquash() {
 	f, err := os.Open(roDir + "/etc/shadow")
 	if errors.Is(err, os.ErrPermission) {
 		n.log.errorf("nfs: root may not read /etc/shadow in the tree: export it with no_root_squash, or nobody can log in")
 	}
-	f.Close()
+	if err == nil {
+		f.Close()
+	}
 }
 
 // mountRW mounts the node's own layer.
@@ -260,6 +257,17 @@ func (n *node) mountUnion() (string, error) {
 		XIno: rwDir + "/.aufs.xino", Source: rwDir,
 	}
 	if err := overlay.Mount(n.system, can.kind, layers, unionDir, testUnion); err != nil {
+		return "", err
+	}
+	program, err := findInit(unionDir, n.cfg.Init)
+	if err != nil {
+		return "", err
+	}
+	resolved, err := resolve(unionDir, program)
+	if err != nil {
+		return "", err
+	}
+	if err := testUsers(unionDir + resolved); err != nil {
 		return "", err
 	}
 	n.report.Union.Kind = string(can.kind)

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"net"
 	"net/netip"
 	"os"
@@ -10,6 +11,7 @@ import (
 	"time"
 
 	"github.com/sidusboot/sidusboot/network"
+	"github.com/sidusboot/sidusboot/nfs"
 )
 
 func TestWithoutRootLine(t *testing.T) {
@@ -79,8 +81,20 @@ func TestFindInit(t *testing.T) {
 	if name, err := findInit(root, ""); name != "/sbin/init" || err != nil {
 		t.Errorf("findInit = %q, %v, want /sbin/init", name, err)
 	}
-	if err := readInit(root, ""); err != nil {
-		t.Errorf("readInit: %v", err)
+	if err := checkInit(root, ""); err == nil {
+		t.Error("checkInit of two bytes: no error")
+	}
+	if err := os.WriteFile(program, make([]byte, 100), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := checkInit(root, ""); err == nil || !strings.Contains(err.Error(), "first bytes are 0x00000000") {
+		t.Errorf("checkInit of zeros: %v", err)
+	}
+	if err := os.WriteFile(program, []byte("#!/bin/sh\n"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := checkInit(root, ""); err != nil && !errors.Is(err, nfs.ErrOwner) {
+		t.Errorf("checkInit: %v", err)
 	}
 	if name, err := findInit(root, "/opt/none"); err == nil || !strings.Contains(err.Error(), "no program /opt/none: check init=") {
 		t.Errorf("init=/opt/none: findInit = %q, %v", name, err)

@@ -20,13 +20,20 @@ import (
 // defaultDevice is the NIC used when no word names another.
 const defaultDevice = "eth0"
 
+// usbControllers are not loaded unless no NIC turns up without them: every
+// machine has some, few need them to boot, and udev loads them later.
+var usbControllers = map[string]bool{
+	"xhci_pci": true, "xhci_hcd": true, "ehci_pci": true, "ehci_hcd": true,
+	"ohci_pci": true, "ohci_hcd": true, "uhci_hcd": true,
+}
+
 // bringNetworkUp loads the NICs' drivers and gets an address on one NIC. While
 // it waits for the network, the modules for NFS and the union are loaded.
 func (n *node) bringNetworkUp() (string, error) {
 	if err := n.system.Load("af_packet"); err != nil {
 		return "", err
 	}
-	drivers, err := n.system.loader.LoadDevices("/sys")
+	drivers, err := n.system.loader.LoadDevices("/sys", usbControllers)
 	if err != nil {
 		// The NIC may be another driver's: go on and see.
 		n.log.errorf("drivers: %v", err)
@@ -34,7 +41,7 @@ func (n *node) bringNetworkUp() (string, error) {
 	if n.union == nil {
 		n.loadUnion(n.cfg.Root.Version)
 	}
-	ip := n.chosenIP()
+	ip := n.cfg.ChosenIP()
 	ctx, cancel := context.WithTimeout(context.Background(), n.cfg.Timeout)
 	defer cancel()
 	choice := network.Choice{Device: ip.Device, MAC: n.cfg.BootIF}
@@ -43,7 +50,7 @@ func (n *node) bringNetworkUp() (string, error) {
 	} else {
 		choice.Device = defaultDevice
 	}
-	link, err := network.Find(ctx, choice, "/sys", func() { _, _ = n.system.loader.LoadDevices("/sys") })
+	link, err := network.Find(ctx, choice, "/sys", func() { _, _ = n.system.loader.LoadDevices("/sys", nil) })
 	if err != nil {
 		return "", err
 	}
@@ -76,16 +83,6 @@ func (n *node) bringNetworkUp() (string, error) {
 		detail += ", drivers " + strings.Join(drivers, " ")
 	}
 	return detail, nil
-}
-
-// chosenIP is the ip= word that counts: the first that is not off.
-func (n *node) chosenIP() config.IP {
-	for _, ip := range n.cfg.IPs {
-		if ip.Method != config.MethodOff {
-			return ip
-		}
-	}
-	return config.IP{Method: config.MethodDHCP}
 }
 
 func (n *node) getLease(link netlink.Link, ip config.IP) (*network.Lease, error) {
@@ -121,11 +118,8 @@ func staticLease(link netlink.Link, ip config.IP) *network.Lease {
 // does (net/ipv4/ipconfig.c).
 func override(l *network.Lease, ip config.IP) {
 	if ip.Gateway.IsValid() {
-		everywhere := netip.PrefixFrom(netip.IPv4Unspecified(), 0)
+		everywhere := netip.PrefixFrom(ip.Gateway, 0).Masked()
 		l.Routes = []network.Route{{Dst: everywhere, Gateway: ip.Gateway}}
-	}
-	if ip.Server.IsValid() {
-		l.NextServer = ip.Server
 	}
 	if len(ip.DNS) > 0 {
 		l.DNS = ip.DNS
@@ -185,7 +179,7 @@ func (n *node) leaseFacts() config.Lease {
 	return config.Lease{
 		Addr: n.lease.Addr.Addr(), MAC: n.lease.MAC, Hostname: n.lease.Hostname,
 		UUID: strings.ToLower(strings.TrimSpace(string(uuid))), RootPath: n.lease.RootPath,
-		NextServer: n.lease.NextServer, ServerID: n.lease.ServerID,
+		Server: n.cfg.ChosenIP().Server, NextServer: n.lease.NextServer, ServerID: n.lease.ServerID,
 	}
 }
 

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -9,8 +10,11 @@ import (
 	"path"
 	"path/filepath"
 	"strings"
+	"syscall"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/sidusboot/sidusboot/nfs"
 )
 
 // usualInits are tried in the kernel's own order when there is no init= word
@@ -90,9 +94,11 @@ func resolve(root, name string) (string, error) {
 	return done, nil
 }
 
-// readInit reads the init program of the tree in root to its end. Its pages
-// are needed in a moment anyway.
-func readInit(root, wanted string) error {
+// checkInit reads the init program of the tree in root to its end and looks at
+// what it got: a server can mount well and then fail to read, or hand out
+// zeros (nfs-ganesha 4.3 with NFS 4.2 to a kernel that uses READ_PLUS). The
+// program's pages are needed in a moment anyway.
+func checkInit(root, wanted string) error {
 	name, err := findInit(root, wanted)
 	if err != nil {
 		return err
@@ -106,8 +112,26 @@ func readInit(root, wanted string) error {
 		return err
 	}
 	defer f.Close()
-	if _, err := io.Copy(io.Discard, f); err != nil {
+	info, err := f.Stat()
+	if err != nil {
+		return err
+	}
+	var head [4]byte
+	if _, err := io.ReadFull(f, head[:]); err != nil {
 		return fmt.Errorf("read %s: %w", name, err)
+	}
+	if !bytes.Equal(head[:], []byte("\x7fELF")) && !bytes.HasPrefix(head[:], []byte("#!")) {
+		return fmt.Errorf("read %s: its first bytes are %#x, so it is no program, or it is read wrongly", name, head)
+	}
+	n, err := io.Copy(io.Discard, f)
+	if err != nil {
+		return fmt.Errorf("read %s: %w", name, err)
+	}
+	if got := n + int64(len(head)); got != info.Size() {
+		return fmt.Errorf("read %s: got %d bytes of %d", name, got, info.Size())
+	}
+	if st, ok := info.Sys().(*syscall.Stat_t); ok && st.Uid != 0 {
+		return fmt.Errorf("%s belongs to user %d: %w", name, st.Uid, nfs.ErrOwner)
 	}
 	return nil
 }

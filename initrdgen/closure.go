@@ -26,7 +26,7 @@ func plan(t *tree, k *kernel, p profile, extra []string) ([]image.Module, []imag
 	for _, name := range extra {
 		module := image.CanonicalName(name)
 		if !k.has(module) {
-			return nil, nil, fmt.Errorf("--module %s: kernel %s in %s has no such module, neither as a file nor built in: see ls -R, or run depmod -b %s %s if it was added by hand",
+			return nil, nil, fmt.Errorf("--module %s: kernel %s has no such module, neither in %s nor built in: mind the spelling, or run depmod -b %s %s if it was added by hand",
 				name, k.release, t.path(path.Join(modulesDir, k.release)), t.dir, k.release)
 		}
 		if err := c.add(module); err != nil {

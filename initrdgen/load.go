@@ -18,6 +18,7 @@ type moduleFile struct {
 	done     chan struct{} // Closed when what follows is set.
 	data     []byte
 	firmware []string
+	doubt    error // Why this may be no module.
 	err      error
 }
 
@@ -69,8 +70,6 @@ func (m *moduleFile) load(t *tree) error {
 	if m.data, err = decompress(m.path, raw); err != nil {
 		return fmt.Errorf("%s: %w: install the package that it is from again", t.path(m.path), err)
 	}
-	if m.firmware, err = firmwareNames(m.data); err != nil {
-		return fmt.Errorf("%s is not a kernel module: %w: install the package that it is from again", t.path(m.path), err)
-	}
+	m.firmware, m.doubt = firmwareNames(m.data)
 	return nil
 }

@@ -41,7 +41,7 @@ func main() {
 func run() int {
 	// An interrupted build must remove its temporary file, so the signal ends
 	// the build and not the program.
-	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
 	defer stop()
 
 	cmd, err := rootCommand().ExecuteContextC(ctx)
@@ -115,6 +115,9 @@ printed at the end.`,
 			if opts.Output == "" {
 				return usagef("--output is missing: name the initrd to write")
 			}
+			if opts.Report == opts.Output {
+				return usagef("--report and --output are the same file: name another")
+			}
 			rep, err := build(cmd.Context(), opts)
 			if err != nil {
 				return err
@@ -131,12 +134,12 @@ printed at the end.`,
 	f.StringVar(&opts.Root, "root", "", "the root `TREE` that the nodes mount (required)")
 	f.StringVar(&opts.Output, "output", "", "the initrd `FILE` to write (required)")
 	f.StringVar(&opts.Kernel, "kernel", "", "kernel `RELEASE` in TREE/lib/modules, or all; needed where there are several")
-	f.StringVar(&opts.Profile, "profile", "generic", "which drivers go in: "+strings.Join(profileNames(), " or "))
+	f.StringVar(&opts.Profile, "profile", "generic", "which drivers go in: `PROFILE` is "+strings.Join(profileNames(), " or "))
 	f.StringArrayVar(&opts.Modules, "module", nil, "one more module, by `NAME`; may be repeated")
 	f.StringVar(&opts.Config, "config", "", "`FILE` of kernel command line words, packed as /etc/sidusboot.conf")
 	f.StringVar(&opts.Rescue, "rescue", "", "static program `FILE`, packed as /rescue, for sidus.onerror=shell")
 	f.StringVar(&opts.Init, "init", "", "the `FILE` that becomes /init (default: init beside initrdgen)")
-	f.StringVar(&opts.Compress, "compress", "zstd", "compressor: "+strings.Join(compressorNames(), ", "))
+	f.StringVar(&opts.Compress, "compress", "zstd", "how to pack: `NAME` is "+strings.Join(compressorNames(), ", "))
 	f.StringVar(&opts.Report, "report", "", "write what went in to `FILE` as JSON")
 	f.BoolVar(&opts.Verbose, "verbose", false, "list firmware that modules name and the tree lacks")
 	return cmd

@@ -51,6 +51,11 @@ const heaviest = 10
 
 // count adds up what was packed.
 func (r *report) count(releases []string, modules []*moduleFile) {
+	for _, m := range modules {
+		if m.doubt != nil {
+			r.Warnings = append(r.Warnings, fmt.Sprintf("%s of kernel %s is no ELF file, the kernel will refuse it (%v): install the package that it is from again", m.path, m.release, m.doubt))
+		}
+	}
 	for _, release := range releases {
 		k := kernelReport{Release: release}
 		for _, m := range modules {
@@ -103,18 +108,13 @@ func (r *report) print(w io.Writer, verbose bool) {
 func megabytes(n int64) string { return fmt.Sprintf("%.1f MB", float64(n)/1e6) }
 
 // save writes the report for programs.
-func (r *report) save(path string) error {
+func (r *report) save(out *output) error {
 	text, err := json.MarshalIndent(r, "", "  ")
 	if err != nil {
 		return err
 	}
-	out, err := createOutput(path)
-	if err != nil {
-		return fmt.Errorf("--report: %w", err)
-	}
 	if _, err := out.Write(append(text, '\n')); err != nil {
-		out.abort()
-		return fmt.Errorf("--report: %w", err)
+		return err
 	}
 	return out.commit()
 }

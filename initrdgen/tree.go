@@ -26,10 +26,10 @@ type tree struct {
 func openTree(dir string) (*tree, error) {
 	fi, err := os.Stat(dir)
 	if err != nil {
-		return nil, fmt.Errorf("--root: %w", err)
+		return nil, fmt.Errorf("--root: %w: name the root tree that the nodes mount", err)
 	}
 	if !fi.IsDir() {
-		return nil, fmt.Errorf("--root: %s is not a directory: name the root of a tree", dir)
+		return nil, fmt.Errorf("--root: %s is not a directory: name the root tree that the nodes mount", dir)
 	}
 	root, err := os.OpenRoot(dir)
 	if err != nil {
@@ -41,7 +41,7 @@ func openTree(dir string) (*tree, error) {
 func (t *tree) close() error { return t.root.Close() }
 
 // path is how a name in the tree is called on the host, for messages.
-func (t *tree) path(name string) string { return filepath.Join(t.dir, name) }
+func (t *tree) path(name string) string { return filepath.Join(t.dir, filepath.Clean("/"+name)) }
 
 func (t *tree) readFile(name string) ([]byte, error) {
 	real, err := t.resolve(name)

@@ -23,7 +23,8 @@ func describeBuild(info *debug.BuildInfo) string {
 	for _, s := range info.Settings {
 		settings[s.Key] = s.Value
 	}
-	if rev := settings["vcs.revision"]; rev != "" {
+	// A pseudo-version has the revision in it already.
+	if rev := settings["vcs.revision"]; rev != "" && words[1] == "(devel)" {
 		if settings["vcs.modified"] == "true" {
 			rev += "+dirty"
 		}

@@ -17,7 +17,8 @@ import (
 // again for the devices that these bring to light (a virtio NIC appears with
 // virtio_pci), until nothing new turns up. It returns what it loaded. A module
 // that fails does not keep the others from loading: the errors are joined.
-func (l *Loader) LoadDevices(sysfs string) ([]string, error) {
+// Modules in except are left for another call.
+func (l *Loader) LoadDevices(sysfs string, except map[string]bool) ([]string, error) {
 	var loaded []string
 	var errs []error
 	index := newAliasIndex(l.manifest.Aliases, l.opts.Blacklist)
@@ -31,7 +32,7 @@ func (l *Loader) LoadDevices(sysfs string) ([]string, error) {
 			}
 			seen[modalias] = true
 			for _, name := range index.match(modalias) {
-				if !tried[name] {
+				if !tried[name] && !except[name] {
 					tried[name] = true
 					found = append(found, name)
 				}

@@ -133,13 +133,13 @@ func TestLoadDevices(t *testing.T) {
 			device("virtio", "virtio0", "virtio:d00000001v00001AF4")
 		}
 	}}
-	got, err := newLoader(manifest, "/", Options{}, r.insert).LoadDevices(sysfs)
+	got, err := newLoader(manifest, "/", Options{}, r.insert).LoadDevices(sysfs, nil)
 	if want := "virtio_pci virtio_net"; strings.Join(got, " ") != want || err != nil {
 		t.Errorf("LoadDevices = %q, %v, want %q", got, err, want)
 	}
 	r.loaded = nil
 	banned := Options{Blacklist: map[string]bool{"virtio_net": true}}
-	got, err = newLoader(manifest, "/", banned, r.insert).LoadDevices(sysfs)
+	got, err = newLoader(manifest, "/", banned, r.insert).LoadDevices(sysfs, nil)
 	if want := "virtio_pci"; strings.Join(got, " ") != want || err != nil {
 		t.Errorf("LoadDevices with a blacklist = %q, %v, want %q", got, err, want)
 	}

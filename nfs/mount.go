@@ -52,6 +52,7 @@ func (m *Mounter) Mount(ctx context.Context, src Source, dir string) (string, er
 		return "", &MountError{Source: src, Version: src.Version, Err: err}
 	}
 	var worst *MountError
+	var foreign string // A version with which all is well but the owners.
 	for i := 0; i < len(versions); i++ {
 		version := versions[i]
 		err := m.try(ctx, src, version, dir)
@@ -59,6 +60,9 @@ func (m *Mounter) Mount(ctx context.Context, src Source, dir string) (string, er
 			return version, nil
 		}
 		failed := &MountError{Source: src, Version: version, Err: err}
+		if errors.Is(err, ErrOwner) && foreign == "" {
+			foreign = version
+		}
 		if worst == nil || rank(err) > rank(worst.Err) {
 			worst = failed
 		}
@@ -74,6 +78,14 @@ func (m *Mounter) Mount(ctx context.Context, src Source, dir string) (string, er
 		if i+1 < len(versions) {
 			m.Logf("%v; trying version %s", failed, versions[i+1])
 		}
+	}
+	if foreign != "" {
+		// A node that may lack sudo is better than no node.
+		if err := m.mount(ctx, src, foreign, dir); err != nil {
+			return "", &MountError{Source: src, Version: foreign, Err: err}
+		}
+		m.Logf("%v", &MountError{Source: src, Version: foreign, Err: ErrOwner})
+		return foreign, nil
 	}
 	return "", worst
 }
@@ -144,14 +156,15 @@ func lower(err error) bool {
 	var unreadable *unreadableError
 	if errors.As(err, &unreadable) {
 		// A file that is not there is not there in any version.
-		return !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, unix.ENOEXEC)
+		return !errors.Is(err, fs.ErrNotExist)
 	}
 	return refused(err) || errors.Is(err, unix.EPROTONOSUPPORT) || errors.Is(err, unix.EINVAL) || errors.Is(err, unix.EIO)
 }
 
-// refused tells whether the server answered with a no that concerns the path.
+// refused tells whether the server answered with a no, or with owners, that are
+// the same for all minor versions.
 func refused(err error) bool {
-	return errors.Is(err, unix.EACCES) || errors.Is(err, unix.EPERM) || errors.Is(err, unix.ENOENT)
+	return errors.Is(err, ErrOwner) || errors.Is(err, unix.EACCES) || errors.Is(err, unix.EPERM) || errors.Is(err, unix.ENOENT)
 }
 
 // rank orders errors by how much they tell an operator.

@@ -103,13 +103,26 @@ func TestMountVersions(t *testing.T) {
 			fake: fakeSystem{mount: all(unix.ENOENT)}},
 		{name: "version 4 path wrong, 3 right", want: "3", asked: "4.2 3",
 			fake: fakeSystem{mount: map[string]error{"4.2": unix.ENOENT}}},
+		{name: "owners only right in version 3", want: "3", asked: "4.2 3",
+			fake: fakeSystem{verify: func(v string) error {
+				if v != "3" {
+					return fmt.Errorf("/sbin/init belongs to 4294967294: %w", ErrOwner)
+				}
+				return nil
+			}}},
+		{name: "owners wrong and no version 3: better than nothing", want: "4.2", asked: "4.2 3 4.2",
+			fake: fakeSystem{mount: map[string]error{"3": unix.EPROTONOSUPPORT},
+				verify: func(string) error { return ErrOwner }}},
+		{name: "owners wrong in the version asked for", version: "4.1", want: "4.1", asked: "4.1 4.1",
+			fake: fakeSystem{verify: func(string) error { return ErrOwner }}},
 		{name: "no init in the tree: no other version has one", asked: "4.2", err: "the tree has none",
 			fake: fakeSystem{verify: func(string) error { return fmt.Errorf("the tree has none of: %w", fs.ErrNotExist) }}},
 		{name: "time-out is not a matter of version", asked: "4.2", err: "no answer",
 			fake: fakeSystem{mount: all(unix.ETIMEDOUT)}},
 		{name: "unknown version", version: "5", err: "none of 3, 4"},
 	}
-	for _, tt := range tests {
+	for i := range tests {
+		tt := &tests[i]
 		t.Run(tt.name, func(t *testing.T) {
 			src := source
 			src.Version = tt.version
@@ -190,10 +203,10 @@ func TestData(t *testing.T) {
 		src           Source
 		want          string
 	}{
-		{"3", "3", source, "vers=3,proto=tcp,hard,timeo=600,retrans=2,nolock,noacl,mountproto=tcp,mountvers=3,mountaddr=10.0.0.1,addr=10.0.0.1"},
+		{"3", "3", source, "vers=3,proto=tcp,hard,timeo=600,retrans=2,nolock,mountproto=tcp,mountvers=3,mountaddr=10.0.0.1,addr=10.0.0.1"},
 		{"4.2", "4.2", source, "vers=4.2,proto=tcp,hard,timeo=600,retrans=2,port=2049,clientaddr=10.0.0.9,addr=10.0.0.1"},
 		{"own options last", "4.1", own, "vers=4.1,proto=tcp,hard,timeo=600,retrans=2,clientaddr=10.0.0.9,addr=10.0.0.1,port=20490,nconnect=4"},
-		{"IPv6", "3", six, "vers=3,proto=tcp6,hard,timeo=600,retrans=2,nolock,noacl,mountproto=tcp6,mountvers=3,mountaddr=fd00::1,addr=fd00::1"},
+		{"IPv6", "3", six, "vers=3,proto=tcp6,hard,timeo=600,retrans=2,nolock,mountproto=tcp6,mountvers=3,mountaddr=fd00::1,addr=fd00::1"},
 	}
 	for _, tt := range tests {
 		if got := tt.src.Data(tt.version); got != tt.want {

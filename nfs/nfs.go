@@ -77,9 +77,10 @@ func (s Source) Data(version string) string {
 	opts := []string{"vers=" + version, "proto=" + s.proto("tcp"), "hard", "timeo=600", "retrans=2"}
 	if version == "3" {
 		// No statd and no lockd to talk to at boot, and a union does not hand
-		// locks to the server anyway. ACLs of the server would make the copy
-		// up of a file fail (research: B23).
-		opts = append(opts, "nolock", "noacl", "mountproto="+s.proto("tcp"), "mountvers=3", "mountaddr="+s.Addr.String())
+		// locks to the server anyway. noacl stays away: with it the kernels 6.1
+		// and 6.12 answer EOPNOTSUPP to every program that a user other than
+		// root starts from an overlayfs (docs/architecture.md).
+		opts = append(opts, "nolock", "mountproto="+s.proto("tcp"), "mountvers=3", "mountaddr="+s.Addr.String())
 	} else {
 		if !s.has("port") {
 			opts = append(opts, "port="+nfsPort)
@@ -113,6 +114,9 @@ func (s Source) option(name string) string {
 // ErrWritable says that the export could be written to although every node is
 // to share it.
 var ErrWritable = errors.New("the export is writable: export it read-only (ro, Access_Type = RO), or a stray write spoils every node")
+
+// ErrOwner says that the tree's files do not belong to root on this node.
+var ErrOwner = errors.New("the init program does not belong to root here: the server sends names instead of numbers (nfs-ganesha: Only_Numeric_Owners = true; knfsd: nfsd.nfs4_disable_idmapping=Y), or the tree was made wrongly")
 
 // A MountError says why a tree could not be had, and what to do about it.
 type MountError struct {

@@ -30,6 +30,9 @@ type NFSOptions struct {
 	Exports []Export
 	// Minor are the minor versions of NFSv4 offered. Empty: 0, 1 and 2.
 	Minor []int
+	// OwnerNames makes NFSv4 send owners as names, ganesha's own default, which
+	// a booting client cannot translate.
+	OwnerNames bool
 	// Config is appended to ganesha's configuration as it is.
 	Config string
 	// NoPortmapper leaves rpcbind out. NFSv3 clients must then know the ports.
@@ -76,7 +79,7 @@ func ganeshaConfig(opts NFSOptions) string {
 	fmt.Fprintf(&b, "\tNFS_Protocols = %s;\n", joinInts(offered(opts.Exports)))
 	fmt.Fprintf(&b, "\tEnable_NLM = false;\n\tEnable_RQUOTA = false;\n")
 	fmt.Fprintf(&b, "}\n")
-	fmt.Fprintf(&b, "NFSv4 {\n\tGraceless = true;\n\tMinor_Versions = %s;\n}\n", joinInts(minor))
+	fmt.Fprintf(&b, "NFSv4 {\n\tGraceless = true;\n\tMinor_Versions = %s;\n\tOnly_Numeric_Owners = %t;\n}\n", joinInts(minor), !opts.OwnerNames)
 	for i, e := range opts.Exports {
 		b.WriteString(exportBlock(i+1, e))
 	}

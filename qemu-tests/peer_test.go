@@ -1,3 +1,5 @@
+//go:build qemu
+
 package qemutests
 
 import (
@@ -92,7 +94,7 @@ func TestPeerMultiUser(t *testing.T) {
 			defer cancel()
 			guest := peer(ctx, t, suite, AgentWord)
 
-			if _, err := guest.Expect(ctx, `node11 login: `); err != nil {
+			if _, err := guest.Expect(ctx, `sidus-tree login: `); err != nil {
 				t.Fatal(err)
 			}
 			out, _, err := guest.Run(ctx, "systemctl is-system-running --wait; systemctl --failed --no-legend --plain; cat /proc/uptime; systemd-analyze time")

@@ -1,0 +1,273 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/sidusboot/sidusboot/image"
+)
+
+// unpack gives what cpio(1), which knows nothing of us, finds in an image.
+func unpack(t *testing.T, file string) (dir string) {
+	t.Helper()
+	cpio, err := exec.LookPath("cpio")
+	if err != nil {
+		t.Skip("cpio is not installed")
+	}
+	f, err := os.Open(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	r, _, err := uncompress(f)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	dir = t.TempDir()
+	// Only root may make device nodes; the list below still has them.
+	cmd := exec.Command(cpio, "-i", "-d", "--quiet", "-m", "-f", "dev/console", "dev/null")
+	cmd.Dir, cmd.Stdin = dir, r
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("cpio: %v: %s", err, out)
+	}
+	return dir
+}
+
+func readManifest(t *testing.T, dir, release string) *image.Manifest {
+	t.Helper()
+	f, err := os.Open(filepath.Join(dir, image.ManifestPath(release)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	m, err := image.ReadManifest(f)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return m
+}
+
+func moduleNames(m *image.Manifest) []string {
+	var names []string
+	for _, mod := range m.Modules {
+		names = append(names, mod.Name)
+	}
+	slices.Sort(names)
+	return names
+}
+
+func TestBuildGeneric(t *testing.T) {
+	opts := fakeOptions(t, fakeTree(t))
+	opts.Modules = []string{"ext4"}
+	opts.Config = filepath.Join(t.TempDir(), "words")
+	writeFile(t, opts.Config, []byte("sidus.rw=tmpfs\n"))
+	rep, err := build(t.Context(), opts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(rep.Warnings) > 0 && !strings.Contains(strings.Join(rep.Warnings, ""), "--init") {
+		t.Errorf("warnings = %q", rep.Warnings)
+	}
+	dir := unpack(t, opts.Output)
+
+	// What is in the archive is what the report says.
+	text, err := os.ReadFile(opts.Report)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var saved report
+	if err := json.Unmarshal(text, &saved); err != nil {
+		t.Fatal(err)
+	}
+	var got []packedFile
+	err = filepath.WalkDir(dir, func(name string, d fs.DirEntry, err error) error {
+		if err != nil || name == dir {
+			return err
+		}
+		fi, err := d.Info()
+		if err != nil {
+			return err
+		}
+		f := packedFile{Path: name[len(dir)+1:], Mode: fmt.Sprintf("1%05o", fi.Mode().Perm()), Bytes: fi.Size()}
+		if d.IsDir() {
+			f.Mode, f.Bytes = fmt.Sprintf("04%04o", fi.Mode().Perm()), 0
+		}
+		got = append(got, f)
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := slices.DeleteFunc(slices.Clone(saved.Files), func(f packedFile) bool {
+		return f.Path == "dev/console" || f.Path == "dev/null"
+	})
+	for i, w := range want {
+		if w.Mode[0] == '1' {
+			want[i].Mode = "1" + w.Mode[1:]
+		}
+	}
+	byPath := func(a, b packedFile) int { return strings.Compare(a.Path, b.Path) }
+	slices.SortFunc(got, byPath)
+	slices.SortFunc(want, byPath)
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("report and archive differ (-report +archive):\n%s", diff)
+	}
+	if len(want)+2 != len(saved.Files) {
+		t.Errorf("device nodes are not in the report")
+	}
+
+	m := readManifest(t, dir, fakeRelease)
+	wantModules := []string{
+		"crc32c_generic", "crc32c_intel", "e1000", "ext4", "grace", "jbd2", "libphy", "lockd", "nfs",
+		"nfsv3", "nfsv4", "overlay", "r8152", "r8169", "realtek", "sunrpc", "virtio", "virtio_net", "virtio_pci",
+	}
+	if diff := cmp.Diff(wantModules, moduleNames(m)); diff != "" {
+		t.Errorf("modules (-want +got):\n%s", diff)
+	}
+	checkOrder(t, m)
+	if diff := cmp.Diff([]string{"af_packet", "dns_resolver"}, m.Builtin); diff != "" {
+		t.Errorf("builtin (-want +got):\n%s", diff)
+	}
+
+	// All are plain, whatever they were in the tree.
+	for _, mod := range fakeModules {
+		name := moduleName(mod.path)
+		if !slices.Contains(wantModules, name) {
+			continue
+		}
+		data, err := os.ReadFile(filepath.Join(dir, image.ModulePath(fakeRelease, name)))
+		if err != nil || !bytes.Equal(data, fakeELF(mod.path, mod.firmware)) {
+			t.Errorf("module %s is not what it was in the tree: %v", name, err)
+		}
+	}
+	for name, want := range map[string]string{
+		"lib/firmware/rtl_nic/a.fw": "firmware a",
+		"lib/firmware/rtl_nic/b.fw": "firmware b",
+		"etc/sidusboot.conf":        "sidus.rw=tmpfs\n",
+	} {
+		if got, err := os.ReadFile(filepath.Join(dir, name)); string(got) != want {
+			t.Errorf("%s = %q, %v, want %q", name, got, err, want)
+		}
+	}
+	if diff := cmp.Diff([]string{"rtl_nic/gone.fw"}, rep.Firmware.Missing); diff != "" {
+		t.Errorf("missing firmware (-want +got):\n%s", diff)
+	}
+	if rep.Firmware.Files != 2 || rep.Firmware.Bytes != 20 {
+		t.Errorf("firmware = %d files, %d bytes, want 2, 20", rep.Firmware.Files, rep.Firmware.Bytes)
+	}
+}
+
+func TestBuildVirtual(t *testing.T) {
+	opts := fakeOptions(t, fakeTree(t))
+	opts.Profile = "virtual"
+	if _, err := build(t.Context(), opts); err != nil {
+		t.Fatal(err)
+	}
+	m := readManifest(t, unpack(t, opts.Output), fakeRelease)
+	want := []string{"e1000", "grace", "lockd", "nfs", "nfsv3", "nfsv4", "overlay", "sunrpc", "virtio", "virtio_net", "virtio_pci"}
+	if diff := cmp.Diff(want, moduleNames(m)); diff != "" {
+		t.Errorf("modules (-want +got):\n%s", diff)
+	}
+	wantAliases := []image.Alias{
+		{Pattern: "pci:v00001AF4d*sv*sd*bc*sc*i*", Module: "virtio_pci"},
+		{Pattern: "virtio:d00000001v*", Module: "virtio_net"},
+		{Pattern: "pci:v00008086d0000100Esv*sd*bc*sc*i*", Module: "e1000"},
+		{Pattern: "acpi:FAKE0001:*", Module: "e1000"},
+		{Pattern: "acpi:*:FAKE0001:*", Module: "e1000"},
+	}
+	if diff := cmp.Diff(wantAliases, m.Aliases); diff != "" {
+		t.Errorf("aliases (-want +got):\n%s", diff)
+	}
+}
+
+func TestBuildAllKernels(t *testing.T) {
+	root := fakeTree(t)
+	lib := filepath.Join(root, "usr/lib/modules")
+	if err := os.CopyFS(filepath.Join(lib, "6.2.0-test"), os.DirFS(filepath.Join(lib, fakeRelease))); err != nil {
+		t.Fatal(err)
+	}
+	opts := fakeOptions(t, root)
+	opts.Kernel = "all"
+	if _, err := build(t.Context(), opts); err != nil {
+		t.Fatal(err)
+	}
+	dir := unpack(t, opts.Output)
+	for _, release := range []string{fakeRelease, "6.2.0-test"} {
+		if m := readManifest(t, dir, release); m.Kernel != release || len(m.Modules) == 0 {
+			t.Errorf("manifest of %s is for %q with %d modules", release, m.Kernel, len(m.Modules))
+		}
+	}
+}
+
+// An image depends on the tree and the words, and on nothing else.
+func TestBuildReproducible(t *testing.T) {
+	root := fakeTree(t)
+	opts := fakeOptions(t, root)
+	for _, comp := range compressorNames() {
+		opts.Compress = comp
+		if _, err := build(t.Context(), opts); err != nil {
+			t.Fatal(err)
+		}
+		want, err := os.ReadFile(opts.Output)
+		if err != nil {
+			t.Fatal(err)
+		}
+		// A copy has other times, inode numbers and a folder order of its own.
+		other := opts
+		other.Root = t.TempDir()
+		if out, err := exec.Command("cp", "-r", root+"/.", other.Root).CombinedOutput(); err != nil {
+			t.Fatalf("cp: %v: %s", err, out)
+		}
+		other.Output = filepath.Join(t.TempDir(), "other.img")
+		if _, err := build(t.Context(), other); err != nil {
+			t.Fatal(err)
+		}
+		got, err := os.ReadFile(other.Output)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !bytes.Equal(got, want) {
+			t.Errorf("%s: image of a copy of the tree differs", comp)
+		}
+	}
+}
+
+func TestBuildInterrupted(t *testing.T) {
+	opts := fakeOptions(t, fakeTree(t))
+	writeFile(t, opts.Output, []byte("the old one"))
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := build(ctx, opts); err == nil {
+		t.Error("build of an interrupted context succeeded")
+	}
+	if got, _ := os.ReadFile(opts.Output); string(got) != "the old one" {
+		t.Errorf("old image is %q now", got)
+	}
+	checkClean(t, filepath.Dir(opts.Output), "initrd.img")
+}
+
+// checkClean fails if there is more where the output goes than init and others.
+func checkClean(t *testing.T, dir string, others ...string) {
+	t.Helper()
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range entries {
+		if e.Name() != "init" && !slices.Contains(others, e.Name()) {
+			t.Errorf("a build that failed left %s", e.Name())
+		}
+	}
+}

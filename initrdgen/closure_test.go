@@ -1,0 +1,180 @@
+package main
+
+import (
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/sidusboot/sidusboot/image"
+)
+
+// parseKernel makes a kernel out of the texts that depmod writes.
+func parseKernel(t *testing.T, dep, alias, soft, builtin string) *kernel {
+	t.Helper()
+	k := &kernel{release: fakeRelease, soft: make(map[string]softdep)}
+	if err := k.parseDep(dep); err != nil {
+		t.Fatal(err)
+	}
+	k.aliases = parseAliases(alias)
+	parseSoftdeps(k.soft, soft)
+	k.builtin = parseBuiltin(builtin)
+	k.index()
+	return k
+}
+
+// checkOrder fails where a module stands before one that it needs, or needs
+// one that is not there.
+func checkOrder(t *testing.T, m *image.Manifest) {
+	t.Helper()
+	var loaded []string
+	for _, mod := range m.Modules {
+		for i, need := range mod.Needs {
+			if !slices.Contains(loaded, need) {
+				t.Errorf("%s stands before %s, which it needs", mod.Name, need)
+			}
+			if slices.Contains(mod.Needs[:i], need) {
+				t.Errorf("%s needs %s twice", mod.Name, need)
+			}
+		}
+		if slices.Contains(loaded, mod.Name) {
+			t.Errorf("%s is listed twice", mod.Name)
+		}
+		loaded = append(loaded, mod.Name)
+	}
+	for _, mod := range m.Modules {
+		for _, after := range mod.After {
+			if !slices.Contains(loaded, after) {
+				t.Errorf("%s after %s is not in the image", after, mod.Name)
+			}
+		}
+	}
+}
+
+func TestClosure(t *testing.T) {
+	const crc = "alias crypto-crc32c crc32c_generic\nalias crypto-crc32c crc32c_intel\n"
+	for _, tt := range []struct {
+		name                      string
+		dep, alias, soft, builtin string
+		add                       string
+		want                      []image.Module
+	}{
+		{
+			name: "farthest first",
+			dep:  "kernel/c.ko: kernel/b.ko kernel/a.ko\nkernel/b.ko: kernel/a.ko\nkernel/a.ko:\n",
+			add:  "c",
+			want: []image.Module{{Name: "a"}, {Name: "b", Needs: []string{"a"}}, {Name: "c", Needs: []string{"a", "b"}}},
+		},
+		{
+			name: "soft dependencies of what is needed",
+			dep:  "kernel/top.ko: kernel/mid.ko\nkernel/mid.ko:\nkernel/pre-x.ko: kernel/deep.ko\nkernel/deep.ko:\nkernel/post.ko:\n",
+			soft: "softdep mid pre: pre-x absent post: post\n",
+			add:  "top",
+			want: []image.Module{
+				{Name: "deep"}, {Name: "pre_x", Needs: []string{"deep"}},
+				{Name: "mid", Needs: []string{"deep", "pre_x"}, After: []string{"post"}},
+				{Name: "post"},
+				{Name: "top", Needs: []string{"deep", "pre_x", "mid"}},
+			},
+		},
+		{
+			name:    "soft dependency built in",
+			dep:     "kernel/a.ko:\n",
+			soft:    "softdep a pre: b\n",
+			builtin: "kernel/b.ko\n",
+			add:     "a",
+			want:    []image.Module{{Name: "a"}},
+		},
+		{
+			name: "soft dependencies in a loop",
+			dep:  "kernel/a.ko:\nkernel/b.ko:\n",
+			soft: "softdep a pre: b\nsoftdep b pre: a\n",
+			add:  "a",
+			want: []image.Module{{Name: "b"}, {Name: "a", Needs: []string{"b"}}},
+		},
+		{
+			name: "soft dependency that needs the module itself",
+			dep:  "kernel/a.ko:\nkernel/b.ko: kernel/a.ko\n",
+			soft: "softdep a pre: b\n",
+			add:  "a",
+			want: []image.Module{{Name: "a", After: []string{"b"}}, {Name: "b", Needs: []string{"a"}}},
+		},
+		{
+			// Without SSE 4.2 crc32c_intel does not load, so nothing needs it.
+			name:  "hidden dependency by alias",
+			dep:   "kernel/drivers/scsi/iscsi_tcp.ko:\nkernel/crypto/crc32c_generic.ko:\nkernel/arch/x86/crypto/crc32c-intel.ko:\n",
+			alias: crc,
+			add:   "iscsi_tcp",
+			want: []image.Module{
+				{Name: "crc32c_generic"},
+				{Name: "iscsi_tcp", Needs: []string{"crc32c_generic"}, After: []string{"crc32c_intel"}},
+				{Name: "crc32c_intel"},
+			},
+		},
+		{
+			name: "hidden dependency that this kernel has no use for",
+			dep:  "kernel/drivers/scsi/iscsi_tcp.ko:\n",
+			add:  "iscsi_tcp",
+			want: []image.Module{{Name: "iscsi_tcp"}},
+		},
+		{
+			name: "hidden dependency to load after",
+			dep:  "kernel/drivers/net/mlx4_core.ko:\nkernel/drivers/net/mlx4_en.ko: kernel/drivers/net/mlx4_core.ko\n",
+			add:  "mlx4_core",
+			want: []image.Module{{Name: "mlx4_core", After: []string{"mlx4_en"}}, {Name: "mlx4_en", Needs: []string{"mlx4_core"}}},
+		},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			c := newCloser(parseKernel(t, tt.dep, tt.alias, tt.soft, tt.builtin))
+			if err := c.add(tt.add); err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(tt.want, c.modules); diff != "" {
+				t.Errorf("add(%s) (-want +got):\n%s", tt.add, diff)
+			}
+			checkOrder(t, &image.Manifest{Modules: c.modules})
+		})
+	}
+}
+
+func TestClosureHardLoop(t *testing.T) {
+	c := newCloser(parseKernel(t, "kernel/a.ko: kernel/b.ko\nkernel/b.ko: kernel/a.ko\n", "", "", ""))
+	err := c.add("a")
+	if err == nil || !strings.Contains(err.Error(), "need each other") {
+		t.Errorf("add = %v, want an error about a loop", err)
+	}
+}
+
+func TestSetsExist(t *testing.T) {
+	for name, p := range profiles {
+		for _, s := range p.sets {
+			if _, ok := sets[s]; !ok {
+				t.Errorf("profile %s has a set %s, which does not exist", name, s)
+			}
+		}
+		for name, s := range sets {
+			for _, module := range slices.Concat(s.modules, s.except) {
+				if strings.Contains(module, "-") {
+					t.Errorf("set %s: %s is not canonical", name, module)
+				}
+			}
+		}
+	}
+	for _, h := range hiddenDeps {
+		for _, name := range slices.Concat([]string{h.module}, h.pre, h.post) {
+			if strings.Contains(name, "-") {
+				t.Errorf("hidden dependency of %s: %s is not canonical", h.module, name)
+			}
+		}
+	}
+}
+
+func TestBlacklist(t *testing.T) {
+	k := parseKernel(t, "kernel/a.ko:\nkernel/b.ko:\n", "alias pci:a a\nalias pci:b b\nalias net-pf-1 a\n", "", "")
+	k.conf = modprobeConf{blacklist: map[string]bool{"b": true}}
+	got := deviceAliases(k, map[string]bool{"a": true, "b": true})
+	if diff := cmp.Diff([]image.Alias{{Pattern: "pci:a", Module: "a"}}, got); diff != "" {
+		t.Errorf("deviceAliases (-want +got):\n%s", diff)
+	}
+}

@@ -1,0 +1,176 @@
+package main
+
+import (
+	"bytes"
+	"debug/elf"
+	"encoding/binary"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/klauspost/compress/gzip"
+	"github.com/klauspost/compress/zstd"
+	"github.com/ulikunitz/xz"
+)
+
+const fakeRelease = "6.1.0-test"
+
+// A fakeModule is a line of modules.dep, and the file that it names.
+type fakeModule struct {
+	path, deps string
+	firmware   []string
+}
+
+// fakeModules are a small kernel: every way to be packed, every compressor.
+var fakeModules = []fakeModule{
+	{path: "kernel/arch/x86/crypto/crc32c-intel.ko"},
+	{path: "kernel/crypto/crc32c_generic.ko"},
+	{path: "kernel/net/sunrpc/sunrpc.ko"},
+	{path: "kernel/fs/nfs_common/grace.ko"},
+	{path: "kernel/fs/lockd/lockd.ko", deps: "kernel/fs/nfs_common/grace.ko kernel/net/sunrpc/sunrpc.ko"},
+	{path: "kernel/fs/nfs/nfs.ko.xz", deps: "kernel/fs/lockd/lockd.ko kernel/fs/nfs_common/grace.ko kernel/net/sunrpc/sunrpc.ko"},
+	{path: "kernel/fs/nfs/nfsv3.ko", deps: "kernel/fs/nfs/nfs.ko.xz kernel/fs/lockd/lockd.ko kernel/fs/nfs_common/grace.ko kernel/net/sunrpc/sunrpc.ko"},
+	{path: "kernel/fs/nfs/nfsv4.ko.zst", deps: "kernel/fs/nfs/nfs.ko.xz kernel/fs/lockd/lockd.ko kernel/fs/nfs_common/grace.ko kernel/net/sunrpc/sunrpc.ko"},
+	{path: "kernel/fs/overlayfs/overlay.ko.gz"},
+	{path: "kernel/fs/ext4/ext4.ko", deps: "kernel/fs/jbd2/jbd2.ko"},
+	{path: "kernel/fs/jbd2/jbd2.ko"},
+	{path: "kernel/drivers/virtio/virtio.ko"},
+	{path: "kernel/drivers/virtio/virtio-pci.ko", deps: "kernel/drivers/virtio/virtio.ko"},
+	{path: "kernel/drivers/net/virtio_net.ko", deps: "kernel/drivers/virtio/virtio.ko"},
+	{path: "kernel/drivers/net/phy/libphy.ko"},
+	{path: "kernel/drivers/net/phy/realtek.ko", deps: "kernel/drivers/net/phy/libphy.ko"},
+	{path: "kernel/drivers/net/ethernet/realtek/r8169.ko", deps: "kernel/drivers/net/phy/libphy.ko",
+		firmware: []string{"rtl_nic/a.fw", "rtl_nic/b.fw", "rtl_nic/gone.fw"}},
+	{path: "kernel/drivers/net/ethernet/intel/e1000/e1000.ko"},
+	{path: "kernel/drivers/net/ethernet/mellanox/mlxsw/mlxsw_core.ko"},
+	{path: "kernel/drivers/net/usb/r8152.ko"},
+	{path: "kernel/drivers/net/usb/qmi_wwan.ko"},
+	{path: "kernel/drivers/net/wireless/ath9k.ko"},
+}
+
+const fakeAliases = `# Aliases extracted from modules themselves.
+alias crypto-crc32c-intel crc32c_intel
+alias crypto-crc32c crc32c_intel
+alias crypto-crc32c crc32c_generic
+alias fs-nfs4 nfsv4
+alias pci:v00001AF4d*sv*sd*bc*sc*i* virtio_pci
+alias virtio:d00000001v* virtio_net
+alias pci:v000010ECd00008168sv*sd*bc*sc*i* r8169
+alias pci:v00008086d0000100Esv*sd*bc*sc*i* e1000
+alias acpi*:FAKE0001:* e1000
+alias usb:v0BDAp8152d*dc*dsc*dp*ic*isc*ip*in* r8152
+alias pci:v0000168Cd0000002Asv*sd*bc*sc*i* ath9k
+`
+
+const fakeSoftdeps = `softdep ext4 pre: crypto-crc32c
+softdep r8169 pre: realtek
+softdep nfsv3 pre: not-there post: dns-also-not-there
+`
+
+// fakeTree makes a root tree as Debian lays it out: lib is a link, and here an
+// absolute one.
+func fakeTree(t *testing.T) string {
+	t.Helper()
+	root := t.TempDir()
+	dir := filepath.Join(root, "usr/lib/modules", fakeRelease)
+	var dep, builtin strings.Builder
+	for _, m := range fakeModules {
+		dep.WriteString(strings.TrimSpace(m.path+": "+m.deps) + "\n")
+		writeFile(t, filepath.Join(dir, m.path), pack(t, m.path, fakeELF(m.path, m.firmware)))
+	}
+	builtin.WriteString("kernel/net/packet/af_packet.ko\nkernel/net/dns_resolver/dns-resolver.ko\n")
+	writeFile(t, filepath.Join(dir, "modules.dep"), []byte(dep.String()))
+	writeFile(t, filepath.Join(dir, "modules.alias"), []byte(fakeAliases))
+	writeFile(t, filepath.Join(dir, "modules.softdep"), []byte(fakeSoftdeps))
+	writeFile(t, filepath.Join(dir, "modules.builtin"), []byte(builtin.String()))
+	if err := os.Symlink("/usr/lib", filepath.Join(root, "lib")); err != nil {
+		t.Fatal(err)
+	}
+	writeFile(t, filepath.Join(root, "usr/lib/firmware/rtl_nic/a.fw"), []byte("firmware a"))
+	writeFile(t, filepath.Join(root, "usr/lib/firmware/rtl_nic/b-1.fw.xz"), pack(t, ".xz", []byte("firmware b")))
+	if err := os.Symlink("b-1.fw.xz", filepath.Join(root, "usr/lib/firmware/rtl_nic/b.fw.xz")); err != nil {
+		t.Fatal(err)
+	}
+	writeFile(t, filepath.Join(root, "etc/modprobe.d/site.conf"), []byte("options e1000 copybreak=0 \\\n debug=1\nblacklist r8152\n"))
+	return root
+}
+
+// fakeOptions are good options for a tree.
+func fakeOptions(t *testing.T, root string) options {
+	t.Helper()
+	dir := t.TempDir()
+	program := filepath.Join(dir, "init")
+	writeFile(t, program, fakeELF("init", nil))
+	return options{
+		Root: root, Output: filepath.Join(dir, "initrd.img"), Profile: "generic",
+		Init: program, Compress: "zstd", Report: filepath.Join(dir, "report.json"),
+	}
+}
+
+func writeFile(t *testing.T, name string, data []byte) {
+	t.Helper()
+	if err := os.MkdirAll(filepath.Dir(name), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(name, data, 0o644); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// pack compresses as the name says.
+func pack(t *testing.T, name string, data []byte) []byte {
+	t.Helper()
+	var b bytes.Buffer
+	var w io.WriteCloser = nopCloser{&b}
+	var err error
+	switch filepath.Ext(name) {
+	case ".xz":
+		w, err = xz.NewWriter(&b)
+	case ".zst":
+		w, err = zstd.NewWriter(&b)
+	case ".gz":
+		w = gzip.NewWriter(&b)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.Write(data); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return b.Bytes()
+}
+
+// fakeELF is an object file with a .modinfo section and nothing else.
+func fakeELF(name string, firmware []string) []byte {
+	var info bytes.Buffer
+	info.WriteString("license=GPL\x00name=" + moduleName(name) + "\x00")
+	for _, f := range firmware {
+		info.WriteString("firmware=" + f + "\x00")
+	}
+	names := "\x00.modinfo\x00.shstrtab\x00"
+	const ehsize, shsize = 64, 64
+	infoOff := uint64(ehsize)
+	namesOff := infoOff + uint64(info.Len())
+	shOff := namesOff + uint64(len(names))
+	h := elf.Header64{
+		Type: uint16(elf.ET_REL), Machine: uint16(elf.EM_X86_64), Version: 1,
+		Shoff: shOff, Ehsize: ehsize, Shentsize: shsize, Shnum: 3, Shstrndx: 2,
+	}
+	copy(h.Ident[:], elf.ELFMAG)
+	h.Ident[elf.EI_CLASS], h.Ident[elf.EI_DATA], h.Ident[elf.EI_VERSION] = byte(elf.ELFCLASS64), byte(elf.ELFDATA2LSB), 1
+	var b bytes.Buffer
+	binary.Write(&b, binary.LittleEndian, h)
+	b.Write(info.Bytes())
+	b.WriteString(names)
+	binary.Write(&b, binary.LittleEndian, []elf.Section64{
+		{},
+		{Name: 1, Type: uint32(elf.SHT_PROGBITS), Off: infoOff, Size: uint64(info.Len())},
+		{Name: 10, Type: uint32(elf.SHT_STRTAB), Off: namesOff, Size: uint64(len(names))},
+	})
+	return b.Bytes()
+}

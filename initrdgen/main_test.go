@@ -1,0 +1,178 @@
+package main
+
+import (
+	"bytes"
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime/debug"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// TestMain lets the test binary stand in for the program.
+func TestMain(m *testing.M) {
+	if os.Getenv("INITRDGEN_RUN") == "1" {
+		os.Exit(run())
+	}
+	os.Exit(m.Run())
+}
+
+// initrdgen runs the program, under a shell prefix such as "umask 077;".
+func initrdgen(t *testing.T, prefix string, env []string, args ...string) (stdout, stderr string, code int) {
+	t.Helper()
+	cmd := exec.Command("/bin/sh", append([]string{"-c", prefix + ` exec "$0" "$@"`, os.Args[0]}, args...)...)
+	cmd.Env = append(append(os.Environ(), "INITRDGEN_RUN=1"), env...)
+	var out, errs bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &errs
+	err := cmd.Run()
+	if exit := (*exec.ExitError)(nil); err != nil && !errors.As(err, &exit) {
+		t.Fatal(err)
+	}
+	return out.String(), errs.String(), cmd.ProcessState.ExitCode()
+}
+
+func TestExitCodes(t *testing.T) {
+	root := fakeTree(t)
+	opts := fakeOptions(t, root)
+	good := []string{"build", "--root", root, "--output", opts.Output, "--init", opts.Init}
+	with := func(args ...string) []string { return append(append([]string(nil), good...), args...) }
+	for _, tt := range []struct {
+		args   []string
+		code   int
+		stdout string
+		stderr string
+	}{
+		{good, 0, "profile generic", ""},
+		{with("--profile", "virtual", "--compress", "none"), 0, "profile virtual", ""},
+		{with("--verbose"), 0, "missing rtl_nic/gone.fw", ""},
+		{[]string{"list", opts.Output}, 0, "lib/modules/6.1.0-test/nfs.ko", ""},
+		{[]string{"version"}, 0, "initrdgen ", ""},
+		{[]string{"--help"}, 0, "Available Commands", ""},
+		{[]string{"build", "--help"}, 0, "Examples:", ""},
+		{[]string{"list", "--help"}, 0, "Examples:", ""},
+		{nil, 2, "", "no command given"},
+		{[]string{"bild"}, 2, "", `unknown command "bild"`},
+		{[]string{"build", "--bogus"}, 2, "", "unknown flag: --bogus"},
+		{[]string{"build", "--root"}, 2, "", "flag needs an argument"},
+		{[]string{"build", "--output", "x"}, 2, "", "--root is missing"},
+		{[]string{"build", "--root", root}, 2, "", "--output is missing"},
+		{with("extra"), 2, "", `unexpected argument "extra"`},
+		{with("--profile", "tiny"), 2, "", "unknown profile"},
+		{with("--compress", "lz4"), 2, "", "unknown compressor"},
+		{with("--report", opts.Output), 2, "", "same file"},
+		{[]string{"list"}, 2, "", "takes one FILE"},
+		{[]string{"list", opts.Init}, 1, "", "not an image"},
+		{with("--kernel", "5.10"), 1, "", "has no kernel 5.10"},
+		{with("--module", "none"), 1, "", "--module none"},
+	} {
+		stdout, stderr, code := initrdgen(t, "", nil, tt.args...)
+		if code != tt.code || !strings.Contains(stdout, tt.stdout) || !strings.Contains(stderr, tt.stderr) {
+			t.Errorf("initrdgen %q = %d, want %d\nstdout (want %q): %s\nstderr (want %q): %s",
+				tt.args, code, tt.code, tt.stdout, stdout, tt.stderr, stderr)
+		}
+		if tt.code != 0 && (!strings.HasPrefix(stderr, "initrdgen: ") || stdout != "") {
+			t.Errorf("initrdgen %q: stderr = %q, stdout = %q", tt.args, stderr, stdout)
+		}
+	}
+}
+
+// Neither umask nor time zone shows, in the image or on it.
+func TestUmaskAndTimeZone(t *testing.T) {
+	root := fakeTree(t)
+	opts := fakeOptions(t, root)
+	var want []byte
+	for _, prefix := range []string{"umask 022;", "umask 077;"} {
+		for _, zone := range []string{"TZ=UTC", "TZ=Asia/Tokyo"} {
+			out := filepath.Join(t.TempDir(), "initrd.img")
+			_, stderr, code := initrdgen(t, prefix, []string{zone}, "build", "--root", root, "--output", out, "--init", opts.Init)
+			if code != 0 {
+				t.Fatalf("build = %d: %s", code, stderr)
+			}
+			got, err := os.ReadFile(out)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if want == nil {
+				want = got
+			}
+			if !bytes.Equal(got, want) {
+				t.Errorf("image with %s %s differs", prefix, zone)
+			}
+			if fi, err := os.Stat(out); err != nil || fi.Mode().Perm() != 0o644 {
+				t.Errorf("mode of the image with %s is %v, %v, want 0644", prefix, fi.Mode(), err)
+			}
+		}
+	}
+}
+
+// A signal ends the build, and the temporary file with it.
+func TestSignal(t *testing.T) {
+	opts := fakeOptions(t, fakeTree(t))
+	// Enough that xz takes seconds.
+	writeFile(t, opts.Init, sample())
+	cmd := exec.Command(os.Args[0], "build", "--root", opts.Root, "--output", opts.Output, "--init", opts.Init, "--compress", "xz")
+	cmd.Env = append(os.Environ(), "INITRDGEN_RUN=1")
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	dir := filepath.Dir(opts.Output)
+	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(5 * time.Millisecond) {
+		if found, _ := filepath.Glob(filepath.Join(dir, ".*.tmp")); len(found) > 0 {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Error("no temporary file within 30 s")
+			break
+		}
+	}
+	if err := cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Error(err)
+	}
+	_ = cmd.Wait()
+	if code := cmd.ProcessState.ExitCode(); code != exitFailure || !strings.Contains(stderr.String(), "is as it was") {
+		t.Errorf("interrupted build = %d, %s, want %d", code, stderr.String(), exitFailure)
+	}
+	checkClean(t, dir)
+}
+
+func TestDescribeBuild(t *testing.T) {
+	for want, info := range map[string]*debug.BuildInfo{
+		"initrdgen v1.2.3 go1.26": {GoVersion: "go1.26", Main: debug.Module{Version: "v1.2.3"},
+			Settings: []debug.BuildSetting{{Key: "vcs.revision", Value: "abc"}}},
+		"initrdgen (devel) abc+dirty go1.26": {GoVersion: "go1.26", Settings: []debug.BuildSetting{
+			{Key: "vcs.revision", Value: "abc"}, {Key: "vcs.modified", Value: "true"}}},
+	} {
+		if got := describeBuild(info); got != want {
+			t.Errorf("describeBuild = %q, want %q", got, want)
+		}
+	}
+}
+
+// Without --init it is the one beside the program.
+func TestInitBesideProgram(t *testing.T) {
+	root := fakeTree(t)
+	self, err := os.ReadFile(os.Args[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "initrdgen"), self, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	writeFile(t, filepath.Join(dir, "init"), []byte("I am init"))
+	out := filepath.Join(dir, "initrd.img")
+	cmd := exec.Command(filepath.Join(dir, "initrdgen"), "build", "--root", root, "--output", out)
+	cmd.Env = append(os.Environ(), "INITRDGEN_RUN=1")
+	if text, err := cmd.CombinedOutput(); err != nil || !strings.Contains(string(text), "init is not a program") {
+		t.Fatalf("build: %v: %s, want a warning about init", err, text)
+	}
+	if got, err := os.ReadFile(filepath.Join(unpack(t, out), "init")); string(got) != "I am init" {
+		t.Errorf("init = %q, %v", got, err)
+	}
+}

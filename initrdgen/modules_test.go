@@ -1,0 +1,137 @@
+package main
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/sidusboot/sidusboot/image"
+)
+
+func TestModuleName(t *testing.T) {
+	for file, want := range map[string]string{
+		"kernel/fs/nfs/nfs.ko":       "nfs",
+		"kernel/drivers/a-b.ko.xz":   "a_b",
+		"x.ko.zst":                   "x",
+		"x.ko.gz":                    "x",
+		"x.ko.lzma":                  "",
+		"x.txt":                      "",
+		".ko":                        "",
+		"":                           "",
+		"/lib/modules/1/kernel/y.ko": "y",
+	} {
+		if got := moduleName(file); got != want {
+			t.Errorf("moduleName(%q) = %q, want %q", file, got, want)
+		}
+	}
+}
+
+func TestParseDep(t *testing.T) {
+	k := &kernel{release: "6.1"}
+	err := k.parseDep("# comment\n\nkernel/b-1.ko.xz: kernel/a.ko\n/lib/modules/6.1/kernel/a.ko:\nupdates/../../../etc/c.ko:\n")
+	if err != nil {
+		t.Fatal(err)
+	}
+	wantFiles := map[string]string{"a": "kernel/a.ko", "b_1": "kernel/b-1.ko.xz", "c": "etc/c.ko"}
+	if diff := cmp.Diff(wantFiles, k.files); diff != "" {
+		t.Errorf("files (-want +got):\n%s", diff)
+	}
+	if diff := cmp.Diff(map[string][]string{"b_1": {"a"}}, k.deps); diff != "" {
+		t.Errorf("deps (-want +got):\n%s", diff)
+	}
+	for _, bad := range []string{"no colon\n", "a.txt:\n", "a.ko: b\n", "a.ko: b.ko\n"} {
+		if err := new(kernel).parseDep(bad); err == nil || !strings.Contains(err.Error(), "depmod") {
+			t.Errorf("parseDep(%q) = %v, want an error that names depmod", bad, err)
+		}
+	}
+}
+
+func TestParseAliases(t *testing.T) {
+	got := parseAliases("# x\nalias pci:v* a-b\nalias one\nalias  two words here x\nnoise\nalias fs-nfs nfs\n")
+	want := []image.Alias{{Pattern: "pci:v*", Module: "a_b"}, {Pattern: "fs-nfs", Module: "nfs"}}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("parseAliases (-want +got):\n%s", diff)
+	}
+}
+
+func TestParseSoftdeps(t *testing.T) {
+	got := make(map[string]softdep)
+	parseSoftdeps(got, "# x\nsoftdep a pre: b-1 c post: d\nsoftdep cifs gcm\nsoftdep\nsoftdep a post: e\n")
+	want := map[string]softdep{"a": {pre: []string{"b_1", "c"}, post: []string{"d", "e"}}, "cifs": {}}
+	if diff := cmp.Diff(want, got, cmp.AllowUnexported(softdep{})); diff != "" {
+		t.Errorf("parseSoftdeps (-want +got):\n%s", diff)
+	}
+}
+
+func TestModprobeConf(t *testing.T) {
+	root := fakeTree(t)
+	writeFile(t, root+"/etc/modprobe.d/a.conf", []byte("# options e1000 x=1\noptions a-b x=1\noptions a_b y=\"2 3\"\ninstall bad /bin/false\ninstall odd /sbin/modprobe x\nsoftdep e1000 pre: virtio\n"))
+	writeFile(t, root+"/usr/lib/modprobe.d/a.conf", []byte("blacklist masked\n"))
+	writeFile(t, root+"/usr/lib/modprobe.d/b.conf", []byte("blacklist seen\n"))
+	writeFile(t, root+"/etc/modprobe.d/c.txt", []byte("blacklist unread\n"))
+	tr, err := openTree(root)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer tr.close()
+	k, err := readKernel(tr, fakeRelease)
+	if err != nil {
+		t.Fatal(err)
+	}
+	wantParams := map[string]string{"a_b": `x=1 y="2 3"`, "e1000": "copybreak=0 debug=1"}
+	if diff := cmp.Diff(wantParams, k.conf.params); diff != "" {
+		t.Errorf("params (-want +got):\n%s", diff)
+	}
+	wantBlack := map[string]bool{"bad": true, "r8152": true, "seen": true}
+	if diff := cmp.Diff(wantBlack, k.conf.blacklist); diff != "" {
+		t.Errorf("blacklist (-want +got):\n%s", diff)
+	}
+	if got := k.soft["e1000"].pre; len(got) != 1 || got[0] != "virtio" {
+		t.Errorf("softdep of e1000 = %q, want virtio", got)
+	}
+}
+
+func TestFirmwareNames(t *testing.T) {
+	got, err := firmwareNames(fakeELF("x.ko", []string{"a/b.bin", "c.fw"}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff([]string{"a/b.bin", "c.fw"}, got); diff != "" {
+		t.Errorf("firmwareNames (-want +got):\n%s", diff)
+	}
+	if _, err := firmwareNames([]byte("text")); err == nil {
+		t.Error("firmwareNames of a text succeeded")
+	}
+}
+
+// Whatever depmod or an administrator wrote: no panic, and what comes out can
+// be closed over and written down.
+func FuzzModulesDep(f *testing.F) {
+	f.Add("kernel/b.ko: kernel/a.ko\nkernel/a.ko:\n", "alias pci:v* a\nalias crypto-x b\n", "softdep a pre: crypto-x post: b\n", "options a x=1\nblacklist b\n")
+	f.Add("a.ko: a.ko\n", "alias", "softdep a pre:", "install a /bin/true")
+	f.Add(":", "alias  ", "softdep a b c", "options \\\n")
+	f.Fuzz(func(t *testing.T, dep, alias, soft, conf string) {
+		k := &kernel{release: "6.1", soft: make(map[string]softdep)}
+		if err := k.parseDep(dep); err != nil {
+			return
+		}
+		k.aliases = parseAliases(alias)
+		k.conf = modprobeConf{params: make(map[string]string), blacklist: make(map[string]bool)}
+		k.conf.parse(conf)
+		parseSoftdeps(k.soft, soft)
+		parseSoftdeps(k.soft, k.conf.softdeps)
+		k.builtin = parseBuiltin(dep)
+		k.index()
+		c := newCloser(k)
+		drives := make(map[string]bool)
+		for _, name := range k.order {
+			drives[name] = true
+			if err := c.add(name); err != nil {
+				return
+			}
+		}
+		m := image.Manifest{Kernel: "6.1", Modules: c.modules, Aliases: deviceAliases(k, drives)}
+		checkOrder(t, &m)
+	})
+}
