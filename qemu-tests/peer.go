@@ -15,13 +15,25 @@ import (
 var mkpeer string
 
 // PeerInitrd is an initrd by the tree's own initramfs-tools, with a tmpfs
-// stacked over the NFS root in shell, and the time that mkinitramfs took. It is
-// what our image is compared with. Boot it with PeerWords.
-func PeerInitrd(ctx context.Context, tree string) (path string, buildTime time.Duration, err error) {
+// stacked over the NFS root in shell. It is what our image is compared with.
+// Boot it with PeerWords. It is kept in the cache.
+func PeerInitrd(ctx context.Context, tree string) (path string, err error) {
 	dir, err := cached(ctx, "peers", filepath.Base(tree)+"-"+digest(mkpeer, tree), func(dir string) error {
-		return runScript(ctx, mkpeer, tree, dir)
+		_, _, err := MakePeerInitrd(ctx, tree, dir)
+		return err
 	})
 	if err != nil {
+		return "", err
+	}
+	return filepath.Join(dir, peerFile), nil
+}
+
+const peerFile = "initrd.img"
+
+// MakePeerInitrd makes a PeerInitrd in dir, outside the cache, and tells how
+// long mkinitramfs took.
+func MakePeerInitrd(ctx context.Context, tree, dir string) (path string, took time.Duration, err error) {
+	if err := runScript(ctx, mkpeer, tree, dir); err != nil {
 		return "", 0, fmt.Errorf("peer initrd: %w", err)
 	}
 	b, err := os.ReadFile(filepath.Join(dir, "seconds"))
@@ -32,7 +44,7 @@ func PeerInitrd(ctx context.Context, tree string) (path string, buildTime time.D
 	if err != nil {
 		return "", 0, fmt.Errorf("peer initrd: %w", err)
 	}
-	return filepath.Join(dir, "initrd.img"), time.Duration(seconds * float64(time.Second)), nil
+	return filepath.Join(dir, peerFile), time.Duration(seconds * float64(time.Second)), nil
 }
 
 // PeerWords are the kernel command line for a PeerInitrd with its root in the

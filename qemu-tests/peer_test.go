@@ -21,11 +21,10 @@ func peer(ctx context.Context, t *testing.T, suite, words string) *Guest {
 	if err != nil {
 		t.Fatal(err)
 	}
-	initrd, took, err := PeerInitrd(ctx, tree)
+	initrd, err := PeerInitrd(ctx, tree)
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Logf("mkinitramfs took %v", took)
 	if _, err := lab.StartNFS(ctx, NFSOptions{Exports: []Export{{Path: tree}}}); err != nil {
 		t.Fatal(err)
 	}

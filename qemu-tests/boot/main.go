@@ -66,7 +66,7 @@ func run(ctx context.Context) error {
 	case "":
 		*initrd, err = qemutests.BuildImage(ctx, *tree)
 	case "peer":
-		*initrd, _, err = qemutests.PeerInitrd(ctx, *tree)
+		*initrd, err = qemutests.PeerInitrd(ctx, *tree)
 	}
 	if err != nil {
 		return err
