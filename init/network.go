@@ -15,6 +15,7 @@ import (
 
 	"github.com/sidusboot/sidusboot/config"
 	"github.com/sidusboot/sidusboot/network"
+	"github.com/sidusboot/sidusboot/nfs"
 )
 
 // defaultDevice is the NIC used when no word names another.
@@ -39,7 +40,7 @@ func (n *node) bringNetworkUp() (string, error) {
 		n.log.errorf("drivers: %v", err)
 	}
 	if n.union == nil {
-		n.loadUnion(n.cfg.Root.Version)
+		n.loadUnion(n.firstVersion())
 	}
 	ip := n.cfg.ChosenIP()
 	ctx, cancel := context.WithTimeout(context.Background(), n.cfg.Timeout)
@@ -83,6 +84,19 @@ func (n *node) bringNetworkUp() (string, error) {
 		detail += ", drivers " + strings.Join(drivers, " ")
 	}
 	return detail, nil
+}
+
+// firstVersion is the NFS version that will be tried first, or empty where the
+// lease may still decide.
+func (n *node) firstVersion() string {
+	if n.cfg.Root.Path == "" {
+		return ""
+	}
+	versions, err := nfs.Source{Version: n.cfg.Root.Version}.Versions()
+	if err != nil {
+		return ""
+	}
+	return versions[0]
 }
 
 func (n *node) getLease(link netlink.Link, ip config.IP) (*network.Lease, error) {

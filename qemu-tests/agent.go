@@ -27,6 +27,8 @@ var errAgentRestarted = errors.New("the agent was started anew")
 
 // WaitAgent waits until the agent answers.
 func (g *Guest) WaitAgent(ctx context.Context) error {
+	ctx, cancel := bounded(ctx)
+	defer cancel()
 	_, err := g.waitAgent(ctx)
 	return err
 }
@@ -48,6 +50,8 @@ func (g *Guest) waitAgent(ctx context.Context) (starts int, err error) {
 // first. It returns standard output and standard error together, and the exit
 // status. An error means that there is no status.
 func (g *Guest) Run(ctx context.Context, command string) (output string, exit int, err error) {
+	ctx, cancel := bounded(ctx)
+	defer cancel()
 	g.agentMu.Lock()
 	defer g.agentMu.Unlock()
 	starts, err := g.waitAgent(ctx)

@@ -26,8 +26,10 @@ func cacheDir(name string) (string, error) {
 
 // cached returns the path of kind/name in the cache, and lets build make it if
 // it is not there. What build leaves at its path appears whole or not at all,
-// and is made once, even when several test runs want it.
-func cached(ctx context.Context, kind, name string, build func(path string) error) (string, error) {
+// and is made once, even when several test runs want it. A program that build
+// starts should inherit held, the lock: should we die, nobody else begins
+// before that program has ended.
+func cached(ctx context.Context, kind, name string, build func(path string, held *os.File) error) (string, error) {
 	dir, err := cacheDir(kind)
 	if err != nil {
 		return "", err
@@ -36,34 +38,34 @@ func cached(ctx context.Context, kind, name string, build func(path string) erro
 	if _, err := os.Stat(path); err == nil {
 		return path, nil
 	}
-	unlock, err := lock(ctx, filepath.Join(dir, "."+name+".lock"))
+	held, err := lock(ctx, filepath.Join(dir, ".lock"))
 	if err != nil {
 		return "", err
 	}
-	defer unlock()
+	defer held.Close()
 	if _, err := os.Stat(path); err == nil {
 		return path, nil
 	}
-	unfinished := filepath.Join(dir, "."+name+".new")
+	unfinished := filepath.Join(dir, ".unfinished")
 	if err := os.RemoveAll(unfinished); err != nil {
 		return "", err
 	}
-	if err := build(unfinished); err != nil {
+	if err := build(unfinished, held); err != nil {
 		return "", err
 	}
 	return path, os.Rename(unfinished, path)
 }
 
-// lock waits for an exclusive lock on a file, which is made if needed.
-func lock(ctx context.Context, path string) (unlock func(), err error) {
+// lock waits for an exclusive lock on a file, which is made if needed. Closing
+// the file gives it back.
+func lock(ctx context.Context, path string) (*os.File, error) {
 	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o644)
 	if err != nil {
 		return nil, err
 	}
 	for {
-		err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
-		if err == nil {
-			return func() { f.Close() }, nil
+		if unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB) == nil {
+			return f, nil
 		}
 		select {
 		case <-time.After(100 * time.Millisecond):

@@ -7,6 +7,7 @@ import (
 	"io"
 	"regexp"
 	"sync"
+	"time"
 )
 
 // ErrPanic says that the guest's kernel panicked. What was waited for will not
@@ -15,6 +16,18 @@ var ErrPanic = errors.New("guest kernel panic")
 
 // panicText is what a panicking kernel prints.
 var panicText = regexp.MustCompile(`Kernel panic - not syncing: [^\r\n]*|Attempted to kill init![^\r\n]*`)
+
+// patience bounds every wait for a guest whose context has no deadline of its
+// own. Emulation is slow, but not that slow.
+const patience = 5 * time.Minute
+
+// bounded gives a context a deadline if it has none.
+func bounded(ctx context.Context) (context.Context, context.CancelFunc) {
+	if _, ok := ctx.Deadline(); ok {
+		return ctx, func() {}
+	}
+	return context.WithTimeout(ctx, patience)
+}
 
 // A transcript is the append-only record of what came out of a port.
 type transcript struct {
@@ -98,6 +111,8 @@ func (g *Guest) Expect(ctx context.Context, expr string) (Match, error) {
 // A kernel panic ends the wait at once with ErrPanic, and so does the guest's
 // end, unless what is waited for is there already.
 func (g *Guest) ExpectAfter(ctx context.Context, offset int, expr string) (Match, error) {
+	ctx, cancel := bounded(ctx)
+	defer cancel()
 	re, err := regexp.Compile(expr)
 	if err != nil {
 		return Match{}, fmt.Errorf("expect: %w", err)

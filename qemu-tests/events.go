@@ -70,6 +70,8 @@ func (g *Guest) Events() []Event { return parseEvents(g.events.String()) }
 
 // WaitStage waits until the guest tells that a stage is in a state.
 func (g *Guest) WaitStage(ctx context.Context, stage, state string) (Event, error) {
+	ctx, cancel := bounded(ctx)
+	defer cancel()
 	for {
 		text, changed, ended := g.events.state()
 		events := parseEvents(string(text))

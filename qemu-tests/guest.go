@@ -28,7 +28,7 @@ type GuestOptions struct {
 	Cmdline string
 	// Memory is in MiB. Default 2048.
 	Memory int
-	// NICs are the network cards. Default: one.
+	// NICs are the network cards. Nil: one; empty: none.
 	NICs []NIC
 	// UUID is the machine's SMBIOS UUID.
 	UUID string
@@ -96,7 +96,7 @@ func (l *Lab) Boot(ctx context.Context, opts GuestOptions) (*Guest, error) {
 	if opts.Memory == 0 {
 		opts.Memory = 2048
 	}
-	if len(opts.NICs) == 0 {
+	if opts.NICs == nil {
 		opts.NICs = []NIC{{}}
 	}
 	if !strings.Contains(opts.Cmdline, "console=") {
@@ -249,6 +249,8 @@ func (g *Guest) Reset(ctx context.Context) error {
 // Wait waits for the guest's end. A kernel panic that does not end it, since
 // the guest has no panic=, is an error at once.
 func (g *Guest) Wait(ctx context.Context) (Exit, error) {
+	ctx, cancel := bounded(ctx)
+	defer cancel()
 	for {
 		_, console, _ := g.console.state()
 		if err := g.trouble(); err != nil {

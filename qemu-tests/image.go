@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"time"
 )
 
 // BuildImage makes an initrd for a tree with this repository's own
@@ -36,7 +37,8 @@ func BuildImage(ctx context.Context, tree string, args ...string) (string, error
 			}
 		}
 	}
-	return cached(ctx, "images", digest(key...)+".img", func(path string) error {
+	return cached(ctx, "images", digest(key...)+".img", func(path string, _ *os.File) error {
+		forgetOld(filepath.Dir(path))
 		argv := append([]string{"build", "--root", tree, "--output", path}, args...)
 		out, err := exec.CommandContext(ctx, filepath.Join(bin, "initrdgen"), argv...).CombinedOutput()
 		if err != nil {
@@ -44,6 +46,17 @@ func BuildImage(ctx context.Context, tree string, args ...string) (string, error
 		}
 		return nil
 	})
+}
+
+// forgetOld removes images of last week: every build of the programs makes new
+// ones. Those that cannot be removed are in nobody's way.
+func forgetOld(dir string) {
+	images, _ := filepath.Glob(filepath.Join(dir, "*.img"))
+	for _, image := range images {
+		if info, err := os.Stat(image); err == nil && time.Since(info.ModTime()) > 7*24*time.Hour {
+			_ = os.Remove(image)
+		}
+	}
 }
 
 // binDir is bin/ of the repository that the working directory is in.

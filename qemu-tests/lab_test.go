@@ -57,7 +57,7 @@ func TestServers(t *testing.T) {
 }
 
 // TestPanic boots a kernel without a root: it panics. Waits end at once, and
-// panic=-1 makes it reboot.
+// panic= makes it reboot.
 func TestPanic(t *testing.T) {
 	t.Parallel()
 	lab := NewLab(t, LabOptions{})
@@ -89,7 +89,7 @@ func TestPanic(t *testing.T) {
 	}
 	guest.Kill()
 
-	options := GuestOptions{Kernel: kernel, Memory: 512, Cmdline: "panic=-1", PanicOK: true, Reboot: true}
+	options := GuestOptions{Kernel: kernel, Memory: 512, Cmdline: "panic=1", PanicOK: true, Reboot: true}
 	if guest, err = lab.Boot(ctx, options); err != nil {
 		t.Fatal(err)
 	}

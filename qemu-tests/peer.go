@@ -18,12 +18,11 @@ var mkpeer string
 // stacked over the NFS root in shell. It is what our image is compared with.
 // Boot it with PeerWords. It is kept in the cache.
 func PeerInitrd(ctx context.Context, tree string) (path string, err error) {
-	dir, err := cached(ctx, "peers", filepath.Base(tree)+"-"+digest(mkpeer, tree), func(dir string) error {
-		_, _, err := MakePeerInitrd(ctx, tree, dir)
-		return err
+	dir, err := cached(ctx, "peers", filepath.Base(tree)+"-"+digest(mkpeer, tree), func(dir string, held *os.File) error {
+		return runScript(ctx, held, mkpeer, tree, dir)
 	})
 	if err != nil {
-		return "", err
+		return "", fmt.Errorf("peer initrd: %w", err)
 	}
 	return filepath.Join(dir, peerFile), nil
 }
@@ -33,7 +32,7 @@ const peerFile = "initrd.img"
 // MakePeerInitrd makes a PeerInitrd in dir, outside the cache, and tells how
 // long mkinitramfs took.
 func MakePeerInitrd(ctx context.Context, tree, dir string) (path string, took time.Duration, err error) {
-	if err := runScript(ctx, mkpeer, tree, dir); err != nil {
+	if err := runScript(ctx, nil, mkpeer, tree, dir); err != nil {
 		return "", 0, fmt.Errorf("peer initrd: %w", err)
 	}
 	b, err := os.ReadFile(filepath.Join(dir, "seconds"))

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 )
 
 //go:embed mktree
@@ -23,8 +24,8 @@ var Suites = []string{"bookworm", "trixie"}
 // has none. It is shared: nobody may write to it; see Lab.CopyTree.
 func Tree(ctx context.Context, suite string) (string, error) {
 	name := suite + "-" + digest(mktree)
-	return cached(ctx, "trees", name, func(dir string) error {
-		return runScript(ctx, mktree, suite, dir)
+	return cached(ctx, "trees", name, func(dir string, held *os.File) error {
+		return runScript(ctx, held, mktree, suite, dir)
 	})
 }
 
@@ -48,9 +49,9 @@ func digest(texts ...string) string {
 	return fmt.Sprintf("%x", h.Sum(nil)[:6])
 }
 
-// runScript runs one of the scripts that are part of this package. It has
-// private mounts, and ends when the context does.
-func runScript(ctx context.Context, script string, args ...string) error {
+// runScript runs one of the scripts that are part of this package, with held
+// open for as long as anything in it runs, unless held is nil.
+func runScript(ctx context.Context, held *os.File, script string, args ...string) error {
 	f, err := os.CreateTemp("", "sidusboot-script-")
 	if err != nil {
 		return err
@@ -61,6 +62,10 @@ func runScript(ctx context.Context, script string, args ...string) error {
 		return err
 	}
 	cmd := exec.CommandContext(ctx, f.Name(), args...)
+	if held != nil {
+		cmd.ExtraFiles = []*os.File{held}
+	}
+	cmd.WaitDelay = time.Second // do not wait for what a killed script leaves
 	out, err := cmd.CombinedOutput()
 	if err != nil {
 		return fmt.Errorf("%s: %w:\n%s", firstComment(script), err, lastLines(string(out), 30))

@@ -37,7 +37,7 @@ func run(ctx context.Context) error {
 		suite    = flag.String("suite", "bookworm", "Debian `suite` to make a tree of")
 		kernel   = flag.String("kernel", "", "kernel `file`; default: the newest in the tree")
 		initrd   = flag.String("initrd", "", "initrd `file`, or \"peer\" for one by initramfs-tools; default: bin/initrdgen makes one")
-		words    = flag.String("append", "", "kernel command `line`; %T stands for the tree's path")
+		words    = flag.String("append", "", "kernel command `line`; %T stands for the tree's path; default: NFS root, events and agent")
 		rootPath = flag.String("root-path", "", "DHCP option 17; %T stands for the tree's path")
 		access   = flag.String("access", "RO", "how the tree is exported: RO or RW")
 		model    = flag.String("nic", "", "network card `model`")
@@ -70,6 +70,10 @@ func run(ctx context.Context) error {
 	}
 	if err != nil {
 		return err
+	}
+
+	if *words == "" {
+		*words = qemutests.PeerWords(*tree) + " " + qemutests.EventWord + " " + qemutests.AgentWord
 	}
 
 	lab, err := qemutests.Open(ctx, qemutests.LabOptions{Logf: logf})

@@ -1,0 +1,229 @@
+//go:build qemu
+
+package qemutests
+
+import (
+	"context"
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+)
+
+// The node that most tests boot: the lab's first card and its reservation.
+const (
+	nodeAddr = "10.77.0.11"
+	nodeName = "node11"
+)
+
+// probeWords make a node that tells its stages and ends in the agent instead
+// of a whole Debian: the cheapest look at what /init has done.
+const probeWords = EventWord + " init=" + AgentInit
+
+// A site is a lab for the nodes of one tree, with the tree's kernel and image.
+type site struct {
+	*Lab
+	t                   *testing.T
+	ctx                 context.Context
+	tree, kernel, image string
+	release             string
+}
+
+// newSite opens a lab without any server.
+func newSite(t *testing.T, suite string) *site {
+	t.Helper()
+	s := &site{Lab: NewLab(t, LabOptions{}), t: t}
+	ctx, cancel := context.WithTimeout(t.Context(), 15*time.Minute)
+	t.Cleanup(cancel)
+	s.ctx = ctx
+	var err error
+	if s.tree, err = Tree(ctx, suite); err != nil {
+		t.Fatal(err)
+	}
+	if s.kernel, s.release, err = Kernel(s.tree); err != nil {
+		t.Fatal(err)
+	}
+	s.image = s.build()
+	return s
+}
+
+// build makes an image of the profile virtual.
+func (s *site) build(args ...string) string {
+	s.t.Helper()
+	image, err := BuildImage(s.ctx, s.tree, append([]string{"--profile=virtual"}, args...)...)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return image
+}
+
+// file writes a file for the build of an image and returns its path.
+func (s *site) file(name, text string) string {
+	s.t.Helper()
+	path := filepath.Join(s.t.TempDir(), name)
+	if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+		s.t.Fatal(err)
+	}
+	return path
+}
+
+// nfs starts a server that exports the site's tree in the way of e.
+func (s *site) nfs(e Export, opts NFSOptions) *Server {
+	s.t.Helper()
+	e.Path = s.tree
+	opts.Exports = []Export{e}
+	server, err := s.StartNFS(s.ctx, opts)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return server
+}
+
+// dhcp starts a server that knows the node.
+func (s *site) dhcp(opts DHCPOptions) *Server {
+	s.t.Helper()
+	opts.Hosts = append(opts.Hosts, DHCPHost{MAC: MAC(1), Addr: nodeAddr, Name: nodeName})
+	server, err := s.StartDHCP(s.ctx, opts)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return server
+}
+
+// root is the word for the site's tree, with NFS options.
+func (s *site) root(options string) string {
+	return "nfsroot=" + ServerAddr + ":" + s.tree + "," + options
+}
+
+// boot starts a node. What o leaves empty is the site's.
+func (s *site) boot(words string, o GuestOptions) *Guest {
+	s.t.Helper()
+	o.Cmdline = words
+	if o.Kernel == "" {
+		o.Kernel = s.kernel
+	}
+	if o.Initrd == "" {
+		o.Initrd = s.image
+	}
+	if o.Name == "" {
+		o.Name = nodeName
+	}
+	g, err := s.Boot(s.ctx, o)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return g
+}
+
+// says waits for each text in turn, as part of lines of /init on the console.
+func (s *site) says(g *Guest, texts ...string) {
+	s.t.Helper()
+	offset := 0
+	for _, text := range texts {
+		m, err := g.ExpectAfter(s.ctx, offset, `sidusboot: [^\r\n]*`+regexp.QuoteMeta(text))
+		if err != nil {
+			s.t.Fatal(err)
+		}
+		offset = m.End
+	}
+}
+
+// silent checks that /init has not said a text so far.
+func (s *site) silent(g *Guest, text string) {
+	s.t.Helper()
+	if strings.Contains(g.Console(), text) {
+		s.t.Errorf("the console says %q", text)
+	}
+}
+
+// run runs a command in the node and returns what it printed, without blanks
+// around it.
+func (s *site) run(g *Guest, command string) string {
+	s.t.Helper()
+	out, err := g.Must(s.ctx, command)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return strings.TrimSpace(out)
+}
+
+// same compares what commands print in the node with what they should print.
+func (s *site) same(g *Guest, want map[string]string) {
+	s.t.Helper()
+	for command, text := range want {
+		if got := s.run(g, command); got != text {
+			s.t.Errorf("%s: got %q, want %q", command, got, text)
+		}
+	}
+}
+
+// ends waits for the node's own end and checks its kind.
+func (s *site) ends(g *Guest, want Reason) {
+	s.t.Helper()
+	exit, err := g.Wait(s.ctx)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	if exit.Reason != want {
+		s.t.Errorf("the node ended by %s, want %s", exit.Reason, want)
+	}
+}
+
+// A bootReport is what the tests read of /run/sidusboot/boot.json.
+type bootReport struct {
+	Version, Kernel, Profile, Init string
+	Attempts                       int
+	Network                        struct {
+		Device, MAC, Driver, Proto, Address, Hostname string
+		Routes, DNS                                   []string
+		MTU                                           int
+		DHCPServer                                    string `json:"dhcp_server"`
+		LeaseSeconds                                  int    `json:"lease_seconds"`
+	}
+	Root struct {
+		Source, Origin, Options string
+		NFSVersion              string `json:"nfs_version"`
+		Writable                bool
+	}
+	RW struct {
+		Kind, Size string
+		Bytes      int64
+	}
+	Union  struct{ Kind string }
+	Stages []struct {
+		Name        string
+		Start, Took float64
+		Tries       int
+	}
+	Modules, Notes, Failures []string
+}
+
+// report reads the node's boot.json.
+func (s *site) report(g *Guest) bootReport {
+	s.t.Helper()
+	text := s.run(g, "cat /run/sidusboot/boot.json")
+	var r bootReport
+	if err := json.Unmarshal([]byte(text), &r); err != nil {
+		s.t.Fatalf("boot.json: %v:\n%s", err, text)
+	}
+	return r
+}
+
+// tries is how often a stage ran.
+func (r bootReport) tries(stage string) int {
+	for _, s := range r.Stages {
+		if s.Name == stage {
+			return s.Tries
+		}
+	}
+	return 0
+}
+
+// failedWith tells whether an attempt failed with a message that has text.
+func (r bootReport) failedWith(text string) bool {
+	return slices.ContainsFunc(r.Failures, func(f string) bool { return strings.Contains(f, text) })
+}
