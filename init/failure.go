@@ -13,6 +13,8 @@ import (
 
 	"github.com/sidusboot/sidusboot/config"
 	"github.com/sidusboot/sidusboot/image"
+	"github.com/sidusboot/sidusboot/kmod"
+	"github.com/sidusboot/sidusboot/overlay"
 )
 
 // Delays of the policies.
@@ -26,6 +28,9 @@ const (
 // failed tells why an attempt failed and acts by sidus.onerror=. It returns
 // when the boot is to be tried again.
 func (n *node) failed(err error, attempt int) {
+	if !mendable(err) {
+		n.fatal(err)
+	}
 	n.log.errorf("%v", err)
 	n.report.Failures = append(n.report.Failures, err.Error())
 	n.saveReport()
@@ -36,6 +41,13 @@ func (n *node) failed(err error, attempt int) {
 		return
 	}
 	n.act()
+}
+
+// mendable tells whether another attempt may end otherwise. What is wrong with
+// the image stays wrong.
+func mendable(err error) bool {
+	var missing *kmod.MissingError
+	return !errors.As(err, &missing) && !errors.Is(err, overlay.ErrNone)
 }
 
 // fatal is failed for what another attempt cannot mend: the words and the

@@ -19,6 +19,9 @@ import (
 // writeFiles puts into the union, and into /run, what makes this node differ
 // from its neighbours: host name, name servers, fstab without a line for "/".
 func (n *node) writeFiles() (string, error) {
+	if err := makeMountPoints(); err != nil {
+		return "", err
+	}
 	if name := n.lease.Hostname; name != "" {
 		if err := replaceFile(unionDir, "/etc/hostname", []byte(name+"\n")); err != nil {
 			return "", err
@@ -130,9 +133,14 @@ func readFile(root, name string) ([]byte, error) {
 }
 
 // replaceFile writes a file of the tree in root. It follows links inside the
-// root and leaves no half-written file. The parent directory must exist.
+// root, makes the directory where there is none, and leaves no half-written
+// file.
 func replaceFile(root, name string, content []byte) error {
 	dir, err := resolve(root, filepath.Dir(name))
+	if errors.Is(err, fs.ErrNotExist) {
+		dir = filepath.Dir(name)
+		err = os.MkdirAll(filepath.Join(root, dir), 0o755)
+	}
 	if err != nil {
 		return fmt.Errorf("write %s: %w", name, err)
 	}

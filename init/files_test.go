@@ -2,6 +2,7 @@ package main
 
 import (
 	"errors"
+	"fmt"
 	"net"
 	"net/netip"
 	"os"
@@ -10,8 +11,12 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
+	"github.com/sidusboot/sidusboot/kmod"
 	"github.com/sidusboot/sidusboot/network"
 	"github.com/sidusboot/sidusboot/nfs"
+	"github.com/sidusboot/sidusboot/overlay"
 )
 
 func TestWithoutRootLine(t *testing.T) {
@@ -51,8 +56,11 @@ func TestReplaceFile(t *testing.T) {
 	if b, err := os.ReadFile(root + "/real/etc/file"); string(b) != "b" {
 		t.Errorf("through an absolute link: %q, %v", b, err)
 	}
-	if err := replaceFile(root, "/none/file", nil); err == nil {
-		t.Error("no parent directory: no error")
+	if err := replaceFile(root, "/none/file", []byte("c")); err != nil {
+		t.Error(err)
+	}
+	if err := replaceFile(root, "/etc/file/x", nil); err == nil {
+		t.Error("a file for a parent directory: no error")
 	}
 	left, _ := filepath.Glob(root + "/*/*.sidusboot")
 	if len(left) > 0 {
@@ -123,6 +131,15 @@ func TestValidHostname(t *testing.T) {
 	} {
 		if got := validHostname(name); got != want {
 			t.Errorf("validHostname(%q) = %v, want %v", name, got, want)
+		}
+	}
+}
+
+func TestMendable(t *testing.T) {
+	missing := &stageError{"nfs", fmt.Errorf("x: %w", &kmod.MissingError{Name: "nfsv3"})}
+	for err, want := range map[error]bool{missing: false, &stageError{"union", overlay.ErrNone}: false, &stageError{"nfs", unix.ETIMEDOUT}: true} {
+		if got := mendable(err); got != want {
+			t.Errorf("mendable(%v) = %v, want %v", err, got, want)
 		}
 	}
 }

@@ -24,11 +24,6 @@ func (n *node) handover() error {
 	n.report.Init = program
 	argv := append([]string{program}, os.Args[1:]...)
 	env := realEnv(os.Environ(), n.cfg.Consumed)
-	for _, dir := range moved {
-		if err := makeMountPoint(filepath.Join(unionDir, dir)); err != nil {
-			return err
-		}
-	}
 	n.tell("handover", "begin", uptime(), 0, program)
 	n.log.noticef("handing over to %s", strings.Join(argv, " "))
 	n.saveReport()
@@ -52,12 +47,21 @@ func (n *node) handover() error {
 	return fmt.Errorf("exec %s: %w", program, unix.Exec(program, argv, env))
 }
 
-// makeMountPoint makes a directory unless it is there. The tree may lack /ro
-// and /rw.
+// makeMountPoints makes the directories that the mounts are going to be moved
+// to: a tree need not have /ro and /rw.
+func makeMountPoints() error {
+	for _, dir := range moved {
+		if err := makeMountPoint(filepath.Join(unionDir, dir)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 func makeMountPoint(dir string) error {
 	if info, err := os.Lstat(dir); err == nil {
 		if !info.IsDir() {
-			return fmt.Errorf("%s in the tree is no directory", dir)
+			return fmt.Errorf("%s is no directory in the tree, but something is to be mounted there: make it one", strings.TrimPrefix(dir, unionDir))
 		}
 		return nil
 	}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -43,7 +44,7 @@ func list(w io.Writer, r io.Reader) error {
 	defer archive.Close()
 	for cr := cpio.NewReader(archive); ; {
 		hdr, err := cr.Next()
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			return nil
 		}
 		if err != nil {

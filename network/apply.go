@@ -29,7 +29,7 @@ func Apply(link netlink.Link, l *Lease) error {
 		return fmt.Errorf("network: give %s the address %s: %w", l.Device, l.Addr, err)
 	}
 	for _, r := range l.Routes {
-		route := netlink.Route{LinkIndex: link.Attrs().Index, Dst: ipNet(r.Dst)}
+		route := netlink.Route{LinkIndex: link.Attrs().Index, Dst: ipNet(r.Dst), Protocol: routeProtocolBoot}
 		if !r.Gateway.IsValid() {
 			route.Scope = netlink.SCOPE_LINK
 		} else {
@@ -46,9 +46,25 @@ func Apply(link netlink.Link, l *Lease) error {
 	return nil
 }
 
-// dropOthers removes IPv4 addresses other than keep from the link; their
-// routes go with them.
+// routeProtocolBoot marks the routes that Apply sets (RTPROT_BOOT,
+// linux/rtnetlink.h).
+const routeProtocolBoot = 3
+
+// dropOthers removes IPv4 addresses other than keep from the link, with their
+// routes, and the routes of an earlier lease.
 func dropOthers(link netlink.Link, keep netip.Prefix) error {
+	routes, err := netlink.RouteList(link, netlink.FAMILY_V4)
+	if err != nil {
+		return fmt.Errorf("network: list the routes of %s: %w", link.Attrs().Name, err)
+	}
+	for _, r := range routes {
+		if r.Protocol != routeProtocolBoot {
+			continue
+		}
+		if err := netlink.RouteDel(&r); err != nil {
+			return fmt.Errorf("network: take the route %s from %s: %w", r.Dst, link.Attrs().Name, err)
+		}
+	}
 	have, err := netlink.AddrList(link, netlink.FAMILY_V4)
 	if err != nil {
 		return fmt.Errorf("network: list the addresses of %s: %w", link.Attrs().Name, err)

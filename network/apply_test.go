@@ -1,0 +1,174 @@
+package network
+
+import (
+	"context"
+	"errors"
+	"net/netip"
+	"os"
+	"runtime"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+)
+
+// inNamespace gives the test a network namespace of its own with a link eth0,
+// whose other end is peer. The thread is never given back: it ends with the
+// test's goroutine.
+func inNamespace(t *testing.T) (eth0, peer netlink.Link) {
+	t.Helper()
+	if os.Geteuid() != 0 {
+		t.Skip("network namespaces need root")
+	}
+	runtime.LockOSThread()
+	if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
+		t.Fatalf("unshare: %v", err)
+	}
+	attrs := netlink.NewLinkAttrs()
+	attrs.Name = "eth0"
+	if err := netlink.LinkAdd(&netlink.Veth{LinkAttrs: attrs, PeerName: "peer"}); err != nil {
+		t.Fatalf("veth: %v", err)
+	}
+	return mustLink(t, "eth0"), mustLink(t, "peer")
+}
+
+func mustLink(t *testing.T, name string) netlink.Link {
+	t.Helper()
+	l, err := netlink.LinkByName(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return l
+}
+
+func TestApply(t *testing.T) {
+	link, peer := inNamespace(t)
+	for _, l := range []netlink.Link{link, peer} {
+		if err := netlink.LinkSetUp(l); err != nil {
+			t.Fatal(err)
+		}
+	}
+	route := func(dst, gw string) Route {
+		r := Route{Dst: netip.MustParsePrefix(dst)}
+		if gw != "" {
+			r.Gateway = netip.MustParseAddr(gw)
+		}
+		return r
+	}
+	tests := []struct {
+		name   string
+		addr   string
+		routes []Route
+		mtu    int
+		want   string
+	}{
+		{"gateway", "10.77.0.11/24", []Route{route("0.0.0.0/0", "10.77.0.1")}, 1400,
+			"10.77.0.11/24, default by 10.77.0.1"},
+		{"the same again", "10.77.0.11/24", []Route{route("0.0.0.0/0", "10.77.0.1")}, 1400,
+			"10.77.0.11/24, default by 10.77.0.1"},
+		{"another lease: the old one's address and route go", "10.78.0.9/16", []Route{route("10.99.0.0/16", "10.78.0.1")}, 1500,
+			"10.78.0.9/16, 10.99.0.0/16 by 10.78.0.1"},
+		{"same address, no route", "10.78.0.9/16", nil, 0, "10.78.0.9/16"},
+		{"host mask and a gateway beside it", "10.79.0.5/32", []Route{route("0.0.0.0/0", "10.1.1.1")}, 0,
+			"10.79.0.5/32, default by 10.1.1.1"},
+		{"on the link, then by way of it (RFC 3442)", "10.79.0.5/32", []Route{route("10.2.2.2/32", ""), route("0.0.0.0/0", "10.2.2.2")}, 0,
+			"10.79.0.5/32, 10.2.2.2/32, default by 10.2.2.2"},
+	}
+	for _, tt := range tests {
+		lease := &Lease{Device: "eth0", Addr: netip.MustParsePrefix(tt.addr), Routes: tt.routes, MTU: tt.mtu}
+		if err := Apply(mustLink(t, "eth0"), lease); err != nil {
+			t.Errorf("%s: %v", tt.name, err)
+			continue
+		}
+		if got := state(t, link); got != tt.want {
+			t.Errorf("%s: got %q, want %q", tt.name, got, tt.want)
+		}
+		if got := mustLink(t, "eth0").Attrs().MTU; tt.mtu > 0 && got != tt.mtu {
+			t.Errorf("%s: MTU %d, want %d", tt.name, got, tt.mtu)
+		}
+	}
+}
+
+// state is the link's IPv4 addresses and the routes that are not the kernel's.
+func state(t *testing.T, link netlink.Link) string {
+	t.Helper()
+	addrs, err := netlink.AddrList(link, netlink.FAMILY_V4)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all []string
+	for _, a := range addrs {
+		all = append(all, a.IPNet.String())
+	}
+	routes, err := netlink.RouteList(link, netlink.FAMILY_V4)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var ways []string
+	for _, r := range routes {
+		if r.Protocol != routeProtocolBoot {
+			continue
+		}
+		text := r.Dst.String()
+		if ones, _ := r.Dst.Mask.Size(); ones == 0 {
+			text = "default"
+		}
+		if r.Gw != nil {
+			text += " by " + r.Gw.String()
+		}
+		ways = append(ways, text)
+	}
+	slices.Sort(ways)
+	return strings.Join(append(all, ways...), ", ")
+}
+
+// A link whose other end is down has no carrier; it is waited for, and the
+// link is not set down and up again.
+func TestBringUp(t *testing.T) {
+	link, peer := inNamespace(t)
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	var down *NoCarrierError
+	if err := BringUp(ctx, link); !errors.As(err, &down) || down.Device != "eth0" {
+		t.Fatalf("BringUp without carrier = %v, want a NoCarrierError", err)
+	}
+	if err := netlink.LinkSetUp(peer); err != nil {
+		t.Fatal(err)
+	}
+	if err := BringUp(t.Context(), mustLink(t, "eth0")); err != nil {
+		t.Fatalf("BringUp with carrier = %v", err)
+	}
+	if ok, err := HasCarrier(link); !ok || err != nil {
+		t.Errorf("HasCarrier = %v, %v", ok, err)
+	}
+}
+
+func TestFind(t *testing.T) {
+	link, _ := inNamespace(t)
+	sysfs := t.TempDir()
+	for file, text := range map[string]string{"class": "0x020000", "vendor": "0x10ec", "device": "0x8139"} {
+		dir := sysfs + "/bus/pci/devices/0000:00:03.0"
+		if err := os.MkdirAll(dir, 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(dir+"/"+file, []byte(text+"\n"), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, c := range []Choice{{Device: "eth0"}, {Device: "other", MAC: link.Attrs().HardwareAddr}} {
+		got, err := Find(t.Context(), c, sysfs, func() {})
+		if err != nil || got.Attrs().Index != link.Attrs().Index {
+			t.Errorf("Find(%v) = %v, %v", c, got, err)
+		}
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
+	defer cancel()
+	var none *NoDeviceError
+	_, err := Find(ctx, Choice{Device: "eth7"}, sysfs, func() {})
+	if !errors.As(err, &none) || !strings.Contains(err.Error(), "pci 10ec:8139") || !slices.Contains(none.Have, "eth0") {
+		t.Errorf("Find of an absent NIC = %v, want one that names what there is", err)
+	}
+}
