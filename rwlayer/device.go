@@ -1,0 +1,172 @@
+package rwlayer
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// A NotFoundError says that no device of that name turned up.
+type NotFoundError struct {
+	// Spec is LABEL=…, UUID=…, PARTUUID=… or /dev/…
+	Spec string
+	// Have are the block devices that there are.
+	Have []string
+}
+
+func (e *NotFoundError) Error() string {
+	have := "there is no block device at all: is its driver in the image (initrdgen build --module NAME)?"
+	if len(e.Have) > 0 {
+		have = "there are only " + strings.Join(e.Have, ", ")
+	}
+	return "no device " + e.Spec + ": " + have
+}
+
+// Find waits for the device that spec names, by label, UUID, PARTUUID or path,
+// until ctx ends; then the error is a *NotFoundError. Two devices that both fit
+// are an error: it would be a guess which of them to write to. sysfs and dev
+// are /sys and /dev.
+func Find(ctx context.Context, spec, sysfs, dev string) (string, error) {
+	fits, err := matcher(spec)
+	if err != nil {
+		return "", err
+	}
+	ticker := time.NewTicker(100 * time.Millisecond)
+	defer ticker.Stop()
+	for {
+		have, found := search(sysfs, dev, fits)
+		switch len(found) {
+		case 0:
+		case 1:
+			return found[0], nil
+		default:
+			return "", fmt.Errorf("rwlayer: %s fits %s: give one of them another name", spec, strings.Join(found, " and "))
+		}
+		select {
+		case <-ctx.Done():
+			return "", fmt.Errorf("rwlayer: %w", &NotFoundError{Spec: spec, Have: have})
+		case <-ticker.C:
+		}
+	}
+}
+
+// A candidate is a block device with what may be read from it.
+type candidate struct {
+	name string // sda1
+	path string // /dev/sda1
+	sys  string // its folder in sysfs
+}
+
+func matcher(spec string) (func(candidate) bool, error) {
+	key, value, ok := strings.Cut(spec, "=")
+	switch {
+	case strings.HasPrefix(spec, "/dev/"):
+		name := strings.TrimPrefix(spec, "/dev/")
+		return func(c candidate) bool { return c.name == name }, nil
+	case !ok || value == "":
+	case key == "LABEL":
+		return func(c candidate) bool { v, err := c.volume(); return err == nil && v.Label == value }, nil
+	case key == "UUID":
+		return func(c candidate) bool { v, err := c.volume(); return err == nil && strings.EqualFold(v.UUID, value) }, nil
+	case key == "PARTUUID":
+		return func(c candidate) bool { id, err := c.partUUID(); return err == nil && strings.EqualFold(id, value) }, nil
+	}
+	return nil, fmt.Errorf("rwlayer: %q is none of LABEL=, UUID=, PARTUUID=, /dev/…", spec)
+}
+
+func search(sysfs, dev string, fits func(candidate) bool) (have, found []string) {
+	class := filepath.Join(sysfs, "class/block")
+	entries, err := os.ReadDir(class)
+	if err != nil {
+		return nil, nil
+	}
+	for _, e := range entries {
+		c := candidate{name: e.Name(), path: filepath.Join(dev, e.Name()), sys: filepath.Join(class, e.Name())}
+		if size, err := c.number("size"); err != nil || size == 0 {
+			continue // An empty loop device, a drive without a medium.
+		}
+		have = append(have, c.path)
+		if fits(c) {
+			found = append(found, c.path)
+		}
+	}
+	return have, found
+}
+
+func (c candidate) number(attribute string) (int64, error) {
+	b, err := os.ReadFile(filepath.Join(c.sys, attribute))
+	if err != nil {
+		return 0, err
+	}
+	return strconv.ParseInt(strings.TrimSpace(string(b)), 10, 64)
+}
+
+func (c candidate) volume() (Volume, error) {
+	f, err := os.Open(c.path)
+	if err != nil {
+		return Volume{}, err
+	}
+	defer f.Close()
+	size, err := f.Seek(0, io.SeekEnd)
+	if err != nil {
+		return Volume{}, err
+	}
+	return Identify(f, size)
+}
+
+// partUUID reads a partition's identity from the table of its disk.
+func (c candidate) partUUID() (string, error) {
+	number, err := c.number("partition")
+	if err != nil {
+		return "", err
+	}
+	// /sys/class/block/sda1 is a link to …/block/sda/sda1.
+	folder, err := filepath.EvalSymlinks(c.sys)
+	if err != nil {
+		return "", err
+	}
+	disk := candidate{sys: filepath.Dir(folder), name: filepath.Base(filepath.Dir(folder))}
+	sector, err := disk.number("queue/logical_block_size")
+	if err != nil {
+		return "", err
+	}
+	f, err := os.Open(filepath.Join(filepath.Dir(c.path), disk.name))
+	if err != nil {
+		return "", err
+	}
+	defer f.Close()
+	return tableUUID(f, sector, number)
+}
+
+// tableUUID is the PARTUUID of the n-th partition, as the kernel and blkid name
+// it: a GPT's unique GUID (UEFI, 5.3), or an MBR's disk signature and number.
+func tableUUID(r io.ReaderAt, sector, n int64) (string, error) {
+	header := make([]byte, 92)
+	if _, err := r.ReadAt(header, sector); err == nil && at(header, 0, "EFI PART") {
+		entries := int64(binary.LittleEndian.Uint64(header[72:]))
+		count, size := int64(binary.LittleEndian.Uint32(header[80:])), int64(binary.LittleEndian.Uint32(header[84:]))
+		if n < 1 || n > count || size < 128 || entries < 2 || entries > 1<<40 {
+			return "", errors.New("damaged GPT")
+		}
+		entry := make([]byte, 32)
+		if _, err := r.ReadAt(entry, entries*sector+(n-1)*size); err != nil {
+			return "", err
+		}
+		return guid(entry[16:]), nil
+	}
+	mbr := make([]byte, 512)
+	if _, err := r.ReadAt(mbr, 0); err != nil {
+		return "", err
+	}
+	if !at(mbr, 510, "\x55\xaa") {
+		return "", errors.New("no partition table")
+	}
+	return fmt.Sprintf("%08x-%02x", binary.LittleEndian.Uint32(mbr[440:]), n), nil
+}
