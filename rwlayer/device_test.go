@@ -63,7 +63,7 @@ func TestFindDevice(t *testing.T) {
 	const size = 8 << 20
 	shell(t, "mkfs.ext4 -q -L node -U 01234567-89ab-cdef-0123-456789abcdef "+add("sda", "", size))
 	gpt := add("sdb", "", size)
-	shell(t, "printf 'label: gpt\\n2048,4096,L,uuid=AABBCCDD-1122-3344-5566-77889900AABB\\n' | sfdisk -q "+gpt)
+	shell(t, "printf 'label: gpt\\nstart=2048,size=4096,uuid=AABBCCDD-1122-3344-5566-77889900AABB\\n' | sfdisk -q "+gpt)
 	add("sdb", "1", size/4)
 	mbr := add("sdc", "", size)
 	shell(t, "printf 'label: dos\\nlabel-id: 0xdeadbeef\\n2048,2048,L\\n4096,2048,L\\n' | sfdisk -q "+mbr)
