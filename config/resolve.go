@@ -114,7 +114,8 @@ func fill(r, weaker Root) Root {
 }
 
 // ResolveRoot says where the tree is: the command line wins over the lease,
-// the lease over the file, each field for itself. The server is the first of:
+// the lease over the file. Version and options are the command line's, else
+// those of whoever gave the path, else the file's where it gives no path. The server is the first of:
 // the command line's, the one in option 17, the file's where the path is the
 // file's too, ip='s server field, siaddr, option 54, the file's. Templates in
 // the path are expanded.
@@ -130,16 +131,31 @@ func ResolveRoot(cmdline Root, lease Lease, file Root) (Root, error) {
 
 	// The slices are the callers': the result must not share them.
 	r := fill(fill(cmdline, option17), file)
-	r.Options = slices.Clone(r.Options)
-	pathFrom := originFile
+	pathFrom, given := originFile, file
 	switch {
 	case cmdline.Path != "":
-		pathFrom = originLine
+		pathFrom, given = originLine, cmdline
 	case option17.Path != "":
-		pathFrom = originOption17
+		pathFrom, given = originOption17, option17
 	case file.Path == "":
 		return Root{}, errors.New("nobody says where the tree is: give nfsroot=SERVER:/PATH on the kernel command line, " +
 			"or root-path (option 17) by DHCP, or nfsroot= in the image's /etc/sidusboot.conf")
+	}
+
+	// Options belong to the tree that they were given with, not to another
+	// one; but the command line and the file may say them without a path.
+	withoutPath := Root{}
+	if file.Path == "" {
+		withoutPath = file
+	}
+	r.Version, r.Options = "", nil
+	for _, source := range []Root{cmdline, given, withoutPath} {
+		if r.Version == "" {
+			r.Version = source.Version
+		}
+		if len(r.Options) == 0 {
+			r.Options = slices.Clone(source.Options)
+		}
 	}
 
 	var serverFrom string

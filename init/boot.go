@@ -29,7 +29,10 @@ type node struct {
 
 	lease  *network.Lease
 	source nfs.Source
+	lun    *lun // nil unless sidus.rw=iscsi
 	union  chan unionResult
+	// waiting is what the stage waits for, under the narrator's mutex.
+	waiting string
 }
 
 // A unionResult is the kind of union that the kernel can do.
@@ -63,9 +66,10 @@ func (n *node) boot() {
 		n.failed(err, attempt)
 		n.undo()
 	}
+	n.until(n.stay())
 	if n.cfg.Break {
-		n.log.errorf("rd.break: a shell before the real init; exit goes on")
-		n.shell()
+		n.log.errorf("rd.break: stopping before the real init")
+		n.shell("goes on")
 	}
 	err := n.handover()
 	// Mounts have moved by now: there is no way back.
@@ -76,27 +80,42 @@ func (n *node) boot() {
 // prepare makes the union, complete and tested, at /aufs. It can be run again
 // after undo.
 func (n *node) prepare() error {
-	if err := n.stage("network", n.bringNetworkUp); err != nil {
+	if err := n.watched("network", n.bringNetworkUp); err != nil {
 		return err
 	}
-	if err := n.stage("nfs", n.mountRoot); err != nil {
+	if err := n.watched("nfs", n.mountRoot); err != nil {
 		return err
 	}
-	if err := n.stage("rw", n.mountRW); err != nil {
+	if err := n.watched("rw", n.mountRW); err != nil {
 		return err
 	}
-	if err := n.stage("union", n.mountUnion); err != nil {
+	if err := n.watched("union", n.mountUnion); err != nil {
 		return err
 	}
-	return n.stage("identity", n.writeFiles)
+	return n.watched("identity", n.writeFiles)
 }
 
 // undo takes away what a failed attempt left. The network stays: a link that
 // goes down and up starts the switch's spanning tree anew.
 func (n *node) undo() {
-	if err := unmountAll(unionDir, rwDir, checkDir, roDir); err != nil {
+	if err := unmountAll(unionDir, rwDir); err != nil {
 		n.log.errorf("%v", err)
 	}
+	n.dropLUN()
+	if err := unmountAll(checkDir, roDir); err != nil {
+		n.log.errorf("%v", err)
+	}
+}
+
+// dropLUN ends the session with the node's target, if there is one.
+func (n *node) dropLUN() {
+	if n.lun == nil {
+		return
+	}
+	if err := n.lun.detach(); err != nil {
+		n.log.errorf("%v", err)
+	}
+	n.lun = nil
 }
 
 // early mounts what everything else needs.
@@ -108,7 +127,10 @@ func (n *node) early() error {
 		return err
 	}
 	n.random = make(chan error, 1)
-	go func() { n.random <- seedRandom() }()
+	go func() {
+		defer n.recovered()
+		n.random <- seedRandom()
+	}()
 	return nil
 }
 
@@ -133,9 +155,6 @@ func (n *node) configure() (string, error) {
 		n.log.errorf("%s", note)
 	}
 	n.report.Notes = n.cfg.Notes
-	if err == nil && n.cfg.RW.Kind != "tmpfs" {
-		err = fmt.Errorf("sidus.rw=%s is not in this version: only tmpfs is", n.cfg.RW.Kind)
-	}
 	return "", err
 }
 
@@ -169,8 +188,13 @@ func (n *node) loadUnion(version string) {
 		}
 		kind, err := overlay.Choose(n.system, unionWanted(n.cfg.Union))
 		n.union <- unionResult{kind, err}
+		if n.cfg.RW.Kind == "iscsi" {
+			_ = n.loadAll(append(iscsiModules, "ext4"))
+		}
 	}()
 }
+
+func (n *node) loadAll(modules []string) error { return n.system.loader.Load(modules...) }
 
 func unionWanted(u config.Union) overlay.Kind {
 	switch u {
@@ -190,7 +214,7 @@ func (n *node) mountRoot() (string, error) {
 	if err != nil {
 		return "", err
 	}
-	addr, err := resolveServer(ctx, root.Server)
+	addr, err := n.address(ctx, root.Server)
 	if err != nil {
 		return "", err
 	}
@@ -198,6 +222,7 @@ func (n *node) mountRoot() (string, error) {
 		Server: root.Server, Addr: addr, Path: root.Path, Client: n.lease.Addr.Addr(),
 		Version: root.Version, Options: root.Options,
 	}
+	n.waitFor("the NFS server " + addr.String())
 	version, err := n.nfs.Mount(ctx, n.source, roDir)
 	if err != nil {
 		return "", err
@@ -232,8 +257,24 @@ func (n *node) warnSquash() {
 	}
 }
 
-// mountRW mounts the node's own layer.
+// mountRW mounts the node's own layer: what sidus.rw= asks for, or, where that
+// cannot be had and the operator allows it, a tmpfs instead.
 func (n *node) mountRW() (string, error) {
+	if n.cfg.RW.Kind == "tmpfs" {
+		return n.mountTmpfs()
+	}
+	detail, err := n.mountVolume()
+	if err == nil || n.cfg.RW.Fallback != "tmpfs" {
+		return detail, err
+	}
+	n.log.errorf("rw: %v", err)
+	n.log.errorf("rw: a tmpfs instead (sidus.rw.fallback=tmpfs): WHAT THIS NODE WRITES IS LOST AT ITS NEXT BOOT")
+	n.report.Failures = append(n.report.Failures, "rw: "+err.Error())
+	n.dropLUN()
+	return n.mountTmpfs()
+}
+
+func (n *node) mountTmpfs() (string, error) {
 	if err := rwlayer.Tmpfs(n.system.Mount, rwDir, rwlayer.Options{Size: n.cfg.RW.Size}); err != nil {
 		return "", err
 	}
@@ -241,20 +282,22 @@ func (n *node) mountRW() (string, error) {
 	if err := unix.Statfs(rwDir, &st); err != nil {
 		return "", fmt.Errorf("statfs %s: %w", rwDir, err)
 	}
-	n.report.RW = rwFacts{Kind: n.cfg.RW.Kind, Size: n.cfg.RW.Size, Bytes: st.Blocks * uint64(st.Bsize)}
+	n.report.RW = rwFacts{Kind: "tmpfs", Size: n.cfg.RW.Size, Bytes: st.Blocks * uint64(st.Bsize)}
 	return fmt.Sprintf("tmpfs of at most %d MiB", n.report.RW.Bytes>>20), nil
 }
 
 // mountUnion stacks the layers and tests that the union can be written.
 func (n *node) mountUnion() (string, error) {
+	n.waitFor("the modules of the union")
 	can := <-n.union
 	n.union <- can // For the next attempt.
 	if can.err != nil {
 		return "", can.err
 	}
+	n.waitFor("the union to be written and read")
 	layers := overlay.Layers{
 		Lower: roDir, Upper: rwDir + "/" + rwlayer.Upper, Work: rwDir + "/" + rwlayer.Work,
-		XIno: rwDir + "/.aufs.xino", Source: rwDir,
+		XIno: rwDir + "/.aufs.xino", Source: rwDir, Kept: n.report.RW.Kind != "tmpfs",
 	}
 	if err := overlay.Mount(n.system, can.kind, layers, unionDir, testUnion); err != nil {
 		return "", err

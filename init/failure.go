@@ -2,7 +2,6 @@ package main
 
 import (
 	"errors"
-	"fmt"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -40,7 +39,7 @@ func (n *node) failed(err error, attempt int) {
 		time.Sleep(wait)
 		return
 	}
-	n.act()
+	n.act("tries again")
 }
 
 // mendable tells whether another attempt may end otherwise. What is wrong with
@@ -58,13 +57,13 @@ func (n *node) fatal(err error) {
 		n.restart(n.restartDelay())
 	}
 	for {
-		n.act()
+		n.act("gives another: only a restart can bring better words or a better image")
 	}
 }
 
 // act does what the policies other than retry say. It returns when a shell
-// ended.
-func (n *node) act() {
+// ended; then says what comes after that.
+func (n *node) act(then string) {
 	switch n.cfg.OnError {
 	case config.Reboot:
 		n.restart(n.restartDelay())
@@ -73,7 +72,7 @@ func (n *node) act() {
 		time.Sleep(defaultDelay)
 		n.reboot(unix.LINUX_REBOOT_CMD_POWER_OFF)
 	case config.Shell:
-		n.shell()
+		n.shell(then)
 	}
 }
 
@@ -94,14 +93,17 @@ func retryDelay(attempt int) time.Duration {
 	if attempt < 6 {
 		d = min(firstRetry<<(attempt-1), maxRetry)
 	}
-	return d/2 + rand.N(d)
+	return jitter(d)
 }
+
+// jitter is between half and one and a half times d.
+func jitter(d time.Duration) time.Duration { return d/2 + rand.N(d) }
 
 // restart reboots the machine after delay, or never where delay is negative.
 func (n *node) restart(delay time.Duration) {
 	if delay < 0 {
 		n.log.errorf("waiting here for ever (panic=0)")
-		select {}
+		sleepForever()
 	}
 	n.log.errorf("reboot in %v", delay)
 	time.Sleep(delay)
@@ -114,7 +116,7 @@ func (n *node) reboot(cmd int) {
 		n.log.errorf("reboot: %v", err)
 	}
 	// Power off without a way to do so comes back here. To end would be a panic.
-	select {}
+	sleepForever()
 }
 
 // saveReport leaves the report where a shell can read it.
@@ -127,45 +129,54 @@ func (n *node) saveReport() {
 	}
 }
 
-// shell runs a shell on the console and waits for its end: the tree's, where
-// the tree is mounted, else the program packed with --rescue.
-func (n *node) shell() {
-	root, program := roDir, "/bin/sh"
-	if resolved, err := resolve(roDir, program); err != nil || executable(filepath.Join(roDir, resolved)) != nil {
-		root, program = "/", image.Rescue
-		if _, err := os.Stat(program); err != nil {
-			n.log.errorf("no shell to give: no tree is mounted, and the image has none (initrdgen build --rescue FILE)")
-			time.Sleep(defaultDelay)
-			return
-		}
+// shell runs a shell on the console and waits for its end: the tree's, in the
+// union where that is mounted or in the tree itself, else the program packed
+// with --rescue. then says what its end leads to.
+func (n *node) shell(then string) {
+	n.saveReport()
+	root, program := shellRoot()
+	if root == "" {
+		n.log.errorf("no shell to give: no tree with a /bin/sh is mounted, and the image has none (initrdgen build --rescue FILE)")
+		time.Sleep(defaultDelay)
+		return
 	}
-	n.log.errorf("a shell (%s in %s); /run/sidusboot/boot.log tells more, exit tries again", program, root)
+	n.log.errorf("a shell (%s in %s); /run/sidusboot/boot.log tells more, exit %s", program, root, then)
 	if err := runShell(root, program); err != nil {
 		n.log.errorf("shell: %v", err)
 		time.Sleep(firstRetry)
 	}
 }
 
-// shellMounts are what a shell in the tree cannot do without.
-var shellMounts = []string{"/dev", "/proc", "/sys", "/run"}
+func shellRoot() (root, program string) {
+	for _, root := range []string{unionDir, roDir} {
+		const sh = "/bin/sh"
+		if resolved, err := resolve(root, sh); err == nil && executable(filepath.Join(root, resolved)) == nil {
+			return root, sh
+		}
+	}
+	if executable(image.Rescue) == nil {
+		return "/", image.Rescue
+	}
+	return "", ""
+}
 
 func runShell(root, program string) error {
 	if root != "/" {
-		for _, dir := range shellMounts {
-			if err := unix.Mount(dir, root+dir, "", unix.MS_BIND, ""); err != nil {
-				return fmt.Errorf("bind %s: %w", dir, err)
-			}
-			defer unix.Unmount(root+dir, unix.MNT_DETACH)
+		undo, err := bindInto(root)
+		if err != nil {
+			return err
 		}
+		defer undo()
 	}
 	console, err := os.OpenFile("/dev/console", os.O_RDWR|openNoCTTY, 0)
 	if err != nil {
 		return err
 	}
 	defer console.Close()
-	p, err := os.StartProcess(program, []string{program}, &os.ProcAttr{
+	// busybox is what its name says it is, and /rescue says nothing to it.
+	p, err := os.StartProcess(program, []string{"sh"}, &os.ProcAttr{
 		Dir:   "/",
-		Env:   []string{"HOME=/", "TERM=linux", "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "PS1=sidusboot# "},
+		Env:   treeEnv,
 		Files: []*os.File{console, console, console},
 		Sys:   &syscall.SysProcAttr{Setsid: true, Setctty: true, Chroot: root},
 	})

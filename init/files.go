@@ -30,6 +30,9 @@ func (n *node) writeFiles() (string, error) {
 	if err := n.writeResolver(); err != nil {
 		return "", err
 	}
+	if err := n.writeTime(); err != nil {
+		return "", err
+	}
 	if err := rewriteFstab(unionDir); err != nil {
 		return "", err
 	}
@@ -48,7 +51,7 @@ func (n *node) writeResolver() error {
 		return nil
 	}
 	info, err := os.Lstat(filepath.Join(unionDir, "/etc/resolv.conf"))
-	if err == nil && info.Mode()&fs.ModeSymlink != 0 {
+	if err == nil && info.Mode()&fs.ModeSymlink != 0 && ownedByResolved() {
 		dir := "/run/systemd/resolved.conf.d"
 		if err := os.MkdirAll(dir, 0o755); err != nil {
 			return err
@@ -60,6 +63,27 @@ func (n *node) writeResolver() error {
 		return os.WriteFile(filepath.Join(dir, "sidusboot.conf"), []byte(text), 0o644)
 	}
 	return replaceFile(unionDir, "/etc/resolv.conf", []byte(resolvConf(l)))
+}
+
+// ownedByResolved tells whether the tree's resolv.conf is a link to one of
+// systemd-resolved's files. A link of another making (resolvconf,
+// NetworkManager) is replaced: who made it may not run, or not know the NIC.
+func ownedByResolved() bool {
+	target, err := os.Readlink(filepath.Join(unionDir, "/etc/resolv.conf"))
+	return err == nil && strings.Contains(target, "systemd/resolve/")
+}
+
+// writeTime tells systemd-timesyncd the lease's time servers. Where the tree
+// has another daemon the file does nothing.
+func (n *node) writeTime() error {
+	if len(n.lease.NTP) == 0 {
+		return nil
+	}
+	dir := "/run/systemd/timesyncd.conf.d"
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return err
+	}
+	return os.WriteFile(filepath.Join(dir, "sidusboot.conf"), []byte("[Time]\nNTP="+joinAddrs(n.lease.NTP)+"\n"), 0o644)
 }
 
 // resolvConf is the lease as resolv.conf(5).
@@ -145,11 +169,15 @@ func replaceFile(root, name string, content []byte) error {
 		return fmt.Errorf("write %s: %w", name, err)
 	}
 	path := filepath.Join(root, dir, filepath.Base(name))
+	mode := fs.FileMode(0o644)
+	if info, err := os.Lstat(path); err == nil && info.Mode().IsRegular() {
+		mode = info.Mode().Perm() // fstab may hold passwords.
+	}
 	temp := path + ".sidusboot"
-	if err := os.WriteFile(temp, content, 0o644); err != nil {
+	if err := os.WriteFile(temp, content, mode); err != nil {
 		return fmt.Errorf("write %s: %w", name, err)
 	}
-	if err := os.Chmod(temp, 0o644); err != nil {
+	if err := os.Chmod(temp, mode); err != nil {
 		return fmt.Errorf("write %s: %w", name, err)
 	}
 	if err := os.Rename(temp, path); err != nil {

@@ -1,8 +1,10 @@
 package main
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net"
 	"net/netip"
 	"os"
@@ -56,6 +58,16 @@ func TestReplaceFile(t *testing.T) {
 	if b, err := os.ReadFile(root + "/real/etc/file"); string(b) != "b" {
 		t.Errorf("through an absolute link: %q, %v", b, err)
 	}
+	secret := root + "/etc/secret"
+	if err := os.WriteFile(secret, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := replaceFile(root, "/etc/secret", []byte("x")); err != nil {
+		t.Fatal(err)
+	}
+	if info, err := os.Stat(secret); err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("mode %v, %v, want that of before", info.Mode(), err)
+	}
 	if err := replaceFile(root, "/none/file", []byte("c")); err != nil {
 		t.Error(err)
 	}
@@ -98,7 +110,13 @@ func TestFindInit(t *testing.T) {
 	if err := checkInit(root, ""); err == nil || !strings.Contains(err.Error(), "first bytes are 0x00000000") {
 		t.Errorf("checkInit of zeros: %v", err)
 	}
-	if err := os.WriteFile(program, []byte("#!/bin/sh\n"), 0o755); err != nil {
+	if err := os.WriteFile(program, []byte("#! /bin/interpreter -x\n"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := checkInit(root, ""); !errors.Is(err, fs.ErrNotExist) || !strings.Contains(err.Error(), "its interpreter /bin/interpreter cannot be run") {
+		t.Errorf("checkInit of a script without its interpreter: %v", err)
+	}
+	if err := os.WriteFile(root+"/bin/interpreter", []byte("x"), 0o755); err != nil {
 		t.Fatal(err)
 	}
 	if err := checkInit(root, ""); err != nil && !errors.Is(err, nfs.ErrOwner) {
@@ -113,6 +131,43 @@ func TestFindInit(t *testing.T) {
 	}
 	if got, err := resolve(root, "/sbin/../../../lib/systemd/systemd"); got != "/usr/lib/systemd/systemd" || err != nil {
 		t.Errorf("resolve out of the root = %q, %v", got, err)
+	}
+}
+
+func TestRunnable(t *testing.T) {
+	root := t.TempDir()
+	mustMkdir(t, root+"/lib64")
+	self, err := os.ReadFile("/bin/sh")
+	if err != nil {
+		t.Fatal(err)
+	}
+	check := func(b []byte) error { return runnable(root, bytes.NewReader(b), int64(len(b))) }
+	err = check(self)
+	if err == nil || !errors.Is(err, fs.ErrNotExist) || !strings.Contains(err.Error(), "its dynamic loader /lib64/ld-linux") {
+		t.Errorf("a dynamic program in a tree without a loader: %v", err)
+	}
+	if err := os.WriteFile(root+"/lib64/ld-linux-x86-64.so.2", []byte("x"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := check(self); err != nil {
+		t.Errorf("with its loader: %v", err)
+	}
+	other := bytes.Clone(self)
+	other[18] = 183 // EM_AARCH64
+	if err := check(other); !errors.Is(err, unix.ENOEXEC) || !strings.Contains(err.Error(), "ELF machine 183") {
+		t.Errorf("a program for arm64: %v", err)
+	}
+	static, err := os.ReadFile("/proc/self/exe")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := check(static); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("this program: %v", err)
+	}
+	for _, b := range [][]byte{[]byte("\x7fELF"), self[:60], append(bytes.Clone(self[:64]), 1, 2, 3), []byte("#!"), []byte("#! \n")} {
+		if err := check(b); err == nil {
+			t.Errorf("check of %d damaged bytes: no error", len(b))
+		}
 	}
 }
 

@@ -24,6 +24,7 @@ const maxLine = 900
 // what it wrote for /run/sidusboot/boot.log. Until /dev/kmsg is there it
 // writes to standard error.
 type logger struct {
+	name  string // before each line; default "sidusboot"
 	mu    sync.Mutex
 	kmsg  *os.File
 	lines []string
@@ -55,18 +56,27 @@ func (l *logger) noticef(format string, args ...any) { l.write(levelNotice, form
 func (l *logger) write(level int, format string, args ...any) {
 	line := strings.ReplaceAll(fmt.Sprintf(format, args...), "\n", "; ")
 	if len(line) > maxLine {
-		line = line[:maxLine] + " …"
+		line = strings.ToValidUTF8(line[:maxLine], "") + " …"
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.lines = append(l.lines, fmt.Sprintf("[%8.3f] %s", uptime().Seconds(), line))
+	if l.name == "" { // What is resident must not grow.
+		l.lines = append(l.lines, fmt.Sprintf("[%8.3f] %s", uptime().Seconds(), line))
+	}
 	if l.kmsg != nil {
 		// One write is one record.
-		if _, err := fmt.Fprintf(l.kmsg, "<%d>sidusboot: %s\n", level, line); err == nil {
+		if _, err := fmt.Fprintf(l.kmsg, "<%d>%s: %s\n", level, l.prefix(), line); err == nil {
 			return
 		}
 	}
-	fmt.Fprintf(os.Stderr, "sidusboot: %s\n", line)
+	fmt.Fprintf(os.Stderr, "%s: %s\n", l.prefix(), line)
+}
+
+func (l *logger) prefix() string {
+	if l.name == "" {
+		return "sidusboot"
+	}
+	return l.name
 }
 
 // text is the log so far.

@@ -11,7 +11,9 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"runtime/debug"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -20,16 +22,51 @@ import (
 var version = "unknown"
 
 func main() {
+	switch name := filepath.Base(os.Args[0]); {
+	case name == keeperName:
+		exit(keep())
+	case name == stepName:
+		exit(runStep(os.Args[1:]))
+	case name == shutdownName && os.Getpid() == 1:
+		shutdown(os.Args[1:])
+	}
 	if err := guard(); err != nil {
 		fmt.Fprintln(os.Stderr, "sidusboot:", err)
 		os.Exit(2)
 	}
-	// The default action of these would end PID 1, and with it the kernel.
-	signal.Ignore(unix.SIGTERM, unix.SIGINT, unix.SIGHUP, unix.SIGPIPE)
+	shrugOff(unix.SIGTERM, unix.SIGINT, unix.SIGHUP, unix.SIGPIPE)
 	log := &logger{}
 	n := newNode(log)
 	defer n.recovered()
 	n.boot()
+}
+
+// shrugOff takes signals and does nothing: their default action would end PID 1,
+// and with it the kernel. They are not ignored, because that would be handed
+// down to the real init and to every shell.
+func shrugOff(signals ...os.Signal) {
+	c := make(chan os.Signal, 1)
+	signal.Notify(c, signals...)
+	go func() {
+		for range c {
+		}
+	}()
+}
+
+// sleepForever does what select{} cannot: a Go program in which everything
+// sleeps ends with a "deadlock", and so would the kernel.
+func sleepForever() {
+	for {
+		time.Sleep(time.Hour)
+	}
+}
+
+func exit(err error) {
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	os.Exit(0)
 }
 
 // recovered turns a panic, which in PID 1 takes the kernel down, into a

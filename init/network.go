@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -51,6 +50,7 @@ func (n *node) bringNetworkUp() (string, error) {
 	} else {
 		choice.Device = defaultDevice
 	}
+	n.waitFor("the NIC " + choice.String())
 	link, err := network.Find(ctx, choice, "/sys", func() { _, _ = n.system.loader.LoadDevices("/sys", nil) })
 	if err != nil {
 		return "", err
@@ -58,6 +58,7 @@ func (n *node) bringNetworkUp() (string, error) {
 	if err := network.LoopbackUp(); err != nil {
 		return "", err
 	}
+	n.waitFor("the link of " + link.Attrs().Name)
 	if err := network.BringUp(ctx, link); err != nil {
 		return "", err
 	}
@@ -65,7 +66,7 @@ func (n *node) bringNetworkUp() (string, error) {
 	if err != nil {
 		return "", err
 	}
-	if err := network.Apply(link, lease); err != nil {
+	if err := network.Apply(link, lease, n.log.errorf); err != nil {
 		return "", err
 	}
 	n.lease = lease
@@ -73,9 +74,6 @@ func (n *node) bringNetworkUp() (string, error) {
 		return "", err
 	}
 	n.reportNetwork(link)
-	if err := os.WriteFile("/etc/resolv.conf", []byte(resolvConf(lease)), 0o644); err != nil {
-		return "", err
-	}
 	detail := fmt.Sprintf("%s (%s) has %s by %s", lease.Device, lease.MAC, lease.Addr, lease.Proto)
 	if gw := lease.Gateway(); gw.IsValid() {
 		detail += ", gateway " + gw.String()
@@ -100,13 +98,19 @@ func (n *node) firstVersion() string {
 }
 
 func (n *node) getLease(link netlink.Link, ip config.IP) (*network.Lease, error) {
+	if ip.Client.Is6() {
+		return nil, errors.New("ip=: this version cannot boot by an IPv6 address: give an IPv4 address, or ip=dhcp")
+	}
 	if ip.Method == config.MethodStatic {
 		return staticLease(link, ip), nil
 	}
-	if err := <-n.random; err != nil {
+	n.waitFor("random bytes for DHCP (a virtual machine wants a virtio-rng)")
+	err := <-n.random
+	n.random <- err // For the next attempt.
+	if err != nil {
 		return nil, err
 	}
-	n.random <- nil // For the next attempt.
+	n.waitFor("an answer from DHCP on " + link.Attrs().Name)
 	// The server gets its full time from the moment that the link is up.
 	ctx, cancel := context.WithTimeout(context.Background(), n.cfg.Timeout)
 	defer cancel()
@@ -197,19 +201,14 @@ func (n *node) leaseFacts() config.Lease {
 	}
 }
 
-// resolveServer turns the NFS server's name into an address.
-func resolveServer(ctx context.Context, server string) (netip.Addr, error) {
+// address turns a server's name into an address.
+func (n *node) address(ctx context.Context, server string) (netip.Addr, error) {
 	if addr, err := netip.ParseAddr(server); err == nil {
 		return addr, nil
 	}
-	addrs, err := net.DefaultResolver.LookupNetIP(ctx, "ip4", server)
-	if err == nil && len(addrs) == 0 {
-		err = errors.New("no address")
-	}
-	if err != nil {
-		return netip.Addr{}, fmt.Errorf("the NFS server's name %s: %w: does the lease name a DNS server that knows it?", server, err)
-	}
-	return addrs[0].Unmap(), nil
+	n.waitFor("a DNS server to tell the address of " + server)
+	r := network.Resolver{Servers: n.lease.DNS, Search: searchList(n.lease)}
+	return r.Lookup(ctx, server)
 }
 
 func (n *node) reportNetwork(link netlink.Link) {

@@ -123,6 +123,12 @@ func checkInit(root, wanted string) error {
 	if !bytes.Equal(head[:], []byte("\x7fELF")) && !bytes.HasPrefix(head[:], []byte("#!")) {
 		return fmt.Errorf("read %s: its first bytes are %#x, so it is no program, or it is read wrongly", name, head)
 	}
+	if err := runnable(root, f, info.Size()); err != nil {
+		return fmt.Errorf("%s: %w", name, err)
+	}
+	if _, err := f.Seek(int64(len(head)), io.SeekStart); err != nil {
+		return err
+	}
 	n, err := io.Copy(io.Discard, f)
 	if err != nil {
 		return fmt.Errorf("read %s: %w", name, err)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"os"
 	"runtime"
 
@@ -37,9 +38,10 @@ func (s *system) Unmount(dir string) error { return unix.Unmount(dir, unix.MNT_D
 
 func (s *system) Verify(dir string) error { return checkInit(dir, s.initProgram) }
 
-func (s *system) Dial(ctx context.Context, address string) error {
+func (s *system) Dial(ctx context.Context, address netip.AddrPort) error {
+	// DialTCP, because DialContext brings package net's resolver along.
 	var d net.Dialer
-	conn, err := d.DialContext(ctx, "tcp", address)
+	conn, err := d.DialTCP(ctx, "tcp", netip.AddrPort{}, address)
 	if err != nil {
 		return err
 	}

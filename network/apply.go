@@ -8,14 +8,16 @@ import (
 	"github.com/vishvananda/netlink"
 )
 
-// Apply gives the link the lease's MTU, address and routes. It may be called
-// again with another lease: what an earlier one set and this one does not have
-// is taken away. The address has no lifetime, as nothing in the initramfs
-// renews it.
-func Apply(link netlink.Link, l *Lease) error {
+// Apply gives the link the lease's address, MTU and routes. It may be called
+// again with another lease: addresses and routes that an earlier one set and
+// this one does not have are taken away. The address has no lifetime, as
+// nothing in the initramfs renews it. An MTU that the NIC cannot have and a
+// route that the kernel refuses are told to logf and left out: the node may
+// well boot without.
+func Apply(link netlink.Link, l *Lease, logf func(format string, args ...any)) error {
 	if l.MTU > 0 && l.MTU != link.Attrs().MTU {
 		if err := netlink.LinkSetMTU(link, l.MTU); err != nil {
-			return fmt.Errorf("network: set the MTU of %s to %d: %w", l.Device, l.MTU, err)
+			logf("network: %s cannot have the MTU of %d that the lease wants, %d stays: %v", l.Device, l.MTU, link.Attrs().MTU, err)
 		}
 	}
 	if err := dropOthers(link, l.Addr); err != nil {
@@ -40,7 +42,7 @@ func Apply(link netlink.Link, l *Lease) error {
 			}
 		}
 		if err := netlink.RouteReplace(&route); err != nil {
-			return fmt.Errorf("network: route %s by %s on %s: %w", r.Dst, r.Gateway, l.Device, err)
+			logf("network: route %s by %s on %s: %v: left out", r.Dst, r.Gateway, l.Device, err)
 		}
 	}
 	return nil

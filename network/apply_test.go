@@ -3,6 +3,7 @@ package network
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/netip"
 	"os"
 	"runtime"
@@ -76,10 +77,12 @@ func TestApply(t *testing.T) {
 			"10.79.0.5/32, default by 10.1.1.1"},
 		{"on the link, then by way of it (RFC 3442)", "10.79.0.5/32", []Route{route("10.2.2.2/32", ""), route("0.0.0.0/0", "10.2.2.2")}, 0,
 			"10.79.0.5/32, 10.2.2.2/32, default by 10.2.2.2"},
+		{"a route and an MTU that cannot be", "10.79.0.5/32", []Route{route("10.3.0.0/16", "224.0.0.1"), route("0.0.0.0/0", "10.2.2.2")}, 0,
+			"10.79.0.5/32, default by 10.2.2.2"},
 	}
 	for _, tt := range tests {
 		lease := &Lease{Device: "eth0", Addr: netip.MustParsePrefix(tt.addr), Routes: tt.routes, MTU: tt.mtu}
-		if err := Apply(mustLink(t, "eth0"), lease); err != nil {
+		if err := Apply(mustLink(t, "eth0"), lease, t.Logf); err != nil {
 			t.Errorf("%s: %v", tt.name, err)
 			continue
 		}
@@ -89,6 +92,18 @@ func TestApply(t *testing.T) {
 		if got := mustLink(t, "eth0").Attrs().MTU; tt.mtu > 0 && got != tt.mtu {
 			t.Errorf("%s: MTU %d, want %d", tt.name, got, tt.mtu)
 		}
+	}
+}
+
+// A NIC that cannot have the lease's MTU keeps its own, and the node boots.
+func TestApplyMTU(t *testing.T) {
+	link, _ := inNamespace(t)
+	const tooLarge = 1 << 20
+	said := ""
+	lease := &Lease{Device: "eth0", Addr: netip.MustParsePrefix("10.77.0.11/24"), MTU: tooLarge}
+	err := Apply(link, lease, func(format string, args ...any) { said += fmt.Sprintf(format, args...) })
+	if err != nil || !strings.Contains(said, "cannot have the MTU of 1048576") || !strings.Contains(state(t, link), "10.77.0.11/24") {
+		t.Errorf("Apply = %v, said %q, state %q", err, said, state(t, link))
 	}
 }
 

@@ -125,8 +125,10 @@ func leaseFrom(ack *dhcpv4.DHCPv4, attrs *netlink.LinkAttrs) (*Lease, error) {
 	return l, nil
 }
 
-// minMTU is the least MTU that option 26 may carry (RFC 2132, 5.1).
-const minMTU = 68
+// minMTU is the least MTU that is taken from option 26. It may be 68 (RFC 2132,
+// 5.1), but a node that must reassemble everything is a mistake: every host
+// takes 576 bytes (RFC 1122, 3.3.2).
+const minMTU = 576
 
 // routesFrom prefers option 121, which overrides option 3 (RFC 3442).
 func routesFrom(ack *dhcpv4.DHCPv4) []Route {

@@ -76,7 +76,11 @@ func BringUp(ctx context.Context, link netlink.Link) error {
 	start := time.Now()
 	if link.Attrs().Flags&net.FlagUp == 0 {
 		if err := netlink.LinkSetUp(link); err != nil {
-			return fmt.Errorf("network: set %s up: %w", link.Attrs().Name, err)
+			hint := ""
+			if errors.Is(err, unix.ENOENT) {
+				hint = ": its driver misses its firmware: install it in the tree and build the image again"
+			}
+			return fmt.Errorf("network: set %s up: %w%s", link.Attrs().Name, err, hint)
 		}
 	}
 	err := poll(ctx, 20*time.Millisecond, func() (bool, error) { return HasCarrier(link) })

@@ -75,7 +75,7 @@ func (e *NoDeviceError) Error() string {
 		text += fmt.Sprintf(", only %v: name one with ip=:::::DEVICE:dhcp", e.Have)
 	}
 	if len(e.Unclaimed) > 0 {
-		text += fmt.Sprintf("; no driver in this image for %v: build it with --profile generic or --module NAME", e.Unclaimed)
+		text += fmt.Sprintf("; no driver in this image for %v: build it with --profile generic or --module NAME, or with the driver's firmware in the tree", e.Unclaimed)
 	} else if len(e.Have) == 0 {
 		text += " and no network controller without a driver either: is one fitted, and switched on in the firmware?"
 	}

@@ -6,7 +6,8 @@ import (
 	"fmt"
 	"io/fs"
 	"math/rand/v2"
-	"net"
+	"net/netip"
+	"strconv"
 	"strings"
 	"time"
 
@@ -24,7 +25,7 @@ type System interface {
 	// Verify reads the tree's init program in dir to its end.
 	Verify(dir string) error
 	// Dial opens and closes a TCP connection.
-	Dial(ctx context.Context, address string) error
+	Dial(ctx context.Context, address netip.AddrPort) error
 }
 
 // A Mounter mounts one tree on one directory. It remembers a mount(2) that has
@@ -98,7 +99,7 @@ func (m *Mounter) try(ctx context.Context, src Source, version, dir string) erro
 	if err := m.mount(ctx, src, version, dir); err != nil {
 		return err
 	}
-	err := m.System.Verify(dir)
+	err := m.verify(ctx, dir)
 	if err == nil {
 		return nil
 	}
@@ -106,6 +107,19 @@ func (m *Mounter) try(ctx context.Context, src Source, version, dir string) erro
 		return fmt.Errorf("unmount %s again: %w", dir, err)
 	}
 	return &unreadableError{err}
+}
+
+// verify reads the init program under a deadline: a read from a server that
+// dies meanwhile lasts until it comes back.
+func (m *Mounter) verify(ctx context.Context, dir string) error {
+	done := make(chan error, 1)
+	go func() { done <- m.System.Verify(dir) }()
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done():
+		return fmt.Errorf("%w: the server stopped answering while the init program was read", unix.ETIMEDOUT)
+	}
 }
 
 // mount is mount(2) under a deadline.
@@ -135,7 +149,11 @@ func (m *Mounter) settle(ctx context.Context, dir string) error {
 		if err != nil {
 			return nil
 		}
-		return m.System.Unmount(dir)
+		// It may have come before the caller cleaned up, and be gone by now.
+		if err := m.System.Unmount(dir); err != nil && !errors.Is(err, unix.EINVAL) {
+			return err
+		}
+		return nil
 	case <-ctx.Done():
 		return errSilent
 	}
@@ -155,8 +173,9 @@ func (e *unreadableError) Unwrap() error { return e.err }
 func lower(err error) bool {
 	var unreadable *unreadableError
 	if errors.As(err, &unreadable) {
-		// A file that is not there is not there in any version.
-		return !errors.Is(err, fs.ErrNotExist)
+		// A file that is not there is not there in any version, nor is a
+		// program for another machine.
+		return !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, unix.ENOEXEC) && !errors.Is(err, unix.ETIMEDOUT)
 	}
 	return refused(err) || errors.Is(err, unix.EPROTONOSUPPORT) || errors.Is(err, unix.EINVAL) || errors.Is(err, unix.EIO)
 }
@@ -194,11 +213,15 @@ func (m *Mounter) awaitServer(ctx context.Context, src Source) error {
 	if strings.HasPrefix(src.option("proto"), "udp") || src.option("proto") == "rdma" {
 		return nil
 	}
-	port := nfsPort
+	text := nfsPort
 	if p := src.option("port"); p != "" {
-		port = p
+		text = p
 	}
-	address := net.JoinHostPort(src.Addr.String(), port)
+	port, err := strconv.ParseUint(text, 10, 16)
+	if err != nil {
+		return fmt.Errorf("the NFS option port=%s is no port", text)
+	}
+	address := netip.AddrPortFrom(src.Addr, uint16(port))
 	said := false
 	for backoff := firstBackoff; ; backoff = min(2*backoff, maxBackoff) {
 		dial, cancel := context.WithTimeout(ctx, dialTimeout)

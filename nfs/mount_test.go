@@ -39,10 +39,17 @@ func (f *fakeSystem) Mount(_, _, _ string, _ uintptr, data string) error {
 	if err := f.mount[version]; err != nil {
 		return err
 	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
 	f.version = version
 	return nil
 }
 func (f *fakeSystem) Unmount(string) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.version == "" {
+		return unix.EINVAL // Nothing is mounted.
+	}
 	f.version = ""
 	return nil
 }
@@ -51,9 +58,12 @@ func (f *fakeSystem) Verify(string) error {
 	if f.verify == nil {
 		return nil
 	}
-	return f.verify(f.version)
+	f.mu.Lock()
+	version := f.version
+	f.mu.Unlock()
+	return f.verify(version)
 }
-func (f *fakeSystem) Dial(context.Context, string) error {
+func (f *fakeSystem) Dial(context.Context, netip.AddrPort) error {
 	if f.dial == nil {
 		return nil
 	}
@@ -168,6 +178,39 @@ func TestMountHangs(t *testing.T) {
 	close(fake.released)
 	if version, err := m.Mount(t.Context(), source, "/ro"); err != nil || version != "4.2" {
 		t.Fatalf("last Mount = %q, %v", version, err)
+	}
+}
+
+// A mount that succeeds while the caller cleans up is not in the next one's way.
+func TestMountComesLate(t *testing.T) {
+	fake := &fakeSystem{hang: true, released: make(chan struct{})}
+	m := Mounter{System: fake, Logf: t.Logf}
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
+	defer cancel()
+	if _, err := m.Mount(ctx, source, "/ro"); !errors.Is(err, unix.ETIMEDOUT) {
+		t.Fatalf("Mount = %v, want a time-out", err)
+	}
+	close(fake.released)
+	for fake.Unmount("/ro") != nil { // As the caller does after a failure.
+		time.Sleep(time.Millisecond)
+	}
+	if version, err := m.Mount(t.Context(), source, "/ro"); err != nil || version != "4.2" {
+		t.Errorf("the next Mount = %q, %v", version, err)
+	}
+}
+
+// A server that dies while the init program is read does not hold the boot
+// beyond its deadline.
+func TestVerifyHangs(t *testing.T) {
+	release := make(chan struct{})
+	defer close(release)
+	fake := &fakeSystem{verify: func(string) error { <-release; return nil }}
+	m := Mounter{System: fake, Logf: t.Logf}
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
+	defer cancel()
+	_, err := m.Mount(ctx, source, "/ro")
+	if !errors.Is(err, unix.ETIMEDOUT) || !strings.Contains(err.Error(), "stopped answering") {
+		t.Errorf("Mount = %v, want a time-out that says what was going on", err)
 	}
 }
 

@@ -41,7 +41,7 @@ type Layers struct {
 }
 
 // ErrNone says that the kernel has neither kind.
-var ErrNone = errors.New("the kernel has neither aufs nor overlayfs: the module overlay is missing from the image")
+var ErrNone = errors.New("the kernel has neither aufs nor overlayfs")
 
 // A System is what the choice and the mount need from their surroundings.
 type System interface {
@@ -77,6 +77,10 @@ func Choose(sys System, want Kind) (Kind, error) {
 	if want != "" {
 		return "", fmt.Errorf("overlay: sidus.union=%s, but the kernel has none: %w", want, errors.Join(errs...))
 	}
+	// overlay is the one that every kernel can be given.
+	if err := errs[len(errs)-1]; err != nil {
+		return "", fmt.Errorf("%w: %w", ErrNone, err)
+	}
 	return "", ErrNone
 }
 
@@ -88,7 +92,7 @@ func Mount(sys System, kind Kind, l Layers, dir string, test func(dir string) er
 	for _, data := range options(kind, l) {
 		err := sys.Mount(l.Source, dir, string(kind), 0, data)
 		if err != nil {
-			err = fmt.Errorf("overlay: mount %s on %s with %s: %w%s", kind, dir, data, err, hint(err))
+			err = fmt.Errorf("overlay: mount %s on %s with %s: %w%s", kind, dir, data, err, hint(kind, err))
 		} else if err = test(dir); err != nil {
 			err = fmt.Errorf("overlay: the %s at %s cannot be written: %w", kind, dir, err)
 			if uerr := sys.Unmount(dir); uerr != nil {
@@ -112,10 +116,14 @@ func options(kind Kind, l Layers) []string {
 	return []string{overlayOptions(l)}
 }
 
-func hint(err error) string {
+func hint(kind Kind, err error) string {
 	switch {
+	case errors.Is(err, unix.EINVAL) && kind == Aufs:
+		return ": the kernel log says which option it does not like; /rw must not be NFS"
 	case errors.Is(err, unix.EINVAL):
 		return ": the kernel log says which part it does not like; /rw must not be NFS and must be able to hold trusted.* attributes"
+	case errors.Is(err, unix.EEXIST):
+		return ": aufs's table of inode numbers is there already"
 	case errors.Is(err, unix.ENODEV):
 		return ": its module is not loaded"
 	case errors.Is(err, unix.ESTALE), errors.Is(err, unix.EBUSY):
@@ -138,16 +146,19 @@ func overlayOptions(l Layers) string {
 		",index=off,nfs_export=off,xino=off,metacopy=off,redirect_dir=" + redirect
 }
 
-// aufsOptions offers two texts. icexsys makes aufs ignore system.* attributes,
-// which NFSv4 has and no upper can hold (aufs: 06xattr.txt); an aufs built
-// without CONFIG_AUFS_XATTR takes a branch with an attribute that it does not
-// know for read-only, without a word, which the writing test finds.
+// aufsOptions offers two texts. icexsys and icexusr let a file be copied up
+// although the upper cannot hold its system.* or user.* attributes (NFSv4's
+// ACLs; a tmpfs of kernel 6.1), which otherwise fails with EOPNOTSUPP; an aufs
+// without CONFIG_AUFS_XATTR ignores them with a line in the kernel's log.
+// Without acl the union refuses POSIX ACLs, which journald sets. Tried on aufs
+// 6.1 over NFS 3, 4.1 and 4.2. The bare text is for an aufs that knows less.
+// dirren is left out: a directory renamed by the node and replaced on the
+// server loses its content.
 func aufsOptions(l Layers) []string {
-	var all []string
-	for _, perm := range []string{"rw+icexsys", "rw"} {
-		all = append(all, "br="+l.Upper+"="+perm+":"+l.Lower+"=ro,xino="+l.XIno+",udba=reval")
+	return []string{
+		"br=" + l.Upper + "=rw+icexsys+icexusr:" + l.Lower + "=ro,xino=" + l.XIno + ",udba=reval,acl",
+		"br=" + l.Upper + "=rw:" + l.Lower + "=ro,xino=" + l.XIno + ",udba=reval",
 	}
-	return all
 }
 
 // Has tells whether /proc/filesystems, at path, lists fstype.

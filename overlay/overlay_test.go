@@ -89,7 +89,7 @@ func TestOptions(t *testing.T) {
 		{Overlay, layers, []string{"lowerdir=/ro,upperdir=/rw/upper,workdir=/rw/work,index=off,nfs_export=off,xino=off,metacopy=off,redirect_dir=on"}},
 		{Overlay, kept, []string{"lowerdir=/ro,upperdir=/rw/upper,workdir=/rw/work,index=off,nfs_export=off,xino=off,metacopy=off,redirect_dir=off"}},
 		{Aufs, layers, []string{
-			"br=/rw/upper=rw+icexsys:/ro=ro,xino=/rw/.aufs.xino,udba=reval",
+			"br=/rw/upper=rw+icexsys+icexusr:/ro=ro,xino=/rw/.aufs.xino,udba=reval,acl",
 			"br=/rw/upper=rw:/ro=ro,xino=/rw/.aufs.xino,udba=reval",
 		}},
 	}
@@ -114,8 +114,8 @@ func TestMount(t *testing.T) {
 		{name: "overlay", kind: Overlay, mounts: 1},
 		{name: "aufs", kind: Aufs, mounts: 1},
 		{
-			// Such an aufs takes the branch for read-only, without a word.
-			name: "aufs without extended attributes", kind: Aufs, mounts: 2,
+			// An unknown permission makes a branch read-only.
+			name: "aufs that takes the branch for read-only", kind: Aufs, mounts: 2,
 			test: func(k *fakeKernel) error {
 				if strings.Contains(k.mounts[len(k.mounts)-1], "icexsys") {
 					return unix.EROFS
@@ -124,7 +124,7 @@ func TestMount(t *testing.T) {
 			},
 		},
 		{
-			name: "aufs that refuses the attribute", kind: Aufs, mounts: 1,
+			name: "aufs that refuses an option", kind: Aufs, mounts: 1,
 			mount: func(data string) error {
 				if strings.Contains(data, "icexsys") {
 					return unix.EINVAL

@@ -34,20 +34,19 @@ func TestWhereTheRootIs(t *testing.T) {
 		line, file string
 		dhcp       DHCPOptions
 		origin     string
-		server     string
 	}{
-		{name: "option17", dhcp: DHCPOptions{RootPath: secondAddr + ":%T,vers=3"}, origin: by17, server: secondAddr},
-		{name: "option17AsPath", dhcp: DHCPOptions{RootPath: "%T", NextServer: secondAddr}, line: "nfsroot=auto,vers=3", origin: by17, server: secondAddr},
-		{name: "option17ByDracut", dhcp: DHCPOptions{RootPath: "nfs:" + secondAddr + ":%T:vers=3"}, line: "root=dhcp", origin: by17, server: secondAddr},
-		{name: "option17OverFile", dhcp: DHCPOptions{RootPath: secondAddr + ":%T,vers=3"}, file: "nfsroot=" + ServerAddr + ":/of/the/file\n", origin: by17, server: secondAddr},
-		{name: "nfsroot", line: "nfsroot=" + secondAddr + ":%T,vers=3", origin: byLine, server: secondAddr},
+		{name: "option17", dhcp: DHCPOptions{RootPath: secondAddr + ":%T,vers=3"}, origin: by17},
+		{name: "option17AsPath", dhcp: DHCPOptions{RootPath: "%T,vers=3", NextServer: secondAddr}, line: "nfsroot=auto", origin: "path: " + by17 + ", server: DHCP next-server"},
+		{name: "option17ByDracut", dhcp: DHCPOptions{RootPath: "nfs:" + secondAddr + ":%T:vers=3"}, line: "root=dhcp", origin: by17},
+		{name: "option17OverFile", dhcp: DHCPOptions{RootPath: secondAddr + ":%T,vers=3"}, file: "nfsroot=" + ServerAddr + ":/of/the/file\n", origin: by17},
+		{name: "nfsroot", line: "nfsroot=" + secondAddr + ":%T,vers=3", origin: byLine},
 		{name: "nfsrootOverAll", line: "nfsroot=" + secondAddr + ":%T,vers=3", dhcp: DHCPOptions{RootPath: ServerAddr + ":/of/option/17"},
-			file: "nfsroot=" + ServerAddr + ":/of/the/file\n", origin: byLine, server: secondAddr},
-		{name: "pathOnly", line: "nfsroot=%T,vers=3", dhcp: DHCPOptions{NextServer: secondAddr}, origin: byLine, server: secondAddr},
-		{name: "dracut", line: "root=nfs:" + secondAddr + ":%T:vers=3", origin: byLine, server: secondAddr},
-		{name: "file", file: "# one tree for all\nnfsroot=" + secondAddr + ":%T,vers=3\n", origin: byFile, server: secondAddr},
+			file: "nfsroot=" + ServerAddr + ":/of/the/file\n", origin: byLine},
+		{name: "pathOnly", line: "nfsroot=%T,vers=3", dhcp: DHCPOptions{NextServer: secondAddr}, origin: "path: " + byLine + ", server: DHCP next-server"},
+		{name: "dracut", line: "root=nfs:" + secondAddr + ":%T:vers=3", origin: byLine},
+		{name: "file", file: "# one tree for all\nnfsroot=" + secondAddr + ":%T,vers=3\n", origin: byFile},
 		{name: "name", line: "nfsroot=files.sidus.test:%T,vers=3", dhcp: DHCPOptions{Names: map[string]string{"files.sidus.test": secondAddr}},
-			origin: byLine, server: secondAddr},
+			origin: byLine},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
@@ -66,11 +65,11 @@ func TestWhereTheRootIs(t *testing.T) {
 
 			s.same(g, map[string]string{
 				"cat /usr/share/sidusboot-test/lower":             "from the shared tree",
-				`awk '$2 == "/ro" { print $1, $3 }' /proc/mounts`: test.server + ":" + s.tree + " nfs",
+				`awk '$2 == "/ro" { print $1, $3 }' /proc/mounts`: secondAddr + ":" + s.tree + " nfs",
 			})
 			r := s.report(g)
 			if r.Root.Origin != test.origin || r.Root.NFSVersion != "3" || r.Attempts != 1 {
-				t.Errorf("root %+v in attempt %d, want it from the %s by version 3 in the first", r.Root, r.Attempts, test.origin)
+				t.Errorf("root %+v in attempt %d, want it by version 3 in the first, from: %s", r.Root, r.Attempts, test.origin)
 			}
 		})
 	}
@@ -180,8 +179,9 @@ func TestWords(t *testing.T) {
 	s := newSite(t, "bookworm")
 	s.nfs(Export{}, NFSOptions{})
 	s.dhcp(DHCPOptions{})
-	g := s.boot(s.root("vers=3,acregmin=7")+" sidus.rw.size=64m sidus.hostname=n-%I sidus.rw.sizes=1g "+
-		"sunrpc.tcp_max_slot_table_entries=128 single foo=bar ISCSI_PASSWORD=x sidus.iscsi.password=y "+probeWords, GuestOptions{})
+	// The kernel drops what stands before init= from the arguments of init.
+	g := s.boot(probeWords+" "+s.root("vers=3,acregmin=7")+" sidus.rw.size=64m sidus.hostname=n-%I sidus.rw.sizes=1g "+
+		"sunrpc.tcp_max_slot_table_entries=128 single foo=bar ISCSI_PASSWORD=x sidus.iscsi.password=y", GuestOptions{})
 
 	s.same(g, map[string]string{
 		"stat -f -c '%T %b %S' /rw":    fmt.Sprintf("tmpfs %d 4096", 64<<20/4096),
@@ -195,7 +195,7 @@ func TestWords(t *testing.T) {
 	})
 	s.says(g, `"sidus.rw.sizes" is not a word of sidusboot and is ignored; did you mean sidus.rw.size?`)
 	// The two passwords are in /proc/cmdline, and nowhere else.
-	s.same(g, map[string]string{"grep -l -i password /proc/1/environ /run/sidusboot/* /run/*.conf || true": ""})
+	s.same(g, map[string]string{"grep -r -l -i password /proc/1/environ /run/sidusboot /run/*.conf || true": ""})
 	checkFreed(s, g)
 	checkEvents(t, g)
 }

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -37,7 +38,7 @@ type site struct {
 func newSite(t *testing.T, suite string) *site {
 	t.Helper()
 	s := &site{Lab: NewLab(t, LabOptions{}), t: t}
-	ctx, cancel := context.WithTimeout(t.Context(), 15*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 4*time.Minute)
 	t.Cleanup(cancel)
 	s.ctx = ctx
 	var err error
@@ -119,12 +120,13 @@ func (s *site) boot(words string, o GuestOptions) *Guest {
 	return g
 }
 
-// says waits for each text in turn, as part of lines of /init on the console.
+// says waits for each text in turn, in what /init says on the console: further
+// on in the same line, or in a later one.
 func (s *site) says(g *Guest, texts ...string) {
 	s.t.Helper()
 	offset := 0
 	for _, text := range texts {
-		m, err := g.ExpectAfter(s.ctx, offset, `sidusboot: [^\r\n]*`+regexp.QuoteMeta(text))
+		m, err := g.ExpectAfter(s.ctx, offset, `(?:\A|sidusboot: )[^\r\n]*?`+regexp.QuoteMeta(text))
 		if err != nil {
 			s.t.Fatal(err)
 		}
@@ -226,4 +228,29 @@ func (r bootReport) tries(stage string) int {
 // failedWith tells whether an attempt failed with a message that has text.
 func (r bootReport) failedWith(text string) bool {
 	return slices.ContainsFunc(r.Failures, func(f string) bool { return strings.Contains(f, text) })
+}
+
+// stamp is a time in the kernel's log.
+const stamp = `\[ *([0-9]+\.[0-9]+)\] `
+
+// stopped checks how much of the guest's own time went by between two lines of
+// the console: what /init or a test said, and the kernel's last word.
+func (s *site) stopped(g *Guest, said string, within time.Duration) {
+	s.t.Helper()
+	var at [2]float64
+	for i, expr := range []string{
+		stamp + `sidusboot: [^\r\n]*` + regexp.QuoteMeta(said),
+		stamp + `reboot: (?:Power down|Restarting system)`,
+	} {
+		m, err := g.Expect(s.ctx, expr)
+		if err != nil {
+			s.t.Fatal(err)
+		}
+		if at[i], err = strconv.ParseFloat(m.Groups[1], 64); err != nil {
+			s.t.Fatal(err)
+		}
+	}
+	if took := at[1] - at[0]; took > within.Seconds() {
+		s.t.Errorf("%.1f s from %q to the end, want at most %v", took, said, within)
+	}
 }

@@ -1,0 +1,176 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/sidusboot/sidusboot/iscsi"
+)
+
+// keep is the resident process: it watches the node's iSCSI session and logs in
+// again whenever the connection is lost. It touches neither / nor /ro nor /rw:
+// its root is residentDir.
+func keep() error {
+	state, err := io.ReadAll(os.Stdin)
+	if err != nil {
+		return fmt.Errorf("read the session: %w", err)
+	}
+	target, id, err := decodeSession(string(state))
+	if err != nil {
+		return err
+	}
+	kmsg, err := os.OpenFile("/dev/kmsg", os.O_WRONLY, 0)
+	if err != nil {
+		return err
+	}
+	log := &logger{kmsg: kmsg, name: "sidusboot-keeper"}
+	if err := settleDown(); err != nil {
+		log.errorf("%v", err)
+		return err
+	}
+	kernel, err := iscsi.Open("/")
+	if err != nil {
+		log.errorf("%v", err)
+		return err
+	}
+	session, err := kernel.Adopt(target, id)
+	if err != nil {
+		log.errorf("%v", err)
+		return err
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), unix.SIGUSR1)
+	defer stop()
+	shrugOff(unix.SIGTERM, unix.SIGINT, unix.SIGHUP)
+	return (&keeper{session: session, log: log, iscsid: runs("iscsid")}).watch(ctx)
+}
+
+// settleDown cuts the process off from everything but RAM: its own root, no
+// core file, no page that could be swapped out.
+func settleDown() error {
+	if err := unix.Mount("sysfs", filepath.Join(residentDir, "sys"), "sysfs", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, ""); err != nil {
+		return fmt.Errorf("keeper: mount sysfs: %w", err)
+	}
+	if err := unix.Mount("proc", filepath.Join(residentDir, "proc"), "proc", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, ""); err != nil {
+		return fmt.Errorf("keeper: mount proc: %w", err)
+	}
+	if err := unix.Chroot(residentDir); err != nil {
+		return fmt.Errorf("keeper: chroot: %w", err)
+	}
+	if err := unix.Chdir("/"); err != nil {
+		return err
+	}
+	if err := unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0); err != nil {
+		return fmt.Errorf("keeper: no core: %w", err)
+	}
+	if err := unix.Setrlimit(unix.RLIMIT_CORE, &unix.Rlimit{}); err != nil {
+		return fmt.Errorf("keeper: no core: %w", err)
+	}
+	// ONFAULT: Go reserves far more than it uses.
+	if err := unix.Mlockall(unix.MCL_CURRENT | unix.MCL_FUTURE | unix.MCL_ONFAULT); err != nil {
+		return fmt.Errorf("keeper: mlockall: %w", err)
+	}
+	// The kernel must not choose the one process that can bring the disk back.
+	if err := os.WriteFile("/proc/self/oom_score_adj", []byte("-1000"), 0); err != nil {
+		return fmt.Errorf("keeper: %w", err)
+	}
+	return nil
+}
+
+// A watcher is a session as the keeper needs it.
+type watcher interface {
+	Watch(ctx context.Context) error
+	Recover(ctx context.Context) error
+}
+
+type keeper struct {
+	session watcher
+	log     *logger
+	// iscsid tells whether the tree's own daemon runs, which owns the session
+	// then.
+	iscsid func() bool
+}
+
+const (
+	firstRecover = time.Second
+	maxRecover   = 15 * time.Second
+	// oneRecover bounds one round over the portals.
+	oneRecover = 30 * time.Second
+	// standBy is how often the keeper looks whether iscsid still runs.
+	standBy = 5 * time.Second
+)
+
+// watch keeps the session until it is gone or ctx ends.
+func (k *keeper) watch(ctx context.Context) error {
+	for ctx.Err() == nil {
+		err := k.session.Watch(ctx)
+		switch {
+		case ctx.Err() != nil:
+			return nil
+		case errors.Is(err, iscsi.ErrGone):
+			k.log.noticef("the session is gone, nothing is left to keep")
+			return nil
+		case k.iscsid(), errors.Is(err, iscsi.ErrTakenOver):
+			// Ours again when iscsid has ended, as it does at shutdown.
+			k.wait(ctx, standBy)
+			continue
+		}
+		k.log.errorf("%v; logging in again", err)
+		k.recover(ctx)
+	}
+	return nil
+}
+
+// recover logs in again until it succeeds, iscsid takes over, or ctx ends.
+func (k *keeper) recover(ctx context.Context) {
+	start := time.Now()
+	said := ""
+	for pause := firstRecover; ctx.Err() == nil; pause = min(2*pause, maxRecover) {
+		if k.iscsid() {
+			return
+		}
+		one, cancel := context.WithTimeout(ctx, oneRecover)
+		err := k.session.Recover(one)
+		cancel()
+		switch {
+		case err == nil:
+			k.log.errorf("logged in again after %v", time.Since(start).Round(time.Second/10))
+			return
+		case errors.Is(err, iscsi.ErrGone), ctx.Err() != nil:
+			return
+		}
+		if text := err.Error(); text != said {
+			k.log.errorf("%s; trying on", text)
+			said = text
+		}
+		k.wait(ctx, jitter(pause))
+	}
+}
+
+func (k *keeper) wait(ctx context.Context, d time.Duration) {
+	select {
+	case <-ctx.Done():
+	case <-time.After(d):
+	}
+}
+
+// runs returns a function that tells whether a process of this name runs.
+func runs(name string) func() bool {
+	return func() bool {
+		names, _ := filepath.Glob("/proc/[0-9]*/comm")
+		for _, path := range names {
+			if b, err := os.ReadFile(path); err == nil && strings.TrimSpace(string(b)) == name {
+				return true
+			}
+		}
+		return false
+	}
+}

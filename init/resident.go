@@ -1,0 +1,109 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// What stays in memory after the switch lives here: this program, under the
+// names by which the keeper and the shutdown are started. It is a tmpfs of its
+// own, because systemd's /run may not be run from, and because the root of what
+// is resident must be neither /, nor /ro, nor /rw. systemd looks for the
+// shutdown program here (systemd-shutdown, INITRD_INTERFACE).
+const (
+	residentDir  = "/run/initramfs"
+	shutdownName = "shutdown"
+	// keeperName begins with '@', which spares a process when systemd kills
+	// all that is left (ROOT_STORAGE_DAEMONS).
+	keeperName = "@sidusboot-keeper"
+	// sessionFile tells the shutdown which session to log out from; no secret
+	// is in it.
+	sessionFile = "session"
+)
+
+// stay leaves behind what the node needs after the switch: the shutdown, and,
+// where /rw is a LUN, the keeper of its session.
+func (n *node) stay() error {
+	if n.lun == nil {
+		return nil
+	}
+	if err := installResident(); err != nil {
+		return fmt.Errorf("what stays resident: %w", err)
+	}
+	l := n.lun
+	id := l.session.ID()
+	if err := os.WriteFile(filepath.Join(residentDir, sessionFile), encodeSession(l.target, id, false), 0o600); err != nil {
+		return err
+	}
+	if err := startKeeper(encodeSession(l.target, id, true)); err != nil {
+		return fmt.Errorf("start the keeper: %w", err)
+	}
+	// The keeper listens from here on; two listeners would both answer.
+	l.session.Close()
+	return l.kernel.Close()
+}
+
+// installResident lays out residentDir.
+func installResident() error {
+	if err := os.MkdirAll(residentDir, 0o755); err != nil {
+		return err
+	}
+	if err := unix.Mount("sidusboot", residentDir, "tmpfs", unix.MS_NOSUID|unix.MS_NODEV, "mode=0755,size=16m"); err != nil {
+		return fmt.Errorf("tmpfs on %s: %w", residentDir, err)
+	}
+	for _, dir := range []string{"proc", "sys", "dev", "run", "oldroot", "etc"} {
+		if err := os.Mkdir(filepath.Join(residentDir, dir), 0o755); err != nil {
+			return err
+		}
+	}
+	return copyFile("/proc/self/exe", filepath.Join(residentDir, shutdownName))
+}
+
+func copyFile(from, to string) error {
+	in, err := os.Open(from)
+	if err != nil {
+		return err
+	}
+	defer in.Close()
+	out, err := os.OpenFile(to, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o755)
+	if err != nil {
+		return err
+	}
+	_, err = io.Copy(out, in)
+	return errors.Join(err, out.Close())
+}
+
+// startKeeper starts the keeper and gives it the state that it needs, secrets
+// among it, by a pipe: arguments and environment can be read by others.
+func startKeeper(state []byte) error {
+	r, w, err := os.Pipe()
+	if err != nil {
+		return err
+	}
+	defer r.Close()
+	defer w.Close()
+	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
+	if err != nil {
+		return err
+	}
+	defer null.Close()
+	// GOGC and GOMEMLIMIT keep the resident set small.
+	p, err := os.StartProcess(filepath.Join(residentDir, shutdownName), []string{keeperName}, &os.ProcAttr{
+		Dir: residentDir, Env: []string{"GOGC=20", "GOMEMLIMIT=8MiB", "GOMAXPROCS=1"},
+		Files: []*os.File{r, null, null},
+		Sys:   &syscall.SysProcAttr{Setsid: true},
+	})
+	if err != nil {
+		return err
+	}
+	if _, err := w.Write(state); err != nil {
+		return fmt.Errorf("hand the session to the keeper: %w", err)
+	}
+	return p.Release()
+}

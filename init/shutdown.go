@@ -1,0 +1,243 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/sidusboot/sidusboot/iscsi"
+)
+
+// oldRoot is where systemd-shutdown puts the root that it has left.
+const oldRoot = "/oldroot"
+
+// Time-boxes of the shutdown. All of it has to fit in 60 s, also with a target
+// that is gone for good.
+const (
+	unmountTime = 15 * time.Second
+	syncTime    = 15 * time.Second
+	logoutTime  = 8 * time.Second
+)
+
+// verbs are what systemd-shutdown asks for, in argv[1].
+var verbs = map[string]int{
+	"poweroff": unix.LINUX_REBOOT_CMD_POWER_OFF,
+	"halt":     unix.LINUX_REBOOT_CMD_HALT,
+	"reboot":   unix.LINUX_REBOOT_CMD_RESTART,
+	"kexec":    unix.LINUX_REBOOT_CMD_KEXEC,
+}
+
+// shutdown is the end of the node: systemd has stopped everything, moved the
+// root to /oldroot and run this as PID 1. The union is taken apart from the
+// top, the LUN's file system is written out, the session is logged out, and
+// then the verb is carried out, whatever went wrong before.
+func shutdown(args []string) {
+	log := &logger{}
+	if kmsg, err := os.OpenFile("/dev/kmsg", os.O_WRONLY, 0); err == nil {
+		log.kmsg = kmsg
+	}
+	defer func() {
+		if p := recover(); p != nil {
+			log.errorf("BUG in sidusboot's shutdown, please report it: %v", p)
+		}
+		act(log, args)
+	}()
+	takeApart(log)
+	if err := boxed(syncTime, "sync"); err != nil {
+		log.errorf("sync: %v", err)
+	}
+	if err := endSession(log); err != nil {
+		log.errorf("%v", err)
+	}
+}
+
+func act(log *logger, args []string) {
+	verb := "poweroff"
+	if len(args) > 0 {
+		verb = args[0]
+	}
+	cmd, ok := verbs[verb]
+	if !ok {
+		log.errorf("unknown verb %q, rebooting", verb)
+		cmd = unix.LINUX_REBOOT_CMD_RESTART
+	}
+	log.noticef("%s", verb)
+	if err := unix.Reboot(cmd); err != nil {
+		log.errorf("%s: %v; rebooting", verb, err)
+		_ = unix.Reboot(unix.LINUX_REBOOT_CMD_RESTART)
+	}
+	sleepForever()
+}
+
+// takeApart unmounts all that is below oldRoot, the last mounted first. NFS is
+// only detached: a server that is gone must not hold the node back, and nothing
+// was written there.
+func takeApart(log *logger) {
+	mounts, err := readMounts("/proc/self/mountinfo")
+	if err != nil {
+		log.errorf("%v", err)
+		mounts = []mountPoint{{dir: oldRoot}}
+	}
+	for _, m := range slices.Backward(mounts) {
+		if m.dir != oldRoot && !strings.HasPrefix(m.dir, oldRoot+"/") {
+			continue
+		}
+		if strings.HasPrefix(m.fstype, "nfs") {
+			err = unix.Unmount(m.dir, unix.MNT_DETACH)
+		} else if err = boxed(unmountTime, "unmount", m.dir); err != nil {
+			// Still in use, or no answer from its disk: out of the way with it.
+			err = errors.Join(err, unix.Unmount(m.dir, unix.MNT_DETACH))
+		}
+		if err != nil {
+			log.errorf("unmount %s (%s): %v", m.dir, m.fstype, err)
+		}
+	}
+}
+
+type mountPoint struct{ dir, fstype string }
+
+// readMounts reads mountinfo (proc_pid_mountinfo(5)) in its order, in which a
+// mount comes after what it is mounted on.
+func readMounts(path string) ([]mountPoint, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	var all []mountPoint
+	for s := bufio.NewScanner(f); s.Scan(); {
+		fields := strings.Fields(s.Text())
+		dash := slices.Index(fields, "-")
+		if len(fields) < 5 || dash < 0 || dash+1 >= len(fields) {
+			continue
+		}
+		all = append(all, mountPoint{dir: unescape(fields[4]), fstype: fields[dash+1]})
+	}
+	return all, nil
+}
+
+// unescape undoes the octal escapes of mountinfo.
+func unescape(s string) string {
+	for _, pair := range [][2]string{{`\040`, " "}, {`\011`, "\t"}, {`\012`, "\n"}, {`\134`, `\`}} {
+		s = strings.ReplaceAll(s, pair[0], pair[1])
+	}
+	return s
+}
+
+// endSession stops the keeper, so that it does not log in again, and logs out.
+func endSession(log *logger) error {
+	state, err := os.ReadFile("/" + sessionFile)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil // No LUN.
+	}
+	if err != nil {
+		return err
+	}
+	if err := stopKeeper(); err != nil {
+		log.errorf("%v", err)
+	}
+	target, id, err := decodeSession(string(state))
+	if err != nil {
+		return err
+	}
+	kernel, err := iscsi.Open("/")
+	if err != nil {
+		return err
+	}
+	session, err := kernel.Adopt(target, id)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), logoutTime)
+	defer cancel()
+	done := make(chan error, 1)
+	go func() { done <- session.Logout(ctx) }()
+	select {
+	case err := <-done:
+		return err
+	case <-time.After(logoutTime):
+		return fmt.Errorf("logout from %s: no end after %v", target.Name, logoutTime)
+	}
+}
+
+// stopKeeper ends the resident process and waits until it is gone.
+func stopKeeper() error {
+	lines, err := filepath.Glob("/proc/[0-9]*/cmdline")
+	if err != nil {
+		return err
+	}
+	for _, path := range lines {
+		b, err := os.ReadFile(path)
+		name, _, _ := strings.Cut(string(b), "\x00")
+		if err != nil || name != keeperName {
+			continue
+		}
+		var pid int
+		if _, err := fmt.Sscanf(path, "/proc/%d/", &pid); err != nil {
+			return err
+		}
+		if err := unix.Kill(pid, unix.SIGKILL); err != nil && !errors.Is(err, unix.ESRCH) {
+			return fmt.Errorf("stop the keeper: %w", err)
+		}
+	}
+	return nil
+}
+
+// boxed runs one step of the shutdown in a process of its own, which is left
+// behind when its time is over: unmount(2) and sync(2) of a file system whose
+// disk does not answer cannot be ended.
+func boxed(box time.Duration, step ...string) error {
+	r, w, err := os.Pipe()
+	if err != nil {
+		return err
+	}
+	defer r.Close()
+	p, err := os.StartProcess("/"+shutdownName, append([]string{stepName}, step...), &os.ProcAttr{
+		Dir: "/", Files: []*os.File{nil, w, w}, Sys: &syscall.SysProcAttr{Setsid: true},
+	})
+	w.Close()
+	if err != nil {
+		return err
+	}
+	said := make(chan string, 1)
+	go func() {
+		b, _ := io.ReadAll(io.LimitReader(r, maxOutput))
+		said <- string(b)
+	}()
+	select {
+	case text := <-said:
+		state, err := p.Wait()
+		if err == nil && !state.Success() {
+			err = errors.New(strings.TrimSpace(text))
+		}
+		return err
+	case <-time.After(box):
+		_ = p.Kill()
+		return fmt.Errorf("no end after %v", box)
+	}
+}
+
+// stepName is argv[0] of a process that boxed runs.
+const stepName = "@sidusboot-step"
+
+// runStep is what such a process does.
+func runStep(args []string) error {
+	switch {
+	case len(args) == 2 && args[0] == "unmount":
+		return unix.Unmount(args[1], 0)
+	case len(args) == 1 && args[0] == "sync":
+		unix.Sync()
+		return nil
+	}
+	return fmt.Errorf("unknown step %q", args)
+}

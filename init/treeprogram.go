@@ -1,0 +1,80 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// treeMounts are what a program in the tree cannot do without.
+var treeMounts = []string{"/dev", "/proc", "/sys", "/run"}
+
+// bindInto makes /dev and the like visible in the tree at root until undo is
+// called. A tree that lacks one of these directories does without it.
+func bindInto(root string) (undo func(), err error) {
+	var bound []string
+	undo = func() {
+		for _, dir := range bound {
+			_ = unix.Unmount(root+dir, unix.MNT_DETACH)
+		}
+	}
+	for _, dir := range treeMounts {
+		err := unix.Mount(dir, root+dir, "", unix.MS_BIND, "")
+		if errors.Is(err, unix.ENOENT) {
+			continue
+		}
+		if err != nil {
+			undo()
+			return nil, fmt.Errorf("bind %s into the tree: %w", dir, err)
+		}
+		bound = append(bound, dir)
+	}
+	return undo, nil
+}
+
+// maxOutput is how much is kept of what a program of the tree says.
+const maxOutput = 4096
+
+// Run runs a program of the tree in /ro and waits for its end.
+func (s *system) Run(argv ...string) (output string, status int, err error) {
+	undo, err := bindInto(roDir)
+	if err != nil {
+		return "", 0, err
+	}
+	defer undo()
+	null, err := os.Open(os.DevNull)
+	if err != nil {
+		return "", 0, err
+	}
+	defer null.Close()
+	r, w, err := os.Pipe()
+	if err != nil {
+		return "", 0, err
+	}
+	defer r.Close()
+	p, err := os.StartProcess(argv[0], argv, &os.ProcAttr{
+		Dir: "/", Env: treeEnv, Files: []*os.File{null, w, w},
+		Sys: &syscall.SysProcAttr{Chroot: roDir},
+	})
+	w.Close()
+	if err != nil {
+		return "", 0, err
+	}
+	b, readErr := io.ReadAll(io.LimitReader(r, maxOutput))
+	_, drainErr := io.Copy(io.Discard, r)
+	state, err := p.Wait()
+	if err := errors.Join(err, readErr, drainErr); err != nil {
+		return "", 0, fmt.Errorf("%s: %w", argv[0], err)
+	}
+	if state.ExitCode() < 0 {
+		return string(b), 0, fmt.Errorf("%s: %s", argv[0], state)
+	}
+	return string(b), state.ExitCode(), nil
+}
+
+// treeEnv is the environment of programs of the tree.
+var treeEnv = []string{"HOME=/", "TERM=linux", "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "PS1=sidusboot# "}

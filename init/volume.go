@@ -1,0 +1,202 @@
+package main
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/sidusboot/sidusboot/config"
+	"github.com/sidusboot/sidusboot/iscsi"
+	"github.com/sidusboot/sidusboot/rwlayer"
+)
+
+// Names of the IP-named volume (the node's own, as SIDUS has it) and of the
+// node, where no word gives others. The node's name must be its own even when
+// two nodes were given one address: it is what a target tells them apart by.
+const (
+	defaultTarget    = "iqn.2013-09.org.sidusboot:%i"
+	defaultInitiator = "iqn.2013-09.org.sidusboot:%m"
+	iscsiPort        = "3260"
+)
+
+// iscsiModules drive a LUN. The file system's module is loaded when it is
+// known.
+var iscsiModules = []string{"sd_mod", "iscsi_tcp"}
+
+// mountVolume makes /rw of the node's own LUN, or of a local device.
+func (n *node) mountVolume() (string, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), n.cfg.Timeout)
+	defer cancel()
+	device, key := "", rwlayer.Key(0)
+	var err error
+	if n.cfg.RW.Kind == "iscsi" {
+		device, err = n.attachLUN(ctx)
+		key = n.reservationKey()
+	} else {
+		device, err = rwlayer.Find(ctx, n.cfg.RW.Device, "/sys", "/dev")
+	}
+	if err != nil {
+		return "", err
+	}
+	n.waitFor(device + ": its reservation, file system check and mount")
+	v, made, err := rwlayer.Mount(n.system, device, rwDir, rwlayer.VolumeOptions{
+		Format: n.cfg.RW.MkFS == "blank", Reserve: key, Label: "sidusboot", Logf: n.log.errorf,
+	})
+	if err != nil {
+		return "", err
+	}
+	n.report.RW = rwFacts{Kind: n.cfg.RW.Kind, Device: device, FileSystem: v.Type, UUID: v.UUID, Made: made}
+	detail := fmt.Sprintf("%s, %s %s", device, v.Type, v.UUID)
+	if made {
+		detail += ", made just now"
+	}
+	return detail, nil
+}
+
+// attachLUN logs in to the node's target and returns the LUN's block device. A
+// target that is not up yet is waited for; one that refuses the login is not.
+func (n *node) attachLUN(ctx context.Context) (string, error) {
+	if err := n.loadAll(iscsiModules); err != nil {
+		return "", err
+	}
+	target, err := n.iscsiTarget(ctx)
+	if err != nil {
+		return "", err
+	}
+	kernel, err := iscsi.Open("/")
+	if err != nil {
+		return "", err
+	}
+	n.waitFor("the iSCSI target " + target.Name)
+	session, err := connect(ctx, kernel, target, n.log.errorf)
+	if err != nil {
+		return "", errors.Join(err, kernel.Close())
+	}
+	n.lun = &lun{kernel: kernel, session: session, target: target}
+	n.report.ISCSI = &iscsiFacts{Target: target.Name, Initiator: target.Initiator, LUN: target.LUN}
+	for _, p := range target.Portals {
+		n.report.ISCSI.Portals = append(n.report.ISCSI.Portals, p.String())
+	}
+	disk, err := session.Disk(ctx)
+	if err != nil {
+		return "", err
+	}
+	return disk.Path, nil
+}
+
+// A lun is the node's session with its target.
+type lun struct {
+	kernel  *iscsi.Kernel
+	session *iscsi.Session
+	target  iscsi.Target
+}
+
+// detach ends the session after a failed attempt.
+func (l *lun) detach() error {
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	return errors.Join(l.session.Logout(ctx), l.kernel.Close())
+}
+
+const (
+	firstLogin = 250 * time.Millisecond
+	maxLogin   = 8 * time.Second
+)
+
+func connect(ctx context.Context, kernel *iscsi.Kernel, target iscsi.Target, logf func(string, ...any)) (*iscsi.Session, error) {
+	said := false
+	for wait := firstLogin; ; wait = min(2*wait, maxLogin) {
+		session, err := kernel.Connect(ctx, target)
+		if err == nil {
+			return session, nil
+		}
+		var refused *iscsi.LoginError
+		var broken *iscsi.KernelError
+		if errors.As(err, &refused) && refused.Final() || errors.As(err, &broken) {
+			return nil, err
+		}
+		if !said {
+			logf("waiting for the iSCSI target: %v", err)
+			said = true
+		}
+		select {
+		case <-ctx.Done():
+			return nil, err
+		case <-time.After(jitter(wait)):
+		}
+	}
+}
+
+// iscsiTarget is where the node's LUN is, by the words and the lease.
+func (n *node) iscsiTarget(ctx context.Context) (iscsi.Target, error) {
+	c := n.cfg.ISCSI
+	facts := n.leaseFacts()
+	expand := func(template, standard string) (string, error) {
+		if template == "" {
+			template = standard
+		}
+		return config.Expand(template, facts)
+	}
+	name, err := expand(c.Target, defaultTarget)
+	if err != nil {
+		return iscsi.Target{}, fmt.Errorf("sidus.iscsi.target=: %w", err)
+	}
+	initiator, err := expand(c.Initiator, defaultInitiator)
+	if err != nil {
+		return iscsi.Target{}, fmt.Errorf("sidus.iscsi.initiator=: %w", err)
+	}
+	t := iscsi.Target{
+		Name: name, Initiator: initiator, LUN: uint64(c.LUN), ISID: n.isid(),
+		Resolve: n.address, User: c.User, Password: iscsi.Secret(c.Password), UserIn: c.UserIn, PasswordIn: iscsi.Secret(c.PasswordIn),
+	}
+	portals := c.Portals
+	if len(portals) == 0 {
+		portals = []string{net.JoinHostPort(n.source.Addr.String(), iscsiPort)}
+	}
+	for _, portal := range portals {
+		host, port, err := net.SplitHostPort(portal)
+		if err != nil {
+			return t, fmt.Errorf("sidus.iscsi.portal=%s: %w", portal, err)
+		}
+		addr, err := n.address(ctx, host)
+		if err != nil {
+			return t, err
+		}
+		p, err := iscsi.ParsePortal(net.JoinHostPort(addr.String(), port))
+		if err != nil {
+			return t, fmt.Errorf("sidus.iscsi.portal=%s: %w", portal, err)
+		}
+		t.Portals = append(t.Portals, p)
+	}
+	return t, nil
+}
+
+// isid is iscsid's own where the node's name is its machine's, so that iscsid
+// can take the session over without a change of its name. Otherwise two nodes
+// that were given one address would end each other's session: then it is made
+// of the machine.
+func (n *node) isid() iscsi.ISID {
+	if t := n.cfg.ISCSI.Initiator; t == "" || strings.Contains(t, "%m") || strings.Contains(t, "%u") {
+		return iscsi.IscsidISID
+	}
+	return iscsi.NodeISID(n.machine())
+}
+
+// reservationKey is the node's own key: the same on every boot, another one on
+// every machine, whatever addresses they were given.
+func (n *node) reservationKey() rwlayer.Key {
+	sum := sha256.Sum256([]byte(n.machine()))
+	return rwlayer.Key(binary.BigEndian.Uint64(sum[:]) | 1) // Zero means no key.
+}
+
+// machine names this machine and no other.
+func (n *node) machine() string {
+	uuid, _ := os.ReadFile("/sys/class/dmi/id/product_uuid")
+	return "sidusboot " + strings.TrimSpace(string(uuid)) + " " + n.lease.MAC.String()
+}

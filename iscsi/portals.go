@@ -1,0 +1,122 @@
+package iscsi
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+)
+
+// maxRedirects is how many times in a row one portal may send us elsewhere.
+const maxRedirects = 4
+
+// A redirect is the target's order to log in elsewhere (RFC 7143, section
+// 11.13.5, class 1).
+type redirect struct {
+	to        Portal
+	permanent bool
+}
+
+func (r *redirect) Error() string { return "the target redirects to " + r.to.String() }
+
+func (l *login) redirected(p *PDU, detail byte) error {
+	pairs, err := ParseText(p.Data)
+	if err != nil {
+		return l.fail(err)
+	}
+	address, ok := value(pairs, "TargetAddress")
+	if !ok {
+		return l.fail(protocolErrorf("a redirect without TargetAddress"))
+	}
+	portal, err := ParsePortal(address)
+	if err != nil {
+		return l.fail(protocolErrorf("a redirect to %.80q", address))
+	}
+	return &redirect{to: portal, permanent: detail == 2}
+}
+
+// walk dials the portals in order, follows their redirects, and ends with the
+// first connection that try accepts, or with what all of them had to say. A
+// KernelError is final: it would be the same everywhere. The result is the
+// portal to come back to: a temporary redirect is not remembered.
+func (t *Target) walk(ctx context.Context, try func(ctx context.Context, home Portal, c net.Conn) error) (Portal, error) {
+	if len(t.Portals) == 0 {
+		return Portal{}, fmt.Errorf("iscsi: %s has no portal: give one in sidus.iscsi.portal=", t.Name)
+	}
+	var all PortalsError
+	for _, portal := range t.Portals {
+		home, err := t.follow(ctx, portal, try)
+		if err == nil {
+			return home, nil
+		}
+		var kernel *KernelError
+		if errors.As(err, &kernel) {
+			return Portal{}, err
+		}
+		all = append(all, err)
+		var login *LoginError
+		if ctx.Err() != nil || errors.As(err, &login) && login.Final() && !errors.Is(err, ErrNotFound) {
+			break
+		}
+	}
+	if len(all) == 1 {
+		return Portal{}, all[0]
+	}
+	return Portal{}, all
+}
+
+// follow logs in at one portal, or where it sends us.
+func (t *Target) follow(ctx context.Context, portal Portal, try func(context.Context, Portal, net.Conn) error) (Portal, error) {
+	home := portal
+	for range maxRedirects + 1 {
+		err := t.attempt(ctx, portal, home, try)
+		var r *redirect
+		if !errors.As(err, &r) {
+			return home, err
+		}
+		if r.permanent && portal == home {
+			home = r.to
+		}
+		portal = r.to
+	}
+	return Portal{}, &LoginError{Portal: portal.String(), Target: t.Name, Err: ErrRedirects}
+}
+
+// dial is by address: package net's own look-up of names is larger than all of
+// this package, and asks /etc/resolv.conf.
+func (t *Target) dial(ctx context.Context, portal Portal) (net.Conn, error) {
+	addr, err := netip.ParseAddr(portal.Host)
+	if err != nil && t.Resolve == nil {
+		return nil, fmt.Errorf("%s is no address, and nothing here looks up names", portal.Host)
+	}
+	if err != nil {
+		if addr, err = t.Resolve(ctx, portal.Host); err != nil {
+			return nil, err
+		}
+	}
+	dialer := net.Dialer{Timeout: t.Timeouts.Dial}
+	return dialer.DialTCP(ctx, "tcp", netip.AddrPort{}, netip.AddrPortFrom(addr, portal.Port))
+}
+
+func (t *Target) attempt(ctx context.Context, portal, home Portal, try func(context.Context, Portal, net.Conn) error) error {
+	ctx, cancel := context.WithTimeout(ctx, t.Timeouts.Dial+t.Timeouts.Login)
+	defer cancel()
+	c, err := t.dial(ctx, portal)
+	if err == nil {
+		err = try(ctx, home, c)
+		c.Close()
+	}
+	var login *LoginError
+	var r *redirect
+	var kernel *KernelError
+	switch {
+	case err == nil, errors.As(err, &r), errors.As(err, &kernel):
+		return err
+	case errors.As(err, &login):
+		named := *login
+		named.Portal = portal.String()
+		return &named
+	}
+	return &LoginError{Portal: portal.String(), Target: t.Name, Err: err}
+}

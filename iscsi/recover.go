@@ -1,0 +1,66 @@
+package iscsi
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+)
+
+// Recover replaces a broken connection, or a healthy one, by a new login. It
+// tries each portal once; the caller calls again, with a pause, until it
+// succeeds, the session is ErrGone or ErrTakenOver, or Timeouts.Recovery is
+// over: the kernel holds I/O back until then.
+func (s *Session) Recover(ctx context.Context) error {
+	if _, err := s.State(); err != nil {
+		return err
+	}
+	// Without this the kernel answers ENOTCONN for ever: it waits for its own
+	// cleanup to be acknowledged (iscsi_if_stop_conn).
+	if err := s.stop(); err != nil {
+		return err
+	}
+	home, err := s.target.walk(ctx, func(ctx context.Context, home Portal, c net.Conn) error {
+		if s.bound() {
+			return &KernelError{Op: opBind, Err: ErrTakenOver}
+		}
+		err := s.establish(ctx, home, c)
+		if err != nil {
+			return errors.Join(err, s.stop())
+		}
+		return nil
+	})
+	if err == nil {
+		s.remember(home)
+	}
+	return err
+}
+
+// stop ends the connection, if there is one, and keeps the session.
+func (s *Session) stop() error {
+	_, err := s.kernel.call("stop the connection", ueventStopConn, stopConn(s.id.Session, 0, stopRecover), nil)
+	s.sub.drain()
+	return err
+}
+
+// bound tells that somebody has given the connection a socket since we stopped
+// it. With a second one on top the kernel follows a null pointer when the first
+// receives something (iscsi_sw_tcp_data_ready): Linux 6.12 panicked when two
+// processes fought for a session. The state is up, down, failed, or unknown
+// while bound (show_conn_state).
+func (s *Session) bound() bool {
+	text, err := os.ReadFile(filepath.Join(s.kernel.root, fmt.Sprintf("sys/class/iscsi_connection/connection%d:0/state", s.id.Session)))
+	state := strings.TrimSpace(string(text))
+	return err == nil && state != "failed" && state != "down"
+}
+
+// remember puts a portal first to which the target moved for good.
+func (s *Session) remember(home Portal) {
+	if !slices.Contains(s.target.Portals, home) {
+		s.target.Portals = append([]Portal{home}, s.target.Portals...)
+	}
+}

@@ -1,0 +1,114 @@
+package network
+
+import (
+	"context"
+	"errors"
+	"net"
+	"net/netip"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/net/dns/dnsmessage"
+)
+
+// serveDNS answers questions on the loopback: with an address, with an alias
+// and its address, or with a code. A name that it does not know gets no answer.
+func serveDNS(t *testing.T, known map[string]any) *Resolver {
+	t.Helper()
+	conn, err := net.ListenUDP("udp", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { conn.Close() })
+	go func() {
+		b := make([]byte, 512)
+		for {
+			n, from, err := conn.ReadFromUDPAddrPort(b)
+			if err != nil {
+				return
+			}
+			var m dnsmessage.Message
+			if m.Unpack(b[:n]) != nil {
+				continue
+			}
+			m.Response = true
+			q := m.Questions[0]
+			header := dnsmessage.ResourceHeader{Name: q.Name, Class: dnsmessage.ClassINET, TTL: 1}
+			switch v := known[q.Name.String()].(type) {
+			case string:
+				m.Answers = []dnsmessage.Resource{
+					{Header: header, Body: &dnsmessage.CNAMEResource{CNAME: dnsmessage.MustNewName("real.test.")}},
+					{Header: header, Body: &dnsmessage.AResource{A: netip.MustParseAddr(v).As4()}},
+				}
+			case dnsmessage.RCode:
+				m.RCode = v
+			default:
+				continue
+			}
+			// Somebody else's packets come first.
+			other := m
+			other.ID++
+			for _, msg := range []dnsmessage.Message{other, m} {
+				if answer, err := msg.Pack(); err == nil {
+					_, _ = conn.WriteToUDPAddrPort(append([]byte{}, answer...), from)
+				}
+			}
+			_, _ = conn.WriteToUDPAddrPort([]byte("x"), from)
+		}
+	}()
+	local := conn.LocalAddr().(*net.UDPAddr).AddrPort()
+	return &Resolver{Servers: []netip.Addr{local.Addr()}, Port: local.Port(), Search: []string{"a.test", "b.test."}}
+}
+
+func TestLookup(t *testing.T) {
+	r := serveDNS(t, map[string]any{
+		"nfs.b.test.": "10.77.0.9", "nfs.a.test.": dnsmessage.RCodeNameError, "full.example.": "10.77.0.8",
+		"refused.a.test.": dnsmessage.RCodeRefused, "empty.a.test.": dnsmessage.RCodeSuccess,
+		"none.a.test.": dnsmessage.RCodeNameError, "none.b.test.": dnsmessage.RCodeNameError, "none.": dnsmessage.RCodeNameError,
+	})
+	for _, tt := range []struct{ name, want, err string }{
+		{"nfs", "10.77.0.9", ""}, {"nfs.b.test", "10.77.0.9", ""}, {"full.example", "10.77.0.8", ""}, {"full.example.", "10.77.0.8", ""},
+		{"refused", "", "RCodeRefused"}, {"none", "", "no such name"},
+		{strings.Repeat("x", 300), "", "look up"},
+	} {
+		got, err := r.Lookup(t.Context(), tt.name)
+		if tt.want != "" && (err != nil || got.String() != tt.want) || tt.err != "" && (err == nil || !strings.Contains(err.Error(), tt.err)) {
+			t.Errorf("Lookup(%s) = %v, %v, want %s %s", tt.name, got, err, tt.want, tt.err)
+		}
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
+	defer cancel()
+	start := time.Now()
+	if got, err := r.Lookup(ctx, "silent."); err == nil || time.Since(start) > time.Second {
+		t.Errorf("no answer: %v, %v after %v, want an error at the deadline", got, err, time.Since(start))
+	}
+	if _, err := (&Resolver{}).Lookup(t.Context(), "nfs"); err == nil || !strings.Contains(err.Error(), "names no DNS server") {
+		t.Errorf("no server: %v", err)
+	}
+}
+
+// FuzzDNS: an answer is an address or an error, whatever is in the packet.
+func FuzzDNS(f *testing.F) {
+	name := dnsmessage.MustNewName("nfs.test.")
+	m := dnsmessage.Message{
+		Header:    dnsmessage.Header{ID: 7, Response: true},
+		Questions: []dnsmessage.Question{{Name: name, Type: dnsmessage.TypeA, Class: dnsmessage.ClassINET}},
+		Answers: []dnsmessage.Resource{{Header: dnsmessage.ResourceHeader{Name: name, Class: dnsmessage.ClassINET},
+			Body: &dnsmessage.AResource{A: [4]byte{10, 0, 0, 1}}}},
+	}
+	b, err := m.Pack()
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(b)
+	f.Fuzz(func(t *testing.T, b []byte) {
+		addr, ours, err := firstAddress(b, 7, name)
+		if addr.IsValid() && (!ours || err != nil) || !addr.IsValid() && ours && err == nil {
+			t.Errorf("firstAddress = %v, %v, %v", addr, ours, err)
+		}
+		if err != nil && errors.Is(err, errNoName) && !ours {
+			t.Error("an answer of nobody's")
+		}
+	})
+}

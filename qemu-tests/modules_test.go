@@ -1,0 +1,65 @@
+//go:build qemu
+
+package qemutests
+
+import (
+	"testing"
+)
+
+// TestNoDriver boots a card whose driver the profile does not have.
+func TestNoDriver(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, "bookworm")
+	g := s.boot(s.root("vers=3 ")+probeWords+shortWait, GuestOptions{NICs: []NIC{{Model: "rtl8139"}}})
+	s.says(g, "network: there is no NIC eth0", "no driver in this image for [pci 10ec:8139 at ",
+		"build it with --profile generic or --module NAME", "trying again in ")
+}
+
+// without repacks the site's image without one module, as if initrdgen had
+// left it out.
+func (s *site) without(module string) string {
+	s.t.Helper()
+	plain := s.build("--compress=none")
+	dir := s.t.TempDir()
+	script := `cd "$1"; mkdir image; cd image
+cpio --quiet -id <"$2"
+rm lib/modules/*/"$3".ko
+sed -i "/^module $3 /d; /^module $3\$/d" lib/modules/*/sidusboot.manifest
+find . | cpio --quiet -o -H newc >../image.cpio`
+	if _, err := s.Output(s.ctx, "sh", "-ec", script, "without", dir, plain, module); err != nil {
+		s.t.Fatal(err)
+	}
+	return dir + "/image.cpio"
+}
+
+// TestModuleLeftOut boots images that lack a module which every boot needs.
+func TestModuleLeftOut(t *testing.T) {
+	t.Parallel()
+	Require(t)
+	for module, says := range map[string]string{
+		"overlay": "union: the kernel has neither aufs nor overlayfs: ",
+		"nfsv3":   "nfs: mount ",
+	} {
+		t.Run(module, func(t *testing.T) {
+			t.Parallel()
+			s := newSite(t, "bookworm")
+			s.image = s.without(module)
+			s.nfs(Export{}, NFSOptions{})
+			s.dhcp(DHCPOptions{})
+			g := s.boot(s.root("vers=3 ")+probeWords, GuestOptions{})
+			s.says(g, says, "module "+module+" for kernel "+s.release+" is not in this image: build it again with initrdgen build --module "+module,
+				"reboot in 30s") // A new image takes a restart.
+		})
+	}
+}
+
+// TestWrongKernel boots a kernel that the image has no modules for.
+func TestWrongKernel(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, "bookworm")
+	other := newSite(t, "trixie")
+	g := s.boot(s.root("vers=3 ")+probeWords+" panic=1", GuestOptions{Kernel: other.kernel})
+	s.says(g, "modules: this kernel is "+other.release+", the image has modules for "+s.release+
+		": build it again with initrdgen build --kernel "+other.release, "reboot in 1s")
+	s.ends(g, Rebooted)
+}
