@@ -255,5 +255,10 @@ type stageError struct {
 	err   error
 }
 
-func (e *stageError) Error() string { return e.stage + ": " + e.err.Error() }
+// Error names the stage, unless the package did that already.
+func (e *stageError) Error() string {
+	prefix := e.stage + ": "
+	return prefix + strings.TrimPrefix(e.err.Error(), prefix)
+}
+
 func (e *stageError) Unwrap() error { return e.err }
