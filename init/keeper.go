@@ -32,24 +32,33 @@ func keep() error {
 	if err != nil {
 		return err
 	}
+	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
+	if err != nil {
+		return err
+	}
 	log := &logger{kmsg: kmsg, name: "sidusboot-keeper"}
+	shrugOff(unix.SIGTERM, unix.SIGINT, unix.SIGHUP, unix.SIGPIPE)
 	if err := settleDown(); err != nil {
-		log.errorf("%v", err)
 		return err
 	}
 	kernel, err := iscsi.Open("/")
 	if err != nil {
-		log.errorf("%v", err)
 		return err
 	}
 	session, err := kernel.Adopt(target, id)
 	if err != nil {
-		log.errorf("%v", err)
 		return err
+	}
+	if _, err := os.Stdout.WriteString(ready); err != nil {
+		return err
+	}
+	for fd := range 3 {
+		if err := unix.Dup2(int(null.Fd()), fd); err != nil {
+			return err
+		}
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), unix.SIGUSR1)
 	defer stop()
-	shrugOff(unix.SIGTERM, unix.SIGINT, unix.SIGHUP)
 	return (&keeper{session: session, log: log, iscsid: runs("iscsid")}).watch(ctx)
 }
 

@@ -41,13 +41,15 @@ func (l *logger) openKmsg() error {
 	defer l.mu.Unlock()
 	l.kmsg = f
 	// An old kernel, or one whose command line fixed it: then it is limited.
-	_ = os.WriteFile("/proc/sys/kernel/printk_devkmsg", []byte("on"), 0)
+	// The kernel takes no word without a newline
+	// (kernel/printk/printk.c, devkmsg_sysctl_set_loglvl).
+	_ = os.WriteFile("/proc/sys/kernel/printk_devkmsg", []byte("on\n"), 0)
 	return nil
 }
 
 // restore gives the kernel's log back as the real init expects it.
 func (l *logger) restore() {
-	_ = os.WriteFile("/proc/sys/kernel/printk_devkmsg", []byte("ratelimit"), 0)
+	_ = os.WriteFile("/proc/sys/kernel/printk_devkmsg", []byte("ratelimit\n"), 0)
 }
 
 func (l *logger) errorf(format string, args ...any)  { l.write(levelError, format, args...) }

@@ -1,12 +1,15 @@
 package main
 
 import (
+	"bufio"
 	"errors"
 	"fmt"
 	"io"
 	"os"
 	"path/filepath"
+	"strings"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -79,31 +82,47 @@ func copyFile(from, to string) error {
 	return errors.Join(err, out.Close())
 }
 
-// startKeeper starts the keeper and gives it the state that it needs, secrets
-// among it, by a pipe: arguments and environment can be read by others.
+// ready is what the keeper says when it has settled down, and keeperTime what it
+// gets for that. It has to be done before the mounts move from under it.
+const (
+	ready      = "ready\n"
+	keeperTime = 10 * time.Second
+)
+
+// startKeeper starts the keeper, gives it the state that it needs, secrets
+// among it, by a pipe, because arguments and environment can be read by others,
+// and waits until it listens.
 func startKeeper(state []byte) error {
-	r, w, err := os.Pipe()
+	in, toKeeper, err := os.Pipe()
 	if err != nil {
 		return err
 	}
-	defer r.Close()
-	defer w.Close()
-	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
+	defer in.Close()
+	fromKeeper, out, err := os.Pipe()
 	if err != nil {
-		return err
+		return errors.Join(err, toKeeper.Close())
 	}
-	defer null.Close()
-	// GOGC and GOMEMLIMIT keep the resident set small.
+	defer fromKeeper.Close()
 	p, err := os.StartProcess(filepath.Join(residentDir, shutdownName), []string{keeperName}, &os.ProcAttr{
+		// GOGC and GOMEMLIMIT keep the resident set small.
 		Dir: residentDir, Env: []string{"GOGC=20", "GOMEMLIMIT=8MiB", "GOMAXPROCS=1"},
-		Files: []*os.File{r, null, null},
+		Files: []*os.File{in, out, out},
 		Sys:   &syscall.SysProcAttr{Setsid: true},
 	})
+	out.Close()
 	if err != nil {
+		return errors.Join(err, toKeeper.Close())
+	}
+	_, err = toKeeper.Write(state)
+	if err := errors.Join(err, toKeeper.Close()); err != nil {
+		return fmt.Errorf("hand the session over: %w", err)
+	}
+	if err := fromKeeper.SetReadDeadline(time.Now().Add(keeperTime)); err != nil {
 		return err
 	}
-	if _, err := w.Write(state); err != nil {
-		return fmt.Errorf("hand the session to the keeper: %w", err)
+	said, err := bufio.NewReader(fromKeeper).ReadString('\n')
+	if said != ready {
+		return errors.Join(errors.New(strings.TrimSpace(said)), err, p.Kill())
 	}
 	return p.Release()
 }

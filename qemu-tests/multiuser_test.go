@@ -144,15 +144,17 @@ func checkVersion(s *site, g *Guest, version string) {
 // every file that tells it.
 func checkLease(s *site, g *Guest) {
 	s.t.Helper()
+	// udev may have given the card another name than /init's eth0.
+	card := filepath.Base(filepath.Dir(s.run(g, "grep -l "+MAC(1)+" /sys/class/net/*/address")))
 	s.same(g, map[string]string{
-		"hostname":                    nodeName,
-		"cat /etc/hostname":           nodeName,
-		"cat /etc/resolv.conf":        "search a.test b.test\nnameserver 10.77.0.1\nnameserver 10.77.0.53",
-		"cat /sys/class/net/eth0/mtu": "1400",
-		"ip -4 route | sed 's/ *$//' | sort": "10.77.0.0/24 dev eth0 proto kernel scope link src 10.77.0.11\n" +
+		"hostname":                            nodeName,
+		"cat /etc/hostname":                   nodeName,
+		"cat /etc/resolv.conf":                "search a.test b.test\nnameserver 10.77.0.1\nnameserver 10.77.0.53",
+		"cat /sys/class/net/" + card + "/mtu": "1400",
+		"ip -4 route | sed 's/ dev " + card + "/ dev eth0/; s/ *$//' | sort": "10.77.0.0/24 dev eth0 proto kernel scope link src 10.77.0.11\n" +
 			"10.88.0.0/16 via 10.77.0.9 dev eth0\ndefault via 10.77.0.7 dev eth0",
-		"ip -4 -o addr show dev eth0 | awk '{ print $4, $6 }'": "10.77.0.11/24 10.77.0.255",
-		"ip -4 -o addr show dev lo | awk '{ print $4 }'":       "127.0.0.1/8",
+		"ip -4 -o addr show dev " + card + " | awk '{ print $4, $6 }'": "10.77.0.11/24 10.77.0.255",
+		"ip -4 -o addr show dev lo | awk '{ print $4 }'":               "127.0.0.1/8",
 		`set -e; . /run/net-eth0.conf
 		echo "$DEVICE $PROTO $IPV4ADDR $IPV4BROADCAST $IPV4NETMASK $IPV4GATEWAY $IPV4DNS0 $IPV4DNS1"
 		echo "$HOSTNAME $DNSDOMAIN $ROOTSERVER $DHCPLEASETIME $DOMAINSEARCH"`: "eth0 dhcp 10.77.0.11 10.77.0.255 255.255.255.0 10.77.0.7 10.77.0.1 10.77.0.53\n" +
@@ -166,9 +168,9 @@ func checkUnion(s *site, g *Guest) {
 	s.t.Helper()
 	const file, lower = "/usr/share/sidusboot-test/written", "/usr/share/sidusboot-test/lower"
 	s.same(g, map[string]string{
-		"findmnt -n -o SOURCE,FSTYPE / | tr -s ' '":                 "/rw overlay",
-		"findmnt -n -o OPTIONS / | cut -d, -f1":                     "rw",
-		"findmnt -n -o FSTYPE /ro; findmnt -n -o FSTYPE /rw":        map[bool]string{true: "nfs4\ntmpfs", false: "nfs\ntmpfs"}[s.report(g).Root.NFSVersion != "3"],
+		"findmnt -n -o SOURCE,FSTYPE -M / | tr -s ' '":              "/rw overlay",
+		"findmnt -n -o OPTIONS -M / | cut -d, -f1":                  "rw",
+		"findmnt -n -o FSTYPE -M /ro; findmnt -n -o FSTYPE -M /rw":  map[bool]string{true: "nfs4\ntmpfs", false: "nfs\ntmpfs"}[s.report(g).Root.NFSVersion != "3"],
 		"awk '$2 ~ /^\\/(ro|rw|aufs)?$/ { print $2 }' /proc/mounts": "/ro\n/rw\n/",
 		"stat -c '%a %u %g' / /ro /rw":                              "755 0 0\n755 0 0\n755 0 0",
 
@@ -210,7 +212,7 @@ func checkFiles(s *site, g *Guest) {
 		"cat /etc/fstab": `# made by mktree: a root line that is wrong for a diskless node, and a good one
 # sidusboot: / is the union already: /dev/sda1 / ext4 errors=remount-ro 0 1
 tmpfs /mnt tmpfs size=1m 0 0`,
-		"findmnt -n -o FSTYPE /mnt":                     "tmpfs",
+		"findmnt -n -o FSTYPE -M /mnt":                  "tmpfs",
 		"cat /ro/etc/hostname":                          "sidus-tree",
 		"find /rw/upper /etc /run -name '*.sidusboot*'": "",
 	})

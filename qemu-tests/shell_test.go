@@ -38,7 +38,7 @@ func (k *keyboard) types(line, prints string) {
 
 // TestShellOfTree mounts with noacl, with which no user but root can open
 // anything in the union: the self-test says so, and the operator gets a shell
-// of the tree. What is mended there counts in the next attempt.
+// of the tree, and another attempt when it ends.
 func TestShellOfTree(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, "bookworm")
@@ -46,12 +46,14 @@ func TestShellOfTree(t *testing.T) {
 	s.dhcp(DHCPOptions{})
 	const says = "union: users other than root cannot open /aufs" + AgentInit
 	g := s.boot(s.root("vers=3,noacl ")+probeWords+" sidus.onerror=shell", GuestOptions{})
-	s.says(g, says, "drop noacl from the NFS options, or use version 4", "a shell (/bin/sh in /ro)")
+	s.says(g, says, "drop noacl from the NFS options, or use version 4", "a shell (/bin/sh in /aufs)", "exit tries again")
 	k := &keyboard{s: s, g: g}
 	k.types(`echo "is $((6*7))"`, "is 42")
 	k.types("cat /etc/debian_version", "12.")
 	k.types("grep -c failures /run/sidusboot/boot.json", "\n1\r")
 	k.types("ls /dev/null /proc/self/root/etc/fstab && echo all''there", "allthere")
+	// Or the kernel drops what /init says beyond ten lines in five seconds.
+	k.types("cat /proc/sys/kernel/printk_devkmsg", "\non\r")
 	k.types("exit", says)
 	k.types("true", "sidusboot# ") // The next shell.
 	s.silent(g, "handing over")
@@ -89,8 +91,9 @@ func TestRescue(t *testing.T) {
 	s.image = s.build("--rescue=" + rescue)
 	s.nfs(Export{}, NFSOptions{})
 	s.dhcp(DHCPOptions{})
-	g := s.boot("nfsroot="+ServerAddr+":"+s.tree+"/not/there,vers=3 "+probeWords+" sidus.onerror=shell", GuestOptions{})
-	s.says(g, "the server has no such path", "a shell (/rescue in /)")
+	g := s.boot("nfsroot="+ServerAddr+":/not/there,vers=3 "+probeWords+" sidus.onerror=shell", GuestOptions{})
+	const says = "the server refuses the export to " + nodeAddr
+	s.says(g, says, "a shell (/rescue in /)")
 	if _, err := g.Expect(s.ctx, `rescue as sh, process [0-9]+`); err != nil {
 		t.Fatal(err)
 	}
@@ -100,7 +103,7 @@ func TestRescue(t *testing.T) {
 	if _, err := g.Expect(s.ctx, "sum 42"); err != nil {
 		t.Fatal(err)
 	}
-	s.says(g, "the server has no such path", "a shell (/rescue in /)", "the server has no such path", "a shell (/rescue in /)")
+	s.says(g, says, "a shell (/rescue in /)", says, "a shell (/rescue in /)")
 }
 
 // TestNoShell asks for a shell where there is none: no tree is mounted, and
@@ -109,5 +112,5 @@ func TestNoShell(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, "bookworm")
 	g := s.boot(s.root("vers=3 ")+probeWords+" sidus.union=aufz sidus.onerror=shell", GuestOptions{})
-	s.says(g, "no shell to give: no tree is mounted, and the image has none (initrdgen build --rescue FILE)")
+	s.says(g, "no shell to give: ", "(initrdgen build --rescue FILE)")
 }

@@ -192,8 +192,9 @@ type bootReport struct {
 		Writable                bool
 	}
 	RW struct {
-		Kind, Size string
-		Bytes      int64
+		Kind, Size, Filesystem, Device, UUID string
+		Bytes                                int64
+		Made                                 bool
 	}
 	Union  struct{ Kind string }
 	Stages []struct {

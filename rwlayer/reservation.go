@@ -76,66 +76,58 @@ func reserve(d reserver, key Key) error {
 	return nil
 }
 
-// A prDevice is a block device with the kernel's ioctls (linux/pr.h).
+// A prDevice is a SCSI disk. The commands go by SG_IO and not by the ioctls of
+// linux/pr.h: those always ask the target to keep registrations over its own
+// restart (APTPL, sd_pr_register in drivers/scsi/sd.c), which tgt refuses, and
+// cannot read a reservation on most kernels.
 type prDevice struct{ *os.File }
 
-// Requests of linux/pr.h, as _IOW('p', nr, struct) on amd64 and arm64.
+// Service actions of PERSISTENT RESERVE OUT and IN (SPC-4, 6.15 and 6.16).
 const (
-	iocPRRegister = 0x401870c8
-	iocPRReserve  = 0x401070c9
-	iocPRPreempt  = 0x401870cb
-)
-
-const (
-	prIgnoreKey      = 1 // PR_FL_IGNORE_KEY
-	prWriteExclusive = 1 // PR_WRITE_EXCLUSIVE
-	// samConflict is SAM_STAT_RESERVATION_CONFLICT, which the ioctls return
-	// as their value.
-	samConflict = 0x18
+	prOut               = 0x5f
+	prIn                = 0x5e
+	outReserve          = 0x01
+	outPreempt          = 0x04
+	outRegisterIgnore   = 0x06 // REGISTER AND IGNORE EXISTING KEY
+	inReadReservation   = 0x01
+	writeExclusive      = 0x01
+	parameterBytes      = 24
+	activatePersistence = 1 // APTPL, in byte 20 of the parameters
 )
 
 func (d prDevice) register(key Key) error {
-	var r [24]byte // struct pr_registration
-	binary.NativeEndian.PutUint64(r[8:], uint64(key))
-	binary.NativeEndian.PutUint32(r[16:], prIgnoreKey)
-	return d.control("register a key", iocPRRegister, r[:])
+	err := d.out("register a key", outRegisterIgnore, 0, key, activatePersistence)
+	if errors.Is(err, ErrNoReservations) {
+		// Without it the keys are gone when the target restarts.
+		err = d.out("register a key", outRegisterIgnore, 0, key, 0)
+	}
+	return err
 }
 
 func (d prDevice) reserve(key Key) error {
-	var r [16]byte // struct pr_reservation
-	binary.NativeEndian.PutUint64(r[0:], uint64(key))
-	binary.NativeEndian.PutUint32(r[8:], prWriteExclusive)
-	return d.control("reserve", iocPRReserve, r[:])
+	return d.out("reserve", outReserve, key, 0, 0)
 }
 
 func (d prDevice) preempt(old, key Key) error {
-	var r [24]byte // struct pr_preempt
-	binary.NativeEndian.PutUint64(r[0:], uint64(old))
-	binary.NativeEndian.PutUint64(r[8:], uint64(key))
-	binary.NativeEndian.PutUint32(r[16:], prWriteExclusive)
-	return d.control("preempt", iocPRPreempt, r[:])
+	return d.out("preempt", outPreempt, key, old, 0)
 }
 
-func (d prDevice) control(what string, request uintptr, arg []byte) error {
-	status, _, errno := unix.Syscall(unix.SYS_IOCTL, d.Fd(), request, uintptr(unsafe.Pointer(&arg[0])))
-	switch {
-	case errno == 0 && status == 0:
-		return nil
-	case status == samConflict:
-		return fmt.Errorf("%s: %w", what, errConflict)
-	case errno == unix.EOPNOTSUPP, errno == unix.ENOTTY, errno == unix.EINVAL, errno == 0:
-		// A status of its own is CHECK CONDITION: the target knows no such command.
-		return fmt.Errorf("%s: %w", what, ErrNoReservations)
+func (d prDevice) out(what string, action byte, key, serviceKey Key, flags byte) error {
+	cdb := [10]byte{0: prOut, 1: action, 2: writeExclusive, 8: parameterBytes}
+	var p [parameterBytes]byte
+	binary.BigEndian.PutUint64(p[0:], uint64(key))
+	binary.BigEndian.PutUint64(p[8:], uint64(serviceKey))
+	p[20] = flags
+	if err := d.scsi(cdb[:], p[:], sgToDevice); err != nil {
+		return fmt.Errorf("%s: %w", what, err)
 	}
-	return fmt.Errorf("%s: %w", what, errno)
+	return nil
 }
 
-// holder reads the reservation: PERSISTENT RESERVE IN, READ RESERVATION
-// (SPC-4, 6.15.3), by SG_IO, because linux/pr.h can only write.
 func (d prDevice) holder() (Key, error) {
 	var data [24]byte
-	cdb := [10]byte{0: 0x5e, 1: 0x01, 8: byte(len(data))}
-	if err := d.scsiIn(cdb[:], data[:]); err != nil {
+	cdb := [10]byte{0: prIn, 1: inReadReservation, 8: byte(len(data))}
+	if err := d.scsi(cdb[:], data[:], sgFromDevice); err != nil {
 		return 0, fmt.Errorf("read the reservation: %w", err)
 	}
 	if binary.BigEndian.Uint32(data[4:]) < 16 { // Additional length: no reservation.
@@ -174,22 +166,62 @@ type sgIOHeader struct {
 
 const (
 	sgIO          = 0x2285
+	sgToDevice    = -2
 	sgFromDevice  = -3
 	sgTimeoutMsec = 10000
 )
 
-func (d prDevice) scsiIn(cdb, data []byte) error {
+// What a target answers (SAM-5, 5.3.1; SPC-4, 4.5.6).
+const (
+	statusGood           = 0x00
+	statusCheckCondition = 0x02
+	statusConflict       = 0x18
+	senseUnitAttention   = 0x06
+	senseIllegalRequest  = 0x05
+)
+
+// scsi carries out one command. A unit attention is the target's news of
+// something that happened before, and asked for once more.
+func (d prDevice) scsi(cdb, data []byte, direction int32) error {
+	for range 3 {
+		status, sense, err := d.sgIO(cdb, data, direction)
+		switch {
+		case err != nil:
+			return err
+		case status == statusGood:
+			return nil
+		case status == statusConflict:
+			return errConflict
+		case status == statusCheckCondition && sense == senseUnitAttention:
+			continue
+		case status == statusCheckCondition && sense == senseIllegalRequest:
+			return ErrNoReservations
+		}
+		return fmt.Errorf("SCSI status %#x, sense key %#x", status, sense)
+	}
+	return errors.New("one unit attention after the other")
+}
+
+func (d prDevice) sgIO(cdb, data []byte, direction int32) (status, senseKey byte, err error) {
 	var sense [32]byte
 	h := sgIOHeader{
-		interfaceID: 'S', direction: sgFromDevice, cmdLen: uint8(len(cdb)), senseLen: uint8(len(sense)),
+		interfaceID: 'S', direction: direction, cmdLen: uint8(len(cdb)), senseLen: uint8(len(sense)),
 		dataLen: uint32(len(data)), data: unsafe.Pointer(&data[0]), cmd: unsafe.Pointer(&cdb[0]),
 		sense: unsafe.Pointer(&sense[0]), timeout: sgTimeoutMsec,
 	}
-	if _, _, errno := unix.Syscall(unix.SYS_IOCTL, d.Fd(), sgIO, uintptr(unsafe.Pointer(&h))); errno != 0 {
-		return errno
+	_, _, errno := unix.Syscall(unix.SYS_IOCTL, d.Fd(), sgIO, uintptr(unsafe.Pointer(&h)))
+	switch {
+	case errno == unix.ENOTTY, errno == unix.EINVAL, errno == unix.EOPNOTSUPP:
+		return 0, 0, fmt.Errorf("%w (it is no SCSI disk: %w)", ErrNoReservations, errno)
+	case errno != 0:
+		return 0, 0, errno
+	case h.hostStatus != 0:
+		return 0, 0, fmt.Errorf("host status %#x", h.hostStatus)
 	}
-	if h.status != 0 || h.hostStatus != 0 {
-		return fmt.Errorf("SCSI status %#x, host status %#x", h.status, h.hostStatus)
+	// Fixed format 70h or 71h has the key in byte 2, descriptor format in byte 1.
+	senseKey = sense[2] & 0xf
+	if sense[0]&0x7f >= 0x72 {
+		senseKey = sense[1] & 0xf
 	}
-	return nil
+	return h.status, senseKey, nil
 }
