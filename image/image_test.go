@@ -33,6 +33,7 @@ func TestManifestRoundTrip(t *testing.T) {
 				{Name: "e1000", Params: `copybreak=0 name="a b" params=1`},
 				{Name: "all", Needs: []string{"a"}, After: []string{"b", "c"}, Params: "x=1,2"},
 			},
+			Load:    []string{"macvlan", "e1000"},
 			Builtin: []string{"af_packet", "unix"},
 			Aliases: []Alias{
 				{Pattern: "pci:v00001AF4d*sv*sd*bc*sc*i*", Module: "virtio_pci"},
@@ -62,6 +63,7 @@ func TestReadManifestErrors(t *testing.T) {
 		manifestHeader + "\nkernel x\nfoo":           `line 3: unknown kind "foo"`,
 		manifestHeader + "\nmodule":                  "line 2: module without a name",
 		manifestHeader + "\nmodule a wants=b":        `line 2: module a: unknown word "wants=b"`,
+		manifestHeader + "\nload":                    "line 2: load without a module",
 		manifestHeader + "\nalias pci:x":             "line 2: alias without a module",
 		manifestHeader + "\n":                        "",
 		manifestHeader + strings.Repeat("x", 2<<20):  "manifest",
@@ -82,7 +84,7 @@ func TestReadManifestErrors(t *testing.T) {
 
 // A manifest is read by PID 1, where a panic is the kernel's.
 func FuzzReadManifest(f *testing.F) {
-	f.Add(manifestHeader + "\nkernel 6.1\nprofile generic\nmodule a needs=b,c after=d params=x y\nbuiltin e\nalias pci:* a\n")
+	f.Add(manifestHeader + "\nkernel 6.1\nprofile generic\nmodule a needs=b,c after=d params=x y\nload a\nbuiltin e\nalias pci:* a\n")
 	f.Add(manifestHeader + "\nmodule  needs=\n")
 	f.Add("")
 	f.Fuzz(func(t *testing.T, text string) {

@@ -19,6 +19,9 @@ type Manifest struct {
 	Profile string
 	// Modules are in an order in which they could all be loaded.
 	Modules []Module
+	// Load are modules to be loaded at every boot, whatever devices there are,
+	// in this order: those that were asked for by name (--module).
+	Load []string
 	// Builtin are the names that this kernel has built in.
 	Builtin []string
 	// Aliases tell which module drives which device.
@@ -69,6 +72,9 @@ func (m *Manifest) WriteTo(w io.Writer) (int64, error) {
 		}
 		b.WriteByte('\n')
 	}
+	for _, name := range m.Load {
+		fmt.Fprintln(&b, "load", name)
+	}
 	for _, name := range m.Builtin {
 		fmt.Fprintln(&b, "builtin", name)
 	}
@@ -104,6 +110,11 @@ func ReadManifest(r io.Reader) (*Manifest, error) {
 				return nil, fmt.Errorf("manifest line %d: %w", line, err)
 			}
 			m.Modules = append(m.Modules, mod)
+		case "load":
+			if rest == "" {
+				return nil, fmt.Errorf("manifest line %d: load without a module", line)
+			}
+			m.Load = append(m.Load, rest)
 		case "builtin":
 			m.Builtin = append(m.Builtin, rest)
 		case "alias":

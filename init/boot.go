@@ -31,6 +31,8 @@ type node struct {
 	source nfs.Source
 	lun    *lun // nil unless sidus.rw=iscsi
 	union  chan unionResult
+	// loaded is closed when the modules that load on the side are in.
+	loaded chan struct{}
 	// waiting is what the stage waits for, under the narrator's mutex.
 	waiting string
 }
@@ -66,6 +68,7 @@ func (n *node) boot() {
 		n.failed(err, attempt)
 		n.undo()
 	}
+	<-n.loaded
 	n.until(n.stay())
 	if n.cfg.Break {
 		n.log.errorf("rd.break: stopping before the real init")
@@ -179,8 +182,10 @@ func (n *node) openModules() (string, error) {
 // network waits for its answers.
 func (n *node) loadUnion(version string) {
 	n.union = make(chan unionResult, 1)
+	n.loaded = make(chan struct{})
 	go func() {
 		defer n.recovered()
+		defer close(n.loaded)
 		// NFS first, it is needed first. Errors come again where it is used.
 		_ = n.system.Load("nfs")
 		if version != "" {
@@ -188,6 +193,9 @@ func (n *node) loadUnion(version string) {
 		}
 		kind, err := overlay.Choose(n.system, unionWanted(n.cfg.Union))
 		n.union <- unionResult{kind, err}
+		if err := n.system.loader.LoadNamed(); err != nil {
+			n.log.errorf("initrdgen build --module: %v", err)
+		}
 		if n.cfg.RW.Kind == "iscsi" {
 			_ = n.loadAll(append(iscsiModules, "ext4"))
 		}

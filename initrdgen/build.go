@@ -5,6 +5,8 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"os"
+	"path/filepath"
 	"time"
 
 	"github.com/sidusboot/sidusboot/image"
@@ -23,8 +25,17 @@ type options struct {
 // are being read, then put the file in its place.
 func build(ctx context.Context, opts options) (*report, error) {
 	start := time.Now()
-	prof, err := chooseProfile(opts.Profile)
-	if err != nil {
+	if err := checkProfile(opts.Profile); err != nil {
+		return nil, err
+	}
+	if opts.Init == "" {
+		self, err := os.Executable()
+		if err != nil {
+			return nil, fmt.Errorf("--init: %w", err)
+		}
+		opts.Init = filepath.Join(filepath.Dir(self), "init")
+	}
+	if err := checkOutputs(opts); err != nil {
 		return nil, err
 	}
 	comp, err := chooseCompressor(opts.Compress)
@@ -36,10 +47,10 @@ func build(ctx context.Context, opts options) (*report, error) {
 		return nil, err
 	}
 	defer t.close()
-	rep := &report{Version: version(), Root: opts.Root, Output: opts.Output, Profile: opts.Profile, Compress: comp.name,
-		Warnings: []string{}, Firmware: firmwareReport{Missing: []string{}}}
+	rep := &report{Version: builtFrom(), Root: opts.Root, Output: opts.Output, Profile: opts.Profile, Compress: comp.name,
+		Warnings: []string{}, Firmware: firmwareReport{Missing: []string{}, Without: []string{}}}
 
-	entries, err := fixedEntries(opts, rep)
+	entries, programs, err := fixedEntries(opts, rep)
 	if err != nil {
 		return nil, err
 	}
@@ -59,49 +70,63 @@ func build(ctx context.Context, opts options) (*report, error) {
 			return nil, err
 		}
 		rep.Warnings = append(rep.Warnings, warnings...)
-		mods, aliases, err := plan(t, k, prof, opts.Modules)
+		manifest, warnings, err := plan(t, k, opts.Profile, opts.Modules)
 		if err != nil {
 			return nil, err
 		}
-		manifest := image.Manifest{Kernel: release, Profile: opts.Profile, Modules: mods, Builtin: k.builtin, Aliases: aliases}
+		rep.Warnings = append(rep.Warnings, warnings...)
 		var text bytes.Buffer
 		if _, err := manifest.WriteTo(&text); err != nil {
 			return nil, err
 		}
 		entries = append(entries, fileEntry(image.ManifestPath(release), 0o644, text.Bytes()))
-		for _, mod := range mods {
+		for _, mod := range manifest.Modules {
 			m := newModuleFile(k, mod.Name)
 			modules = append(modules, m)
 			entries = append(entries, m.entry())
 		}
 	}
 
-	out, err := createOutput(opts.Output)
+	out, err := createOutput("--output", opts.Output)
 	if err != nil {
-		return nil, fmt.Errorf("--output: %w", err)
+		return nil, err
 	}
 	defer out.abort()
 	var repOut *output
 	if opts.Report != "" {
-		if repOut, err = createOutput(opts.Report); err != nil {
-			return nil, fmt.Errorf("--report: %w", err)
+		if repOut, err = createOutput("--report", opts.Report); err != nil {
+			return nil, err
 		}
 		defer repOut.abort()
 	}
-	if err := write(ctx, out, comp, t, withParents(entries), modules, rep); err != nil {
-		if ctx.Err() != nil {
-			return nil, fmt.Errorf("%w: %s is as it was", err, opts.Output)
-		}
+	err = write(ctx, out, comp, t, withParents(entries), modules, programs, rep)
+	switch {
+	case err != nil && ctx.Err() != nil:
+		return nil, fmt.Errorf("%w: %s is as it was", err, opts.Output)
+	case out.failed != nil:
+		return nil, out.failed // Not whatever was being packed just then.
+	case err != nil:
 		return nil, err
-	}
-	if err := out.commit(); err != nil {
-		return nil, fmt.Errorf("--output: %w", err)
 	}
 	rep.count(releases, modules)
 	rep.Seconds = time.Since(start).Seconds()
 	if repOut != nil {
 		if err := rep.save(repOut); err != nil {
-			return nil, fmt.Errorf("--report: %w", err)
+			return nil, err
+		}
+		if err := repOut.finish(); err != nil {
+			return nil, err
+		}
+	}
+	if err := out.finish(); err != nil {
+		return nil, err
+	}
+	if err := out.commit(); err != nil {
+		return nil, err
+	}
+	if repOut != nil {
+		if err := repOut.commit(); err != nil {
+			return nil, err
 		}
 	}
 	return rep, nil
@@ -109,7 +134,7 @@ func build(ctx context.Context, opts options) (*report, error) {
 
 // write packs everything into out. Firmware comes last, because the modules
 // say which.
-func write(ctx context.Context, out io.Writer, comp compressor, t *tree, entries []entry, modules []*moduleFile, rep *report) (err error) {
+func write(ctx context.Context, out io.Writer, comp compressor, t *tree, entries []entry, modules []*moduleFile, programs []program, rep *report) error {
 	packed := &counter{ctx: ctx, w: out}
 	cw, err := comp.write(packed)
 	if err != nil {
@@ -135,16 +160,22 @@ func write(ctx context.Context, out io.Writer, comp compressor, t *tree, entries
 		return err
 	}
 	<-loaded
+	if err := checkArch(t, programs, modules); err != nil {
+		return err
+	}
 
 	have := make(map[string]bool)
 	for _, f := range a.files {
 		have[f.Path] = true
 	}
-	firmware, missing, err := packFirmware(t, modules)
+	firmware, missing, without, err := packFirmware(t, modules)
 	if err != nil {
 		return err
 	}
-	rep.Firmware.Missing = append(rep.Firmware.Missing, missing...)
+	rep.firmware(missing, without)
+	if len(without) > 0 {
+		rep.Warnings = append(rep.Warnings, withoutFirmware(t, without, missing))
+	}
 	for _, e := range withParents(firmware) {
 		if have[e.path] {
 			continue // A parent that is there already.

@@ -4,11 +4,13 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -77,8 +79,8 @@ func TestBuildGeneric(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(rep.Warnings) > 0 && !strings.Contains(strings.Join(rep.Warnings, ""), "--init") {
-		t.Errorf("warnings = %q", rep.Warnings)
+	if len(rep.Warnings) != 1 || !strings.Contains(rep.Warnings[0], "site.conf forbids r8152") {
+		t.Errorf("warnings = %q, want one about r8152", rep.Warnings)
 	}
 	dir := unpack(t, opts.Output)
 
@@ -131,7 +133,7 @@ func TestBuildGeneric(t *testing.T) {
 	m := readManifest(t, dir, fakeRelease)
 	wantModules := []string{
 		"crc32c_generic", "crc32c_intel", "e1000", "ext4", "grace", "jbd2", "libphy", "lockd", "nfs",
-		"nfsv3", "nfsv4", "overlay", "r8152", "r8169", "realtek", "sunrpc", "virtio", "virtio_net", "virtio_pci",
+		"nfsv3", "nfsv4", "overlay", "qlge", "r8152", "r8169", "realtek", "sunrpc", "virtio", "virtio_net", "virtio_pci",
 	}
 	if diff := cmp.Diff(wantModules, moduleNames(m)); diff != "" {
 		t.Errorf("modules (-want +got):\n%s", diff)
@@ -148,7 +150,7 @@ func TestBuildGeneric(t *testing.T) {
 			continue
 		}
 		data, err := os.ReadFile(filepath.Join(dir, image.ModulePath(fakeRelease, name)))
-		if err != nil || !bytes.Equal(data, fakeELF(mod.path, mod.firmware)) {
+		if err != nil || !bytes.Equal(data, fakeELF(mod.path, mod.firmware, mod.imports...)) {
 			t.Errorf("module %s is not what it was in the tree: %v", name, err)
 		}
 	}
@@ -160,6 +162,9 @@ func TestBuildGeneric(t *testing.T) {
 		if got, err := os.ReadFile(filepath.Join(dir, name)); string(got) != want {
 			t.Errorf("%s = %q, %v, want %q", name, got, err, want)
 		}
+	}
+	if diff := cmp.Diff([]string{"ext4"}, m.Load); diff != "" {
+		t.Errorf("load (-want +got):\n%s", diff)
 	}
 	if diff := cmp.Diff([]string{"rtl_nic/gone.fw"}, rep.Firmware.Missing); diff != "" {
 		t.Errorf("missing firmware (-want +got):\n%s", diff)
@@ -208,6 +213,123 @@ func TestBuildAllKernels(t *testing.T) {
 		if m := readManifest(t, dir, release); m.Kernel != release || len(m.Modules) == 0 {
 			t.Errorf("manifest of %s is for %q with %d modules", release, m.Kernel, len(m.Modules))
 		}
+	}
+}
+
+// A link in lib/modules is a second name, not a second kernel.
+func TestKernelLink(t *testing.T) {
+	root := fakeTree(t)
+	lib := filepath.Join(root, "usr/lib/modules")
+	if err := os.Symlink(fakeRelease, filepath.Join(lib, "current")); err != nil {
+		t.Fatal(err)
+	}
+	for _, kernel := range []string{"", "all", "current", fakeRelease} {
+		opts := fakeOptions(t, root)
+		opts.Kernel = kernel
+		rep, err := build(t.Context(), opts)
+		if err != nil {
+			t.Fatalf("--kernel %q: %v", kernel, err)
+		}
+		if len(rep.Kernels) != 1 || rep.Kernels[0].Release != fakeRelease {
+			t.Errorf("--kernel %q: kernels = %v, want %s", kernel, rep.Kernels, fakeRelease)
+		}
+	}
+	// One that leads elsewhere is the release's own folder.
+	if err := os.Remove(filepath.Join(lib, "current")); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Rename(filepath.Join(lib, fakeRelease), filepath.Join(root, "modules")); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink("/modules", filepath.Join(lib, fakeRelease)); err != nil {
+		t.Fatal(err)
+	}
+	opts := fakeOptions(t, root)
+	if _, err := build(t.Context(), opts); err == nil || !strings.Contains(err.Error(), "choose it with --kernel "+fakeRelease) {
+		t.Errorf("build = %v, want an error that names the link", err)
+	}
+	opts.Kernel = fakeRelease
+	if _, err := build(t.Context(), opts); err != nil {
+		t.Error(err)
+	}
+}
+
+// --module is loaded whether it drives a device or not, and whatever
+// modprobe.d says.
+func TestBuildModule(t *testing.T) {
+	opts := fakeOptions(t, fakeTree(t))
+	opts.Modules = []string{"r8152", "macvlan", "af-packet", "macvlan"}
+	rep, err := build(t.Context(), opts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(rep.Warnings) > 0 {
+		t.Errorf("warnings = %q", rep.Warnings)
+	}
+	m := readManifest(t, unpack(t, opts.Output), fakeRelease)
+	if diff := cmp.Diff([]string{"r8152", "macvlan"}, m.Load); diff != "" {
+		t.Errorf("load (-want +got):\n%s", diff)
+	}
+	if !slices.ContainsFunc(m.Aliases, func(a image.Alias) bool { return a.Module == "r8152" }) {
+		t.Error("r8152 is asked for and has lost its aliases to a blacklist")
+	}
+}
+
+// The version that the Makefile gives is in the image and in the report.
+func TestBuildVersion(t *testing.T) {
+	defer func(v string) { version = v }(version)
+	version = "v1.2-3-gabc-dirty"
+	opts := fakeOptions(t, fakeTree(t))
+	rep, err := build(t.Context(), opts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := os.ReadFile(filepath.Join(unpack(t, opts.Output), image.Release))
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := "initrdgen v1.2-3-gabc-dirty " + runtime.Version()
+	if rep.Version != want || !strings.Contains(string(text), "SIDUSBOOT_BUILDER=\""+want+"\"\n") {
+		t.Errorf("version = %q in the report, in the image %s, want %q", rep.Version, text, want)
+	}
+}
+
+// One file for two purposes is refused, however it is spelled.
+func TestSameFile(t *testing.T) {
+	root := fakeTree(t)
+	opts := fakeOptions(t, root)
+	dir := filepath.Dir(opts.Output)
+	t.Chdir(dir)
+	for name, target := range map[string]string{"link.img": "initrd.img", "folder": ".", "initlink": "init"} {
+		if err := os.Symlink(target, name); err != nil {
+			t.Fatal(err)
+		}
+	}
+	writeFile(t, "old.img", []byte("old"))
+	if err := os.Symlink("old.img", "oldlink.img"); err != nil {
+		t.Fatal(err)
+	}
+	base := filepath.Base(dir)
+	for _, tt := range []struct{ output, report string }{
+		{"initrd.img", "./initrd.img"},
+		{"initrd.img", dir + "/initrd.img"},
+		{"initrd.img", "../" + base + "//initrd.img"},
+		{"folder/initrd.img", "initrd.img"},
+		{"old.img", "oldlink.img"},
+		{"link.img", "initrd.img"},
+		{"initlink", "report.json"},
+		{"initrd.img", "folder/init"},
+	} {
+		o := opts
+		o.Output, o.Report = tt.output, tt.report
+		_, err := build(t.Context(), o)
+		if usage := (usageError{}); !errors.As(err, &usage) || !strings.Contains(err.Error(), "same file") {
+			t.Errorf("build --output %s --report %s = %v, want an error about the same file", tt.output, tt.report, err)
+		}
+	}
+	opts.Output, opts.Report = "initrd.img", "folder/initrd.json"
+	if _, err := build(t.Context(), opts); err != nil {
+		t.Error(err)
 	}
 }
 

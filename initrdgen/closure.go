@@ -10,31 +10,55 @@ import (
 )
 
 // plan chooses what of a kernel goes into the image: the profile's modules,
-// those asked for by name, and what they all need.
-func plan(t *tree, k *kernel, p profile, extra []string) ([]image.Module, []image.Alias, error) {
+// those asked for by name, and what they all need. Warnings are about drivers
+// that no node will load.
+func plan(t *tree, k *kernel, profile string, extra []string) (m *image.Manifest, warnings []string, err error) {
 	c := newCloser(k)
+	var load []string
 	drives := make(map[string]bool)
-	for _, name := range p.sets {
-		s := sets[name]
-		for _, module := range s.choose(k) {
-			if err := c.add(module); err != nil {
-				return nil, nil, err
-			}
-			drives[module] = drives[module] || s.devices
-		}
-	}
 	for _, name := range extra {
 		module := image.CanonicalName(name)
 		if !k.has(module) {
 			return nil, nil, fmt.Errorf("--module %s: kernel %s has no such module, neither in %s nor built in: mind the spelling, or run depmod -b %s %s if it was added by hand",
 				name, k.release, t.path(path.Join(modulesDir, k.release)), t.dir, k.release)
 		}
+		if k.files[module] != "" && !drives[module] {
+			load = append(load, module)
+		}
+		drives[module] = true // In spite of modprobe.d.
+	}
+	p := profiles[profile]
+	if slices.ContainsFunc(p.sets, func(s string) bool { return sets[s].imports != nil }) {
+		if err := readImports(t, k); err != nil {
+			return nil, nil, err
+		}
+	}
+	for _, name := range p.sets {
+		s := sets[name]
+		for _, module := range s.choose(k) {
+			if err := c.add(module); err != nil {
+				return nil, nil, err
+			}
+			if !s.devices || drives[module] {
+				continue
+			}
+			if file := k.conf.blacklist[module]; file == "" {
+				drives[module] = true
+			} else if k.hasDevices[module] {
+				warnings = append(warnings, fmt.Sprintf("kernel %s: %s forbids %s, a driver of profile %s: nodes that need it will not find it; remove the line, or add --module %s",
+					k.release, file, module, profile, module))
+			}
+		}
+	}
+	for _, module := range load {
 		if err := c.add(module); err != nil {
 			return nil, nil, err
 		}
-		drives[module] = true
 	}
-	return c.modules, deviceAliases(k, drives), nil
+	return &image.Manifest{
+		Kernel: k.release, Profile: profile,
+		Modules: c.modules, Load: load, Builtin: k.builtin, Aliases: deviceAliases(k, drives),
+	}, warnings, nil
 }
 
 // A closer collects modules with all that they need, each behind its needs.
@@ -163,7 +187,7 @@ func deviceAliases(k *kernel, drives map[string]bool) []image.Alias {
 	var aliases []image.Alias
 	for _, a := range k.aliases {
 		bus, rest, ok := strings.Cut(a.Pattern, ":")
-		if !ok || !drives[a.Module] || k.files[a.Module] == "" || k.conf.blacklist[a.Module] {
+		if !ok || !drives[a.Module] || k.files[a.Module] == "" {
 			continue // fs-, net-pf- and crypto- are asked for by name.
 		}
 		if bus == "acpi*" || bus == "dmi*" {

@@ -170,11 +170,32 @@ func TestSetsExist(t *testing.T) {
 	}
 }
 
+// modprobe.d forbids a driver, --module allows it again.
 func TestBlacklist(t *testing.T) {
-	k := parseKernel(t, "kernel/a.ko:\nkernel/b.ko:\n", "alias pci:a a\nalias pci:b b\nalias net-pf-1 a\n", "", "")
-	k.conf = modprobeConf{blacklist: map[string]bool{"b": true}}
-	got := deviceAliases(k, map[string]bool{"a": true, "b": true})
-	if diff := cmp.Diff([]image.Alias{{Pattern: "pci:a", Module: "a"}}, got); diff != "" {
-		t.Errorf("deviceAliases (-want +got):\n%s", diff)
+	k := parseKernel(t, "kernel/drivers/net/ethernet/a.ko:\nkernel/drivers/net/ethernet/b.ko:\nkernel/drivers/net/ethernet/lib.ko:\n",
+		"alias pci:a a\nalias pci:b b\nalias net-pf-1 a\n", "", "")
+	k.conf = modprobeConf{blacklist: map[string]string{"b": "/tree/etc/modprobe.d/b.conf", "lib": "/tree/etc/modprobe.d/b.conf"}}
+	a, b := image.Alias{Pattern: "pci:a", Module: "a"}, image.Alias{Pattern: "pci:b", Module: "b"}
+	for _, tt := range []struct {
+		extra, load []string
+		aliases     []image.Alias
+		warning     string
+	}{
+		{nil, nil, []image.Alias{a}, "/tree/etc/modprobe.d/b.conf forbids b, a driver of profile generic"},
+		{[]string{"b", "b"}, []string{"b"}, []image.Alias{a, b}, ""},
+	} {
+		m, warnings, err := plan(nil, k, "generic", tt.extra)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(tt.aliases, m.Aliases); diff != "" {
+			t.Errorf("--module %q: aliases (-want +got):\n%s", tt.extra, diff)
+		}
+		if diff := cmp.Diff(tt.load, m.Load); diff != "" {
+			t.Errorf("--module %q: load (-want +got):\n%s", tt.extra, diff)
+		}
+		if got := strings.Join(warnings, "\n"); !strings.Contains(got, tt.warning) || (got == "") != (tt.warning == "") {
+			t.Errorf("--module %q: warnings = %q, want %q", tt.extra, got, tt.warning)
+		}
 	}
 }

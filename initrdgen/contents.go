@@ -1,55 +1,74 @@
 package main
 
 import (
-	"bytes"
-	"debug/elf"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"strings"
 
+	"github.com/sidusboot/sidusboot/config"
 	"github.com/sidusboot/sidusboot/image"
 )
 
+// A program is one that goes into the image from outside the tree.
+type program struct {
+	flag, file string
+	arch       arch
+}
+
 // fixedEntries are what every image holds besides kernels: mount points, /init
 // and the files that were named on the command line.
-func fixedEntries(opts options, rep *report) ([]entry, error) {
-	var entries []entry
+func fixedEntries(opts options, rep *report) (entries []entry, programs []program, err error) {
 	for _, dir := range []string{"proc", "sys", "run", "ro", "rw", "aufs", "etc", "lib", "tmp"} {
 		entries = append(entries, dirEntry(dir, 0o755))
 	}
-	if opts.Init == "" {
-		self, err := os.Executable()
-		if err != nil {
-			return nil, fmt.Errorf("--init: %w", err)
-		}
-		opts.Init = filepath.Join(filepath.Dir(self), "init")
-	}
-	for _, f := range []struct {
-		flag, from, to, remedy string
-		mode                   uint32
-	}{
-		{"--init", opts.Init, image.Init, "name sidusboot's init, which make leaves in bin/", 0o755},
-		{"--rescue", opts.Rescue, image.Rescue, "name a static program", 0o755},
-		{"--config", opts.Config, image.Config, "name a file of kernel command line words", 0o644},
+	for _, f := range []struct{ flag, from, to, remedy string }{
+		{"--init", opts.Init, image.Init, "name sidusboot's init, which make leaves in bin/"},
+		{"--rescue", opts.Rescue, image.Rescue, "name a static program, as busybox of Debian's busybox-static is"},
 	} {
 		if f.from == "" {
 			continue
 		}
 		data, err := readHostFile(f.from)
 		if err != nil {
-			return nil, fmt.Errorf("%s: %w: %s", f.flag, err, f.remedy)
+			return nil, nil, fmt.Errorf("%s: %w: %s", f.flag, err, remedyFor(err, f.remedy))
 		}
-		if f.mode == 0o755 {
-			if problem := checkProgram(data); problem != "" {
-				rep.Warnings = append(rep.Warnings, fmt.Sprintf("%s: %s %s: %s", f.flag, f.from, problem, f.remedy))
+		arch, err := openProgram(data)
+		if err != nil {
+			return nil, nil, fmt.Errorf("%s: %s %w: %s", f.flag, f.from, err, f.remedy)
+		}
+		programs = append(programs, program{f.flag, f.from, arch})
+		entries = append(entries, fileEntry(f.to, 0o755, data))
+	}
+	if opts.Config != "" {
+		data, err := readHostFile(opts.Config)
+		if err != nil {
+			return nil, nil, fmt.Errorf("--config: %w: %s", err, remedyFor(err, "name a file of kernel command line words"))
+		}
+		cfg, err := config.Parse("", string(data))
+		if err != nil {
+			return nil, nil, fmt.Errorf("--config: %s: %s", opts.Config, strings.ReplaceAll(err.Error(), "\n", "; "))
+		}
+		for _, note := range cfg.Notes {
+			rep.Warnings = append(rep.Warnings, fmt.Sprintf("--config: %s: %s", opts.Config, note))
+		}
+		entries = append(entries, fileEntry(image.Config, 0o644, data))
+	}
+	return entries, programs, nil
+}
+
+// checkArch refuses a program that the tree's kernels could not run.
+func checkArch(t *tree, programs []program, modules []*moduleFile) error {
+	for _, p := range programs {
+		for _, m := range modules {
+			if m.arch != p.arch {
+				return fmt.Errorf("%s: %s is for %v, but %s for %v: name one that is built for the tree's kernel",
+					p.flag, p.file, p.arch, t.path(m.path), m.arch)
 			}
 		}
-		entries = append(entries, fileEntry(f.to, f.mode, data))
 	}
-	return entries, nil
+	return nil
 }
 
 func readHostFile(name string) ([]byte, error) {
@@ -63,27 +82,12 @@ func readHostFile(name string) ([]byte, error) {
 	return os.ReadFile(name)
 }
 
-// checkProgram says why a program could not run in an initrd, "" if it could.
-// There is no interpreter and no library in one.
-func checkProgram(data []byte) string {
-	f, err := elf.NewFile(bytes.NewReader(data))
-	if err != nil {
-		return "is not a program"
-	}
-	for _, p := range f.Progs {
-		if p.Type == elf.PT_INTERP {
-			return "is linked dynamically and will not start"
-		}
-	}
-	return ""
-}
-
 // releaseEntry is the file that says what built the image, in the manner of
 // os-release(5).
 func releaseEntry(profile string, releases []string) entry {
 	var b strings.Builder
 	fmt.Fprintf(&b, "NAME=\"sidusboot\"\nID=sidusboot\nPRETTY_NAME=\"sidusboot initrd (%s)\"\n", profile)
-	fmt.Fprintf(&b, "SIDUSBOOT_BUILDER=%q\n", version())
+	fmt.Fprintf(&b, "SIDUSBOOT_BUILDER=%q\n", builtFrom())
 	fmt.Fprintf(&b, "SIDUSBOOT_PROFILE=%q\n", profile)
 	fmt.Fprintf(&b, "SIDUSBOOT_KERNELS=%q\n", strings.Join(releases, " "))
 	return fileEntry(image.Release, 0o644, []byte(b.String()))

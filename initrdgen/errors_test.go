@@ -1,10 +1,13 @@
 package main
 
 import (
+	"debug/elf"
 	"errors"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 )
 
@@ -87,6 +90,50 @@ func TestBuildErrors(t *testing.T) {
 				writeFile(t, release(root, "kernel/fs/nfs/nfs.ko.xz"), []byte("no xz"))
 			},
 			want: []string{"nfs.ko.xz", "install the package"}},
+		{name: "module file empty",
+			setup: func(t *testing.T, root string, _ *options) {
+				writeFile(t, release(root, "kernel/fs/nfs/nfsv3.ko"), nil)
+			},
+			want: []string{"nfsv3.ko: an empty file", "install the package", "depmod"}},
+		{name: "module file no ELF",
+			setup: func(t *testing.T, root string, _ *options) {
+				writeFile(t, release(root, "kernel/fs/nfs/nfsv3.ko"), []byte("text"))
+			},
+			want: []string{"nfsv3.ko: not a whole ELF file", "install the package", "depmod"}},
+		{name: "module file packed text",
+			setup: func(t *testing.T, root string, _ *options) {
+				writeFile(t, release(root, "kernel/fs/overlayfs/overlay.ko.gz"), pack(t, ".gz", []byte("text")))
+			},
+			want: []string{"overlay.ko.gz: not a whole ELF file", "install the package"}},
+		{name: "module file cut short",
+			setup: func(t *testing.T, root string, _ *options) {
+				whole := fakeELF("e1000.ko", []string{"a.fw"})
+				writeFile(t, release(root, "kernel/drivers/net/ethernet/intel/e1000/e1000.ko"), whole[:len(whole)-70])
+			},
+			want: []string{"e1000.ko: not a whole ELF file", "install the package"}},
+		{name: "module file a program",
+			setup: func(t *testing.T, root string, _ *options) {
+				writeFile(t, release(root, "kernel/fs/nfs/nfsv3.ko"), fakeProgram(nil))
+			},
+			want: []string{"nfsv3.ko: not a kernel module", "install the package"}},
+		{name: "module from elsewhere broken",
+			setup: func(t *testing.T, root string, _ *options) {
+				addModule(t, root, fakeModule{path: "updates/dkms/r8125.ko"})
+				writeFile(t, release(root, "updates/dkms/r8125.ko"), []byte("text"))
+			},
+			want: []string{"updates/dkms/r8125.ko: not a whole ELF file", "remove it and run depmod"}},
+		{name: "blank in the release",
+			setup: func(t *testing.T, root string, _ *options) {
+				if err := os.Rename(release(root, ""), filepath.Join(root, "usr/lib/modules/6.1 old")); err != nil {
+					t.Fatal(err)
+				}
+			},
+			want: []string{`kernel release "6.1 old" has a blank`, "rename the folder"}},
+		{name: "blank in a module's name",
+			setup: func(t *testing.T, root string, _ *options) {
+				addModule(t, root, fakeModule{path: "extra/my driver.ko"})
+			},
+			want: []string{`module "my driver" has a blank`, "rename the file and run depmod"}},
 		{name: "unknown module",
 			setup: func(_ *testing.T, _ string, o *options) { o.Modules = []string{"no-such"} },
 			want:  []string{"--module no-such", "mind the spelling", "depmod"}},
@@ -105,6 +152,47 @@ func TestBuildErrors(t *testing.T) {
 		{name: "init absent",
 			setup: func(_ *testing.T, _ string, o *options) { o.Init = "/no/such/init" },
 			want:  []string{"--init", "/no/such/init", "make leaves in bin/"}},
+		{name: "config with a wrong value",
+			setup: func(t *testing.T, _ string, o *options) {
+				o.Config = filepath.Join(t.TempDir(), "words")
+				writeFile(t, o.Config, []byte("sidus.rw=floppy\n"))
+			},
+			want: []string{"--config", "/words: sidus.rw=\"floppy\"", "allowed is"}},
+		{name: "init a text",
+			setup: func(t *testing.T, _ string, o *options) { writeFile(t, o.Init, []byte("I am init")) },
+			want:  []string{"--init", "is not a program", "make leaves in bin/"}},
+		{name: "init empty",
+			setup: func(t *testing.T, _ string, o *options) { writeFile(t, o.Init, nil) },
+			want:  []string{"--init", "is empty", "make leaves in bin/"}},
+		{name: "init a module",
+			setup: func(t *testing.T, _ string, o *options) { writeFile(t, o.Init, fakeELF("x.ko", nil)) },
+			want:  []string{"--init", "is not a program"}},
+		{name: "init cut short",
+			setup: func(t *testing.T, _ string, o *options) { writeFile(t, o.Init, fakeProgram([]byte("data"))[:121]) },
+			want:  []string{"--init", "is cut short"}},
+		{name: "init for another machine",
+			setup: func(t *testing.T, _ string, o *options) {
+				writeFile(t, o.Init, fakeProgram(nil, func(h *elf.Header64, _ *elf.Prog64) { h.Machine = uint16(elf.EM_AARCH64) }))
+			},
+			want: []string{"--init", "is for AARCH64", ".ko", "for X86_64", "name one that is built for"}},
+		{name: "rescue for another machine",
+			setup: func(t *testing.T, _ string, o *options) {
+				o.Rescue = filepath.Join(t.TempDir(), "busybox")
+				writeFile(t, o.Rescue, fakeProgram(nil, func(h *elf.Header64, _ *elf.Prog64) { h.Machine = uint16(elf.EM_ARM) }))
+			},
+			want: []string{"--rescue", "busybox is for ARM", "name one that is built for"}},
+		{name: "rescue linked dynamically",
+			setup: func(t *testing.T, _ string, o *options) {
+				o.Rescue = filepath.Join(t.TempDir(), "busybox")
+				writeFile(t, o.Rescue, fakeProgram(nil, func(_ *elf.Header64, p *elf.Prog64) { p.Type = uint32(elf.PT_INTERP) }))
+			},
+			want: []string{"--rescue", "linked dynamically", "busybox-static"}},
+		{name: "rescue a script",
+			setup: func(t *testing.T, _ string, o *options) {
+				o.Rescue = filepath.Join(t.TempDir(), "rescue")
+				writeFile(t, o.Rescue, []byte("#!/bin/sh\n"))
+			},
+			want: []string{"--rescue", "is a script", "busybox-static"}},
 		{name: "output is a directory",
 			setup: func(t *testing.T, _ string, o *options) { o.Output = t.TempDir() },
 			want:  []string{"--output", "is a directory", "name a file in it"}},
@@ -143,21 +231,128 @@ func TestBuildErrors(t *testing.T) {
 	}
 }
 
-// A kernel without NFSv4, or with all of it built in, is good enough.
+// What may be meant so is a warning: a kernel without NFSv4 and with the rest
+// built in, words that nobody knows, drivers without firmware.
 func TestBuildWarnings(t *testing.T) {
 	root := fakeTree(t)
 	dir := filepath.Join(root, "usr/lib/modules", fakeRelease)
-	writeFile(t, filepath.Join(dir, "modules.dep"), []byte("kernel/drivers/net/virtio_net.ko:\n"))
+	writeFile(t, filepath.Join(dir, "modules.dep"), nil)
 	writeFile(t, filepath.Join(dir, "modules.builtin"), []byte("kernel/fs/nfs/nfs.ko\nkernel/fs/nfs/nfsv3.ko\nkernel/fs/overlayfs/overlay.ko\n"))
-	writeFile(t, filepath.Join(dir, "kernel/drivers/net/virtio_net.ko"), []byte("cut short"))
-	rep, err := build(t.Context(), fakeOptions(t, root))
+	addModule(t, root, fakeModule{path: "kernel/drivers/net/ethernet/bnx2.ko", firmware: []string{"bnx2/x.fw", "bnx2/y.fw"}})
+	addModule(t, root, fakeModule{path: "kernel/drivers/net/ethernet/odd.ko", firmware: []string{"odd.fw"}})
+	addModule(t, root, fakeModule{path: "kernel/drivers/net/ethernet/r8169.ko", firmware: []string{"rtl_nic/a.fw", "rtl_nic/gone.fw"}})
+	opts := fakeOptions(t, root)
+	opts.Config = filepath.Join(t.TempDir(), "words")
+	writeFile(t, opts.Config, []byte("sidus.rww=tmpfs\n"))
+	rep, err := build(t.Context(), opts)
 	if err != nil {
 		t.Fatal(err)
 	}
 	all := strings.Join(rep.Warnings, "\n")
-	for _, want := range []string{"has no nfsv4", "NFSv3 only", "virtio_net.ko of kernel 6.1.0-test is no ELF file"} {
+	for _, want := range []string{
+		"has no nfsv4", "NFSv3 only",
+		opts.Config + `: "sidus.rww" is not a word of sidusboot`,
+		"/lib/firmware has nothing for bnx2, odd: ", "non-free-firmware, such as firmware-{bnx2}",
+	} {
 		if !strings.Contains(all, want) {
 			t.Errorf("warnings = %q, want %q in it", all, want)
+		}
+	}
+	var out strings.Builder
+	rep.print(&out, true)
+	for _, want := range []string{"bnx2: missing bnx2/x.fw", "r8169: missing rtl_nic/gone.fw"} {
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("verbose report = %s, want %q in it", out.String(), want)
+		}
+	}
+}
+
+// A disk that fills up names what was to be written, and a remedy.
+func TestDiskFull(t *testing.T) {
+	full, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)
+	if err != nil {
+		t.Skip(err)
+	}
+	defer full.Close()
+	o := &output{flag: "--output", path: "/srv/tftp/initrd.img", file: full}
+	_, err = o.Write([]byte("x"))
+	if err == nil || !errors.Is(err, syscall.ENOSPC) || !errors.Is(o.failed, syscall.ENOSPC) {
+		t.Fatalf("Write = %v, failed = %v, want %v", err, o.failed, syscall.ENOSPC)
+	}
+	const want = "--output: /srv/tftp/initrd.img: cannot write in /srv/tftp: no space left on device: make room there, or name a file elsewhere"
+	if err.Error() != want {
+		t.Errorf("Write = %q, want %q", err, want)
+	}
+}
+
+// The same through a whole build, on a file system of 64 kB.
+func TestDiskFullBuild(t *testing.T) {
+	opts := fakeOptions(t, fakeTree(t))
+	writeFile(t, opts.Init, fakeProgram(sample()))
+	dir := t.TempDir()
+	cmd := exec.Command("unshare", "-rm", "/bin/sh", "-c", `mount -t tmpfs -o size=64k none "$0" || exit 77; "$@"; code=$?; ls -A "$0"; exit $code`,
+		dir, os.Args[0], "build", "--root", opts.Root, "--init", opts.Init, "--compress", "none", "--output", filepath.Join(dir, "initrd.img"))
+	cmd.Env = append(os.Environ(), "INITRDGEN_RUN=1")
+	var stdout, stderr strings.Builder
+	cmd.Stdout, cmd.Stderr = &stdout, &stderr
+	err := cmd.Run()
+	if cmd.ProcessState == nil || cmd.ProcessState.ExitCode() == 77 || strings.HasPrefix(stderr.String(), "unshare:") {
+		t.Skipf("no file system of our own: %v: %s", err, stderr.String())
+	}
+	want := "initrdgen: --output: " + dir + "/initrd.img: cannot write in " + dir + ": no space left on device: make room there"
+	if err == nil || !strings.HasPrefix(stderr.String(), want) || stdout.String() != "" {
+		t.Errorf("build = %v, %q, left %q, want %q", err, stderr.String(), stdout.String(), want)
+	}
+}
+
+// A file that may not be read is not one that is missing.
+func TestPermissionDenied(t *testing.T) {
+	dir, err := os.MkdirTemp("", "initrdgen") // Unlike t.TempDir others may enter it.
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer os.RemoveAll(dir)
+	self, err := os.ReadFile(os.Args[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	program := filepath.Join(dir, "initrdgen")
+	if err := os.WriteFile(program, self, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chmod(dir, 0o777); err != nil {
+		t.Fatal(err)
+	}
+	writeFile(t, filepath.Join(dir, "init"), fakeProgram(nil))
+	const lib = "usr/lib/modules/" + fakeRelease
+	for _, name := range []string{
+		"", "usr/lib/modules", lib, lib + "/modules.dep", lib + "/modules.alias", lib + "/kernel/fs/nfs/nfsv3.ko",
+		"etc/modprobe.d", "etc/modprobe.d/site.conf", "usr/lib/firmware", "usr/lib/firmware/rtl_nic/a.fw",
+	} {
+		root := filepath.Join(dir, "tree")
+		if err := os.CopyFS(root, os.DirFS(fakeTree(t))); err != nil {
+			t.Fatal(err)
+		}
+		closed := filepath.Join(root, name)
+		if err := os.Chmod(closed, 0); err != nil {
+			t.Fatal(err)
+		}
+		cmd := exec.Command(program, "build", "--root", root, "--output", filepath.Join(dir, "initrd.img"))
+		cmd.Env = append(os.Environ(), "INITRDGEN_RUN=1")
+		if os.Getuid() == 0 {
+			cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}
+		}
+		out, err := cmd.CombinedOutput()
+		tail := strings.TrimPrefix(name, "usr/") // The tree has a link from lib.
+		if err == nil || !strings.Contains(string(out), filepath.Join(root, tail)) ||
+			!strings.Contains(string(out), "permission denied: build as root or make it readable") || strings.Contains(string(out), "install") {
+			t.Errorf("build with %s closed: %v: %s", name, err, out)
+		}
+		if err := os.Chmod(closed, 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.RemoveAll(root); err != nil {
+			t.Fatal(err)
 		}
 	}
 }

@@ -21,6 +21,8 @@ const fakeRelease = "6.1.0-test"
 type fakeModule struct {
 	path, deps string
 	firmware   []string
+	imports    []string
+	aliases    []string // For addModule.
 }
 
 // fakeModules are a small kernel: every way to be packed, every compressor.
@@ -48,6 +50,8 @@ var fakeModules = []fakeModule{
 	{path: "kernel/drivers/net/usb/r8152.ko"},
 	{path: "kernel/drivers/net/usb/qmi_wwan.ko"},
 	{path: "kernel/drivers/net/wireless/ath9k.ko"},
+	{path: "kernel/drivers/net/macvlan.ko", imports: []string{"register_netdevice"}},
+	{path: "kernel/drivers/staging/qlge/qlge.ko", imports: []string{"alloc_etherdev_mqs"}},
 }
 
 const fakeAliases = `# Aliases extracted from modules themselves.
@@ -78,7 +82,7 @@ func fakeTree(t *testing.T) string {
 	var dep, builtin strings.Builder
 	for _, m := range fakeModules {
 		dep.WriteString(strings.TrimSpace(m.path+": "+m.deps) + "\n")
-		writeFile(t, filepath.Join(dir, m.path), pack(t, m.path, fakeELF(m.path, m.firmware)))
+		writeFile(t, filepath.Join(dir, m.path), pack(t, m.path, fakeELF(m.path, m.firmware, m.imports...)))
 	}
 	builtin.WriteString("kernel/net/packet/af_packet.ko\nkernel/net/dns_resolver/dns-resolver.ko\n")
 	writeFile(t, filepath.Join(dir, "modules.dep"), []byte(dep.String()))
@@ -97,12 +101,32 @@ func fakeTree(t *testing.T) string {
 	return root
 }
 
+// addModule adds a module to a fake tree.
+func addModule(t *testing.T, root string, m fakeModule) {
+	t.Helper()
+	dir := filepath.Join(root, "usr/lib/modules", fakeRelease)
+	writeFile(t, filepath.Join(dir, m.path), pack(t, m.path, fakeELF(m.path, m.firmware, m.imports...)))
+	dep, err := os.ReadFile(filepath.Join(dir, "modules.dep"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	writeFile(t, filepath.Join(dir, "modules.dep"), append(dep, strings.TrimSpace(m.path+": "+m.deps)+"\n"...))
+	alias, err := os.ReadFile(filepath.Join(dir, "modules.alias"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, pattern := range m.aliases {
+		alias = append(alias, "alias "+pattern+" "+moduleName(m.path)+"\n"...)
+	}
+	writeFile(t, filepath.Join(dir, "modules.alias"), alias)
+}
+
 // fakeOptions are good options for a tree.
 func fakeOptions(t *testing.T, root string) options {
 	t.Helper()
 	dir := t.TempDir()
 	program := filepath.Join(dir, "init")
-	writeFile(t, program, fakeELF("init", nil))
+	writeFile(t, program, fakeProgram(nil))
 	return options{
 		Root: root, Output: filepath.Join(dir, "initrd.img"), Profile: "generic",
 		Init: program, Compress: "zstd", Report: filepath.Join(dir, "report.json"),
@@ -145,32 +169,66 @@ func pack(t *testing.T, name string, data []byte) []byte {
 	return b.Bytes()
 }
 
-// fakeELF is an object file with a .modinfo section and nothing else.
-func fakeELF(name string, firmware []string) []byte {
-	var info bytes.Buffer
+// fakeELF is an object file with a .modinfo section and a table of the symbols
+// that it asks for, and nothing else.
+func fakeELF(name string, firmware []string, imports ...string) []byte {
+	var info, strtab bytes.Buffer
 	info.WriteString("license=GPL\x00name=" + moduleName(name) + "\x00")
 	for _, f := range firmware {
 		info.WriteString("firmware=" + f + "\x00")
 	}
-	names := "\x00.modinfo\x00.shstrtab\x00"
-	const ehsize, shsize = 64, 64
-	infoOff := uint64(ehsize)
-	namesOff := infoOff + uint64(info.Len())
-	shOff := namesOff + uint64(len(names))
-	h := elf.Header64{
-		Type: uint16(elf.ET_REL), Machine: uint16(elf.EM_X86_64), Version: 1,
-		Shoff: shOff, Ehsize: ehsize, Shentsize: shsize, Shnum: 3, Shstrndx: 2,
+	strtab.WriteByte(0)
+	symbols := []elf.Sym64{{}}
+	for _, name := range imports {
+		symbols = append(symbols, elf.Sym64{Name: uint32(strtab.Len()), Info: uint8(elf.STB_GLOBAL) << 4})
+		strtab.WriteString(name + "\x00")
 	}
-	copy(h.Ident[:], elf.ELFMAG)
-	h.Ident[elf.EI_CLASS], h.Ident[elf.EI_DATA], h.Ident[elf.EI_VERSION] = byte(elf.ELFCLASS64), byte(elf.ELFDATA2LSB), 1
+	names := "\x00.modinfo\x00.symtab\x00.strtab\x00.shstrtab\x00"
+	nameOf := func(section string) uint32 { return uint32(strings.Index(names, section)) }
+
+	const ehsize, shsize, symsize = 64, 64, 24
+	infoOff := uint64(ehsize)
+	symOff := infoOff + uint64(info.Len())
+	strOff := symOff + uint64(len(symbols))*symsize
+	namesOff := strOff + uint64(strtab.Len())
+	h := fakeHeader(elf.ET_REL)
+	h.Shoff, h.Shentsize, h.Shnum, h.Shstrndx = namesOff+uint64(len(names)), shsize, 5, 4
 	var b bytes.Buffer
 	binary.Write(&b, binary.LittleEndian, h)
 	b.Write(info.Bytes())
+	binary.Write(&b, binary.LittleEndian, symbols)
+	b.Write(strtab.Bytes())
 	b.WriteString(names)
 	binary.Write(&b, binary.LittleEndian, []elf.Section64{
 		{},
-		{Name: 1, Type: uint32(elf.SHT_PROGBITS), Off: infoOff, Size: uint64(info.Len())},
-		{Name: 10, Type: uint32(elf.SHT_STRTAB), Off: namesOff, Size: uint64(len(names))},
+		{Name: nameOf(".modinfo"), Type: uint32(elf.SHT_PROGBITS), Off: infoOff, Size: uint64(info.Len())},
+		{Name: nameOf(".symtab"), Type: uint32(elf.SHT_SYMTAB), Off: symOff, Size: strOff - symOff, Link: 3, Entsize: symsize},
+		{Name: nameOf(".strtab"), Type: uint32(elf.SHT_STRTAB), Off: strOff, Size: uint64(strtab.Len())},
+		{Name: nameOf(".shstrtab"), Type: uint32(elf.SHT_STRTAB), Off: namesOff, Size: uint64(len(names))},
 	})
 	return b.Bytes()
+}
+
+// fakeProgram is a static program that holds data and does nothing. edit
+// changes its one segment.
+func fakeProgram(data []byte, edit ...func(*elf.Header64, *elf.Prog64)) []byte {
+	const ehsize, phsize = 64, 56
+	h := fakeHeader(elf.ET_EXEC)
+	h.Entry, h.Phoff, h.Phentsize, h.Phnum = 0x400000, ehsize, phsize, 1
+	p := elf.Prog64{Type: uint32(elf.PT_LOAD), Filesz: uint64(ehsize + phsize + len(data))}
+	for _, f := range edit {
+		f(&h, &p)
+	}
+	var b bytes.Buffer
+	binary.Write(&b, binary.LittleEndian, h)
+	binary.Write(&b, binary.LittleEndian, p)
+	b.Write(data)
+	return b.Bytes()
+}
+
+func fakeHeader(kind elf.Type) elf.Header64 {
+	h := elf.Header64{Type: uint16(kind), Machine: uint16(elf.EM_X86_64), Version: 1, Ehsize: 64}
+	copy(h.Ident[:], elf.ELFMAG)
+	h.Ident[elf.EI_CLASS], h.Ident[elf.EI_DATA], h.Ident[elf.EI_VERSION] = byte(elf.ELFCLASS64), byte(elf.ELFDATA2LSB), 1
+	return h
 }

@@ -1,8 +1,6 @@
 package main
 
 import (
-	"bytes"
-	"debug/elf"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -13,30 +11,6 @@ import (
 	"github.com/sidusboot/sidusboot/image"
 )
 
-// firmwareNames gives the files that a module says it may ask for, out of its
-// .modinfo section.
-func firmwareNames(module []byte) ([]string, error) {
-	f, err := elf.NewFile(bytes.NewReader(module))
-	if err != nil {
-		return nil, err
-	}
-	section := f.Section(".modinfo")
-	if section == nil {
-		return nil, nil
-	}
-	info, err := section.Data()
-	if err != nil {
-		return nil, err
-	}
-	var names []string
-	for field := range bytes.SplitSeq(info, []byte{0}) {
-		if name, ok := strings.CutPrefix(string(field), "firmware="); ok && name != "" {
-			names = append(names, name)
-		}
-	}
-	return names, nil
-}
-
 // firmwareDirs are the folders where the kernel looks for a file, in its order
 // (fw_path in drivers/base/firmware_loader/main.c).
 func firmwareDirs(release string) []string {
@@ -44,13 +18,16 @@ func firmwareDirs(release string) []string {
 }
 
 // packFirmware finds the files that modules name. What the tree does not have
-// is listed, not refused: a module names all that its chips may ever want.
-func packFirmware(t *tree, modules []*moduleFile) (entries []entry, missing []string, err error) {
+// is told by module, not refused: a module names all that its chips may ever
+// want. Those of which the tree has nothing at all are without.
+func packFirmware(t *tree, modules []*moduleFile) (entries []entry, missing map[string][]string, without []string, err error) {
 	packed := make(map[string]bool)
+	missing = make(map[string][]string)
 	for _, m := range modules {
+		absent := 0
 		for _, name := range m.firmware {
 			if !fs.ValidPath(name) {
-				return nil, nil, fmt.Errorf("%s: firmware name %q leads out of %s", t.path(m.path), name, image.Firmware)
+				return nil, nil, nil, fmt.Errorf("%s: firmware name %q leads out of %s", t.path(m.path), name, image.Firmware)
 			}
 			found := false
 			for _, dir := range firmwareDirs(m.release) {
@@ -63,19 +40,60 @@ func packFirmware(t *tree, modules []*moduleFile) (entries []entry, missing []st
 					continue
 				}
 				if err != nil {
-					return nil, nil, err
+					return nil, nil, nil, err
 				}
 				packed[file], found = true, true
 				entries = append(entries, fileEntry(file, 0o644, data))
 				break
 			}
 			if !found {
-				missing = append(missing, name)
+				absent++
+				missing[m.name] = append(missing[m.name], name)
+			}
+		}
+		if absent > 0 && absent == len(m.firmware) {
+			without = append(without, m.name)
+		}
+	}
+	for name, files := range missing {
+		slices.Sort(files)
+		missing[name] = slices.Compact(files)
+	}
+	slices.Sort(without)
+	return entries, missing, slices.Compact(without), nil
+}
+
+// firmwarePackages are Debian's firmware-NAME, by how the files in them start.
+// The rest is spread over several, and moves.
+var firmwarePackages = []struct{ prefix, name string }{
+	{"bnx2/", "bnx2"},
+	{"bnx2x/", "bnx2x"},
+	{"liquidio/", "cavium"},
+	{"myri10ge_", "myricom"},
+	{"netronome/", "netronome"},
+	{"phanfw.bin", "netxen"},
+	{"qed/", "qlogic"},
+	{"rtl_nic/", "realtek"},
+}
+
+// withoutFirmware is the warning about drivers that have none of theirs.
+func withoutFirmware(t *tree, without []string, missing map[string][]string) string {
+	var packages []string
+	for _, driver := range without {
+		for _, p := range firmwarePackages {
+			if strings.HasPrefix(missing[driver][0], p.prefix) {
+				packages = append(packages, p.name)
+				break
 			}
 		}
 	}
-	slices.Sort(missing)
-	return entries, slices.Compact(missing), nil
+	slices.Sort(packages)
+	named := ""
+	if packages = slices.Compact(packages); len(packages) > 0 {
+		named = ", such as firmware-{" + strings.Join(packages, ",") + "}"
+	}
+	return fmt.Sprintf("%s has nothing for %s: some of their NICs do not work without; install Debian's packages of the section non-free-firmware%s (--verbose lists the files)",
+		t.path(image.Firmware), strings.Join(without, ", "), named)
 }
 
 // readFirmware reads a file, plain or packed. It goes into the image plain:

@@ -2,7 +2,10 @@ package main
 
 import (
 	"context"
+	"debug/elf"
+	"errors"
 	"fmt"
+	"io/fs"
 	"path"
 	"runtime"
 
@@ -13,18 +16,19 @@ import (
 
 // A moduleFile is a module on its way from the tree into the image.
 type moduleFile struct {
-	release, name, path string
+	release, name string
+	file, path    string // Below lib/modules/RELEASE, and in the tree.
 
 	done     chan struct{} // Closed when what follows is set.
 	data     []byte
+	arch     arch
 	firmware []string
-	doubt    error // Why this may be no module.
 	err      error
 }
 
 func newModuleFile(k *kernel, name string) *moduleFile {
 	return &moduleFile{
-		release: k.release, name: name,
+		release: k.release, name: name, file: k.files[name],
 		path: path.Join(modulesDir, k.release, k.files[name]),
 		done: make(chan struct{}),
 	}
@@ -63,13 +67,36 @@ func loadModules(ctx context.Context, t *tree, modules []*moduleFile) {
 }
 
 func (m *moduleFile) load(t *tree) error {
-	raw, err := t.readFile(m.path)
+	f, err := m.read(t)
 	if err != nil {
-		return fmt.Errorf("%w: modules.dep names it: install the package again, or run depmod -b %s %s", err, t.dir, m.release)
+		return err
+	}
+	m.arch = archOf(f)
+	if m.firmware, err = firmwareNames(f); err != nil {
+		return m.broken(t, err)
+	}
+	return nil
+}
+
+func (m *moduleFile) read(t *tree) (*elf.File, error) {
+	raw, err := t.readFile(m.path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("%w: modules.dep names it: install the package again, or run depmod -b %s %s", err, t.dir, m.release)
+	}
+	if err != nil {
+		return nil, err
 	}
 	if m.data, err = decompress(m.path, raw); err != nil {
-		return fmt.Errorf("%s: %w: install the package that it is from again", t.path(m.path), err)
+		return nil, m.broken(t, err)
 	}
-	m.firmware, m.doubt = firmwareNames(m.data)
-	return nil
+	f, err := openModule(m.data)
+	if err != nil {
+		return nil, m.broken(t, err)
+	}
+	return f, nil
+}
+
+func (m *moduleFile) broken(t *tree, err error) error {
+	return fmt.Errorf("%s: %w: install the package that it is from again, or remove it and run depmod -b %s %s",
+		t.path(m.path), err, t.dir, m.release)
 }

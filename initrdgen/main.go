@@ -90,10 +90,18 @@ func buildCommand() *cobra.Command {
 		Long: `Build an initrd from the root tree TREE, the one that the nodes mount over NFS.
 
 The image holds /init, the NFS client, overlay (and aufs where the kernel has
-it) and the network drivers of the profile, with everything that these need
-and their firmware as far as the tree has it:
+it) and the network drivers of the profile, with everything that these need:
 
 ` + profileHelp() + `
+Drivers that DKMS or a vendor installed (updates/, extra/, weak-updates/) take
+the place of the kernel's own: generic has every one that makes wired network
+interfaces, and the report names them. A driver that the tree's modprobe.d
+blacklists is packed, but nodes do not pick it, unless --module names it.
+
+Firmware that the drivers name goes in as far as TREE/lib/firmware has it. A
+bare Debian tree has none: install its firmware packages for what your NICs
+need. Drivers of whose firmware the tree has nothing are told as a warning.
+
 TREE is only read. FILE appears whole or not at all: a build that fails or is
 interrupted leaves the old one as it was. What went in, and what it weighs, is
 printed at the end.`,
@@ -104,9 +112,9 @@ printed at the end.`,
   initrdgen build --root /srv/nfs/bookworm --output initrd.img \
       --profile virtual --config sidusboot.conf
 
-  # One of several kernels, one more driver, packed for an old kernel
+  # One of several kernels, one more module at every boot, packed for an old kernel
   initrdgen build --root /srv/nfs/bookworm --output initrd.img \
-      --kernel 6.1.0-56-amd64 --module r8125 --compress gzip`,
+      --kernel 6.1.0-56-amd64 --module macvlan --compress gzip`,
 		Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if opts.Root == "" {
@@ -114,9 +122,6 @@ printed at the end.`,
 			}
 			if opts.Output == "" {
 				return usagef("--output is missing: name the initrd to write")
-			}
-			if opts.Report == opts.Output {
-				return usagef("--report and --output are the same file: name another")
 			}
 			rep, err := build(cmd.Context(), opts)
 			if err != nil {
@@ -135,13 +140,13 @@ printed at the end.`,
 	f.StringVar(&opts.Output, "output", "", "the initrd `FILE` to write (required)")
 	f.StringVar(&opts.Kernel, "kernel", "", "kernel `RELEASE` in TREE/lib/modules, or all; needed where there are several")
 	f.StringVar(&opts.Profile, "profile", "generic", "which drivers go in: `PROFILE` is "+strings.Join(profileNames(), " or "))
-	f.StringArrayVar(&opts.Modules, "module", nil, "one more module, by `NAME`; may be repeated")
-	f.StringVar(&opts.Config, "config", "", "`FILE` of kernel command line words, packed as /etc/sidusboot.conf")
-	f.StringVar(&opts.Rescue, "rescue", "", "static program `FILE`, packed as /rescue, for sidus.onerror=shell")
+	f.StringArrayVar(&opts.Modules, "module", nil, "one more module, by `NAME`, loaded at every boot, whatever devices there are; may be repeated")
+	f.StringVar(&opts.Config, "config", "", "`FILE` of kernel command line words, checked and packed as /etc/sidusboot.conf")
+	f.StringVar(&opts.Rescue, "rescue", "", "static program `FILE` (busybox of busybox-static, say), packed as /rescue, for sidus.onerror=shell")
 	f.StringVar(&opts.Init, "init", "", "the `FILE` that becomes /init (default: init beside initrdgen)")
 	f.StringVar(&opts.Compress, "compress", "zstd", "how to pack: `NAME` is "+strings.Join(compressorNames(), ", "))
 	f.StringVar(&opts.Report, "report", "", "write what went in to `FILE` as JSON")
-	f.BoolVar(&opts.Verbose, "verbose", false, "list firmware that modules name and the tree lacks")
+	f.BoolVar(&opts.Verbose, "verbose", false, "list the firmware that the tree lacks, by driver")
 	return cmd
 }
 
@@ -153,7 +158,7 @@ func versionCommand() *cobra.Command {
 		Example: "  initrdgen version",
 		Args:    noArguments,
 		Run: func(cmd *cobra.Command, _ []string) {
-			fmt.Fprintln(cmd.OutOrStdout(), version())
+			fmt.Fprintln(cmd.OutOrStdout(), builtFrom())
 		},
 	}
 }

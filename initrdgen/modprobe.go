@@ -17,8 +17,9 @@ var modprobeDirs = []string{"etc/modprobe.d", "usr/local/lib/modprobe.d", "usr/l
 
 // A modprobeConf is what a tree's modprobe.d says and an initrd can heed.
 type modprobeConf struct {
-	params    map[string]string
-	blacklist map[string]bool
+	params map[string]string
+	// blacklist has the file that forbids a module.
+	blacklist map[string]string
 	softdeps  string
 }
 
@@ -45,7 +46,7 @@ func readModprobeConf(t *tree) (modprobeConf, error) {
 	}
 	slices.Sort(names)
 
-	conf := modprobeConf{params: make(map[string]string), blacklist: make(map[string]bool)}
+	conf := modprobeConf{params: make(map[string]string), blacklist: make(map[string]string)}
 	for _, base := range names {
 		real, err := t.resolve(files[base])
 		if errors.Is(err, fs.ErrNotExist) || real == "dev/null" {
@@ -55,14 +56,14 @@ func readModprobeConf(t *tree) (modprobeConf, error) {
 		if err != nil {
 			return modprobeConf{}, err
 		}
-		conf.parse(string(text))
+		conf.parse(t.path(files[base]), string(text))
 	}
 	return conf, nil
 }
 
 // parse reads the text of one file. Words that need a shell, install and
 // remove, are left alone, but for the usual way to forbid a module.
-func (c *modprobeConf) parse(text string) {
+func (c *modprobeConf) parse(file, text string) {
 	text = strings.ReplaceAll(text, "\\\n", " ")
 	for line := range strings.Lines(text) {
 		words := strings.Fields(line)
@@ -76,10 +77,10 @@ func (c *modprobeConf) parse(text string) {
 				c.params[name] = strings.TrimSpace(c.params[name] + " " + params)
 			}
 		case "blacklist":
-			c.blacklist[name] = true
+			c.blacklist[name] = file
 		case "install":
 			if len(words) == 3 && (path.Base(words[2]) == "true" || path.Base(words[2]) == "false") {
-				c.blacklist[name] = true
+				c.blacklist[name] = file
 			}
 		case "softdep":
 			c.softdeps += strings.Join(words, " ") + "\n"

@@ -25,9 +25,14 @@ type kernel struct {
 	aliases []image.Alias
 	soft    map[string]softdep
 	conf    modprobeConf
+	// imports are the kernel symbols that modules from elsewhere ask for, see
+	// readImports.
+	imports map[string]map[string]bool
 
 	isBuiltin map[string]bool
 	byAlias   map[string][]string
+	// hasDevices tells which modules name devices that they drive.
+	hasDevices map[string]bool
 }
 
 // A softdep lists modules to be loaded before and after another. They may be
@@ -48,7 +53,10 @@ func readKernel(t *tree, release string) (*kernel, error) {
 	}
 	alias, err := t.readFile(path.Join(dir, "modules.alias"))
 	if err != nil {
-		return nil, fmt.Errorf("%w: run depmod -b %s %s", err, t.dir, release)
+		if errors.Is(err, fs.ErrNotExist) {
+			err = fmt.Errorf("%w: run depmod -b %s %s", err, t.dir, release)
+		}
+		return nil, err
 	}
 	k.aliases = parseAliases(string(alias))
 
@@ -57,6 +65,11 @@ func readKernel(t *tree, release string) (*kernel, error) {
 		return nil, err
 	}
 	k.builtin = parseBuiltin(builtin)
+	for _, name := range k.builtin {
+		if err := checkName(name); err != nil {
+			return nil, fmt.Errorf("%s: module %q %w: install the kernel package again", t.path(path.Join(dir, "modules.builtin")), name, err)
+		}
+	}
 
 	soft, err := readOptional(t, path.Join(dir, "modules.softdep"))
 	if err != nil {
@@ -88,7 +101,11 @@ func (k *kernel) index() {
 		k.isBuiltin[name] = true
 	}
 	k.byAlias = make(map[string][]string)
+	k.hasDevices = make(map[string]bool)
 	for _, a := range k.aliases {
+		if strings.Contains(a.Pattern, ":") && !strings.HasPrefix(a.Pattern, "devname:") {
+			k.hasDevices[a.Module] = true
+		}
 		if !strings.ContainsAny(a.Pattern, "*?[:") {
 			key := image.CanonicalName(a.Pattern)
 			k.byAlias[key] = append(k.byAlias[key], a.Module)
@@ -132,6 +149,9 @@ func (k *kernel) parseDep(text string) error {
 		name := moduleName(file)
 		if !ok || name == "" {
 			return fmt.Errorf("line %d is no dependency: %q: run depmod again", number, line)
+		}
+		if err := checkName(name); err != nil {
+			return fmt.Errorf("line %d: module %q %w: rename the file and run depmod again", number, name, err)
 		}
 		if k.files[name] != "" {
 			continue // As modprobe has it: the first one counts.

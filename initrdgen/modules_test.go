@@ -40,7 +40,7 @@ func TestParseDep(t *testing.T) {
 	if diff := cmp.Diff(map[string][]string{"b_1": {"a"}}, k.deps); diff != "" {
 		t.Errorf("deps (-want +got):\n%s", diff)
 	}
-	for _, bad := range []string{"no colon\n", "a.txt:\n", "a.ko: b\n", "a.ko: b.ko\n"} {
+	for _, bad := range []string{"a b.ko:\n", "a\u00a0b.ko:\n", "a\x1b[2J.ko:\n", "a,b.ko:\n", "no colon\n", "a.txt:\n", "a.ko: b\n", "a.ko: b.ko\n"} {
 		if err := new(kernel).parseDep(bad); err == nil || !strings.Contains(err.Error(), "depmod") {
 			t.Errorf("parseDep(%q) = %v, want an error that names depmod", bad, err)
 		}
@@ -83,7 +83,9 @@ func TestModprobeConf(t *testing.T) {
 	if diff := cmp.Diff(wantParams, k.conf.params); diff != "" {
 		t.Errorf("params (-want +got):\n%s", diff)
 	}
-	wantBlack := map[string]bool{"bad": true, "r8152": true, "seen": true}
+	wantBlack := map[string]string{
+		"bad": root + "/etc/modprobe.d/a.conf", "r8152": root + "/etc/modprobe.d/site.conf", "seen": root + "/usr/lib/modprobe.d/b.conf",
+	}
 	if diff := cmp.Diff(wantBlack, k.conf.blacklist); diff != "" {
 		t.Errorf("blacklist (-want +got):\n%s", diff)
 	}
@@ -93,15 +95,16 @@ func TestModprobeConf(t *testing.T) {
 }
 
 func TestFirmwareNames(t *testing.T) {
-	got, err := firmwareNames(fakeELF("x.ko", []string{"a/b.bin", "c.fw"}))
+	f, err := openModule(fakeELF("x.ko", []string{"a/b.bin", "c.fw"}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := firmwareNames(f)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if diff := cmp.Diff([]string{"a/b.bin", "c.fw"}, got); diff != "" {
 		t.Errorf("firmwareNames (-want +got):\n%s", diff)
-	}
-	if _, err := firmwareNames([]byte("text")); err == nil {
-		t.Error("firmwareNames of a text succeeded")
 	}
 }
 
@@ -117,8 +120,8 @@ func FuzzModulesDep(f *testing.F) {
 			return
 		}
 		k.aliases = parseAliases(alias)
-		k.conf = modprobeConf{params: make(map[string]string), blacklist: make(map[string]bool)}
-		k.conf.parse(conf)
+		k.conf = modprobeConf{params: make(map[string]string), blacklist: make(map[string]string)}
+		k.conf.parse("x.conf", conf)
 		parseSoftdeps(k.soft, soft)
 		parseSoftdeps(k.soft, k.conf.softdeps)
 		k.builtin = parseBuiltin(dep)

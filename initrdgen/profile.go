@@ -14,7 +14,10 @@ type set struct {
 	modules []string
 	// dirs are folders below kernel/, packed with all that is in them.
 	dirs []string
-	// except are modules, or folders that end in a slash, left out of dirs.
+	// imports are symbols of the kernel: a module from elsewhere that asks for
+	// one of them is of the set too, see outside.go.
+	imports []string
+	// except are modules, or folders that end in a slash, left out of both.
 	except []string
 	// devices says that these drive devices: their aliases go into the
 	// manifest, so that /init finds them by what the node has.
@@ -57,13 +60,19 @@ var sets = map[string]set{
 	"ethernet": {
 		devices: true,
 		dirs:    []string{"drivers/net/ethernet"},
+		modules: []string{"qlge"}, // Staging, up to Linux 6.6.
+		imports: []string{"alloc_etherdev_mqs", "devm_alloc_etherdev_mqs", "stmmac_dvr_probe"},
 		// Chips of switches, not of nodes, with firmware of 50 MB and more.
 		except: []string{"mellanox/mlxsw/", "marvell/prestera/"},
 	},
 
 	// NICs that use phylib fall back to a generic PHY driver, which some chips
 	// do not stand; and nobody asks modprobe for the right one in here.
-	"phy": {devices: true, dirs: []string{"drivers/net/phy"}},
+	"phy": {
+		devices: true,
+		dirs:    []string{"drivers/net/phy"},
+		imports: []string{"phy_drivers_register", "phy_driver_register"},
+	},
 
 	"virtual": {devices: true, modules: []string{
 		"virtio_net", "virtio_pci", "virtio_mmio",
@@ -73,6 +82,7 @@ var sets = map[string]set{
 	"usb": {
 		devices: true,
 		dirs:    []string{"drivers/net/usb"},
+		imports: []string{"usbnet_probe"},
 		modules: []string{"xhci_pci", "xhci_plat_hcd", "ehci_pci", "ohci_pci", "uhci_hcd"},
 		except: []string{
 			// Modems and phones.
@@ -101,12 +111,11 @@ var requirements = []requirement{
 	{anyOf: []string{"overlay", "aufs"}, option: "CONFIG_OVERLAY_FS"},
 }
 
-func chooseProfile(name string) (profile, error) {
-	p, ok := profiles[name]
-	if !ok {
-		return profile{}, usagef("unknown profile %q: choose one of %s", name, strings.Join(profileNames(), ", "))
+func checkProfile(name string) error {
+	if _, ok := profiles[name]; !ok {
+		return usagef("unknown profile %q: choose one of %s", name, strings.Join(profileNames(), ", "))
 	}
-	return p, nil
+	return nil
 }
 
 func profileNames() []string {
@@ -142,13 +151,20 @@ func (s set) choose(k *kernel) []string {
 			}
 		}
 	}
+	if s.imports != nil {
+		for _, name := range k.networkDrivers(s.imports) {
+			if !s.leavesOut(name, k.files[name]) {
+				names = append(names, name)
+			}
+		}
+	}
 	slices.Sort(names)
 	return slices.Compact(names)
 }
 
 func (s set) leavesOut(name, file string) bool {
 	return slices.ContainsFunc(s.except, func(e string) bool {
-		return e == name || strings.HasSuffix(e, "/") && strings.HasPrefix(file, e)
+		return e == name || strings.HasSuffix(e, "/") && strings.Contains("/"+file, "/"+e)
 	})
 }
 

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"slices"
 	"strings"
 )
@@ -31,8 +32,15 @@ type kernelReport struct {
 	Release string `json:"release"`
 	Modules int    `json:"modules"`
 	Bytes   int64  `json:"bytes"`
+	// Outside are the modules that lie outside kernel/ in the tree.
+	Outside []outsideModule `json:"outside"`
 	// Heaviest are the ten biggest modules, unpacked.
 	Heaviest []weight `json:"heaviest"`
+}
+
+type outsideModule struct {
+	Name string `json:"name"`
+	Path string `json:"path"` // Below lib/modules/RELEASE.
 }
 
 type weight struct {
@@ -44,6 +52,10 @@ type firmwareReport struct {
 	Files   int      `json:"files"`
 	Bytes   int64    `json:"bytes"`
 	Missing []string `json:"missing"`
+	// MissingFor has the same files by driver.
+	MissingFor map[string][]string `json:"missing_for"`
+	// Without are the drivers that have none of their files.
+	Without []string `json:"drivers_without"`
 }
 
 // heaviest is how many modules a report names.
@@ -51,18 +63,16 @@ const heaviest = 10
 
 // count adds up what was packed.
 func (r *report) count(releases []string, modules []*moduleFile) {
-	for _, m := range modules {
-		if m.doubt != nil {
-			r.Warnings = append(r.Warnings, fmt.Sprintf("%s of kernel %s is no ELF file, the kernel will refuse it (%v): install the package that it is from again", m.path, m.release, m.doubt))
-		}
-	}
 	for _, release := range releases {
-		k := kernelReport{Release: release}
+		k := kernelReport{Release: release, Outside: []outsideModule{}}
 		for _, m := range modules {
 			if m.release == release {
 				k.Modules++
 				k.Bytes += int64(len(m.data))
 				k.Heaviest = append(k.Heaviest, weight{m.name, int64(len(m.data))})
+				if isOutside(m.file) {
+					k.Outside = append(k.Outside, outsideModule{m.name, m.file})
+				}
 			}
 		}
 		slices.SortFunc(k.Heaviest, func(a, b weight) int {
@@ -82,12 +92,29 @@ func (r *report) count(releases []string, modules []*moduleFile) {
 	}
 }
 
+// firmware takes what packFirmware found missing.
+func (r *report) firmware(missing map[string][]string, without []string) {
+	r.Firmware.MissingFor = missing
+	r.Firmware.Without = append(r.Firmware.Without, without...)
+	for _, files := range missing {
+		r.Firmware.Missing = append(r.Firmware.Missing, files...)
+	}
+	slices.Sort(r.Firmware.Missing)
+	r.Firmware.Missing = slices.Compact(r.Firmware.Missing)
+}
+
 // print writes the report for people.
 func (r *report) print(w io.Writer, verbose bool) {
 	fmt.Fprintf(w, "%s: %s, profile %s\n", r.Output, megabytes(r.Packed), r.Profile)
 	for _, k := range r.Kernels {
 		fmt.Fprintf(w, "  kernel    %s: %d modules, %s\n", k.Release, k.Modules, megabytes(k.Bytes))
-		var names []string
+		var outside, names []string
+		for _, m := range k.Outside {
+			outside = append(outside, fmt.Sprintf("%s (%s)", m.Name, m.Path))
+		}
+		if len(outside) > 0 {
+			fmt.Fprintf(w, "  outside   kernel/: %s\n", strings.Join(outside, ", "))
+		}
 		for _, h := range k.Heaviest {
 			names = append(names, fmt.Sprintf("%s %.1f", h.Name, float64(h.Bytes)/1e6))
 		}
@@ -97,8 +124,10 @@ func (r *report) print(w io.Writer, verbose bool) {
 	fmt.Fprintf(w, "  firmware  %d files, %s; %d that drivers name are not in the tree\n",
 		r.Firmware.Files, megabytes(r.Firmware.Bytes), len(r.Firmware.Missing))
 	if verbose {
-		for _, name := range r.Firmware.Missing {
-			fmt.Fprintf(w, "            missing %s\n", name)
+		for _, driver := range slices.Sorted(maps.Keys(r.Firmware.MissingFor)) {
+			for _, name := range r.Firmware.MissingFor[driver] {
+				fmt.Fprintf(w, "            %s: missing %s\n", driver, name)
+			}
 		}
 	}
 	fmt.Fprintf(w, "  total     %s unpacked, %s as %s, built in %.1f s\n",
@@ -113,8 +142,6 @@ func (r *report) save(out *output) error {
 	if err != nil {
 		return err
 	}
-	if _, err := out.Write(append(text, '\n')); err != nil {
-		return err
-	}
-	return out.commit()
+	_, err = out.Write(append(text, '\n'))
+	return err
 }

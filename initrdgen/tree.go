@@ -26,14 +26,14 @@ type tree struct {
 func openTree(dir string) (*tree, error) {
 	fi, err := os.Stat(dir)
 	if err != nil {
-		return nil, fmt.Errorf("--root: %w: name the root tree that the nodes mount", err)
+		return nil, fmt.Errorf("--root: %w: %s", err, remedyFor(err, "name the root tree that the nodes mount"))
 	}
 	if !fi.IsDir() {
 		return nil, fmt.Errorf("--root: %s is not a directory: name the root tree that the nodes mount", dir)
 	}
 	root, err := os.OpenRoot(dir)
 	if err != nil {
-		return nil, fmt.Errorf("--root: %w", err)
+		return nil, fmt.Errorf("--root: %w: %s", err, remedyFor(err, "name the root tree that the nodes mount"))
 	}
 	return &tree{dir: dir, root: root, links: make(map[string]string)}, nil
 }
@@ -76,24 +76,17 @@ func (t *tree) readDir(name string) ([]fs.DirEntry, error) {
 	return entries, nil
 }
 
-// isDir tells whether the name is a directory, or a link to one.
-func (t *tree) isDir(name string) bool {
+// stat tells what the name is, or what it links to.
+func (t *tree) stat(name string) (fs.FileInfo, error) {
 	real, err := t.resolve(name)
 	if err != nil {
-		return false
+		return nil, err
 	}
 	fi, err := t.root.Stat(real)
-	return err == nil && fi.IsDir()
-}
-
-// isFile tells whether the name is a regular file, or a link to one.
-func (t *tree) isFile(name string) bool {
-	real, err := t.resolve(name)
 	if err != nil {
-		return false
+		return nil, t.wrap("stat", name, err)
 	}
-	fi, err := t.root.Stat(real)
-	return err == nil && fi.Mode().IsRegular()
+	return fi, nil
 }
 
 // maxLinks is the kernel's own limit (MAXSYMLINKS in include/linux/namei.h).
@@ -156,10 +149,23 @@ func (t *tree) readlink(name string) (string, error) {
 	return target, nil
 }
 
-// wrap names the file as the host sees it.
+// wrap names the file as the host sees it. Whatever was wanted of it, there is
+// one remedy for one that may not be read.
 func (t *tree) wrap(op, name string, err error) error {
 	if pe := (*fs.PathError)(nil); errors.As(err, &pe) {
 		err = pe.Err
 	}
-	return &fs.PathError{Op: op, Path: t.path(name), Err: err}
+	err = &fs.PathError{Op: op, Path: t.path(name), Err: err}
+	if errors.Is(err, fs.ErrPermission) {
+		err = fmt.Errorf("%w: %s", err, remedyFor(err, ""))
+	}
+	return err
+}
+
+// remedyFor is the remedy for a file that could not be read.
+func remedyFor(err error, otherwise string) string {
+	if errors.Is(err, fs.ErrPermission) {
+		return "build as root or make it readable"
+	}
+	return otherwise
 }

@@ -1,20 +1,27 @@
 package main
 
 import (
+	"runtime"
 	"runtime/debug"
 	"strings"
 )
 
-// version tells what this program was built from.
-func version() string {
+// version is what the Makefile calls the source, by -X main.version.
+var version string
+
+// builtFrom tells what this program was built from.
+func builtFrom() string {
 	info, ok := debug.ReadBuildInfo()
 	if !ok {
-		return "initrdgen (no build information)"
+		info = &debug.BuildInfo{GoVersion: runtime.Version()}
 	}
-	return describeBuild(info)
+	return describeBuild(version, info)
 }
 
-func describeBuild(info *debug.BuildInfo) string {
+func describeBuild(version string, info *debug.BuildInfo) string {
+	if version != "" {
+		return strings.Join([]string{"initrdgen", version, info.GoVersion}, " ")
+	}
 	words := []string{"initrdgen", info.Main.Version}
 	if info.Main.Version == "" {
 		words[1] = "(devel)"

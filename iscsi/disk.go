@@ -93,9 +93,12 @@ func (s *Session) look(device string) (disk Disk, missing string) {
 	if err != nil || sectors == 0 {
 		return Disk{}, "the size of " + name
 	}
-	if _, err := os.Stat(filepath.Join(s.kernel.root, "dev", name)); err != nil {
+	// The node is there before the disk can be opened (device_add_disk).
+	f, err := os.Open(filepath.Join(s.kernel.root, "dev", name))
+	if err != nil {
 		return Disk{}, "/dev/" + name
 	}
+	f.Close()
 	return Disk{Name: name, Path: "/dev/" + name, Bytes: sectors * 512}, ""
 }
 

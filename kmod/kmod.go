@@ -136,6 +136,19 @@ func (l *Loader) Has(name string) bool {
 // Profile is the profile that the image was built with.
 func (l *Loader) Profile() string { return l.manifest.Profile }
 
+// LoadNamed loads the modules that the image builder named with --module. Not
+// every node has what they drive: one that fails does not keep the others from
+// loading, and the errors are joined.
+func (l *Loader) LoadNamed() error {
+	var errs []error
+	for _, name := range l.manifest.Load {
+		if err := l.Load(name); err != nil && !errors.Is(err, unix.ENODEV) {
+			errs = append(errs, err)
+		}
+	}
+	return errors.Join(errs...)
+}
+
 // Loaded are the names of the modules loaded so far, in order.
 func (l *Loader) Loaded() []string {
 	l.mu.Lock()

@@ -27,6 +27,7 @@ var manifest = &image.Manifest{
 		{Name: "broken", Needs: []string{"absent"}},
 	},
 	Builtin: []string{"af_packet"},
+	Load:    []string{"failover", "broken", "lockd"},
 	Aliases: []image.Alias{
 		{Pattern: "pci:v00001AF4d00001041sv*sd*bc*sc*i*", Module: "virtio_pci"},
 		{Pattern: "virtio:d00000001v*", Module: "virtio_net"},
@@ -90,6 +91,16 @@ func TestLoad(t *testing.T) {
 				t.Errorf("Load = %v, want %q", err, tt.err)
 			}
 		})
+	}
+}
+
+// A module of --module that fails is told, and the others are loaded.
+func TestLoadNamed(t *testing.T) {
+	r := &recorder{errs: map[string]error{"failover": unix.ENODEV}}
+	l := newLoader(manifest, "/", Options{}, r.insert)
+	err := l.LoadNamed()
+	if got := strings.Join(r.loaded, " "); got != "sunrpc lockd" || err == nil || !strings.Contains(err.Error(), "absent") || strings.Contains(err.Error(), "failover") {
+		t.Errorf("LoadNamed loaded %q, %v", got, err)
 	}
 }
 

@@ -3,9 +3,13 @@
 package qemutests
 
 import (
+	"crypto/sha256"
+	"fmt"
+	"os"
 	"os/exec"
 	"strings"
 	"testing"
+	"time"
 )
 
 // nodeTarget is the volume that bears the node's address, by default.
@@ -89,5 +93,164 @@ func TestVolume(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// volumeWords make a probe with its root on the LUN of a target.
+func (s *site) volumeWords(more string) string {
+	return s.root("vers=3 ") + probeWords + " sidus.rw=iscsi sidus.iscsi.lun=1 " + more
+}
+
+// TestForeignVolume offers nodes volumes that hold something. None is touched,
+// although a file system may be made on a blank one, and what was found is
+// said.
+func TestForeignVolume(t *testing.T) {
+	t.Parallel()
+	Require(t)
+	for name, test := range map[string]struct{ command, says string }{
+		"swap":      {"mkswap -q $F", "it holds swap space"},
+		"gpt":       {"printf 'label: gpt\\n,,L\\n' | sfdisk -q $F", "it holds a GPT partition table"},
+		"lvm":       {"printf LABELONE | dd of=$F bs=512 seek=1 conv=notrunc status=none", "it holds an LVM physical volume"},
+		"random":    {"head -c 16777216 /dev/urandom >$F", "it holds data of an unknown kind, the first found at byte 0"},
+		"oneByte":   {"printf x | dd of=$F bs=1 seek=12345678 conv=notrunc status=none", "the first found at byte 12345678"},
+		"notBlanks": {"true", "is blank: allow a file system to be made on it with sidus.mkfs=blank"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := newVolumeSite(t)
+			host, file := s.volume("lun", 16<<20)
+			cmd := exec.Command("sh", "-ec", test.command)
+			cmd.Env = append(os.Environ(), "F="+host)
+			if out, err := cmd.CombinedOutput(); err != nil {
+				t.Fatalf("%v: %s", err, out)
+			}
+			before := sum(t, host)
+			s.tgt(LUN{Target: nodeTarget, File: file})
+			words := s.volumeWords("sidus.onerror=reboot panic=-1 ")
+			if name != "notBlanks" {
+				words += "sidus.mkfs=blank"
+			}
+			g := s.boot(words, GuestOptions{})
+			s.says(g, "rw: rwlayer: /dev/sda", test.says)
+			s.ends(g, Rebooted)
+			if after := sum(t, host); after != before {
+				t.Errorf("the volume was written to: %s before, %s after", before, after)
+			}
+		})
+	}
+}
+
+func sum(t *testing.T, file string) string {
+	t.Helper()
+	b, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return fmt.Sprintf("%x", sha256.Sum256(b))
+}
+
+// TestVolumeRefused gives nodes what their target does not accept. Each says
+// what is wrong within 10 s, and follows its policy.
+func TestVolumeRefused(t *testing.T) {
+	t.Parallel()
+	Require(t)
+	const right, wrong = "sidus.iscsi.user=node sidus.iscsi.password=a-secret-of-16-b ", "sidus.iscsi.user=node sidus.iscsi.password=another-of-16-by "
+	for name, test := range map[string]struct{ words, says string }{
+		"password": {wrong, "status 0201"},
+		"none":     {"", "status 0201"},
+		"target":   {right + "sidus.iscsi.target=iqn.2013-09.org.sidusboot:other ", "no such target (status 0203)"},
+		"lun":      {right + "sidus.iscsi.lun=7 ", "LUN 7 of " + nodeTarget},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := newVolumeSite(t)
+			_, file := s.volume("lun", 16<<20)
+			s.tgt(LUN{Target: nodeTarget, File: file, User: "node", Password: "a-secret-of-16-b"})
+			g := s.boot(s.volumeWords("sidus.mkfs=blank sidus.onerror=reboot panic=-1 "+test.words), GuestOptions{})
+			s.says(g, "rw: ", test.says)
+			e, err := g.WaitStage(s.ctx, "rw", Failed)
+			if err != nil || e.Took > 10*time.Second {
+				t.Errorf("the stage took %v, %v, want at most 10 s", e.Took, err)
+			}
+			s.ends(g, Rebooted)
+			for _, secret := range []string{"another-of-16-by", "a-secret-of-16-b"} {
+				s.silentAfter(g, "Run /init", secret)
+			}
+		})
+	}
+}
+
+// silentAfter checks that a text is not on the console behind another: the
+// kernel prints its command line before.
+func (s *site) silentAfter(g *Guest, mark, text string) {
+	s.t.Helper()
+	if _, after, ok := strings.Cut(g.Console(), mark); !ok || strings.Contains(after, text) {
+		s.t.Errorf("the console says %q behind %q", text, mark)
+	}
+}
+
+// TestVolumeHeld points a second node at the first one's volume. It is refused
+// and says who holds it; the first writes on unharmed; and when the first has
+// crashed and boots again, it has its volume back.
+func TestVolumeHeld(t *testing.T) {
+	t.Parallel()
+	s := newVolumeSite(t)
+	_, file := s.volume("lun", 64<<20)
+	s.tgt(LUN{Target: nodeTarget, File: file})
+	words := s.volumeWords("sidus.mkfs=blank sidus.iscsi.target=" + nodeTarget)
+	owner := GuestOptions{NICs: []NIC{{MAC: MAC(1)}}}
+	first := s.boot(words, owner)
+	s.run(first, "echo one >/root/mine; sync")
+	second := s.boot(words+" sidus.onerror=poweroff", GuestOptions{Name: "second", NICs: []NIC{{MAC: MAC(2)}}})
+	s.says(second, "the volume is held by another node under key 0x", "this node's is 0x", "power off in 30s")
+	second.Kill()
+	s.run(first, "echo two >>/root/mine; sync")
+	first.Kill() // As in a power cut.
+	again := s.boot(words, owner)
+	s.same(again, map[string]string{"cat /root/mine": "one\ntwo", "findmnt -n -o FSTYPE -M /rw": "ext4"})
+}
+
+// TestTargetGone kills the target under a node that writes numbered records,
+// each with fsync, and brings it back. The writer sees no error, the file system
+// stays writable, and every record that was acknowledged is there.
+func TestTargetGone(t *testing.T) {
+	t.Parallel()
+	const away = 90 * time.Second
+	s := newVolumeSite(t)
+	host, file := s.volume("lun", 64<<20)
+	lun := LUN{Target: nodeTarget, File: file}
+	target := s.tgt(lun)
+	g := s.boot(s.volumeWords("sidus.mkfs=blank"), GuestOptions{})
+	s.run(g, `cat >/run/writer <<'EOW'
+i=0
+while [ ! -e /run/stop ]; do
+	i=$((i+1))
+	echo $i >>/records && sync /records && echo $i >/run/acknowledged || echo "record $i failed" >>/run/errors
+done
+EOW
+sh /run/writer </dev/null >/dev/null 2>&1 &
+sleep 3`)
+	if err := target.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	time.Sleep(away)
+	s.tgt(lun)
+	m, err := g.Expect(s.ctx, "sidusboot-keeper: logged in again after")
+	if err != nil {
+		t.Fatalf("%v %v", m, err)
+	}
+	before := s.run(g, "cat /run/acknowledged")
+	s.run(g, "sleep 5; touch /run/stop; sleep 2; sync")
+	s.same(g, map[string]string{
+		"cat /run/errors 2>/dev/null || true":                                       "",
+		"awk '$2 == \"/rw\" { print $4 }' /proc/mounts | cut -d, -f1":               "rw",
+		"test $(wc -l </records) -ge $(cat /run/acknowledged) && echo all":          "all",
+		"seq $(wc -l </records) | cmp - /records && echo in order":                  "in order",
+		"test $(cat /run/acknowledged) -gt " + before + " && echo more":             "more",
+		"dmesg | grep -c -e 'I/O error' -e 'EXT4-fs error' -e 'Remounting' || true": "0",
+	})
+	g.Kill()
+	if out, err := exec.Command("sh", "-ec", "e2fsck -fp \"$1\" || test $? = 1; e2fsck -fn \"$1\"", "fsck", host).CombinedOutput(); err != nil {
+		t.Errorf("e2fsck: %v, %s", err, out)
 	}
 }
