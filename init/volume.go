@@ -151,6 +151,9 @@ func (n *node) iscsiTarget(ctx context.Context) (iscsi.Target, error) {
 	if err != nil {
 		return iscsi.Target{}, fmt.Errorf("sidus.iscsi.initiator=: %w", err)
 	}
+	if c.Password != "" {
+		n.log.errorf("the password of the node's volume is on the command line or in the image's configuration: every user of the node can read /proc/cmdline, and everybody on the network what the boot server sends")
+	}
 	t := iscsi.Target{
 		Name: name, Initiator: initiator, LUN: uint64(c.LUN), ISID: n.isid(),
 		Resolve: n.address, User: c.User, Password: iscsi.Secret(c.Password), UserIn: c.UserIn, PasswordIn: iscsi.Secret(c.PasswordIn),
