@@ -30,6 +30,11 @@ func (n *node) writeFiles() (string, error) {
 	if err := n.writeResolver(); err != nil {
 		return "", err
 	}
+	if n.lun != nil {
+		if err := adviseOpenISCSI(unionDir, n.lun.target.Initiator); err != nil {
+			return "", err
+		}
+	}
 	if err := keepName(n.lease); err != nil {
 		return "", err
 	}
