@@ -95,9 +95,9 @@ func (s *site) dhcp(opts DHCPOptions) *Server {
 	return server
 }
 
-// root is the word for the site's tree, with NFS options.
+// root is the word for the site's tree, with NFS options unless they are empty.
 func (s *site) root(options string) string {
-	return "nfsroot=" + ServerAddr + ":" + s.tree + "," + options
+	return strings.TrimSuffix("nfsroot="+ServerAddr+":"+s.tree+","+options, ",")
 }
 
 // boot starts a node. What o leaves empty is the site's.
