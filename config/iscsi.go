@@ -5,6 +5,14 @@ import (
 	"strings"
 )
 
+// Names of the node's volume, the IP-named one as SIDUS has it, and of the
+// node, where no word gives others. The node's name must be its own even when
+// two nodes were given one address: it is what a target tells them apart by.
+const (
+	DefaultTarget    = "iqn.2013-09.org.sidusboot:%i"
+	DefaultInitiator = "iqn.2013-09.org.sidusboot:%m"
+)
+
 // An ISCSI is where the node's LUN is. Target and Initiator are templates.
 type ISCSI struct {
 	// Portals are HOST:PORT, with brackets where HOST is an IPv6 address.
@@ -15,6 +23,11 @@ type ISCSI struct {
 	// PasswordIn what the target proves to this node.
 	User, Password     string
 	UserIn, PasswordIn string
+}
+
+// Credentials are those that the words give.
+func (i ISCSI) Credentials() Credentials {
+	return Credentials{User: i.User, Password: i.Password, UserIn: i.UserIn, PasswordIn: i.PasswordIn}
 }
 
 // String leaves the secrets out.

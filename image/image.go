@@ -11,6 +11,9 @@ const (
 	Init = "/init"
 	// Config holds the words that an image builder gave with --config.
 	Config = "/etc/sidusboot.conf"
+	// Secrets holds users and passwords by node, given with --secrets. Only root
+	// may read it, in the image and on the build host.
+	Secrets = "/etc/sidusboot.secrets"
 	// Rescue is the program packed with --rescue, run by sidus.onerror=shell
 	// when no tree is mounted. Absent from most images.
 	Rescue = "/rescue"

@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/sidusboot/sidusboot/iscsi"
+	"github.com/sidusboot/sidusboot/rwlayer"
 )
 
 // keep is the resident process: it watches the node's iSCSI session and logs in
@@ -24,7 +25,7 @@ func keep() error {
 	if err != nil {
 		return fmt.Errorf("read the session: %w", err)
 	}
-	target, id, err := decodeSession(string(state))
+	s, err := decodeSession(string(state))
 	if err != nil {
 		return err
 	}
@@ -45,9 +46,14 @@ func keep() error {
 	if err != nil {
 		return err
 	}
-	session, err := kernel.Adopt(target, id)
+	session, err := kernel.Adopt(s.target, s.id)
 	if err != nil {
 		return err
+	}
+	// The tree's /dev is on its way elsewhere.
+	const disk = "/dev/volume"
+	if err := unix.Mknod(disk, unix.S_IFBLK|0o600, int(s.disk)); err != nil {
+		return fmt.Errorf("keeper: mknod: %w", err)
 	}
 	if _, err := os.Stdout.WriteString(ready); err != nil {
 		return err
@@ -59,7 +65,8 @@ func keep() error {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), unix.SIGUSR1)
 	defer stop()
-	return (&keeper{session: session, log: log, iscsid: runs("iscsid")}).watch(ctx)
+	k := &keeper{session: session, log: log, iscsid: runs("iscsid"), reserve: func() error { return reserveAgain(disk, s.key) }}
+	return k.watch(ctx)
 }
 
 // settleDown cuts the process off from everything but RAM: its own root, no
@@ -106,6 +113,21 @@ type keeper struct {
 	// iscsid tells whether the tree's own daemon runs, which owns the session
 	// then.
 	iscsid func() bool
+	// reserve takes the volume's reservation again: a target that was restarted
+	// may have forgotten it.
+	reserve func() error
+}
+
+func reserveAgain(disk string, key rwlayer.Key) error {
+	f, err := os.OpenFile(disk, os.O_RDWR|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	if err := rwlayer.Reserve(f, key); err != nil && !errors.Is(err, rwlayer.ErrNoReservations) {
+		return err
+	}
+	return nil
 }
 
 const (
@@ -152,6 +174,9 @@ func (k *keeper) recover(ctx context.Context) {
 		switch {
 		case err == nil:
 			k.log.errorf("logged in again after %v", time.Since(start).Round(time.Second/10))
+			if err := k.reserve(); err != nil {
+				k.log.errorf("reserve the volume again: %v", err)
+			}
 			return
 		case errors.Is(err, iscsi.ErrGone), ctx.Err() != nil:
 			return

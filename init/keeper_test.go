@@ -9,7 +9,7 @@ import (
 	"github.com/sidusboot/sidusboot/iscsi"
 )
 
-func testTarget(t *testing.T) (iscsi.Target, iscsi.ID) {
+func testSession(t *testing.T) sessionState {
 	t.Helper()
 	target := iscsi.Target{
 		Name: "iqn.2013-09.org.sidusboot:10.77.0.11", Initiator: "iqn.2013-09.org.sidusboot:52:54:00:77:00:01", LUN: 7,
@@ -23,7 +23,7 @@ func testTarget(t *testing.T) (iscsi.Target, iscsi.ID) {
 		}
 		target.Portals = append(target.Portals, portal)
 	}
-	return target, iscsi.ID{Session: 3, Host: 2}
+	return sessionState{target: target, id: iscsi.ID{Session: 3, Host: 2}, disk: 0x801, key: 1 << 63}
 }
 
 // A fakeWatcher hands out what Watch and Recover have to say, one by one.
@@ -52,20 +52,26 @@ func TestKeeper(t *testing.T) {
 		session fakeWatcher
 		iscsid  func() bool
 		want    int
+		// reserved is how often the volume is reserved again.
+		reserved int
 	}{
-		{"logs in until it succeeds", fakeWatcher{watch: []error{broken, iscsi.ErrGone}, recover: []error{errors.New("refused"), nil}}, nil, 2},
-		{"again and again", fakeWatcher{watch: []error{broken, broken, iscsi.ErrGone}, recover: []error{nil, nil}}, nil, 2},
-		{"ends with the session", fakeWatcher{watch: []error{iscsi.ErrGone}}, nil, 0},
-		{"gone while recovering", fakeWatcher{watch: []error{broken, iscsi.ErrGone}, recover: []error{iscsi.ErrGone}}, nil, 1},
+		{"logs in until it succeeds", fakeWatcher{watch: []error{broken, iscsi.ErrGone}, recover: []error{errors.New("refused"), nil}}, nil, 2, 1},
+		{"again and again", fakeWatcher{watch: []error{broken, broken, iscsi.ErrGone}, recover: []error{nil, nil}}, nil, 2, 2},
+		{"ends with the session", fakeWatcher{watch: []error{iscsi.ErrGone}}, nil, 0, 0},
+		{"gone while recovering", fakeWatcher{watch: []error{broken, iscsi.ErrGone}, recover: []error{iscsi.ErrGone}}, nil, 1, 0},
 	} {
 		iscsid := tt.iscsid
 		if iscsid == nil {
 			iscsid = func() bool { return false }
 		}
 		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
-		k := &keeper{session: &tt.session, log: &logger{name: "keeper"}, iscsid: iscsid}
+		reserved := 0
+		k := &keeper{session: &tt.session, log: &logger{name: "keeper"}, iscsid: iscsid, reserve: func() error { reserved++; return nil }}
 		if err := k.watch(ctx); err != nil || ctx.Err() != nil || tt.session.recovered != tt.want {
 			t.Errorf("%s: watch = %v after %d recoveries, want %d", tt.name, err, tt.session.recovered, tt.want)
+		}
+		if reserved != tt.reserved {
+			t.Errorf("%s: reserved %d times, want %d", tt.name, reserved, tt.reserved)
 		}
 		cancel()
 	}

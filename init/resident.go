@@ -40,11 +40,15 @@ func (n *node) stay() error {
 		return fmt.Errorf("what stays resident: %w", err)
 	}
 	l := n.lun
-	id := l.session.ID()
-	if err := os.WriteFile(filepath.Join(residentDir, sessionFile), encodeSession(l.target, id, false), 0o600); err != nil {
+	var st unix.Stat_t
+	if err := unix.Stat(n.report.RW.Device, &st); err != nil {
+		return fmt.Errorf("%s: %w", n.report.RW.Device, err)
+	}
+	state := sessionState{target: l.target, id: l.session.ID(), disk: st.Rdev, key: n.reservationKey()}
+	if err := os.WriteFile(filepath.Join(residentDir, sessionFile), state.encode(false), 0o600); err != nil {
 		return err
 	}
-	if err := startKeeper(encodeSession(l.target, id, true)); err != nil {
+	if err := startKeeper(state.encode(true)); err != nil {
 		return fmt.Errorf("start the keeper: %w", err)
 	}
 	// The keeper listens from here on; two listeners would both answer.
@@ -57,7 +61,7 @@ func installResident() error {
 	if err := os.MkdirAll(residentDir, 0o755); err != nil {
 		return err
 	}
-	if err := unix.Mount("sidusboot", residentDir, "tmpfs", unix.MS_NOSUID|unix.MS_NODEV, "mode=0755,size=16m"); err != nil {
+	if err := unix.Mount("sidusboot", residentDir, "tmpfs", unix.MS_NOSUID, "mode=0755,size=16m"); err != nil {
 		return fmt.Errorf("tmpfs on %s: %w", residentDir, err)
 	}
 	for _, dir := range []string{"proc", "sys", "dev", "run", "oldroot", "etc"} {

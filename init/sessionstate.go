@@ -7,16 +7,28 @@ import (
 	"strings"
 
 	"github.com/sidusboot/sidusboot/iscsi"
+	"github.com/sidusboot/sidusboot/rwlayer"
 )
 
-// encodeSession writes down what another process needs to take a session over,
-// a value a line. With secrets false the passwords are left out: a logout needs
-// none.
-func encodeSession(t iscsi.Target, id iscsi.ID, secrets bool) []byte {
+// A sessionState is what another process needs to take the node's session over.
+type sessionState struct {
+	target iscsi.Target
+	id     iscsi.ID
+	// disk is the volume's device number, key the one it is reserved under.
+	disk uint64
+	key  rwlayer.Key
+}
+
+// encode writes it down, a value a line. With secrets false the passwords are
+// left out: a logout needs none.
+func (s sessionState) encode(secrets bool) []byte {
+	t, id := s.target, s.id
 	var b []byte
 	add := func(key, value string) { b = fmt.Appendf(b, "%s %s\n", key, strconv.Quote(value)) }
 	add("session", strconv.FormatUint(uint64(id.Session), 10))
 	add("host", strconv.FormatUint(uint64(id.Host), 10))
+	add("disk", strconv.FormatUint(s.disk, 10))
+	add("key", strconv.FormatUint(uint64(s.key), 10))
 	add("name", t.Name)
 	add("initiator", t.Initiator)
 	add("lun", strconv.FormatUint(t.LUN, 10))
@@ -35,22 +47,24 @@ func encodeSession(t iscsi.Target, id iscsi.ID, secrets bool) []byte {
 	return b
 }
 
-// decodeSession reads what encodeSession wrote.
-func decodeSession(text string) (t iscsi.Target, id iscsi.ID, err error) {
+// decodeSession reads what encode wrote.
+func decodeSession(text string) (s sessionState, err error) {
+	s.target.Timeouts = pings
 	for line := range strings.Lines(text) {
 		key, quoted, _ := strings.Cut(strings.TrimSuffix(line, "\n"), " ")
 		value, err := strconv.Unquote(quoted)
 		if err != nil {
-			return t, id, fmt.Errorf("session state: the value of %q is damaged", key)
+			return s, fmt.Errorf("session state: the value of %q is damaged", key)
 		}
-		if err := setSession(&t, &id, key, value); err != nil {
-			return t, id, fmt.Errorf("session state: %s: %w", key, err)
+		if err := s.set(key, value); err != nil {
+			return s, fmt.Errorf("session state: %s: %w", key, err)
 		}
 	}
-	return t, id, nil
+	return s, nil
 }
 
-func setSession(t *iscsi.Target, id *iscsi.ID, key, value string) error {
+func (s *sessionState) set(key, value string) error {
+	t, id := &s.target, &s.id
 	number := func(bits int) (uint64, error) { return strconv.ParseUint(value, 10, bits) }
 	switch key {
 	case "session", "host":
@@ -63,12 +77,19 @@ func setSession(t *iscsi.Target, id *iscsi.ID, key, value string) error {
 		} else {
 			id.Host = uint32(n)
 		}
-	case "lun":
+	case "lun", "disk", "key":
 		n, err := number(64)
 		if err != nil {
 			return err
 		}
-		t.LUN = n
+		switch key {
+		case "lun":
+			t.LUN = n
+		case "disk":
+			s.disk = n
+		default:
+			s.key = rwlayer.Key(n)
+		}
 	case "isid":
 		if copy(t.ISID[:], value) != len(t.ISID) {
 			return fmt.Errorf("%d bytes", len(value))

@@ -146,7 +146,7 @@ func endSession(log *logger) error {
 	if err := stopKeeper(); err != nil {
 		log.errorf("%v", err)
 	}
-	target, id, err := decodeSession(string(state))
+	s, err := decodeSession(string(state))
 	if err != nil {
 		return err
 	}
@@ -154,7 +154,7 @@ func endSession(log *logger) error {
 	if err != nil {
 		return err
 	}
-	session, err := kernel.Adopt(target, id)
+	session, err := kernel.Adopt(s.target, s.id)
 	if err != nil {
 		return err
 	}
@@ -166,7 +166,7 @@ func endSession(log *logger) error {
 	case err := <-done:
 		return err
 	case <-time.After(logoutTime):
-		return fmt.Errorf("logout from %s: no end after %v", target.Name, logoutTime)
+		return fmt.Errorf("logout from %s: no end after %v", s.target.Name, logoutTime)
 	}
 }
 

@@ -12,18 +12,12 @@ import (
 	"time"
 
 	"github.com/sidusboot/sidusboot/config"
+	"github.com/sidusboot/sidusboot/image"
 	"github.com/sidusboot/sidusboot/iscsi"
 	"github.com/sidusboot/sidusboot/rwlayer"
 )
 
-// Names of the IP-named volume (the node's own, as SIDUS has it) and of the
-// node, where no word gives others. The node's name must be its own even when
-// two nodes were given one address: it is what a target tells them apart by.
-const (
-	defaultTarget    = "iqn.2013-09.org.sidusboot:%i"
-	defaultInitiator = "iqn.2013-09.org.sidusboot:%m"
-	iscsiPort        = "3260"
-)
+const iscsiPort = "3260"
 
 // iscsiModules drive a LUN. The file system's module is loaded when it is
 // known.
@@ -104,6 +98,10 @@ func (l *lun) detach() error {
 	return errors.Join(l.session.Logout(ctx), l.kernel.Close())
 }
 
+// pings: a cable that is pulled says nothing, but the keeper has to hear of it.
+// The kernel asks after a silence, and breaks the connection without an answer.
+var pings = iscsi.Timeouts{Ping: 5 * time.Second, PingReply: 10 * time.Second}
+
 const (
 	firstLogin = 250 * time.Millisecond
 	maxLogin   = 8 * time.Second
@@ -143,20 +141,23 @@ func (n *node) iscsiTarget(ctx context.Context) (iscsi.Target, error) {
 		}
 		return config.Expand(template, facts)
 	}
-	name, err := expand(c.Target, defaultTarget)
+	name, err := expand(c.Target, config.DefaultTarget)
 	if err != nil {
 		return iscsi.Target{}, fmt.Errorf("sidus.iscsi.target=: %w", err)
 	}
-	initiator, err := expand(c.Initiator, defaultInitiator)
+	initiator, err := expand(c.Initiator, config.DefaultInitiator)
 	if err != nil {
 		return iscsi.Target{}, fmt.Errorf("sidus.iscsi.initiator=: %w", err)
 	}
-	if c.Password != "" {
-		n.log.errorf("the password of the node's volume is on the command line or in the image's configuration: every user of the node can read /proc/cmdline, and everybody on the network what the boot server sends")
+	secrets, err := n.credentials(initiator)
+	if err != nil {
+		return iscsi.Target{}, err
 	}
 	t := iscsi.Target{
-		Name: name, Initiator: initiator, LUN: uint64(c.LUN), ISID: n.isid(),
-		Resolve: n.address, User: c.User, Password: iscsi.Secret(c.Password), UserIn: c.UserIn, PasswordIn: iscsi.Secret(c.PasswordIn),
+		Timeouts: pings,
+		Name:     name, Initiator: initiator, LUN: uint64(c.LUN), ISID: n.isid(), Resolve: n.address,
+		User: secrets.User, Password: iscsi.Secret(secrets.Password),
+		UserIn: secrets.UserIn, PasswordIn: iscsi.Secret(secrets.PasswordIn),
 	}
 	portals := c.Portals
 	if len(portals) == 0 {
@@ -178,6 +179,30 @@ func (n *node) iscsiTarget(ctx context.Context) (iscsi.Target, error) {
 		t.Portals = append(t.Portals, p)
 	}
 	return t, nil
+}
+
+// credentials are those of the words, and where these give none at all, those
+// that the image's secrets file has for this node; it may have none.
+func (n *node) credentials(initiator string) (config.Credentials, error) {
+	if c := n.cfg.ISCSI.Credentials(); c != (config.Credentials{}) {
+		if c.Password != "" || c.PasswordIn != "" {
+			n.log.errorf("the password of the node's volume is on the command line or in the image's configuration: every user of the node can read /proc/cmdline, and everybody on the network what the boot server sends")
+		}
+		return c, nil
+	}
+	text, err := os.ReadFile(image.Secrets)
+	if errors.Is(err, os.ErrNotExist) {
+		return config.Credentials{}, nil
+	}
+	if err != nil {
+		return config.Credentials{}, err
+	}
+	secrets, err := config.ParseSecrets(string(text))
+	if err != nil {
+		return config.Credentials{}, fmt.Errorf("%s: %w", image.Secrets, err)
+	}
+	c, _ := secrets.For(n.leaseFacts(), initiator)
+	return c, nil
 }
 
 // isid is iscsid's own where the node's name is its machine's, so that iscsid

@@ -14,11 +14,11 @@ import (
 
 // options are the words of initrdgen build.
 type options struct {
-	Root, Output, Kernel, Profile  string
-	Modules                        []string
-	Config, Rescue, Init, Compress string
-	Report                         string
-	Verbose                        bool
+	Root, Output, Kernel, Profile string
+	Modules                       []string
+	Config, Secrets, Rescue, Init string
+	Compress, Report              string
+	Verbose                       bool
 }
 
 // build makes an image: choose kernels and modules, then pack them while they
@@ -87,14 +87,18 @@ func build(ctx context.Context, opts options) (*report, error) {
 		}
 	}
 
-	out, err := createOutput("--output", opts.Output)
+	mode := publicMode
+	if opts.Secrets != "" {
+		mode = secretMode
+	}
+	out, err := createOutput("--output", opts.Output, mode)
 	if err != nil {
 		return nil, err
 	}
 	defer out.abort()
 	var repOut *output
 	if opts.Report != "" {
-		if repOut, err = createOutput("--report", opts.Report); err != nil {
+		if repOut, err = createOutput("--report", opts.Report, publicMode); err != nil {
 			return nil, err
 		}
 		defer repOut.abort()

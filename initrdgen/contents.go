@@ -53,7 +53,22 @@ func fixedEntries(opts options, rep *report) (entries []entry, programs []progra
 		for _, note := range cfg.Notes {
 			rep.Warnings = append(rep.Warnings, fmt.Sprintf("--config: %s: %s", opts.Config, note))
 		}
+		if cfg.ISCSI.Password != "" || cfg.ISCSI.PasswordIn != "" {
+			rep.Warnings = append(rep.Warnings, fmt.Sprintf("--config: %s: holds a password, and everybody may read what is packed with --config: put it into a file for --secrets", opts.Config))
+		}
 		entries = append(entries, fileEntry(image.Config, 0o644, data))
+	}
+	if opts.Secrets != "" {
+		data, err := readSecretFile(opts.Secrets)
+		if err != nil {
+			return nil, nil, fmt.Errorf("--secrets: %w", err)
+		}
+		if _, err := config.ParseSecrets(string(data)); err != nil {
+			return nil, nil, fmt.Errorf("--secrets: %s: %s", opts.Secrets, strings.ReplaceAll(err.Error(), "\n", "; "))
+		}
+		rep.Warnings = append(rep.Warnings, fmt.Sprintf(
+			"--secrets: everybody who can fetch %s by TFTP or HTTP can read the secrets in it; on this host only its owner may read it (mode 0600): a boot server that runs as another user needs it as its own", opts.Output))
+		entries = append(entries, fileEntry(image.Secrets, 0o600, data))
 	}
 	return entries, programs, nil
 }
@@ -80,6 +95,19 @@ func readHostFile(name string) ([]byte, error) {
 		return nil, &fs.PathError{Op: "open", Path: name, Err: errors.New("not a regular file")}
 	}
 	return os.ReadFile(name)
+}
+
+// readSecretFile reads a file that nobody but its owner may read.
+func readSecretFile(name string) ([]byte, error) {
+	fi, err := os.Stat(name)
+	if err == nil && fi.Mode().IsRegular() && fi.Mode().Perm()&0o077 != 0 {
+		return nil, fmt.Errorf("%s has mode %04o, and what is in it is for its owner alone: chmod 600 %s", name, fi.Mode().Perm(), name)
+	}
+	data, err := readHostFile(name)
+	if err != nil {
+		return nil, fmt.Errorf("%w: name a file of mode 600 that is yours", err)
+	}
+	return data, nil
 }
 
 // releaseEntry is the file that says what built the image, in the manner of

@@ -66,7 +66,8 @@ root tree into one initrd that boots every node of a room over the network.
 It reads only the tree, never the running host, and needs neither root nor
 chroot. The same tree gives the same image, bit for bit.`,
 		Example: `  initrdgen build --root /srv/nfs/bookworm --output /srv/tftp/initrd.img
-  initrdgen list /srv/tftp/initrd.img`,
+  initrdgen list /srv/tftp/initrd.img
+  initrdgen secrets --key site.key --nodes 10.0.0.1-10.0.0.20`,
 		SilenceErrors: true,
 		SilenceUsage:  true,
 		Args: func(_ *cobra.Command, args []string) error {
@@ -78,7 +79,7 @@ chroot. The same tree gives the same image, bit for bit.`,
 		RunE: func(*cobra.Command, []string) error { return nil },
 	}
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
-	root.AddCommand(buildCommand(), listCommand(), versionCommand())
+	root.AddCommand(buildCommand(), listCommand(), secretsCommand(), versionCommand())
 	return root
 }
 
@@ -102,6 +103,17 @@ Firmware that the drivers name goes in as far as TREE/lib/firmware has it. A
 bare Debian tree has none: install its firmware packages for what your NICs
 need. Drivers of whose firmware the tree has nothing are told as a warning.
 
+--secrets packs a file of users and passwords for the nodes' iSCSI volumes, a
+line for each node; words with blanks stand in quotes, # begins a comment:
+
+  MATCH USER PASSWORD [USER_IN PASSWORD_IN]
+
+MATCH is an initiator name (iqn., eui. or naa.), a MAC, an IPv4 address or the
+word default; where several fit a node, the first kind of these wins. USER_IN
+and PASSWORD_IN are what the target must prove. The file must have mode 0600,
+and the image gets it as well: everybody who can fetch the image can read them.
+initrdgen secrets makes such a file out of one key.
+
 TREE is only read. FILE appears whole or not at all: a build that fails or is
 interrupted leaves the old one as it was. What went in, and what it weighs, is
 printed at the end.`,
@@ -111,6 +123,10 @@ printed at the end.`,
   # Small, for virtual machines, with words for the kernel command line in it
   initrdgen build --root /srv/nfs/bookworm --output initrd.img \
       --profile virtual --config sidusboot.conf
+
+  # With the passwords of the nodes' iSCSI volumes
+  initrdgen build --root /srv/nfs/bookworm --output /srv/tftp/initrd.img \
+      --module iscsi_tcp --module sd_mod --module ext4 --secrets room.secrets
 
   # One of several kernels, one more module at every boot, packed for an old kernel
   initrdgen build --root /srv/nfs/bookworm --output initrd.img \
@@ -142,6 +158,7 @@ printed at the end.`,
 	f.StringVar(&opts.Profile, "profile", "generic", "which drivers go in: `PROFILE` is "+strings.Join(profileNames(), " or "))
 	f.StringArrayVar(&opts.Modules, "module", nil, "one more module, by `NAME`, loaded at every boot, whatever devices there are; may be repeated")
 	f.StringVar(&opts.Config, "config", "", "`FILE` of kernel command line words, checked and packed as /etc/sidusboot.conf")
+	f.StringVar(&opts.Secrets, "secrets", "", "`FILE` of users and passwords by node, mode 0600, checked and packed as /etc/sidusboot.secrets")
 	f.StringVar(&opts.Rescue, "rescue", "", "static program `FILE` (busybox of busybox-static, say), packed as /rescue, for sidus.onerror=shell")
 	f.StringVar(&opts.Init, "init", "", "the `FILE` that becomes /init (default: init beside initrdgen)")
 	f.StringVar(&opts.Compress, "compress", "zstd", "how to pack: `NAME` is "+strings.Join(compressorNames(), ", "))

@@ -13,9 +13,17 @@ import (
 type output struct {
 	flag, path string
 	file       *os.File
+	mode       fs.FileMode
 	committed  bool
 	failed     error // The first error in writing.
 }
+
+// Modes of outputs: a boot server reads them as another user, unless there are
+// secrets in them.
+const (
+	publicMode fs.FileMode = 0o644
+	secretMode fs.FileMode = 0o600
+)
 
 // checkOutputs refuses to write over another file of the same command line,
 // however the two are spelled.
@@ -23,6 +31,7 @@ func checkOutputs(opts options) error {
 	for _, o := range []struct{ flag, path string }{{"--output", opts.Output}, {"--report", opts.Report}} {
 		for _, other := range []struct{ flag, path string }{
 			{"--output", opts.Output}, {"--init", opts.Init}, {"--rescue", opts.Rescue}, {"--config", opts.Config},
+			{"--secrets", opts.Secrets},
 		} {
 			if o.flag != other.flag && o.path != "" && other.path != "" && samePlace(o.path, other.path) {
 				return usagef("%s and %s are the same file: name another", o.flag, other.flag)
@@ -64,7 +73,7 @@ func place(path string) string {
 
 // createOutput opens a temporary file beside path. Whoever calls it calls abort
 // in the end, after commit too.
-func createOutput(flag, path string) (*output, error) {
+func createOutput(flag, path string, mode fs.FileMode) (*output, error) {
 	path = place(path)
 	if fi, err := os.Stat(path); err == nil {
 		if fi.IsDir() {
@@ -78,7 +87,7 @@ func createOutput(flag, path string) (*output, error) {
 	if fi, err := os.Stat(dir); err != nil || !fi.IsDir() {
 		return nil, fmt.Errorf("%s: %s: there is no directory %s: make it first", flag, path, dir)
 	}
-	o := &output{flag: flag, path: path}
+	o := &output{flag: flag, path: path, mode: mode}
 	var err error
 	if o.file, err = os.CreateTemp(dir, "."+filepath.Base(path)+".*.tmp"); err != nil {
 		return nil, o.wrap(err)
@@ -114,8 +123,8 @@ func (o *output) wrap(err error) error {
 
 // finish puts all of the file on disk.
 func (o *output) finish() error {
-	// A boot server reads it as another user, whatever the umask was.
-	if err := o.file.Chmod(0o644); err != nil {
+	// Whatever the umask was.
+	if err := o.file.Chmod(o.mode); err != nil {
 		return o.wrap(err)
 	}
 	if err := o.file.Sync(); err != nil {

@@ -80,36 +80,3 @@ func TestPeerProbe(t *testing.T) {
 		})
 	}
 }
-
-// TestPeerMultiUser boots the peer all the way up and down. What fails to start
-// in it is what a tree of this kind cannot do on a diskless node.
-func TestPeerMultiUser(t *testing.T) {
-	t.Parallel()
-	Require(t)
-	for _, suite := range Suites {
-		t.Run(suite, func(t *testing.T) {
-			t.Parallel()
-			ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
-			defer cancel()
-			guest := peer(ctx, t, suite, AgentWord)
-
-			if _, err := guest.Expect(ctx, `sidus-tree login: `); err != nil {
-				t.Fatal(err)
-			}
-			out, _, err := guest.Run(ctx, "systemctl is-system-running --wait; systemctl --failed --no-legend --plain; cat /proc/uptime; systemd-analyze time")
-			if err != nil {
-				t.Fatal(err)
-			}
-			t.Logf("state, failed units, times:\n%s", out)
-
-			if _, _, err := guest.Run(ctx, "systemctl --no-block poweroff"); err != nil {
-				t.Fatal(err)
-			}
-			exit, err := guest.Wait(ctx)
-			if err != nil || exit.Reason != PoweredOff {
-				t.Errorf("got %+v, %v, want %s", exit, err, PoweredOff)
-			}
-			t.Logf("ran %v", exit.Ran)
-		})
-	}
-}

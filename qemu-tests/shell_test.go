@@ -59,6 +59,31 @@ func TestShellOfTree(t *testing.T) {
 	s.silent(g, "handing over")
 }
 
+// TestBreak stops a node before the switch: the shell is in the finished union,
+// and its end goes on. The node has two cards, and BOOTIF= names the one with a
+// cable into the lab.
+func TestBreak(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, "bookworm")
+	s.nfs(Export{}, NFSOptions{})
+	s.dhcp(DHCPOptions{})
+	const bootif = "BOOTIF=01-52-54-00-77-00-01 "
+	g := s.boot(s.root("vers=3 ")+bootif+probeWords+" rd.break", GuestOptions{NICs: []NIC{{MAC: MAC(9), Detached: true}, {MAC: MAC(1)}}})
+	s.says(g, "rd.break: stopping before the real init", "a shell (/bin/sh in /aufs)", "exit goes on")
+	k := &keyboard{s: s, g: g}
+	k.types("touch /etc/by''hand && echo is''written", "iswritten")
+	k.types("tail -n 1 /run/sidusboot/boot.log", "rd.break: stopping")
+	// Handed down as ignored, signals would end nothing in shells and scripts.
+	k.types("grep SigIgn /proc/self/status", "0000000000000000")
+	k.types("exit", "handing over")
+	s.same(g, map[string]string{
+		"ls /rw/upper/etc/byhand": "/rw/upper/etc/byhand",
+	})
+	if r := s.report(g); r.Network.MAC != MAC(1) || r.Network.Device != "eth1" {
+		t.Errorf("the boot card is %s (%s), want eth1 (%s)", r.Network.Device, r.Network.MAC, MAC(1))
+	}
+}
+
 // rescueProgram is a program for --rescue. It tells its name, which busybox
 // goes by, and adds up what is typed.
 const rescueProgram = `package main

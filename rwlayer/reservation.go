@@ -36,8 +36,11 @@ var ErrNoReservations = errors.New("the target has no persistent reservations: n
 
 // A reserver is the part of a device that reservations need.
 type reserver interface {
+	// keys are those that are registered, by whomever.
+	keys() ([]Key, error)
 	// register gives this node's key to the device, whatever it had before.
-	register(key Key) error
+	// lasting says that the target keeps it over its own restart.
+	register(key Key) (lasting bool, err error)
 	// reserve asks for the reservation; errConflict if another holds it.
 	reserve(key Key) error
 	// holder is the key of the reservation, zero where there is none.
@@ -50,15 +53,30 @@ var errConflict = errors.New("reservation conflict")
 
 // Reserve makes the device this node's own: others may read it, but neither
 // write it nor reserve it. After a crash the node gets it back by its key. A
-// device that another node holds is a *HeldError, one that cannot be reserved
-// is ErrNoReservations.
+// device that another node has, by a reservation or by a registered key, is a
+// *HeldError, one that has no reservations is ErrNoReservations.
+//
+// A target that does not keep registrations over its own restart gets the key
+// only, and no reservation: such a one (tgt 1.0.85) takes the same node for
+// another after each new login, and its own writes would fail with a conflict.
+// The key alone keeps other nodes of ours away.
 func Reserve(f *os.File, key Key) error { return reserve(prDevice{f}, key) }
 
 func reserve(d reserver, key Key) error {
-	if err := d.register(key); err != nil {
+	keys, err := d.keys()
+	if err != nil {
 		return err
 	}
-	err := d.reserve(key)
+	for _, k := range keys {
+		if k != key {
+			return &HeldError{Holder: k, Own: key}
+		}
+	}
+	lasting, err := d.register(key)
+	if err != nil || !lasting {
+		return err
+	}
+	err = d.reserve(key)
 	if !errors.Is(err, errConflict) {
 		return err
 	}
@@ -89,19 +107,36 @@ const (
 	outReserve          = 0x01
 	outPreempt          = 0x04
 	outRegisterIgnore   = 0x06 // REGISTER AND IGNORE EXISTING KEY
+	inReadKeys          = 0x00
 	inReadReservation   = 0x01
 	writeExclusive      = 0x01
 	parameterBytes      = 24
 	activatePersistence = 1 // APTPL, in byte 20 of the parameters
 )
 
-func (d prDevice) register(key Key) error {
-	err := d.out("register a key", outRegisterIgnore, 0, key, activatePersistence)
+func (d prDevice) register(key Key) (lasting bool, err error) {
+	err = d.out("register a key", outRegisterIgnore, 0, key, activatePersistence)
 	if errors.Is(err, ErrNoReservations) {
-		// Without it the keys are gone when the target restarts.
-		err = d.out("register a key", outRegisterIgnore, 0, key, 0)
+		return false, d.out("register a key", outRegisterIgnore, 0, key, 0)
 	}
-	return err
+	return err == nil, err
+}
+
+// maxKeys is how many registrations are looked at: one too many is enough.
+const maxKeys = 64
+
+func (d prDevice) keys() ([]Key, error) {
+	var data [8 + 8*maxKeys]byte
+	cdb := [10]byte{0: prIn, 1: inReadKeys, 7: byte(len(data) >> 8), 8: byte(len(data) & 0xff)}
+	if err := d.scsi(cdb[:], data[:], sgFromDevice); err != nil {
+		return nil, fmt.Errorf("read the registered keys: %w", err)
+	}
+	length := min(int(binary.BigEndian.Uint32(data[4:])), 8*maxKeys)
+	var all []Key
+	for i := 8; i+8 <= 8+length; i += 8 {
+		all = append(all, Key(binary.BigEndian.Uint64(data[i:])))
+	}
+	return all, nil
 }
 
 func (d prDevice) reserve(key Key) error {

@@ -2,6 +2,8 @@ package rwlayer
 
 import (
 	"errors"
+	"maps"
+	"slices"
 	"strings"
 	"testing"
 	"unsafe"
@@ -13,6 +15,7 @@ type fakeTarget struct {
 	heldBy     int // session, 0: nobody
 	heldKey    Key
 	none       bool
+	forgetful  bool // keeps nothing over its own restart
 }
 
 type fakeSession struct {
@@ -20,12 +23,15 @@ type fakeSession struct {
 	id int
 }
 
-func (s fakeSession) register(key Key) error {
+func (s fakeSession) keys() ([]Key, error) {
 	if s.none {
-		return ErrNoReservations
+		return nil, ErrNoReservations
 	}
+	return slices.Collect(maps.Values(s.registered)), nil
+}
+func (s fakeSession) register(key Key) (bool, error) {
 	s.registered[s.id] = key
-	return nil
+	return !s.forgetful, nil
 }
 func (s fakeSession) reserve(key Key) error {
 	if s.heldBy != 0 && s.heldBy != s.id {
@@ -63,6 +69,18 @@ func TestReserve(t *testing.T) {
 	}
 	if err := reserve(firstAgain, one); err != nil || target.heldBy != 3 {
 		t.Errorf("the first after a crash: %v, held by session %d", err, target.heldBy)
+	}
+	// tgt: the key is registered, and nothing is reserved that could turn
+	// against the node after a new login.
+	simple := &fakeTarget{registered: make(map[int]Key), forgetful: true}
+	if err := reserve(fakeSession{simple, 1}, one); err != nil || simple.heldBy != 0 || simple.registered[1] != one {
+		t.Errorf("a forgetful target: %v, held by %d", err, simple.heldBy)
+	}
+	if err := reserve(fakeSession{simple, 2}, two); !errors.As(err, &held) || held.Holder != one || len(simple.registered) != 1 {
+		t.Errorf("a second node at a forgetful target: %v, %v", err, simple.registered)
+	}
+	if err := reserve(fakeSession{simple, 3}, one); err != nil {
+		t.Errorf("the first again at a forgetful target: %v", err)
 	}
 	target.none = true
 	if err := reserve(first, one); !errors.Is(err, ErrNoReservations) {

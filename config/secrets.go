@@ -1,0 +1,167 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"strings"
+)
+
+// Secrets are what the image's secrets file holds: who may log in where is the
+// target's business, with which user and password is told here.
+type Secrets struct {
+	// entries have a MATCH as key, each in one spelling.
+	entries map[string]Credentials
+}
+
+// Credentials are what the two ends of a login prove by CHAP: User and
+// Password this node, UserIn and PasswordIn, which may be empty, the target.
+type Credentials struct {
+	User, Password     string
+	UserIn, PasswordIn string
+}
+
+// matchDefault stands for every node that no other line is for.
+const matchDefault = "default"
+
+// maxSecret is the longest value of a key in a login (RFC 7143, section 6.1).
+const maxSecret = 255
+
+// ParseSecrets reads a secrets file: for each node a line
+//
+//	MATCH USER PASSWORD [USER_IN PASSWORD_IN]
+//
+// where MATCH is an initiator name, a MAC, an IPv4 address or "default". Words
+// with blanks stand in double quotes; what follows a word that starts with #
+// is a comment. Errors name lines and never what is written in them: a slip of
+// the pen puts a password anywhere.
+func ParseSecrets(text string) (Secrets, error) {
+	s := Secrets{entries: map[string]Credentials{}}
+	first := map[string]int{}
+	var errs []error
+	number := 0
+	for line := range strings.Lines(strings.TrimPrefix(text, "\ufeff")) {
+		number++
+		match, c, err := parseSecret(line)
+		if err != nil {
+			errs = append(errs, fmt.Errorf("line %d: %w", number, err))
+			continue
+		}
+		if match == "" {
+			continue
+		}
+		if first[match] != 0 {
+			errs = append(errs, fmt.Errorf("line %d: is for the same node as line %d: keep one of them", number, first[match]))
+			continue
+		}
+		first[match] = number
+		s.entries[match] = c
+	}
+	if err := errors.Join(errs...); err != nil {
+		return Secrets{}, err
+	}
+	return s, nil
+}
+
+// For returns the credentials of the line that fits the node best: the one for
+// its initiator name, then for its MAC, then for its address, then the default.
+func (s Secrets) For(l Lease, initiator string) (Credentials, bool) {
+	for _, match := range []string{strings.ToLower(initiator), l.MAC.String(), l.Addr.Unmap().String(), matchDefault} {
+		if c, ok := s.entries[match]; ok {
+			return c, true
+		}
+	}
+	return Credentials{}, false
+}
+
+// Format keeps the secrets out of whatever is printed.
+func (s Secrets) Format(f fmt.State, _ rune) { fmt.Fprintf(f, "secrets of %d nodes", len(s.entries)) }
+
+// Format keeps the secrets out of whatever is printed.
+func (c Credentials) Format(f fmt.State, _ rune) {
+	fmt.Fprintf(f, "user=%q password=%s user_in=%q password_in=%s", c.User, redact(c.Password), c.UserIn, redact(c.PasswordIn))
+}
+
+// parseSecret reads one line; an empty match means that there is nothing in it.
+func parseSecret(line string) (match string, c Credentials, err error) {
+	words, err := secretWords(line)
+	switch {
+	case err != nil:
+		return "", c, err
+	case len(words) == 0:
+		return "", c, nil
+	case len(words) != 3 && len(words) != 5:
+		return "", c, fmt.Errorf("has %d words: write MATCH USER PASSWORD, or MATCH USER PASSWORD USER_IN PASSWORD_IN, with \"quotes\" around what holds blanks", len(words))
+	}
+	if match = parseMatch(words[0]); match == "" {
+		return "", c, errors.New("begins with none of an IPv4 address, a MAC, an initiator name (iqn., eui. or naa.; no template) and default: write MATCH USER PASSWORD")
+	}
+	c.User, c.Password = words[1], words[2]
+	if len(words) == 5 {
+		c.UserIn, c.PasswordIn = words[3], words[4]
+	}
+	for _, w := range words {
+		switch {
+		case w == "":
+			return "", c, errors.New("a user or password is empty")
+		case len(w) > maxSecret:
+			return "", c, fmt.Errorf("a user or password is longer than %d bytes", maxSecret)
+		}
+	}
+	if c.Password == c.PasswordIn {
+		return "", c, errors.New("the two passwords are the same: the target needs another one than the node")
+	}
+	return match, c, nil
+}
+
+// parseMatch returns a line's MATCH in the spelling of For, or nothing.
+func parseMatch(word string) string {
+	if word == matchDefault {
+		return word
+	}
+	if addr, err := netip.ParseAddr(word); err == nil {
+		if addr.Is4() && !addr.IsUnspecified() {
+			return addr.String()
+		}
+		return ""
+	}
+	if isMAC(word) {
+		return strings.ToLower(strings.ReplaceAll(word, "-", ":"))
+	}
+	name := strings.ToLower(word)
+	if checkName(name) != nil || strings.Contains(name, "%") || len(name) < len("iqn.x") {
+		return ""
+	}
+	return name
+}
+
+// secretWords cuts a line into words. A quote inside a word is a character.
+func secretWords(line string) ([]string, error) {
+	var words []string
+	for {
+		line = strings.TrimLeft(line, " \t\r\n")
+		if line == "" || line[0] == '#' {
+			return words, nil
+		}
+		var word string
+		if quoted, ok := strings.CutPrefix(line, `"`); ok {
+			var closed bool
+			if word, line, closed = strings.Cut(quoted, `"`); !closed {
+				return nil, errors.New("a quote is not closed")
+			}
+			if line != "" && !strings.ContainsAny(line[:1], " \t\r\n") {
+				return nil, errors.New("a quote is closed inside a word")
+			}
+		} else {
+			end := strings.IndexAny(line, " \t\r\n")
+			if end < 0 {
+				end = len(line)
+			}
+			word, line = line[:end], line[end:]
+		}
+		if strings.IndexFunc(word, isControl) >= 0 {
+			return nil, errors.New("holds a control character")
+		}
+		words = append(words, word)
+	}
+}

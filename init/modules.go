@@ -1,0 +1,65 @@
+package main
+
+import (
+	"fmt"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/sidusboot/sidusboot/config"
+	"github.com/sidusboot/sidusboot/kmod"
+	"github.com/sidusboot/sidusboot/nfs"
+	"github.com/sidusboot/sidusboot/overlay"
+)
+
+// openModules reads what the image has for this kernel.
+func (n *node) openModules() (string, error) {
+	var u unix.Utsname
+	if err := unix.Uname(&u); err != nil {
+		return "", fmt.Errorf("uname: %w", err)
+	}
+	release := unix.ByteSliceToString(u.Release[:])
+	n.report.Kernel, n.report.Version = release, version
+	loader, err := kmod.Open("/", release, kmod.Options{Params: n.cfg.Modules, Blacklist: n.cfg.Blacklist})
+	if err != nil {
+		return "", err
+	}
+	n.system.loader = loader
+	n.report.Profile = loader.Profile()
+	return release, nil
+}
+
+// loadUnion loads the modules that the network does not need, while the
+// network waits for its answers.
+func (n *node) loadUnion(version string) {
+	n.union = make(chan unionResult, 1)
+	n.loaded = make(chan struct{})
+	go func() {
+		defer n.recovered()
+		defer close(n.loaded)
+		// NFS first, it is needed first. Errors come again where it is used.
+		_ = n.system.Load("nfs")
+		if version != "" {
+			_ = n.system.Load(nfs.Module(version))
+		}
+		kind, err := overlay.Choose(n.system, unionWanted(n.cfg.Union))
+		n.union <- unionResult{kind, err}
+		if err := n.system.loader.LoadNamed(); err != nil {
+			n.log.errorf("initrdgen build --module: %v", err)
+		}
+		if n.cfg.RW.Kind == "iscsi" {
+			_ = n.loadAll(append(iscsiModules, "ext4"))
+		}
+	}()
+}
+
+func (n *node) loadAll(modules []string) error { return n.system.loader.Load(modules...) }
+
+func unionWanted(u config.Union) overlay.Kind {
+	switch u {
+	case config.UnionAufs:
+		return overlay.Aufs
+	case config.UnionOverlay:
+		return overlay.Overlay
+	}
+	return ""
+}

@@ -1,0 +1,238 @@
+package main
+
+import (
+	"bytes"
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/base64"
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/sidusboot/sidusboot/config"
+	"github.com/sidusboot/sidusboot/iscsi"
+)
+
+// secretsOptions are the words of initrdgen secrets.
+type secretsOptions struct {
+	Key, Target, Targets    string
+	Nodes                   []string
+	NodesFrom               string
+	User, Initiator, Format string
+	targetGiven             bool
+}
+
+func secretsCommand() *cobra.Command {
+	var opts secretsOptions
+	cmd := &cobra.Command{
+		Use:   "secrets --key FILE {--nodes RANGE | --nodes-from FILE | --targets FILE}",
+		Short: "Derive the passwords of the nodes' volumes from one key",
+		Long: `Derive a CHAP user and password for the iSCSI volume of each node out of one
+site key, and print them for the target's configuration or for the image.
+
+The same key and target name always give the same password: nothing needs to be
+kept but the key, and a node that is added changes nothing for the others. Who
+has the key has every password, so it stays on one host; one password tells
+nothing of the key or of the others. With another key all are new.
+
+A password is the first 96 bits of HMAC-SHA-256(key, target name) in base64 with
+. and _ for + and /: as many bits as RFC 7143 asks for without IPsec, in 16
+characters, which is all that Microsoft's targets and many arrays take, and none
+of them means anything to a shell or a configuration file.
+
+The key is what FILE holds, without the newline at its end: 16 bytes or more,
+mode 0600. Names of targets and initiators are taken in lower case.
+
+--format
+  table  for people
+  tgt    blocks for /etc/tgt/conf.d, which tgt-admin merges with those that have
+         the volumes. tgt knows one password for each user, whatever the target,
+         so each node has a user of its own. tgt-admin leaves a user that is
+         there already as it is: after a change of the key restart tgtd
+  lio    commands for the standard input of targetcli. With the initiator's name
+         (a MAC for the %m of the usual one, or --initiator) they are for its
+         ACL, which must be there; else for the target portal group, and then
+         any initiator with the password is let in
+  image  the file for initrdgen build --secrets`,
+		Example: `  # A key, once
+  (umask 077; openssl rand -hex 32 > site.key)
+
+  # Twenty nodes on tgt, and the same for their image
+  umask 077
+  initrdgen secrets --key site.key --nodes 10.0.0.1-10.0.0.20 --format tgt > /etc/tgt/conf.d/room.conf
+  initrdgen secrets --key site.key --nodes 10.0.0.1-10.0.0.20 --format image > room.secrets
+  initrdgen build --root /srv/nfs/bookworm --output initrd.img --secrets room.secrets
+
+  # LIO, nodes by address and MAC, one a line
+  initrdgen secrets --key site.key --nodes-from room.nodes --format lio | targetcli
+
+  # Targets that no template makes: a file of TARGET [MATCH], one a line
+  initrdgen secrets --key site.key --targets room.targets`,
+		Args: noArguments,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			opts.targetGiven = cmd.Flags().Changed("target")
+			if err := printSecrets(cmd.OutOrStdout(), opts); err != nil {
+				return err
+			}
+			fmt.Fprintln(cmd.ErrOrStderr(), "initrdgen: what was printed is secret: keep it in files of mode 600 (umask 077)")
+			return nil
+		},
+	}
+	f := cmd.Flags()
+	f.SortFlags = false
+	f.StringVar(&opts.Key, "key", "", "the site's key, a `FILE` of mode 0600 (required)")
+	f.StringArrayVar(&opts.Nodes, "nodes", nil, "nodes by IPv4 address: `RANGE` is 10.0.0.7 or 10.0.0.1-10.0.0.20; may be repeated")
+	f.StringVar(&opts.NodesFrom, "nodes-from", "", "nodes from `FILE`, one a line: RANGE, or ADDRESS MAC")
+	f.StringVar(&opts.Target, "target", config.DefaultTarget, "name of a node's target: `TEMPLATE` with %i for its address, %I for that in hex, %m for its MAC")
+	f.StringVar(&opts.Targets, "targets", "", "instead of nodes and a template: `FILE` of TARGET [MATCH], one a line; MATCH is the node's address, MAC or initiator name")
+	f.StringVar(&opts.User, "user", "", "CHAP user, a `TEMPLATE` (default: node- and what stands behind the colon of the target's name)")
+	f.StringVar(&opts.Initiator, "initiator", "", "name of a node's initiator for lio, a `TEMPLATE` (default: "+config.DefaultInitiator+" where the MAC is known)")
+	f.StringVar(&opts.Format, "format", "table", "what to print: `NAME` is "+strings.Join(formatNames(), ", "))
+	return cmd
+}
+
+// printSecrets derives everything before it prints anything.
+func printSecrets(w io.Writer, opts secretsOptions) error {
+	format, err := chooseFormat(opts.Format)
+	switch {
+	case err != nil:
+		return err
+	case opts.Key == "":
+		return usagef("--key is missing: name the file with the site's key")
+	case opts.Targets != "" && (len(opts.Nodes) > 0 || opts.NodesFrom != "" || opts.targetGiven):
+		return usagef("--targets has the targets: leave out --nodes, --nodes-from and --target")
+	case opts.Targets == "" && len(opts.Nodes) == 0 && opts.NodesFrom == "":
+		return usagef("no nodes given: --nodes 10.0.0.1-10.0.0.20, --nodes-from FILE or --targets FILE")
+	}
+	key, err := readKey(opts.Key)
+	if err != nil {
+		return err
+	}
+	nodes, err := readNodes(opts)
+	if err != nil {
+		return err
+	}
+	accounts := make([]account, 0, len(nodes))
+	for _, n := range nodes {
+		a, err := newAccount(key, n, opts)
+		if err != nil {
+			return fmt.Errorf("%s: %w", n.origin, err)
+		}
+		accounts = append(accounts, a)
+	}
+	if err := checkAccounts(accounts); err != nil {
+		return err
+	}
+	var text bytes.Buffer
+	if err := format.write(&text, accounts); err != nil {
+		return err
+	}
+	_, err = w.Write(text.Bytes())
+	return err
+}
+
+// minKey is as long as a key for which guessing is out of the question can be.
+const minKey = 16
+
+func readKey(name string) ([]byte, error) {
+	key, err := readSecretFile(name)
+	if err != nil {
+		return nil, fmt.Errorf("--key: %w", err)
+	}
+	key = bytes.TrimSuffix(key, []byte("\n"))
+	if len(key) < minKey {
+		return nil, fmt.Errorf("--key: %s holds %d bytes and %d are the least: make one with openssl rand -hex 32", name, len(key), minKey)
+	}
+	return key, nil
+}
+
+// passwordEncoding is base64 with two characters that are harmless everywhere:
+// tgt-admin hands passwords to a shell, and some programs take a word that
+// begins with a dash for an option.
+var passwordEncoding = base64.NewEncoding("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._")
+
+// password is for one target: 96 bits (RFC 7143, section 9.2.1), 16 characters.
+func password(key []byte, target string) string {
+	mac := hmac.New(sha256.New, key)
+	mac.Write([]byte(target))
+	return passwordEncoding.EncodeToString(mac.Sum(nil)[:12])
+}
+
+// An account is what one node logs in with.
+type account struct {
+	origin string // Of the node, for messages.
+	// match is the node in a secrets file; initiator is its name. Either may be
+	// empty.
+	match, initiator       string
+	target, user, password string
+}
+
+func newAccount(key []byte, n nodeFacts, opts secretsOptions) (account, error) {
+	a := account{origin: n.origin, match: n.match(), target: n.target, initiator: n.initiator}
+	var err error
+	if a.target == "" {
+		if a.target, err = config.Expand(opts.Target, n.lease); err != nil {
+			return a, fmt.Errorf("--target: %w", err)
+		}
+	}
+	if a.target, err = iscsi.NormalizeName(a.target); err != nil {
+		return a, fmt.Errorf("target name %w", err)
+	}
+	if a.user, err = userFor(a.target, opts.User, n.lease); err != nil {
+		return a, err
+	}
+	switch {
+	case a.initiator != "":
+	case opts.Initiator != "":
+		if a.initiator, err = config.Expand(opts.Initiator, n.lease); err != nil {
+			return a, fmt.Errorf("--initiator: %w", err)
+		}
+	case len(n.lease.MAC) > 0:
+		if a.initiator, err = config.Expand(config.DefaultInitiator, n.lease); err != nil {
+			return a, err
+		}
+	}
+	if a.initiator != "" {
+		if a.initiator, err = iscsi.NormalizeName(a.initiator); err != nil {
+			return a, fmt.Errorf("initiator name %w", err)
+		}
+	}
+	a.password = password(key, a.target)
+	return a, nil
+}
+
+func userFor(target, template string, l config.Lease) (string, error) {
+	user := target
+	if _, own, ok := strings.Cut(target, ":"); ok {
+		user = own
+	}
+	user = "node-" + user
+	if template != "" {
+		var err error
+		if user, err = config.Expand(template, l); err != nil {
+			return "", fmt.Errorf("--user: %w", err)
+		}
+	}
+	const harmless = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._:@-"
+	if user == "" || user[0] == '-' || strings.Trim(user, harmless) != "" {
+		return "", fmt.Errorf("the user %q is not of letters, digits and . _ : @ -: give another with --user", user)
+	}
+	return user, nil
+}
+
+// checkAccounts refuses what would let a node into another one's volume.
+func checkAccounts(accounts []account) error {
+	targets, matches := map[string]string{}, map[string]string{}
+	for _, a := range accounts {
+		if other, ok := targets[a.target]; ok {
+			return fmt.Errorf("%s and %s have one target, %s: each node needs its own, as by %%i in --target", other, a.origin, a.target)
+		}
+		if other, ok := matches[a.match]; ok && a.match != "" {
+			return fmt.Errorf("%s and %s are both for the node %s: keep one of them", other, a.origin, a.match)
+		}
+		targets[a.target], matches[a.match] = a.origin, a.origin
+	}
+	return nil
+}
