@@ -99,6 +99,7 @@ func TestStaticAddress(t *testing.T) {
 // sees what the other writes.
 func TestTwoNodes(t *testing.T) {
 	t.Parallel()
+	bootsTwo(t)
 	if os.Getenv("SIDUSBOOT_GUESTS") == "1" {
 		t.Skip("needs two guests at a time, and SIDUSBOOT_GUESTS=1")
 	}

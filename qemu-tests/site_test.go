@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 )
@@ -32,6 +33,17 @@ type site struct {
 	ctx                 context.Context
 	tree, kernel, image string
 	release             string
+}
+
+// pairs is held by a test that boots two guests side by side.
+var pairs sync.Mutex
+
+// bootsTwo lets only one test at a time boot two guests: two such tests, each
+// with one guest, would wait for each other's place for ever.
+func bootsTwo(t *testing.T) {
+	t.Helper()
+	pairs.Lock()
+	t.Cleanup(pairs.Unlock)
 }
 
 // newSite opens a lab without any server.
