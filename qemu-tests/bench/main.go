@@ -139,7 +139,7 @@ func (r *row) boot(ctx context.Context, kernel, tree string) error {
 	if err != nil {
 		return err
 	}
-	m, err := guest.Expect(ctx, `realinit=([\d.]+) init=([\d.-]+) unpack=([\d.-]+) freed=([\d.-]+) memavailable=(\d+)`)
+	m, err := guest.Expect(ctx, `realinit=([\d.]+) init=([\d.-]+) unpack=([\d.-]+) freed=([\d.-]+) memavailable=(\d+)[\r\n]`)
 	if err != nil {
 		return err
 	}
