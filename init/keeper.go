@@ -42,11 +42,7 @@ func keep() error {
 	if err := settleDown(); err != nil {
 		return err
 	}
-	kernel, err := iscsi.Open("/")
-	if err != nil {
-		return err
-	}
-	session, err := kernel.Adopt(s.target, s.id)
+	session, err := s.adopt()
 	if err != nil {
 		return err
 	}

@@ -47,12 +47,10 @@ func (n *node) loadUnion(version string) {
 			n.log.errorf("initrdgen build --module: %v", err)
 		}
 		if n.cfg.RW.Kind == "iscsi" {
-			_ = n.loadAll(append(iscsiModules, "ext4"))
+			_ = n.system.loader.Load(append(iscsiModules, "ext4")...)
 		}
 	}()
 }
-
-func (n *node) loadAll(modules []string) error { return n.system.loader.Load(modules...) }
 
 func unionWanted(u config.Union) overlay.Kind {
 	switch u {

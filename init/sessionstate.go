@@ -47,6 +47,16 @@ func (s sessionState) encode(secrets bool) []byte {
 	return b
 }
 
+// adopt takes the session over in this process. The root is the one that has
+// /sys.
+func (s sessionState) adopt() (*iscsi.Session, error) {
+	kernel, err := iscsi.Open("/")
+	if err != nil {
+		return nil, err
+	}
+	return kernel.Adopt(s.target, s.id)
+}
+
 // decodeSession reads what encode wrote.
 func decodeSession(text string) (s sessionState, err error) {
 	s.target.Timeouts = pings

@@ -14,8 +14,6 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
-
-	"github.com/sidusboot/sidusboot/iscsi"
 )
 
 // oldRoot is where systemd-shutdown puts the root that it has left.
@@ -150,11 +148,7 @@ func endSession(log *logger) error {
 	if err != nil {
 		return err
 	}
-	kernel, err := iscsi.Open("/")
-	if err != nil {
-		return err
-	}
-	session, err := kernel.Adopt(s.target, s.id)
+	session, err := s.adopt()
 	if err != nil {
 		return err
 	}

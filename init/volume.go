@@ -56,7 +56,7 @@ func (n *node) mountVolume() (string, error) {
 // attachLUN logs in to the node's target and returns the LUN's block device. A
 // target that is not up yet is waited for; one that refuses the login is not.
 func (n *node) attachLUN(ctx context.Context) (string, error) {
-	if err := n.loadAll(iscsiModules); err != nil {
+	if err := n.system.loader.Load(iscsiModules...); err != nil {
 		return "", err
 	}
 	target, err := n.iscsiTarget(ctx)
