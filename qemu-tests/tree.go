@@ -17,6 +17,9 @@ import (
 //go:embed mktree
 var mktree string
 
+//go:embed mkvariant
+var mkvariant string
+
 // Suites are the Debian suites that trees are made of.
 var Suites = []string{"bookworm", "trixie"}
 
@@ -26,6 +29,29 @@ func Tree(ctx context.Context, suite string) (string, error) {
 	name := suite + "-" + digest(mktree)
 	return cached(ctx, "trees", name, func(dir string, held *os.File) error {
 		return runScript(ctx, held, mktree, suite, dir)
+	})
+}
+
+// A Variant is a tree of a suite with more in it.
+type Variant struct {
+	// Suite is the tree that it is made of.
+	Suite string
+	// Packages are installed in it.
+	Packages []string
+	// Script is run by sh in the tree when they are.
+	Script string
+}
+
+// Tree returns the variant's tree, made by mkvariant if the cache has none. It
+// is shared as the suite's own is, which it is where nothing is added.
+func (v Variant) Tree(ctx context.Context) (string, error) {
+	base, err := Tree(ctx, v.Suite)
+	if err != nil || len(v.Packages) == 0 && v.Script == "" {
+		return base, err
+	}
+	name := v.Suite + "-" + digest(append([]string{base, mkvariant, v.Script}, v.Packages...)...)
+	return cached(ctx, "variants", name, func(dir string, held *os.File) error {
+		return runScript(ctx, held, mkvariant, append([]string{base, dir, v.Script}, v.Packages...)...)
 	})
 }
 
