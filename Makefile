@@ -25,7 +25,7 @@ build:
 test: lint unit qemu-test
 
 unit:
-	$(GO) test ./...
+	$(GO) test -parallel 16 ./...
 
 lint: prerequisites
 	@test -z "$$(gofmt -l .)" || { gofmt -l .; echo 'lint: run gofmt -w on these files'; exit 1; }

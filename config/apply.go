@@ -27,17 +27,8 @@ func applyIP(c *Config, a arg) error {
 	for _, n := range notes {
 		c.note("ip=%q: %s", a.value, n)
 	}
-	for _, unused := range []struct {
-		what  string
-		given bool
-	}{
-		{"the client identifier is not sent yet", ip.ClientID != ""},
-		{"the MAC address of the card is not changed yet", ip.MAC != nil},
-		{"the client address is left to the DHCP server", ip.Method == MethodDHCP && ip.Client.IsValid()},
-	} {
-		if unused.given {
-			c.note("ip=%q: %s", a.value, unused.what)
-		}
+	if ip.Method != MethodStatic && ip.Client.IsValid() {
+		c.note("ip=%q: the client address is left to the server", a.value)
 	}
 	c.IPs = append(c.IPs, ip)
 	return nil

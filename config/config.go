@@ -23,9 +23,13 @@ type Config struct {
 	OnError OnError
 	// Events is a tty's name on which stages are told, sidus.events=.
 	Events string
-	// Timeout is how long a stage waits for a link, a lease or a server before
-	// it has failed and OnError acts. Default 60 s.
+	// Timeout is how long a stage waits for a link or a server before it has
+	// failed and OnError acts. Default 60 s.
 	Timeout time.Duration
+	// LeaseTimeout is how long a link is waited on for an address. It is the
+	// Timeout where one was given, else 90 s: a switch with spanning tree
+	// forwards nothing for up to 50 s.
+	LeaseTimeout time.Duration
 	// Break is rd.break: stop for a shell before the switch.
 	Break bool
 
@@ -34,6 +38,17 @@ type Config struct {
 	IPs []IP
 	// BootIF is the NIC that the firmware booted from, BOOTIF=.
 	BootIF net.HardwareAddr
+	// NIC is the NIC to boot from, sidus.nic=. It is stronger than BootIF.
+	NIC NIC
+	// BootDev is the one of several ip= words that leads to the root, bootdev=.
+	BootDev string
+	// Renames, Bonds and VLANs are made before any device is used, in this
+	// order: ifname=, bond=, vlan=.
+	Renames []Rename
+	Bonds   []Bond
+	VLANs   []VLAN
+	// TrustAddress is sidus.dad=0: nobody is asked whether an address is taken.
+	TrustAddress bool
 	// Hostname is sidus.hostname=, a template (see Expand). Empty: from the lease.
 	Hostname string
 
@@ -146,6 +161,10 @@ const (
 	MethodStatic
 	// MethodOff leaves the device alone.
 	MethodOff
+	// MethodAuto6 is IPv6 by a router, or by DHCPv6 where the router says so.
+	MethodAuto6
+	// MethodDHCP6 is IPv6 by DHCPv6.
+	MethodDHCP6
 )
 
 // A Lease is what config needs of a DHCP lease to find the root. Strings are
@@ -167,7 +186,7 @@ type Lease struct {
 var (
 	onErrorNames = [...]string{Retry: "retry", Reboot: "reboot", PowerOff: "poweroff", Shell: "shell"}
 	unionNames   = [...]string{UnionAuto: "auto", UnionAufs: "aufs", UnionOverlay: "overlay"}
-	methodNames  = [...]string{MethodDHCP: "dhcp", MethodStatic: "static", MethodOff: "off"}
+	methodNames  = [...]string{MethodDHCP: "dhcp", MethodStatic: "static", MethodOff: "off", MethodAuto6: "auto6", MethodDHCP6: "dhcp6"}
 )
 
 // String is the policy as sidus.onerror= spells it.
@@ -184,15 +203,4 @@ func nameOf(names []string, i int) string {
 		return "unknown"
 	}
 	return names[i]
-}
-
-// ChosenIP is the ip= word that counts: the first that does not say off, or
-// plain DHCP where there is none.
-func (c *Config) ChosenIP() IP {
-	for _, ip := range c.IPs {
-		if ip.Method != MethodOff {
-			return ip
-		}
-	}
-	return IP{Method: MethodDHCP}
 }

@@ -73,6 +73,8 @@ const (
 	wordDHCP
 	wordNone
 	wordStatic
+	wordRouter
+	wordDHCP6
 )
 
 func parseMethod(s string) (methodWord, error) {
@@ -85,12 +87,16 @@ func parseMethod(s string) (methodWord, error) {
 		return wordNone, nil
 	case "static":
 		return wordStatic, nil
+	case "auto6", "either6":
+		return wordRouter, nil
+	case "dhcp6":
+		return wordDHCP6, nil
 	case "bootp", "rarp", "both":
 		return 0, fmt.Errorf("%s is not supported: use dhcp, or write the address in the word", s)
-	case "dhcp6", "auto6", "either6", "link6", "link-local":
-		return 0, fmt.Errorf("%s is not supported: use dhcp (IPv4), or write the IPv6 address in the word, in brackets", s)
+	case "link6", "link-local":
+		return 0, fmt.Errorf("%s is not supported: no server can be reached by such an address; use auto6 or dhcp6", s)
 	}
-	return 0, fmt.Errorf("%q is not a method; there are dhcp (also on, any), none (also off) and static", s)
+	return 0, fmt.Errorf("%q is not a method; there are dhcp (also on, any), auto6 and dhcp6 for IPv6, none (also off) and static", s)
 }
 
 var errNoClient = errors.New("a static address needs the client address in the first field")
@@ -113,6 +119,10 @@ func (m methodWord) alone(ip IP) (IP, error) {
 		return IP{}, errNoClient
 	case wordNone:
 		ip.Method = MethodOff
+	case wordRouter:
+		ip.Method = MethodAuto6
+	case wordDHCP6:
+		ip.Method = MethodDHCP6
 	default:
 		ip.Method = MethodDHCP
 	}
@@ -193,8 +203,10 @@ func longIP(fields []string) (ip IP, notes []string, err error) {
 		return IP{}, nil, err
 	}
 	switch {
-	case m == wordDHCP:
-		ip.Method = MethodDHCP
+	case m == wordDHCP || m == wordRouter || m == wordDHCP6:
+		if ip, err = m.alone(ip); err != nil {
+			return IP{}, nil, err
+		}
 	case ip.Client.IsValid():
 		ip.Method = MethodStatic
 	case m == wordNone && (ip.Gateway.IsValid() || ip.Bits != 0):
@@ -242,12 +254,12 @@ func parseTail(ip *IP, tail []string) error {
 
 // parseLinkTail reads [MTU][:MAC].
 func parseLinkTail(ip *IP, tail []string) error {
-	if mtu := tail[0]; mtu != "" {
-		n, err := strconv.Atoi(mtu)
-		if err != nil || n < 68 || n > 65535 {
-			return fmt.Errorf("%q is not an MTU: a number from 68 to 65535", mtu)
+	if tail[0] != "" {
+		mtu, err := parseMTU(tail[0])
+		if err != nil {
+			return err
 		}
-		ip.MTU = n
+		ip.MTU = mtu
 	}
 	if mac := strings.Join(tail[1:], ":"); strings.Trim(mac, ":") != "" {
 		if !isMAC(mac) {
@@ -273,11 +285,7 @@ func parseClientID(s string) (string, error) {
 	return string([]byte{byte(n)}) + value, nil
 }
 
-// setDevice takes what the kernel takes for a device's name (dev_valid_name).
 func setDevice(ip *IP, name string) error {
-	if len(name) > 15 || name == "." || name == ".." || strings.ContainsAny(name, "/ \t\n\v\f\r\x00") || !isGraphic(name) {
-		return fmt.Errorf("%q is not a device name such as eth0", name)
-	}
 	ip.Device = name
-	return nil
+	return checkDevice(name)
 }

@@ -56,6 +56,9 @@ func TestParseIP(t *testing.T) {
 		{":10.0.0.9:::::dhcp", IP{Server: addr("10.0.0.9")}},
 		{":::::eth1:off", IP{Device: "eth1", Method: MethodOff}},
 		// dracut's.
+		{"auto6", IP{Method: MethodAuto6}}, {"dhcp6", IP{Method: MethodDHCP6}}, {"either6", IP{Method: MethodAuto6}},
+		{"eth0:auto6", IP{Device: "eth0", Method: MethodAuto6}}, {"eth0:dhcp6:9000", IP{Device: "eth0", Method: MethodDHCP6, MTU: 9000}},
+		{"::::node7:eth0:auto6", IP{Hostname: "node7", Device: "eth0", Method: MethodAuto6}},
 		{"eth0:dhcp", IP{Device: "eth0"}},
 		{"eth0:on", IP{Device: "eth0"}},
 		{"eth0.7:any", IP{Device: "eth0.7"}},
@@ -89,7 +92,7 @@ func TestParseIPErrors(t *testing.T) {
 		"rarp":                                   "rarp is not supported",
 		"both":                                   "both is not supported",
 		":::::eth0:rarp":                         "rarp is not supported",
-		"dhcp6":                                  "dhcp6 is not supported",
+		"link6":                                  "link6 is not supported: no server can be reached",
 		"dhpc":                                   `"dhpc" is not a method`,
 		"eth0":                                   `"eth0" is not a method`,
 		"eth0:eth1":                              `"eth1" is not a method`,

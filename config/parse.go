@@ -25,13 +25,18 @@ func (e *WordError) Error() string {
 	return fmt.Sprintf("%s=%s: %s", e.Word, strconv.Quote(value), e.Reason)
 }
 
+// Waits where no word says another.
+const (
+	defaultTimeout = 60 * time.Second
+	defaultLease   = 90 * time.Second
+)
+
 // Parse reads the kernel command line and the image's file; the command line
 // wins. The Config is usable even with an error, which joins a *WordError for
 // each value that was not understood: the policy for failures must be known to
 // act on them.
 func Parse(cmdline, file string) (Config, error) {
 	c := Config{
-		Timeout:   60 * time.Second,
 		RW:        RW{Kind: "tmpfs", Size: "50%", Fallback: "none", MkFS: "never"},
 		Modules:   map[string]string{},
 		Blacklist: map[string]bool{},
@@ -55,6 +60,10 @@ func Parse(cmdline, file string) (Config, error) {
 		}
 	}
 	c.completePortals()
+	c.LeaseTimeout = c.Timeout
+	if c.Timeout == 0 {
+		c.Timeout, c.LeaseTimeout = defaultTimeout, defaultLease
+	}
 	errs = append(errs, c.readRoots(inFile, inLine)...)
 	return c, errors.Join(errs...)
 }

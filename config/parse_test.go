@@ -13,7 +13,7 @@ import (
 func TestParseDefaults(t *testing.T) {
 	got, err := Parse("", "")
 	want := Config{
-		Timeout: time.Minute, RW: RW{Kind: "tmpfs", Size: "50%", Fallback: "none", MkFS: "never"},
+		Timeout: time.Minute, LeaseTimeout: 90 * time.Second, RW: RW{Kind: "tmpfs", Size: "50%", Fallback: "none", MkFS: "never"},
 		Modules: map[string]string{}, Blacklist: map[string]bool{}, Consumed: map[string]bool{},
 	}
 	if err != nil || !reflect.DeepEqual(got, want) {
@@ -31,6 +31,12 @@ func TestParseWords(t *testing.T) {
 		{"quiet", "", func(c Config) any { return c.Quiet }, true},
 		{"panic=30", "", func(c Config) any { return *c.Panic }, 30},
 		{"panic=-1", "", func(c Config) any { return *c.Panic }, -1},
+		{"sidus.timeout=20", "", func(c Config) any { return c.Timeout + c.LeaseTimeout }, 40 * time.Second},
+		{"sidus.nic=eth1", "", func(c Config) any { return c.NIC.Name }, "eth1"},
+		{"sidus.nic=driver=mlx5_core", "", func(c Config) any { return c.NIC }, NIC{Driver: "mlx5_core"}},
+		{"sidus.nic=52:54:00:12:34:56", "", func(c Config) any { return c.NIC.MAC.String() }, "52:54:00:12:34:56"},
+		{"sidus.dad=0", "sidus.dad=1", func(c Config) any { return c.TrustAddress }, true},
+		{"bootdev=eth1", "bootdev=eth0", func(c Config) any { return c.BootDev }, "eth1"},
 		{"panic=0x10", "", func(c Config) any { return *c.Panic }, 16},
 		{"sidus.onerror=shell", "", func(c Config) any { return c.OnError }, Shell},
 		{"sidus.events=/dev/ttyS1", "", func(c Config) any { return c.Events }, "ttyS1"},
@@ -153,7 +159,7 @@ func TestParseNotes(t *testing.T) {
 		"nfsroot=/srv,noatime":        "noatime dropped",
 		"root=/dev/sda1 nfsroot=/srv": "root=\"/dev/sda1\" ignored",
 		"iscsi_auto":                  `"iscsi_auto" is ignored`,
-		"ip=dhcp,1,x":                 "not sent yet",
+		"ip=10.0.0.7:::24:::dhcp":     "client address is left to the server",
 	} {
 		c, err := Parse(in, "")
 		if got := strings.Join(c.Notes, "\n"); err != nil || !strings.Contains(got, want) {

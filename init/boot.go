@@ -20,9 +20,9 @@ type node struct {
 	cfg    config.Config
 	system *system
 	nfs    *nfs.Mounter
-	random chan error
 
 	lease  *network.Lease
+	others []*network.Lease // of NICs that do not lead to the root
 	source nfs.Source
 	lun    *lun // nil unless sidus.rw=iscsi
 	union  chan unionResult
@@ -124,10 +124,11 @@ func (n *node) early() error {
 	if err := n.log.openKmsg(); err != nil {
 		return err
 	}
-	n.random = make(chan error, 1)
 	go func() {
 		defer n.recovered()
-		n.random <- seedRandom()
+		if err := seedRandom(); err != nil {
+			n.log.errorf("%v", err)
+		}
 	}()
 	return nil
 }

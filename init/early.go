@@ -78,9 +78,8 @@ func guard() error {
 	return nil
 }
 
-// seedRandom waits until the kernel can give random bytes. A blocking call
-// makes the kernel gather entropy; the DHCP library's non-blocking ones would
-// only spin.
+// seedRandom waits until the kernel can give random bytes, on the side: a
+// blocking call makes the kernel gather entropy, which others will want.
 func seedRandom() error {
 	var b [1]byte
 	if _, err := unix.Getrandom(b[:], 0); err != nil {

@@ -13,6 +13,7 @@ import (
 	"github.com/sidusboot/sidusboot/config"
 	"github.com/sidusboot/sidusboot/image"
 	"github.com/sidusboot/sidusboot/kmod"
+	"github.com/sidusboot/sidusboot/network"
 	"github.com/sidusboot/sidusboot/overlay"
 )
 
@@ -31,6 +32,12 @@ func (n *node) failed(err error, attempt int) {
 		n.fatal(err)
 	}
 	n.log.errorf("%v", err)
+	var nics *network.FailedError
+	if errors.As(err, &nics) {
+		for _, line := range nics.Table() {
+			n.log.errorf("  %s", line)
+		}
+	}
 	n.report.Failures = append(n.report.Failures, err.Error())
 	n.saveReport()
 	if n.cfg.OnError == config.Retry {

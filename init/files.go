@@ -4,12 +4,10 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"net"
 	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
-	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -44,9 +42,10 @@ func (n *node) writeFiles() (string, error) {
 	if err := rewriteFstab(unionDir); err != nil {
 		return "", err
 	}
-	path := filepath.Join("/run", "net-"+n.lease.Device+".conf")
-	if err := os.WriteFile(path, []byte(klibcConf(n.lease, uptime())), 0o644); err != nil {
-		return "", err
+	for _, l := range append([]*network.Lease{n.lease}, n.others...) {
+		if err := writeKlibc(l); err != nil {
+			return "", err
+		}
 	}
 	return n.lease.Hostname, nil
 }
@@ -206,69 +205,6 @@ func replaceFile(root, name string, content []byte) error {
 		return fmt.Errorf("write %s: %w", name, err)
 	}
 	return nil
-}
-
-// klibcConf is the lease as klibc's ipconfig leaves it in /run/net-DEV.conf,
-// which live-boot, LTSP, open-iscsi and cloud-init read.
-func klibcConf(l *network.Lease, at time.Duration) string {
-	var b strings.Builder
-	set := func(name, value string) {
-		// As klibc quotes: within single quotes, ' and ! stand outside.
-		value = strings.NewReplacer("'", `'\''`, "!", `'\!'`).Replace(value)
-		fmt.Fprintf(&b, "%s='%s'\n", name, value)
-	}
-	addr := func(a netip.Addr) string {
-		if !a.IsValid() {
-			return "0.0.0.0"
-		}
-		return a.String()
-	}
-	mask := net.IP(net.CIDRMask(l.Addr.Bits(), 32)).String()
-	broadcast := l.Broadcast
-	if !broadcast.IsValid() {
-		broadcast = lastAddr(l.Addr)
-	}
-	set("DEVICE", l.Device)
-	set("PROTO", l.Proto)
-	set("IPV4ADDR", addr(l.Addr.Addr()))
-	set("IPV4BROADCAST", addr(broadcast))
-	set("IPV4NETMASK", mask)
-	// With option 121 klibc leaves the gateway out; LTSP looks for it there.
-	set("IPV4GATEWAY", addr(l.Gateway()))
-	for i, r := range l.Routes {
-		set(fmt.Sprintf("IPV4ROUTE%dSUBNET", i), r.Dst.String())
-		set(fmt.Sprintf("IPV4ROUTE%dGATEWAY", i), addr(r.Gateway))
-	}
-	for i := range 2 {
-		var dns netip.Addr
-		if i < len(l.DNS) {
-			dns = l.DNS[i]
-		}
-		set(fmt.Sprintf("IPV4DNS%d", i), addr(dns))
-	}
-	set("HOSTNAME", l.Hostname)
-	set("DNSDOMAIN", l.Domain)
-	set("NISDOMAIN", "")
-	server := l.NextServer
-	if !server.IsValid() {
-		server = l.ServerID
-	}
-	set("ROOTSERVER", addr(server))
-	set("ROOTPATH", l.RootPath)
-	set("filename", l.BootFile)
-	set("UPTIME", fmt.Sprint(int(at.Seconds())))
-	set("DHCPLEASETIME", fmt.Sprint(int(l.Time.Seconds())))
-	set("DOMAINSEARCH", strings.Join(l.Search, " "))
-	return b.String()
-}
-
-// lastAddr is the last address of an IPv4 network, its broadcast address.
-func lastAddr(p netip.Prefix) netip.Addr {
-	b := p.Masked().Addr().As4()
-	for bit := p.Bits(); bit < 32; bit++ {
-		b[bit/8] |= 1 << (7 - bit%8)
-	}
-	return netip.AddrFrom4(b)
 }
 
 // freeInitramfs removes everything on the initramfs itself, whose memory is

@@ -30,6 +30,9 @@ func (n *node) mountRoot() (string, error) {
 		Server: root.Server, Addr: addr, Path: root.Path, Client: n.lease.Addr.Addr(),
 		Version: root.Version, Options: root.Options,
 	}
+	if err := n.seeNextHop(ctx, addr); err != nil {
+		return "", err
+	}
 	n.waitFor("the NFS server " + addr.String())
 	version, err := n.nfs.Mount(ctx, n.source, roDir)
 	if err != nil {

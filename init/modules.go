@@ -19,6 +19,9 @@ func (n *node) openModules() (string, error) {
 	}
 	release := unix.ByteSliceToString(u.Release[:])
 	n.report.Kernel, n.report.Version = release, version
+	if len(n.cfg.Bonds) > 0 && n.cfg.Modules["bonding"] == "" {
+		n.cfg.Modules["bonding"] = "max_bonds=0" // Or it makes a bond0 unasked.
+	}
 	loader, err := kmod.Open("/", release, kmod.Options{Params: n.cfg.Modules, Blacklist: n.cfg.Blacklist})
 	if err != nil {
 		return "", err

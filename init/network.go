@@ -2,11 +2,9 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net/netip"
 	"os"
-	"path/filepath"
 	"strings"
 
 	"github.com/vishvananda/netlink"
@@ -17,9 +15,6 @@ import (
 	"github.com/sidusboot/sidusboot/nfs"
 )
 
-// defaultDevice is the NIC used when no word names another.
-const defaultDevice = "eth0"
-
 // usbControllers are not loaded unless no NIC turns up without them: every
 // machine has some, few need them to boot, and udev loads them later.
 var usbControllers = map[string]bool{
@@ -27,10 +22,12 @@ var usbControllers = map[string]bool{
 	"ohci_pci": true, "ohci_hcd": true, "uhci_hcd": true,
 }
 
-// bringNetworkUp loads the NICs' drivers and gets an address on one NIC. While
-// it waits for the network, the modules for NFS and the union are loaded.
+// bringNetworkUp loads the NICs' drivers and gets an address on the one that
+// leads to the root. While it waits for the network, the modules for NFS and
+// the union are loaded.
 func (n *node) bringNetworkUp() (string, error) {
-	if err := n.system.Load("af_packet"); err != nil {
+	plan := networkPlan(&n.cfg)
+	if err := n.system.loader.Load(planModules(&plan)...); err != nil {
 		return "", err
 	}
 	drivers, err := n.system.loader.LoadDevices("/sys", usbControllers)
@@ -41,39 +38,22 @@ func (n *node) bringNetworkUp() (string, error) {
 	if n.union == nil {
 		n.loadUnion(n.firstVersion())
 	}
-	ip := n.cfg.ChosenIP()
-	ctx, cancel := context.WithTimeout(context.Background(), n.cfg.Timeout)
-	defer cancel()
-	choice := network.Choice{Device: ip.Device, MAC: n.cfg.BootIF}
-	if ip.Device != "" {
-		choice.MAC = nil
-	} else {
-		choice.Device = defaultDevice
-	}
-	n.waitFor("the NIC " + choice.String())
-	link, err := network.Find(ctx, choice, "/sys", func() { _, _ = n.system.loader.LoadDevices("/sys", nil) })
+	lease, others, err := network.Up(context.Background(), plan, network.Options{
+		// In a second attempt all are tried: the first one did not lead to the root.
+		Sysfs: "/sys", First: defaultDevice, Wide: n.report.Attempts > 1,
+		CarrierTime: n.cfg.Timeout, LeaseTime: n.cfg.LeaseTimeout,
+		PreferRoot: n.cfg.Root.Path == "", Trust: n.cfg.TrustAddress,
+		Rescan: func() { _, _ = n.system.loader.LoadDevices("/sys", nil) },
+		Reach:  n.reach, Logf: n.log.errorf, WaitFor: n.waitFor,
+	})
 	if err != nil {
 		return "", err
 	}
-	if err := network.LoopbackUp(); err != nil {
+	n.lease, n.others = lease, others
+	if err := n.nameNode(n.givenName()); err != nil {
 		return "", err
 	}
-	n.waitFor("the link of " + link.Attrs().Name)
-	if err := network.BringUp(ctx, link); err != nil {
-		return "", err
-	}
-	lease, err := n.getLease(link, ip)
-	if err != nil {
-		return "", err
-	}
-	if err := network.Apply(link, lease, n.log.errorf); err != nil {
-		return "", err
-	}
-	n.lease = lease
-	if err := n.nameNode(ip.Hostname); err != nil {
-		return "", err
-	}
-	n.reportNetwork(link)
+	n.reportNetwork()
 	detail := fmt.Sprintf("%s (%s) has %s by %s", lease.Device, lease.MAC, lease.Addr, lease.Proto)
 	if gw := lease.Gateway(); gw.IsValid() {
 		detail += ", gateway " + gw.String()
@@ -82,6 +62,69 @@ func (n *node) bringNetworkUp() (string, error) {
 		detail += ", drivers " + strings.Join(drivers, " ")
 	}
 	return detail, nil
+}
+
+// planModules are what the plan needs beside the drivers of NICs.
+func planModules(p *network.Plan) []string {
+	modules := []string{"af_packet"}
+	if len(p.Bonds) > 0 {
+		modules = append(modules, "bonding")
+	}
+	if len(p.VLANs) > 0 {
+		modules = append(modules, "8021q")
+	}
+	return modules
+}
+
+// givenName is the host name of the ip= words.
+func (n *node) givenName() string {
+	for _, ip := range n.cfg.IPs {
+		if ip.Hostname != "" {
+			return ip.Hostname
+		}
+	}
+	return ""
+}
+
+// reach tells whether the server of the root answers by way of a lease.
+func (n *node) reach(ctx context.Context, l *network.Lease) error {
+	root, err := config.ResolveRoot(n.cfg.Root, n.factsOf(l), n.cfg.FileRoot)
+	if err != nil {
+		return err
+	}
+	addr, err := n.lookUp(ctx, root.Server, l)
+	if err != nil {
+		return err
+	}
+	port, err := nfs.Source{Options: root.Options}.Port()
+	if err != nil || port == 0 {
+		return err
+	}
+	if err := n.system.Dial(ctx, netip.AddrPortFrom(addr, port)); err != nil {
+		return fmt.Errorf("%s: %w", addr, err)
+	}
+	return nil
+}
+
+// seeNextHop waits for the server, or for the router on the way to it, to
+// answer ARP. What does not even do that needs no longer search.
+func (n *node) seeNextHop(ctx context.Context, server netip.Addr) error {
+	hop := n.lease.NextHop(server)
+	link, err := netlink.LinkByName(n.lease.Device)
+	if err != nil {
+		return err
+	}
+	// IPv6 has no ARP, and InfiniBand another one.
+	if !hop.Is4() || link.Attrs().EncapType != "ether" {
+		return nil
+	}
+	who := "the NFS server " + hop.String()
+	if hop != server {
+		who = "the router " + hop.String()
+	}
+	n.waitFor(who + " to answer ARP on " + n.lease.Device)
+	_, err = network.Resolve(ctx, link, n.lease.Addr.Addr(), hop)
+	return err
 }
 
 // firstVersion is the NFS version that will be tried first, or empty where the
@@ -95,59 +138,6 @@ func (n *node) firstVersion() string {
 		return ""
 	}
 	return versions[0]
-}
-
-func (n *node) getLease(link netlink.Link, ip config.IP) (*network.Lease, error) {
-	if ip.Client.Is6() {
-		return nil, errors.New("ip=: this version cannot boot by an IPv6 address: give an IPv4 address, or ip=dhcp")
-	}
-	if ip.Method == config.MethodStatic {
-		return staticLease(link, ip), nil
-	}
-	n.waitFor("random bytes for DHCP (a virtual machine wants a virtio-rng)")
-	err := <-n.random
-	n.random <- err // For the next attempt.
-	if err != nil {
-		return nil, err
-	}
-	n.waitFor("an answer from DHCP on " + link.Attrs().Name)
-	// The server gets its full time from the moment that the link is up.
-	ctx, cancel := context.WithTimeout(context.Background(), n.cfg.Timeout)
-	defer cancel()
-	lease, err := network.DHCP(ctx, link)
-	if err != nil {
-		return nil, err
-	}
-	override(lease, ip)
-	return lease, nil
-}
-
-// staticLease is the lease that ip= spells out.
-func staticLease(link netlink.Link, ip config.IP) *network.Lease {
-	l := &network.Lease{
-		Device: link.Attrs().Name, MAC: link.Attrs().HardwareAddr, Proto: "none",
-		Addr: netip.PrefixFrom(ip.Client, ip.Bits),
-	}
-	override(l, ip)
-	return l
-}
-
-// override lets the fields of ip= win over those of the lease, as the kernel
-// does (net/ipv4/ipconfig.c).
-func override(l *network.Lease, ip config.IP) {
-	if ip.Gateway.IsValid() {
-		everywhere := netip.PrefixFrom(ip.Gateway, 0).Masked()
-		l.Routes = []network.Route{{Dst: everywhere, Gateway: ip.Gateway}}
-	}
-	if len(ip.DNS) > 0 {
-		l.DNS = ip.DNS
-	}
-	if ip.NTP.IsValid() {
-		l.NTP = []netip.Addr{ip.NTP}
-	}
-	if ip.MTU > 0 {
-		l.MTU = ip.MTU
-	}
 }
 
 // nameNode sets the host name: from sidus.hostname=, else from ip=, else from
@@ -191,34 +181,47 @@ func validHostname(s string) bool {
 	return s != "" && len(s) <= 64 && s[0] != '-' && s[0] != '.'
 }
 
-// leaseFacts are what package config needs of the lease.
-func (n *node) leaseFacts() config.Lease {
+// leaseFacts are what package config needs of the node's lease.
+func (n *node) leaseFacts() config.Lease { return n.factsOf(n.lease) }
+
+func (n *node) factsOf(l *network.Lease) config.Lease {
 	uuid, _ := os.ReadFile("/sys/class/dmi/id/product_uuid")
-	return config.Lease{
-		Addr: n.lease.Addr.Addr(), MAC: n.lease.MAC, Hostname: n.lease.Hostname,
-		UUID: strings.ToLower(strings.TrimSpace(string(uuid))), RootPath: n.lease.RootPath,
-		Server: n.cfg.ChosenIP().Server, NextServer: n.lease.NextServer, ServerID: n.lease.ServerID,
+	facts := config.Lease{
+		Addr: l.Addr.Addr(), MAC: l.MAC, Hostname: l.Hostname,
+		UUID: strings.ToLower(strings.TrimSpace(string(uuid))), RootPath: l.RootPath,
+		NextServer: l.NextServer, ServerID: l.ServerID,
 	}
+	for _, ip := range n.cfg.IPs {
+		if ip.Server.IsValid() && (ip.Device == "" || ip.Device == l.Device) {
+			facts.Server = ip.Server
+			break
+		}
+	}
+	return facts
 }
 
 // address turns a server's name into an address.
 func (n *node) address(ctx context.Context, server string) (netip.Addr, error) {
+	n.waitFor("a DNS server to tell the address of " + server)
+	return n.lookUp(ctx, server, n.lease)
+}
+
+func (n *node) lookUp(ctx context.Context, server string, l *network.Lease) (netip.Addr, error) {
 	if addr, err := netip.ParseAddr(server); err == nil {
 		return addr, nil
 	}
-	n.waitFor("a DNS server to tell the address of " + server)
-	r := network.Resolver{Servers: n.lease.DNS, Search: searchList(n.lease)}
+	r := network.Resolver{Servers: l.DNS, Search: searchList(l), V6: l.Addr.Addr().Is6()}
 	return r.Lookup(ctx, server)
 }
 
-func (n *node) reportNetwork(link netlink.Link) {
+func (n *node) reportNetwork() {
 	l := n.lease
 	f := networkFacts{
 		Device: l.Device, MAC: l.MAC.String(), Proto: l.Proto, Address: l.Addr.String(),
-		MTU: link.Attrs().MTU, Hostname: l.Hostname, Lease: int(l.Time.Seconds()),
+		Hostname: l.Hostname, Lease: int(l.Time.Seconds()), Driver: network.Driver("/sys", l.Device),
 	}
-	if l.MTU > 0 {
-		f.MTU = l.MTU
+	if link, err := netlink.LinkByName(l.Device); err == nil {
+		f.MTU = link.Attrs().MTU
 	}
 	if l.ServerID.IsValid() {
 		f.Server = l.ServerID.String()
@@ -229,8 +232,8 @@ func (n *node) reportNetwork(link netlink.Link) {
 	for _, a := range l.DNS {
 		f.DNS = append(f.DNS, a.String())
 	}
-	if driver, err := os.Readlink(filepath.Join("/sys/class/net", l.Device, "device/driver")); err == nil {
-		f.Driver = filepath.Base(driver)
+	for _, o := range n.others {
+		f.Others = append(f.Others, fmt.Sprintf("%s (%s) has %s by %s", o.Device, o.MAC, o.Addr, o.Proto))
 	}
 	n.report.Network = f
 }

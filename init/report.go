@@ -43,6 +43,8 @@ type networkFacts struct {
 	Hostname string
 	Server   string
 	Lease    int
+	// Others are the NICs beside the one that leads to the root.
+	Others []string
 }
 
 type rootFacts struct {
@@ -139,6 +141,9 @@ func (f *networkFacts) json(o *jsonObject) {
 	o.text("hostname", f.Hostname)
 	o.text("dhcp_server", f.Server)
 	o.number("lease_seconds", int64(f.Lease))
+	if len(f.Others) > 0 {
+		o.texts("others", f.Others)
+	}
 }
 
 func (f *rootFacts) json(o *jsonObject) {

@@ -51,7 +51,7 @@ func (n *node) watchdog(name string, done <-chan struct{}) {
 		took := time.Since(start).Round(time.Second)
 		n.log.errorf("%s: waiting for %s since %v", name, what, took)
 		// A stage waits for its device or server and then for one answer.
-		if took > 2*n.cfg.Timeout+nextWord && n.cfg.OnError != config.Retry {
+		if took > n.cfg.Timeout+n.cfg.LeaseTimeout+nextWord && n.cfg.OnError != config.Retry {
 			n.log.errorf("%s: no end after %v", name, took)
 			n.act("waits on")
 		}

@@ -43,7 +43,7 @@ var profiles = map[string]profile{
 }
 
 // base are the sets of every profile.
-var base = []string{"nfs", "union", "packet"}
+var base = []string{"nfs", "union", "packet", "stack"}
 
 // sets are what profiles are made of.
 var sets = map[string]set{
@@ -56,6 +56,9 @@ var sets = map[string]set{
 
 	// DHCP speaks through a packet socket.
 	"packet": {modules: []string{"af_packet"}},
+
+	// bond= and vlan=.
+	"stack": {modules: []string{"bonding", "8021q"}},
 
 	"ethernet": {
 		devices: true,

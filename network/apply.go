@@ -1,24 +1,27 @@
 package network
 
 import (
+	"context"
 	"fmt"
 	"net"
 	"net/netip"
 
 	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
 )
 
-// Apply gives the link the lease's address, MTU and routes. It may be called
-// again with another lease: addresses and routes that an earlier one set and
-// this one does not have are taken away. The address has no lifetime, as
-// nothing in the initramfs renews it. An MTU that the NIC cannot have and a
-// route that the kernel refuses are told to logf and left out: the node may
-// well boot without.
-func Apply(link netlink.Link, l *Lease, logf func(format string, args ...any)) error {
-	if l.MTU > 0 && l.MTU != link.Attrs().MTU {
-		if err := netlink.LinkSetMTU(link, l.MTU); err != nil {
-			logf("network: %s cannot have the MTU of %d that the lease wants, %d stays: %v", l.Device, l.MTU, link.Attrs().MTU, err)
-		}
+// Apply puts the lease's address, MTU and routes on the link, and takes away
+// what an earlier lease left there. It can be called again. The address has no
+// lifetime in the kernel: that it is renewed is somebody's duty, and the root
+// must not vanish when it is not. A route or an MTU that the kernel refuses is
+// said by logf and left out, as ipconfig.c does. A metric of 0 is the boot
+// NIC's.
+func Apply(link netlink.Link, l *Lease, metric int, logf func(format string, args ...any)) error {
+	if err := setMTU(link, l.MTU); err != nil {
+		logf("network: %s cannot have the MTU of %d that the lease wants, %d stays: %v", l.Device, l.MTU, link.Attrs().MTU, err)
+	}
+	if l.Proto == protoRouter || l.Proto == protoDHCP6 {
+		return nil // It is there already: see address6.
 	}
 	if err := dropOthers(link, l.Addr); err != nil {
 		return err
@@ -30,13 +33,18 @@ func Apply(link netlink.Link, l *Lease, logf func(format string, args ...any)) e
 	if err := netlink.AddrReplace(link, addr); err != nil {
 		return fmt.Errorf("network: give %s the address %s: %w", l.Device, l.Addr, err)
 	}
+	if l.Addr.Addr().Is6() {
+		if err := awaitUsable(context.Background(), link, l.Addr.Addr()); err != nil {
+			return err
+		}
+	}
 	for _, r := range l.Routes {
-		route := netlink.Route{LinkIndex: link.Attrs().Index, Dst: ipNet(r.Dst), Protocol: routeProtocolBoot}
+		route := netlink.Route{LinkIndex: link.Attrs().Index, Dst: ipNet(r.Dst), Protocol: routeProtocolBoot, Priority: metric}
 		if !r.Gateway.IsValid() {
 			route.Scope = netlink.SCOPE_LINK
 		} else {
 			route.Gw = r.Gateway.AsSlice()
-			if !l.Addr.Contains(r.Gateway) {
+			if !l.Addr.Contains(r.Gateway) && !r.Gateway.IsLinkLocalUnicast() {
 				// A /32, or a gateway off the subnet: it is on this link all the same.
 				route.Flags = int(netlink.FLAG_ONLINK)
 			}
@@ -45,17 +53,26 @@ func Apply(link netlink.Link, l *Lease, logf func(format string, args ...any)) e
 			logf("network: route %s by %s on %s: %v: left out", r.Dst, r.Gateway, l.Device, err)
 		}
 	}
+	if l.Addr.Addr().Is4() && link.Attrs().EncapType == "ether" {
+		if err := Announce(link, l.Addr.Addr()); err != nil {
+			logf("%v", err)
+		}
+	}
 	return nil
 }
 
-// routeProtocolBoot marks the routes that Apply sets (RTPROT_BOOT,
+// routeProtocolBoot marks routes as made during the boot (RTPROT_BOOT,
 // linux/rtnetlink.h).
 const routeProtocolBoot = 3
 
-// dropOthers removes IPv4 addresses other than keep from the link, with their
-// routes, and the routes of an earlier lease.
+// dropOthers removes the link's other addresses of the family and the routes
+// that an earlier lease brought. An invalid keep keeps none, of IPv4.
 func dropOthers(link netlink.Link, keep netip.Prefix) error {
-	routes, err := netlink.RouteList(link, netlink.FAMILY_V4)
+	family := netlink.FAMILY_V4
+	if keep.IsValid() && keep.Addr().Is6() {
+		family = netlink.FAMILY_V6
+	}
+	routes, err := netlink.RouteList(link, family)
 	if err != nil {
 		return fmt.Errorf("network: list the routes of %s: %w", link.Attrs().Name, err)
 	}
@@ -67,12 +84,14 @@ func dropOthers(link netlink.Link, keep netip.Prefix) error {
 			return fmt.Errorf("network: take the route %s from %s: %w", r.Dst, link.Attrs().Name, err)
 		}
 	}
-	have, err := netlink.AddrList(link, netlink.FAMILY_V4)
+	have, err := netlink.AddrList(link, family)
 	if err != nil {
 		return fmt.Errorf("network: list the addresses of %s: %w", link.Attrs().Name, err)
 	}
 	for _, a := range have {
-		if a.IPNet.String() == keep.String() {
+		// The kernel's own IPv6 addresses are the kernel's business.
+		kernels := family == netlink.FAMILY_V6 && (a.Flags&unix.IFA_F_PERMANENT == 0 || a.IP.IsLinkLocalUnicast())
+		if kernels || a.IPNet.String() == keep.String() {
 			continue
 		}
 		if err := netlink.AddrDel(link, &a); err != nil {
@@ -82,17 +101,8 @@ func dropOthers(link netlink.Link, keep netip.Prefix) error {
 	return nil
 }
 
-// LoopbackUp sets lo up; the kernel gives it its addresses.
-func LoopbackUp() error {
-	lo, err := netlink.LinkByName("lo")
-	if err != nil {
-		return fmt.Errorf("network: lo: %w", err)
-	}
-	if err := netlink.LinkSetUp(lo); err != nil {
-		return fmt.Errorf("network: set lo up: %w", err)
-	}
-	return nil
-}
+// dropAll takes the address and the routes of a lease away.
+func dropAll(link netlink.Link) error { return dropOthers(link, netip.Prefix{}) }
 
 func ipNet(p netip.Prefix) *net.IPNet {
 	return &net.IPNet{IP: p.Addr().AsSlice(), Mask: net.CIDRMask(p.Bits(), p.Addr().BitLen())}

@@ -82,7 +82,7 @@ func TestApply(t *testing.T) {
 	}
 	for _, tt := range tests {
 		lease := &Lease{Device: "eth0", Addr: netip.MustParsePrefix(tt.addr), Routes: tt.routes, MTU: tt.mtu}
-		if err := Apply(mustLink(t, "eth0"), lease, t.Logf); err != nil {
+		if err := Apply(mustLink(t, "eth0"), lease, 0, t.Logf); err != nil {
 			t.Errorf("%s: %v", tt.name, err)
 			continue
 		}
@@ -101,7 +101,7 @@ func TestApplyMTU(t *testing.T) {
 	const tooLarge = 1 << 20
 	said := ""
 	lease := &Lease{Device: "eth0", Addr: netip.MustParsePrefix("10.77.0.11/24"), MTU: tooLarge}
-	err := Apply(link, lease, func(format string, args ...any) { said += fmt.Sprintf(format, args...) })
+	err := Apply(link, lease, 0, func(format string, args ...any) { said += fmt.Sprintf(format, args...) })
 	if err != nil || !strings.Contains(said, "cannot have the MTU of 1048576") || !strings.Contains(state(t, link), "10.77.0.11/24") {
 		t.Errorf("Apply = %v, said %q, state %q", err, said, state(t, link))
 	}
@@ -158,32 +158,5 @@ func TestBringUp(t *testing.T) {
 	}
 	if ok, err := HasCarrier(link); !ok || err != nil {
 		t.Errorf("HasCarrier = %v, %v", ok, err)
-	}
-}
-
-func TestFind(t *testing.T) {
-	link, _ := inNamespace(t)
-	sysfs := t.TempDir()
-	for file, text := range map[string]string{"class": "0x020000", "vendor": "0x10ec", "device": "0x8139"} {
-		dir := sysfs + "/bus/pci/devices/0000:00:03.0"
-		if err := os.MkdirAll(dir, 0o755); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(dir+"/"+file, []byte(text+"\n"), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	for _, c := range []Choice{{Device: "eth0"}, {Device: "other", MAC: link.Attrs().HardwareAddr}} {
-		got, err := Find(t.Context(), c, sysfs, func() {})
-		if err != nil || got.Attrs().Index != link.Attrs().Index {
-			t.Errorf("Find(%v) = %v, %v", c, got, err)
-		}
-	}
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
-	defer cancel()
-	var none *NoDeviceError
-	_, err := Find(ctx, Choice{Device: "eth7"}, sysfs, func() {})
-	if !errors.As(err, &none) || !strings.Contains(err.Error(), "pci 10ec:8139") || !slices.Contains(none.Have, "eth0") {
-		t.Errorf("Find of an absent NIC = %v, want one that names what there is", err)
 	}
 }

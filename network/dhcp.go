@@ -4,20 +4,23 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"net/netip"
-	"strings"
+	"os"
 	"time"
 
 	"github.com/insomniacslk/dhcp/dhcpv4"
-	"github.com/insomniacslk/dhcp/dhcpv4/nclient4"
 	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
 )
 
-// wanted are the options asked for, option 55 of RFC 2132.
+// wanted are the options asked for beside what the library asks for.
 var wanted = []dhcpv4.OptionCode{
 	dhcpv4.OptionSubnetMask,           // 1
+	dhcpv4.OptionClasslessStaticRoute, // 121, to be named before 3 and 33 (RFC 3442)
 	dhcpv4.OptionRouter,               // 3
+	dhcpv4.OptionStaticRoutingTable,   // 33
 	dhcpv4.OptionDomainNameServer,     // 6
 	dhcpv4.OptionHostName,             // 12
 	dhcpv4.OptionDomainName,           // 15
@@ -25,196 +28,362 @@ var wanted = []dhcpv4.OptionCode{
 	dhcpv4.OptionInterfaceMTU,         // 26
 	dhcpv4.OptionBroadcastAddress,     // 28
 	dhcpv4.OptionNTPServers,           // 42
+	dhcpv4.OptionRenewTimeValue,       // 58
+	dhcpv4.OptionRebindingTimeValue,   // 59
 	dhcpv4.OptionDNSDomainSearchList,  // 119
-	dhcpv4.OptionClasslessStaticRoute, // 121
 }
 
-// A transaction starts with this time-out, doubles it at each of its tries and
-// is then begun anew: 1+2+4+8 = 15 s.
+// Ports of DHCP (RFC 2131, section 4.1).
 const (
-	firstTimeout = time.Second
-	tries        = 4
+	serverPort = 67
+	clientPort = 68
 )
 
-// DHCP asks for a lease on the link until it has one or ctx ends; then the
-// error is a *NoLeaseError.
-func DHCP(ctx context.Context, link netlink.Link) (*Lease, error) {
-	start := time.Now()
+// Waits of one exchange. RFC 2131, section 4.1 begins with 4 s; a switch port
+// that has just come up forwards nothing for a while, so that the first packet
+// is often lost, and the second should not be late.
+const (
+	firstAnswer = time.Second
+	maxAnswer   = 8 * time.Second
+	ackTries    = 3
+	// offerGrace is how long another server may take to offer what the first
+	// lacks.
+	offerGrace = 1500 * time.Millisecond
+	// afterRefusal keeps a node from hammering a server that says no at once.
+	afterRefusal = time.Second
+	// afterDecline is the least between a declined address and the next try
+	// (RFC 2131, section 3.1).
+	afterDecline = 10 * time.Second
+)
+
+// DHCPOptions are for one exchange.
+type DHCPOptions struct {
+	// ClientID is option 61, a type byte and a value; empty: none is sent.
+	ClientID string
+	// Hostname is option 12, for servers that tell it to DNS; may be empty.
+	Hostname string
+	// PreferRoot waits a moment for an offer that has a root path, where the
+	// first one has none.
+	PreferRoot bool
+	// Trust takes the address without asking on the link whether it is in use.
+	Trust bool
+	// Logf is told what goes wrong and is tried again.
+	Logf func(format string, args ...any)
+}
+
+// DHCP gets a lease on a link that is up. It asks until ctx ends; then the
+// error is a *NoLeaseError. Answers without an address that can be used are
+// passed over; an address that somebody on the link has is declined.
+func DHCP(ctx context.Context, link netlink.Link, o DHCPOptions) (*Lease, error) {
 	attrs := link.Attrs()
-	conn, err := nclient4.NewRawUDPConn(attrs.Name, nclient4.ClientPort)
-	if err != nil {
-		return nil, fmt.Errorf("network: open a packet socket on %s: %w", attrs.Name, err)
+	c := &dhcpClient{mac: attrs.HardwareAddr, device: attrs.Name, opts: o, start: time.Now()}
+	var err error
+	if c.conn, err = openPacket(attrs.Index, unix.ETH_P_IP, toPort(clientPort)); err != nil {
+		return nil, err
 	}
-	client, err := nclient4.NewWithConn(parsedConn{conn}, attrs.HardwareAddr,
-		nclient4.WithTimeout(firstTimeout), nclient4.WithRetry(tries))
-	if err != nil {
-		conn.Close()
-		return nil, fmt.Errorf("network: DHCP on %s: %w", attrs.Name, err)
-	}
-	defer client.Close()
+	defer c.conn.Close()
 	var last error
-	for {
-		got, err := client.Request(ctx,
-			dhcpv4.WithRequestedOptions(wanted...),
-			dhcpv4.WithOption(dhcpv4.OptClassIdentifier("sidusboot")),
-			func(d *dhcpv4.DHCPv4) { d.NumSeconds = uint16(min(time.Since(start).Seconds(), 0xffff)) })
+	for ctx.Err() == nil {
+		lease, err := c.exchange(ctx)
+		if err == nil && !o.Trust {
+			err = c.check(ctx, link, lease)
+		}
 		if err == nil {
-			lease, err := leaseFrom(got.ACK, attrs)
-			if err == nil {
-				return lease, nil
-			}
-			last = err
-		} else if nak := (*nclient4.ErrNak)(nil); errors.As(err, &nak) {
-			last = err
+			return lease, nil
 		}
 		if ctx.Err() != nil {
-			carrier, _ := HasCarrier(link)
-			return nil, &NoLeaseError{Device: attrs.Name, MAC: attrs.HardwareAddr,
-				Waited: time.Since(start), Carrier: carrier, Err: last}
+			break
 		}
-		if !errors.Is(err, nclient4.ErrNoResponse) {
-			// A refusal comes at once: do not hammer the server.
-			select {
-			case <-ctx.Done():
-			case <-time.After(firstTimeout):
+		if last == nil || last.Error() != err.Error() {
+			o.Logf("network: %s: %v; asking again", attrs.Name, err)
+		}
+		last = err
+		pause := afterRefusal
+		if used := (*InUseError)(nil); errors.As(err, &used) {
+			pause = afterDecline
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(pause):
+		}
+	}
+	carrier, _ := HasCarrier(link)
+	return nil, &NoLeaseError{Device: attrs.Name, MAC: attrs.HardwareAddr,
+		Waited: time.Since(c.start), Carrier: carrier, Err: last}
+}
+
+// A dhcpClient is one node's side of DHCP (RFC 2131) on one device.
+type dhcpClient struct {
+	conn   *packetConn
+	device string
+	mac    net.HardwareAddr
+	opts   DHCPOptions
+	start  time.Time
+	xid    dhcpv4.TransactionID
+	passed int // offers
+}
+
+// maxPassed is how many useless offers are told of.
+const maxPassed = 3
+
+// exchange goes from DISCOVER to ACK, or to a refusal. It waits for offers
+// until ctx ends.
+func (c *dhcpClient) exchange(ctx context.Context) (*Lease, error) {
+	c.xid = newXID()
+	offer, err := c.discover(ctx)
+	if err != nil {
+		return nil, err
+	}
+	request := c.message(dhcpv4.MessageTypeRequest)
+	request.UpdateOption(dhcpv4.OptRequestedIPAddress(offer.YourIPAddr))
+	server := offer.ServerIdentifier()
+	request.UpdateOption(dhcpv4.OptServerIdentifier(server))
+	for i := range ackTries {
+		answer, err := c.ask(ctx, request, firstAnswer<<i, func(m *dhcpv4.DHCPv4) bool {
+			return isAnswer(m) && m.ServerIdentifier().Equal(server)
+		})
+		if err != nil {
+			return nil, err
+		}
+		if answer != nil {
+			return c.judge(answer)
+		}
+	}
+	return nil, fmt.Errorf("the DHCP server %s offers %s and then does not answer", server, offer.YourIPAddr)
+}
+
+func isAnswer(m *dhcpv4.DHCPv4) bool {
+	t := m.MessageType()
+	return t == dhcpv4.MessageTypeAck || t == dhcpv4.MessageTypeNak
+}
+
+// judge takes a server's last word.
+func (c *dhcpClient) judge(answer *dhcpv4.DHCPv4) (*Lease, error) {
+	if answer.MessageType() == dhcpv4.MessageTypeNak {
+		return nil, &RefusedError{Server: addr4(answer.ServerIdentifier()), Message: text(answer.Message())}
+	}
+	lease, err := leaseFrom(answer, c.device, c.mac)
+	if err != nil {
+		return nil, err
+	}
+	lease.ClientID = c.opts.ClientID
+	return lease, nil
+}
+
+// discover asks until there is an offer. Of several the first is taken that
+// has all that is needed, else the first.
+func (c *dhcpClient) discover(ctx context.Context) (*dhcpv4.DHCPv4, error) {
+	for wait := firstAnswer; ; wait = min(2*wait, maxAnswer) {
+		if err := c.send(c.message(dhcpv4.MessageTypeDiscover)); err != nil {
+			return nil, err
+		}
+		var best *dhcpv4.DHCPv4
+		// A room of nodes begins at once, and is not to go on at once.
+		deadline := time.Now().Add(jitter(wait))
+		for {
+			offer, err := c.receive(ctx, deadline)
+			if errors.Is(err, os.ErrDeadlineExceeded) {
+				break
 			}
+			if err != nil {
+				return nil, err
+			}
+			if offer.MessageType() != dhcpv4.MessageTypeOffer || addr4(offer.ServerIdentifier()) == (netip.Addr{}) {
+				continue
+			}
+			if _, err := leaseFrom(offer, c.device, c.mac); err != nil {
+				if c.passed++; c.passed <= maxPassed { // A hostile server sends thousands.
+					c.opts.Logf("network: %s: an offer of %s is passed over: %v", c.device, offer.ServerIdentifier(), err)
+				}
+				continue
+			}
+			if !c.opts.PreferRoot || offer.RootPath() != "" {
+				return offer, nil
+			}
+			if best == nil {
+				best = offer
+				deadline = time.Now().Add(offerGrace)
+			}
+		}
+		if best != nil {
+			return best, nil
 		}
 	}
 }
 
-// leaseFrom reads an ACK. It is a pure function of what came over the wire:
-// nothing in it is trusted to be there or to make sense.
-func leaseFrom(ack *dhcpv4.DHCPv4, attrs *netlink.LinkAttrs) (*Lease, error) {
-	addr, ok := netip.AddrFromSlice(ack.YourIPAddr.To4())
-	if !ok || addr.IsUnspecified() || addr.IsMulticast() || addr.IsLoopback() {
-		return nil, fmt.Errorf("the server's answer has no usable address: %v", ack.YourIPAddr)
+// jitter is between three quarters of d and one and a quarter.
+func jitter(d time.Duration) time.Duration { return d*3/4 + rand.N(d/2) }
+
+// ask sends a request once and waits for the answer that fits; nil is none.
+func (c *dhcpClient) ask(ctx context.Context, request *dhcpv4.DHCPv4, wait time.Duration, fits func(*dhcpv4.DHCPv4) bool) (*dhcpv4.DHCPv4, error) {
+	if err := c.send(request); err != nil {
+		return nil, err
 	}
-	l := &Lease{
-		Device: attrs.Name, MAC: attrs.HardwareAddr, Proto: "dhcp",
-		Domain:     text(ack.DomainName()),
-		Hostname:   text(ack.HostName()),
-		RootPath:   text(ack.RootPath()),
-		BootFile:   text(ack.BootFileName),
-		DNS:        addrs(ack.DNS()),
-		NTP:        addrs(ack.NTPServers()),
-		NextServer: addr4(ack.ServerIPAddr),
-		ServerID:   addr4(ack.ServerIdentifier()),
-		Broadcast:  addr4(ack.BroadcastAddress()),
-		Time:       ack.IPAddressLeaseTime(0),
-	}
-	bits := classfulBits(addr)
-	if mask := ack.SubnetMask(); mask != nil {
-		ones, size := mask.Size()
-		if size != 32 || ones == 0 {
-			return nil, fmt.Errorf("the server's netmask %v is not one", net.IP(mask))
-		}
-		bits = ones
-	}
-	l.Addr = netip.PrefixFrom(addr, bits)
-	if search := ack.DomainSearch(); search != nil {
-		for _, label := range search.Labels {
-			if label = text(label); label != "" {
-				l.Search = append(l.Search, label)
-			}
+	deadline := time.Now().Add(wait)
+	for {
+		m, err := c.receive(ctx, deadline)
+		switch {
+		case errors.Is(err, os.ErrDeadlineExceeded):
+			return nil, nil
+		case err != nil:
+			return nil, err
+		case fits(m):
+			return m, nil
 		}
 	}
-	if mtu, err := dhcpv4.GetUint16(dhcpv4.OptionInterfaceMTU, ack.Options); err == nil && mtu >= minMTU {
-		l.MTU = int(mtu)
-	}
-	l.Routes = routesFrom(ack)
-	return l, nil
 }
 
-// minMTU is the least MTU that is taken from option 26. It may be 68 (RFC 2132,
-// 5.1), but a node that must reassemble everything is a mistake: every host
-// takes 576 bytes (RFC 1122, 3.3.2).
-const minMTU = 576
+// check asks the link whether somebody has the lease's address already, and
+// declines it then.
+func (c *dhcpClient) check(ctx context.Context, link netlink.Link, l *Lease) error {
+	err := CheckUnused(ctx, link, l.Addr.Addr())
+	var used *InUseError
+	if !errors.As(err, &used) {
+		return err
+	}
+	decline := c.message(dhcpv4.MessageTypeDecline)
+	decline.UpdateOption(dhcpv4.OptRequestedIPAddress(l.Addr.Addr().AsSlice()))
+	decline.UpdateOption(dhcpv4.OptServerIdentifier(l.ServerID.AsSlice()))
+	return errors.Join(err, c.send(decline))
+}
 
-// routesFrom prefers option 121, which overrides option 3 (RFC 3442).
-func routesFrom(ack *dhcpv4.DHCPv4) []Route {
-	var routes []Route
-	for _, r := range ack.ClasslessStaticRoute() {
-		dst, ok := netip.AddrFromSlice(r.Dest.IP.To4())
-		bits, size := r.Dest.Mask.Size()
-		if !ok || size != 32 {
-			continue
-		}
-		route := Route{Dst: netip.PrefixFrom(dst, bits).Masked()}
-		if gw := addr4(r.Router); gw.IsValid() && !gw.IsUnspecified() {
-			route.Gateway = gw
-		}
-		routes = append(routes, route)
+// Release gives a lease back that is not going to be used.
+func Release(link netlink.Link, l *Lease) error {
+	conn, err := openPacket(link.Attrs().Index, unix.ETH_P_IP, toPort(clientPort))
+	if err != nil {
+		return err
 	}
-	if len(routes) > 0 {
-		return routes
+	defer conn.Close()
+	c := &dhcpClient{conn: conn, mac: l.MAC, device: l.Device, opts: DHCPOptions{ClientID: l.ClientID}, start: time.Now(), xid: newXID()}
+	m := c.message(dhcpv4.MessageTypeRelease)
+	m.ClientIPAddr = l.Addr.Addr().AsSlice()
+	m.UpdateOption(dhcpv4.OptServerIdentifier(l.ServerID.AsSlice()))
+	return c.send(m)
+}
+
+// newXID is not from crypto/rand, which may wait for the kernel's entropy: it
+// has to be this node's own, not a secret.
+func newXID() (xid dhcpv4.TransactionID) {
+	n := rand.Uint32()
+	return dhcpv4.TransactionID{byte(n), byte(n >> 8), byte(n >> 16), byte(n >> 24)}
+}
+
+// message is a message of this client with what all of them have.
+func (c *dhcpClient) message(kind dhcpv4.MessageType) *dhcpv4.DHCPv4 {
+	return newMessage(kind, c.xid, c.mac, c.opts, time.Since(c.start))
+}
+
+func newMessage(kind dhcpv4.MessageType, xid dhcpv4.TransactionID, mac net.HardwareAddr, o DHCPOptions, since time.Duration) *dhcpv4.DHCPv4 {
+	m := &dhcpv4.DHCPv4{
+		OpCode: dhcpv4.OpcodeBootRequest, HWType: 1, ClientHWAddr: mac, TransactionID: xid,
+		NumSeconds:   uint16(min(since.Seconds(), 0xffff)),
+		ClientIPAddr: net.IPv4zero, YourIPAddr: net.IPv4zero, ServerIPAddr: net.IPv4zero, GatewayIPAddr: net.IPv4zero,
+		Options: dhcpv4.Options{},
 	}
-	for _, gw := range addrs(ack.Router()) {
-		return []Route{{Dst: netip.PrefixFrom(netip.IPv4Unspecified(), 0), Gateway: gw}}
+	m.UpdateOption(dhcpv4.OptMessageType(kind))
+	if o.ClientID != "" {
+		m.UpdateOption(dhcpv4.OptClientIdentifier([]byte(o.ClientID)))
+	}
+	if kind == dhcpv4.MessageTypeDecline || kind == dhcpv4.MessageTypeRelease {
+		return m // Which hold nothing more (RFC 2131, table 5).
+	}
+	m.UpdateOption(dhcpv4.OptParameterRequestList(wanted...))
+	m.UpdateOption(dhcpv4.OptMaxMessageSize(maxMessage))
+	m.UpdateOption(dhcpv4.OptClassIdentifier("sidusboot"))
+	if o.Hostname != "" {
+		m.UpdateOption(dhcpv4.OptHostName(o.Hostname))
+	}
+	return m
+}
+
+// maxMessage is the largest DHCP message that is taken, IP and UDP headers
+// included: a whole Ethernet frame.
+const maxMessage = 1500
+
+func (c *dhcpClient) send(m *dhcpv4.DHCPv4) error {
+	from, to := netip.IPv4Unspecified(), netip.AddrFrom4([4]byte{255, 255, 255, 255})
+	if a := addr4(m.ClientIPAddr); a.IsValid() {
+		from = a
+	}
+	b := wrapUDP(netip.AddrPortFrom(from, clientPort), netip.AddrPortFrom(to, serverPort), m.ToBytes())
+	if err := c.conn.send(broadcastMAC, b); err != nil {
+		return fmt.Errorf("network: DHCP on %s: %w", c.device, err)
 	}
 	return nil
 }
 
-// classfulBits is the netmask that a server means which sends none.
-func classfulBits(a netip.Addr) int {
-	switch b := a.As4()[0]; {
-	case b < 128:
-		return 8
-	case b < 192:
-		return 16
-	}
-	return 24
-}
-
-// text is an option's text without the NULs that some servers add. Control
-// characters make it worthless: it is going to be written into files.
-func text(s string) string {
-	s = strings.TrimRight(s, "\x00")
-	for _, r := range s {
-		if r < ' ' || r == 0x7f {
-			return ""
-		}
-	}
-	return strings.TrimSpace(s)
-}
-
-func addr4(ip net.IP) netip.Addr {
-	a, ok := netip.AddrFromSlice(ip.To4())
-	if !ok || a.IsUnspecified() {
-		return netip.Addr{}
-	}
-	return a
-}
-
-func addrs(ips []net.IP) []netip.Addr {
-	var all []netip.Addr
-	for _, ip := range ips {
-		if a := addr4(ip); a.IsValid() {
-			all = append(all, a)
-		}
-	}
-	return all
-}
-
-// A parsedConn drops packets on which the DHCP parser panics. nclient4 reads
-// in a goroutine of its own, where nobody recovers, and a panic in PID 1 takes
-// the node down.
-type parsedConn struct{ net.PacketConn }
-
-func (c parsedConn) ReadFrom(b []byte) (int, net.Addr, error) {
+// receive waits for a message to this node of the present transaction.
+func (c *dhcpClient) receive(ctx context.Context, deadline time.Time) (*dhcpv4.DHCPv4, error) {
+	buffer := make([]byte, 64<<10)
 	for {
-		n, from, err := c.PacketConn.ReadFrom(b)
-		if err != nil || parses(b[:n]) {
-			return n, from, err
+		n, _, err := c.conn.receive(ctx, buffer, deadline)
+		if err != nil {
+			return nil, err
+		}
+		payload, ok := unwrapUDP(buffer[:n], clientPort)
+		if !ok {
+			continue
+		}
+		if m := parseReply(payload, c.xid, c.mac); m != nil {
+			return m, nil
 		}
 	}
 }
 
-func parses(b []byte) (ok bool) {
+// parseReply reads a server's message, and returns nil for what is none for
+// this node and transaction.
+func parseReply(b []byte, xid dhcpv4.TransactionID, mac net.HardwareAddr) *dhcpv4.DHCPv4 {
+	m := parseMessage(b)
+	if m == nil || m.OpCode != dhcpv4.OpcodeBootReply || m.TransactionID != xid || m.ClientHWAddr.String() != mac.String() {
+		return nil
+	}
+	return m
+}
+
+// Where the fixed fields sname and file lie in a message (RFC 2131, figure 1).
+const (
+	snameOffset, snameEnd = 44, 108
+	fileOffset, fileEnd   = 108, 236
+)
+
+// parseMessage parses under a recover of its own: whatever a hostile server
+// finds in the library, it does not take PID 1 with it. Options that did not
+// fit are taken from the fields that option 52 names.
+func parseMessage(b []byte) (m *dhcpv4.DHCPv4) {
 	defer func() {
 		if recover() != nil {
-			ok = false
+			m = nil
 		}
 	}()
-	_, err := dhcpv4.FromBytes(b)
-	return err == nil
+	m, err := dhcpv4.FromBytes(b)
+	if err != nil {
+		return nil
+	}
+	const inFile, inSName = 1, 2
+	overload := m.Options.Get(dhcpv4.OptionOptionOverload)
+	if len(overload) != 1 || len(b) < fileEnd {
+		return m
+	}
+	if overload[0]&inFile != 0 {
+		addOptions(m, b[fileOffset:fileEnd])
+		m.BootFileName = ""
+	}
+	if overload[0]&inSName != 0 {
+		addOptions(m, b[snameOffset:snameEnd])
+		m.ServerHostName = ""
+	}
+	return m
+}
+
+// addOptions adds what is not there yet.
+func addOptions(m *dhcpv4.DHCPv4, field []byte) {
+	more := dhcpv4.Options{}
+	if err := more.FromBytes(field); err != nil {
+		return
+	}
+	for code, value := range more {
+		if _, ok := m.Options[code]; !ok {
+			m.Options[code] = value
+		}
+	}
 }

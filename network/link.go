@@ -1,87 +1,41 @@
 package network
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"net"
 	"os"
 	"path/filepath"
-	"strings"
 	"time"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 )
 
-// A Choice names the NIC to use: by MAC where that is set, else by name.
-type Choice struct {
-	Device string
-	MAC    net.HardwareAddr
-}
-
-func (c Choice) String() string {
-	if c.MAC != nil {
-		return c.MAC.String()
-	}
-	return c.Device
-}
-
-// Find waits until the NIC is there. rescan is called now and then to load the
-// drivers of devices that turned up late (USB, Hyper-V). sysfs is for the
-// diagnosis when the wait ends with a *NoDeviceError.
-func Find(ctx context.Context, c Choice, sysfs string, rescan func()) (netlink.Link, error) {
-	var found netlink.Link
-	var have []string
-	rounds := 0
-	err := poll(ctx, 50*time.Millisecond, func() (bool, error) {
-		links, err := netlink.LinkList()
+// links are the devices that there are. A dump that something came in between
+// is asked for again.
+func links() ([]netlink.Link, error) {
+	for range 5 {
+		all, err := netlink.LinkList()
 		if errors.Is(err, netlink.ErrDumpInterrupted) {
-			return false, nil
+			continue
 		}
 		if err != nil {
-			return false, fmt.Errorf("network: list links: %w", err)
+			return nil, fmt.Errorf("network: list links: %w", err)
 		}
-		have = have[:0]
-		for _, l := range links {
-			a := l.Attrs()
-			if a.Flags&net.FlagLoopback != 0 {
-				continue
-			}
-			have = append(have, a.Name)
-			if (c.MAC != nil && bytes.Equal(a.HardwareAddr, c.MAC)) || (c.MAC == nil && a.Name == c.Device) {
-				found = l
-				return true, nil
-			}
-		}
-		rounds++
-		if rounds%10 == 0 {
-			rescan()
-		}
-		return false, nil
-	})
-	if err == nil {
-		return found, nil
+		return all, nil
 	}
-	if ctx.Err() != nil {
-		return nil, &NoDeviceError{Device: c.String(), Have: have, Unclaimed: Unclaimed(sysfs)}
-	}
-	return nil, err
+	return nil, errors.New("network: list links: they change all the time")
 }
 
-// BringUp sets the link up, once, and waits for its carrier. A link that is up
-// already is not touched: each change starts the switch's spanning tree anew.
+// BringUp sets a link up, unless it is, and waits for its carrier until ctx
+// ends; then the error is a *NoCarrierError. A link is never set down for this:
+// the switch at its other end would begin its spanning tree anew.
 func BringUp(ctx context.Context, link netlink.Link) error {
 	start := time.Now()
-	if link.Attrs().Flags&net.FlagUp == 0 {
-		if err := netlink.LinkSetUp(link); err != nil {
-			hint := ""
-			if errors.Is(err, unix.ENOENT) {
-				hint = ": its driver misses its firmware: install it in the tree and build the image again"
-			}
-			return fmt.Errorf("network: set %s up: %w%s", link.Attrs().Name, err, hint)
-		}
+	if err := setUp(link); err != nil {
+		return err
 	}
 	err := poll(ctx, 20*time.Millisecond, func() (bool, error) { return HasCarrier(link) })
 	if err != nil && ctx.Err() != nil {
@@ -90,42 +44,89 @@ func BringUp(ctx context.Context, link netlink.Link) error {
 	return err
 }
 
-// HasCarrier tells whether the link is up down to its cable.
+func setUp(link netlink.Link) error {
+	name := link.Attrs().Name
+	if link.Attrs().Flags&net.FlagUp != 0 {
+		return nil
+	}
+	if err := netlink.LinkSetUp(link); err != nil {
+		hint := ""
+		if errors.Is(err, unix.ENOENT) {
+			hint = ": its driver misses its firmware: install it in the tree and build the image again"
+		}
+		return fmt.Errorf("network: set %s up: %w%s", name, err, hint)
+	}
+	return nil
+}
+
+// HasCarrier tells whether the other end of the cable is there.
 func HasCarrier(link netlink.Link) (bool, error) {
 	l, err := netlink.LinkByIndex(link.Attrs().Index)
 	if err != nil {
 		return false, fmt.Errorf("network: %s: %w", link.Attrs().Name, err)
 	}
-	a := l.Attrs()
-	up := a.OperState == netlink.OperUp || a.OperState == netlink.OperUnknown
-	return up && a.RawFlags&unix.IFF_LOWER_UP != 0, nil
+	return hasCarrier(l.Attrs()), nil
 }
 
-// pciClassEthernet is the class code of Ethernet controllers, without the
-// programming interface (PCI Code and ID Assignment, base class 02h).
-const pciClassEthernet = "0x0200"
+func hasCarrier(a *netlink.LinkAttrs) bool {
+	up := a.OperState == netlink.OperUp || a.OperState == netlink.OperUnknown
+	return up && a.RawFlags&unix.IFF_LOWER_UP != 0
+}
 
-// Unclaimed lists Ethernet controllers on PCI that no driver has taken.
-func Unclaimed(sysfs string) []string {
-	dir := filepath.Join(sysfs, "bus/pci/devices")
-	devices, err := os.ReadDir(dir)
+// LoopbackUp sets lo up, with its addresses, which the kernel gives it then.
+func LoopbackUp() error {
+	lo, err := netlink.LinkByName("lo")
 	if err != nil {
+		return fmt.Errorf("network: lo: %w", err)
+	}
+	if err := netlink.LinkSetUp(lo); err != nil {
+		return fmt.Errorf("network: set lo up: %w", err)
+	}
+	return nil
+}
+
+// setMAC gives a device that is down another address.
+func setMAC(link netlink.Link, mac net.HardwareAddr) error {
+	a := link.Attrs()
+	if mac == nil || a.HardwareAddr.String() == mac.String() {
 		return nil
 	}
-	var ids []string
-	for _, d := range devices {
-		read := func(name string) string {
-			b, _ := os.ReadFile(filepath.Join(dir, d.Name(), name))
-			return strings.TrimSpace(string(b))
-		}
-		if !strings.HasPrefix(read("class"), pciClassEthernet) {
-			continue
-		}
-		if _, err := os.Lstat(filepath.Join(dir, d.Name(), "driver")); err == nil {
-			continue
-		}
-		ids = append(ids, fmt.Sprintf("pci %s:%s at %s",
-			strings.TrimPrefix(read("vendor"), "0x"), strings.TrimPrefix(read("device"), "0x"), d.Name()))
+	if a.Flags&net.FlagUp != 0 {
+		return fmt.Errorf("network: %s is up already, its address cannot be made %s", a.Name, mac)
 	}
-	return ids
+	if err := netlink.LinkSetHardwareAddr(link, mac); err != nil {
+		return fmt.Errorf("network: give %s the address %s: %w", a.Name, mac, err)
+	}
+	a.HardwareAddr = mac
+	return nil
+}
+
+// setMTU sets a device's MTU, and before it that of the device that a VLAN
+// rides on, which must not be smaller.
+func setMTU(link netlink.Link, mtu int) error {
+	a := link.Attrs()
+	if mtu <= 0 || mtu == a.MTU {
+		return nil
+	}
+	if parent := a.ParentIndex; parent != 0 && link.Type() == "vlan" {
+		below, err := netlink.LinkByIndex(parent)
+		if err != nil {
+			return err
+		}
+		if below.Attrs().MTU < mtu {
+			if err := netlink.LinkSetMTU(below, mtu); err != nil {
+				return fmt.Errorf("%s below it: %w", below.Attrs().Name, err)
+			}
+		}
+	}
+	return netlink.LinkSetMTU(link, mtu)
+}
+
+// setIPv6 writes a setting of a device below /proc/sys/net/ipv6/conf.
+func setIPv6(device, setting, value string) error {
+	path := filepath.Join("/proc/sys/net/ipv6/conf", device, setting)
+	if err := os.WriteFile(path, []byte(value+"\n"), 0); err != nil {
+		return fmt.Errorf("network: %w", err)
+	}
+	return nil
 }

@@ -19,6 +19,8 @@ type Resolver struct {
 	Servers []netip.Addr
 	// Search are the domains that a name without a dot may belong to.
 	Search []string
+	// V6 asks for IPv6 addresses instead of IPv4 ones.
+	V6 bool
 	// Port is 53 where it is 0.
 	Port uint16
 }
@@ -33,9 +35,9 @@ const (
 )
 
 // errNoName means that a server knows that there is no such name.
-var errNoName = errors.New("no such name, or no IPv4 address for it")
+var errNoName = errors.New("no such name, or no address of this kind for it")
 
-// Lookup finds the IPv4 address of a name.
+// Lookup finds the address of a name.
 func (r *Resolver) Lookup(ctx context.Context, name string) (netip.Addr, error) {
 	if len(r.Servers) == 0 {
 		return netip.Addr{}, fmt.Errorf("look up %s: the lease names no DNS server", name)
@@ -80,7 +82,7 @@ func (r *Resolver) ask(ctx context.Context, full string) (netip.Addr, error) {
 			if ctx.Err() != nil {
 				return netip.Addr{}, ctx.Err()
 			}
-			addr, err := askOne(ctx, netip.AddrPortFrom(server, port), full)
+			addr, err := askOne(ctx, netip.AddrPortFrom(server, port), full, r.kind())
 			if err == nil || errors.Is(err, errNoName) {
 				return addr, err
 			}
@@ -90,7 +92,14 @@ func (r *Resolver) ask(ctx context.Context, full string) (netip.Addr, error) {
 	return netip.Addr{}, last
 }
 
-func askOne(ctx context.Context, server netip.AddrPort, full string) (netip.Addr, error) {
+func (r *Resolver) kind() dnsmessage.Type {
+	if r.V6 {
+		return dnsmessage.TypeAAAA
+	}
+	return dnsmessage.TypeA
+}
+
+func askOne(ctx context.Context, server netip.AddrPort, full string, kind dnsmessage.Type) (netip.Addr, error) {
 	name, err := dnsmessage.NewName(full)
 	if err != nil {
 		return netip.Addr{}, err
@@ -98,7 +107,7 @@ func askOne(ctx context.Context, server netip.AddrPort, full string) (netip.Addr
 	id := uint16(rand.Uint32())
 	query := dnsmessage.Message{
 		Header:    dnsmessage.Header{ID: id, RecursionDesired: true},
-		Questions: []dnsmessage.Question{{Name: name, Type: dnsmessage.TypeA, Class: dnsmessage.ClassINET}},
+		Questions: []dnsmessage.Question{{Name: name, Type: kind, Class: dnsmessage.ClassINET}},
 	}
 	b, err := query.Pack()
 	if err != nil {
@@ -125,7 +134,7 @@ func askOne(ctx context.Context, server netip.AddrPort, full string) (netip.Addr
 		if err != nil {
 			return netip.Addr{}, err
 		}
-		addr, ours, err := firstAddress(answer[:n], id, name)
+		addr, ours, err := firstAddress(answer[:n], id, name, kind)
 		if ours {
 			return addr, err
 		}
@@ -134,14 +143,14 @@ func askOne(ctx context.Context, server netip.AddrPort, full string) (netip.Addr
 
 // firstAddress reads an answer. ours is false for one to another question, or
 // for none at all: somebody else's packet is not an answer.
-func firstAddress(b []byte, id uint16, name dnsmessage.Name) (addr netip.Addr, ours bool, err error) {
+func firstAddress(b []byte, id uint16, name dnsmessage.Name, kind dnsmessage.Type) (addr netip.Addr, ours bool, err error) {
 	var p dnsmessage.Parser
 	header, err := p.Start(b)
 	if err != nil || header.ID != id || !header.Response {
 		return addr, false, nil
 	}
 	q, err := p.Question()
-	if err != nil || q.Type != dnsmessage.TypeA || !strings.EqualFold(q.Name.String(), name.String()) {
+	if err != nil || q.Type != kind || !strings.EqualFold(q.Name.String(), name.String()) {
 		return addr, false, nil
 	}
 	switch header.RCode {
@@ -163,16 +172,28 @@ func firstAddress(b []byte, id uint16, name dnsmessage.Name) (addr netip.Addr, o
 		if err != nil {
 			return addr, true, err
 		}
-		if h.Type != dnsmessage.TypeA || h.Class != dnsmessage.ClassINET {
+		if h.Type != kind || h.Class != dnsmessage.ClassINET {
 			if err := p.SkipAnswer(); err != nil {
 				return addr, true, err
 			}
 			continue
 		}
-		a, err := p.AResource()
-		if err != nil {
-			return addr, true, err
-		}
-		return netip.AddrFrom4(a.A), true, nil
+		addr, err := address(&p, kind)
+		return addr, true, err
 	}
+}
+
+func address(p *dnsmessage.Parser, kind dnsmessage.Type) (netip.Addr, error) {
+	if kind == dnsmessage.TypeAAAA {
+		r, err := p.AAAAResource()
+		if err != nil {
+			return netip.Addr{}, err
+		}
+		return netip.AddrFrom16(r.AAAA), nil
+	}
+	r, err := p.AResource()
+	if err != nil {
+		return netip.Addr{}, err
+	}
+	return netip.AddrFrom4(r.A), nil
 }

@@ -103,7 +103,7 @@ func FuzzDNS(f *testing.F) {
 	}
 	f.Add(b)
 	f.Fuzz(func(t *testing.T, b []byte) {
-		addr, ours, err := firstAddress(b, 7, name)
+		addr, ours, err := firstAddress(b, 7, name, dnsmessage.TypeA)
 		if addr.IsValid() && (!ours || err != nil) || !addr.IsValid() && ours && err == nil {
 			t.Errorf("firstAddress = %v, %v, %v", addr, ours, err)
 		}

@@ -1,20 +1,22 @@
-// Package network brings one wired NIC up: it waits for the device and for its
-// carrier, asks for a lease by DHCP (RFC 2131) or takes static values, and sets
-// addresses, routes and MTU in the kernel.
+// Package network finds the NIC by which the node boots and gives it an
+// address: link, carrier, DHCP or a static address or IPv6, a look whether the
+// address is taken (RFC 5227), routes and MTU. VLANs and bonds are made on the
+// way. It also keeps a lease alive after the boot, and asks name servers.
 //
-// It needs the NIC's driver and, where the kernel has no AF_PACKET built in,
-// the module af_packet. It writes no file.
+// What is wanted comes as a Plan, made of the words ip=, BOOTIF=, ifname=,
+// vlan=, bond=, bootdev= and sidus.nic=. It reads sysfs and writes
+// /proc/sys/net/ipv6/conf. It needs the NIC's driver and af_packet, for VLANs
+// 8021q and for bonds bonding.
 package network
 
 import (
 	"context"
-	"fmt"
 	"net"
 	"net/netip"
 	"time"
 )
 
-// A Lease is what the node got for its NIC, by DHCP or from ip=.
+// A Lease is what DHCP, an ip= word or a router gave.
 type Lease struct {
 	Device string
 	MAC    net.HardwareAddr
@@ -35,21 +37,30 @@ type Lease struct {
 	RootPath string
 	// NextServer is siaddr, ServerID option 54; the zero Addr where absent.
 	NextServer, ServerID netip.Addr
-	// Time is the lease's length, 0 for a static address.
-	Time time.Duration
+	// Time is the lease's length, 0 for one that does not end. T1 and T2 are
+	// when to renew and to rebind it (RFC 2131, section 4.4.5).
+	Time, T1, T2 time.Duration
+	// Since is when the lease began, on the clock of Uptime.
+	Since time.Duration
+	// ClientID is option 61 as this node sent it: a server knows the lease by it.
+	ClientID string
 	// BootFile is the file name that the server gave (klibc's filename).
 	BootFile string
-	// Proto is "dhcp" or "none", as klibc's ipconfig names them.
+	// Proto is "dhcp" or "none", as klibc's ipconfig names them, or "auto6" or
+	// "dhcp6".
 	Proto string
+	// DHCP6 is what a DHCPv6 server must be asked by to renew the address.
+	DHCP6 *Binding6
 }
 
-// A Route is one way out. A zero Gateway means that Dst is on the link.
+// A Route leads to Dst by way of Gateway, or directly where Gateway is the
+// zero Addr.
 type Route struct {
 	Dst     netip.Prefix
 	Gateway netip.Addr
 }
 
-// Gateway is the default route's gateway, or the zero Addr.
+// Gateway is the default route's, or the zero Addr.
 func (l *Lease) Gateway() netip.Addr {
 	for _, r := range l.Routes {
 		if r.Dst.Bits() == 0 {
@@ -59,65 +70,26 @@ func (l *Lease) Gateway() netip.Addr {
 	return netip.Addr{}
 }
 
-// A NoDeviceError says that the NIC did not appear.
-type NoDeviceError struct {
-	Device string
-	// Have are the NICs that did.
-	Have []string
-	// Unclaimed are network controllers for which no driver was found, as
-	// bus and id.
-	Unclaimed []string
-}
-
-func (e *NoDeviceError) Error() string {
-	text := "there is no NIC " + e.Device
-	if len(e.Have) > 0 {
-		text += fmt.Sprintf(", only %v: name one with ip=:::::DEVICE:dhcp", e.Have)
+// NextHop is who on the link takes packets for an address: the address itself
+// or a router. It is the zero Addr where the lease has no way there.
+func (l *Lease) NextHop(to netip.Addr) netip.Addr {
+	best, hop := -1, netip.Addr{}
+	if l.Addr.Contains(to) {
+		best, hop = l.Addr.Bits(), to
 	}
-	if len(e.Unclaimed) > 0 {
-		text += fmt.Sprintf("; no driver in this image for %v: build it with --profile generic or --module NAME, or with the driver's firmware in the tree", e.Unclaimed)
-	} else if len(e.Have) == 0 {
-		text += " and no network controller without a driver either: is one fitted, and switched on in the firmware?"
+	for _, r := range l.Routes {
+		if !r.Dst.Contains(to) || r.Dst.Bits() <= best {
+			continue
+		}
+		best, hop = r.Dst.Bits(), r.Gateway
+		if !hop.IsValid() {
+			hop = to
+		}
 	}
-	return text
+	return hop
 }
 
-// A NoCarrierError says that the link stayed down.
-type NoCarrierError struct {
-	Device string
-	Waited time.Duration
-}
-
-func (e *NoCarrierError) Error() string {
-	return fmt.Sprintf("%s: link is down after %v: check the cable and the switch port", e.Device, e.Waited.Round(time.Second))
-}
-
-// A NoLeaseError says that no usable answer came from DHCP. Carrier is whether
-// the link was up when the wait ended.
-type NoLeaseError struct {
-	Device  string
-	MAC     net.HardwareAddr
-	Waited  time.Duration
-	Carrier bool
-	Err     error
-}
-
-func (e *NoLeaseError) Error() string {
-	link := "link is up"
-	if !e.Carrier {
-		link = "link is down"
-	}
-	text := fmt.Sprintf("no answer from DHCP on %s (%s) in %v, %s: is the server up, and does it know this address?",
-		e.Device, e.MAC, e.Waited.Round(time.Second), link)
-	if e.Err != nil {
-		text += " (" + e.Err.Error() + ")"
-	}
-	return text
-}
-
-func (e *NoLeaseError) Unwrap() error { return e.Err }
-
-// poll calls ready every interval until it is true or ctx ends.
+// poll calls ready every interval until it is true, fails, or ctx ends.
 func poll(ctx context.Context, interval time.Duration, ready func() (bool, error)) error {
 	ticker := time.NewTicker(interval)
 	defer ticker.Stop()

@@ -7,8 +7,6 @@ import (
 	"io/fs"
 	"math/rand/v2"
 	"net/netip"
-	"strconv"
-	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -210,18 +208,11 @@ const (
 // mount(2) of a dead server hangs in the kernel for minutes and then says
 // little.
 func (m *Mounter) awaitServer(ctx context.Context, src Source) error {
-	if strings.HasPrefix(src.option("proto"), "udp") || src.option("proto") == "rdma" {
-		return nil
+	port, err := src.Port()
+	if err != nil || port == 0 {
+		return err
 	}
-	text := nfsPort
-	if p := src.option("port"); p != "" {
-		text = p
-	}
-	port, err := strconv.ParseUint(text, 10, 16)
-	if err != nil {
-		return fmt.Errorf("the NFS option port=%s is no port", text)
-	}
-	address := netip.AddrPortFrom(src.Addr, uint16(port))
+	address := netip.AddrPortFrom(src.Addr, port)
 	said := false
 	for backoff := firstBackoff; ; backoff = min(2*backoff, maxBackoff) {
 		dial, cancel := context.WithTimeout(ctx, dialTimeout)

@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"strconv"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -102,6 +103,23 @@ func (s Source) proto(name string) string {
 
 // has tells whether an option of this name was given.
 func (s Source) has(name string) bool { return s.option(name) != "" }
+
+// Port is where the server listens by TCP, and 0 where the options say that it
+// is not TCP that it is spoken to by.
+func (s Source) Port() (uint16, error) {
+	if strings.HasPrefix(s.option("proto"), "udp") || s.option("proto") == "rdma" {
+		return 0, nil
+	}
+	text := nfsPort
+	if p := s.option("port"); p != "" {
+		text = p
+	}
+	port, err := strconv.ParseUint(text, 10, 16)
+	if err != nil {
+		return 0, fmt.Errorf("the NFS option port=%s is no port", text)
+	}
+	return uint16(port), nil
+}
 
 func (s Source) option(name string) string {
 	i := slices.IndexFunc(s.Options, func(o string) bool { return strings.HasPrefix(o, name+"=") })

@@ -35,7 +35,7 @@ func TestServerLate(t *testing.T) {
 		},
 		{
 			name: "noSuchHost", server: absent, running: true,
-			says: []string{"waiting for the NFS server: ", "no answer: is the server up, and does a firewall or a missing route stand between?"},
+			says: []string{"nfs: " + absent + " does not answer ARP on eth0 in ", "is it up, and in the same VLAN as this node?"},
 			come: func(s *site, _ *Server) error {
 				_, err := s.Output(s.ctx, "ip", "addr", "add", absent+"/24", "dev", bridge)
 				return err

@@ -11,7 +11,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 )
@@ -35,15 +34,20 @@ type site struct {
 	release             string
 }
 
-// pairs is held by a test that boots two guests side by side.
-var pairs sync.Mutex
-
-// bootsTwo lets only one test at a time boot two guests: two such tests, each
-// with one guest, would wait for each other's place for ever.
+// bootsTwo lets only one test at a time on this machine boot two guests: two
+// such tests, each with one guest, would wait for each other's place for ever.
 func bootsTwo(t *testing.T) {
 	t.Helper()
-	pairs.Lock()
-	t.Cleanup(pairs.Unlock)
+	Require(t)
+	dir, err := cacheDir("locks")
+	if err != nil {
+		t.Fatal(err)
+	}
+	held, err := lock(t.Context(), filepath.Join(dir, "pairs"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { held.Close() })
 }
 
 // newSite opens a lab without any server.

@@ -1,0 +1,208 @@
+package network
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"time"
+
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+)
+
+// An InUseError says that somebody on the link has the address that this node
+// was given.
+type InUseError struct {
+	Device string
+	Addr   netip.Addr
+	// Owner is who has it.
+	Owner net.HardwareAddr
+}
+
+func (e *InUseError) Error() string {
+	return fmt.Sprintf("%s: the address %s is in use by %s: find that machine, or give this node another address", e.Device, e.Addr, e.Owner)
+}
+
+// A SilentError says that a host on the link does not answer ARP.
+type SilentError struct {
+	Device string
+	Addr   netip.Addr
+	Waited time.Duration
+}
+
+func (e *SilentError) Error() string {
+	return fmt.Sprintf("%s does not answer ARP on %s in %v: is it up, and in the same VLAN as this node?", e.Addr, e.Device, e.Waited.Round(time.Second))
+}
+
+// Probing (RFC 5227, section 2.1.1) takes 5 to 9 s by the letter, for hosts on
+// radio that may be asleep. Wired ones answer at once, so that a node asks the
+// same three times and waits less.
+const (
+	probes    = 3
+	probeGap  = 80 * time.Millisecond
+	probeWait = 120 * time.Millisecond // after the last
+)
+
+// CheckUnused asks the link whether somebody has an IPv4 address. It takes a
+// third of a second where nobody has; otherwise the error is an *InUseError.
+func CheckUnused(ctx context.Context, link netlink.Link, addr netip.Addr) error {
+	c, err := openARP(link)
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	for i := range probes {
+		// From no address: nobody is to remember an answer (RFC 5227, 1.1).
+		if err := c.request(netip.IPv4Unspecified(), addr); err != nil {
+			return err
+		}
+		wait := probeGap
+		if i == probes-1 {
+			wait = probeWait
+		}
+		deadline := time.Now().Add(wait)
+		for {
+			m, err := c.receive(ctx, deadline)
+			if errors.Is(err, os.ErrDeadlineExceeded) {
+				break
+			}
+			if err != nil {
+				return err
+			}
+			// Whoever speaks as the address has it, and so will one that asks
+			// for it as we do at this moment.
+			probing := m.op == arpRequest && m.senderIP.IsUnspecified() && m.targetIP == addr
+			if m.senderIP == addr || probing {
+				return &InUseError{Device: c.device, Addr: addr, Owner: m.sender}
+			}
+		}
+	}
+	return nil
+}
+
+// resolveGap is between two questions for one host.
+const resolveGap = 500 * time.Millisecond
+
+// Resolve asks for the hardware address of a host on the link until it answers
+// or ctx ends; then the error is a *SilentError. self is the node's own
+// address.
+func Resolve(ctx context.Context, link netlink.Link, self, host netip.Addr) (net.HardwareAddr, error) {
+	c, err := openARP(link)
+	if err != nil {
+		return nil, err
+	}
+	defer c.Close()
+	start := time.Now()
+	for {
+		if err := c.request(self, host); err != nil {
+			return nil, err
+		}
+		deadline := time.Now().Add(resolveGap)
+		for {
+			m, err := c.receive(ctx, deadline)
+			if errors.Is(err, os.ErrDeadlineExceeded) {
+				break
+			}
+			if ctx.Err() != nil {
+				return nil, &SilentError{Device: c.device, Addr: host, Waited: time.Since(start)}
+			}
+			if err != nil {
+				return nil, err
+			}
+			if m.senderIP == host {
+				return m.sender, nil
+			}
+		}
+	}
+}
+
+// Announce tells the link that this node has the address from now on, so that
+// nobody sends to the card that had it before (RFC 5227, section 2.3).
+func Announce(link netlink.Link, addr netip.Addr) error {
+	c, err := openARP(link)
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	return c.request(addr, addr)
+}
+
+// ARP for IPv4 over Ethernet (RFC 826).
+const (
+	arpEthernet = 1
+	arpIPv4     = 0x0800
+	arpRequest  = 1
+	arpLen      = 28
+)
+
+// An arpConn speaks ARP on one device.
+type arpConn struct {
+	*packetConn
+	device string
+	mac    net.HardwareAddr
+}
+
+func openARP(link netlink.Link) (*arpConn, error) {
+	attrs := link.Attrs()
+	if len(attrs.HardwareAddr) != 6 {
+		return nil, fmt.Errorf("network: %s is no Ethernet device: its address is %q", attrs.Name, attrs.HardwareAddr)
+	}
+	conn, err := openPacket(attrs.Index, unix.ETH_P_ARP, nil)
+	if err != nil {
+		return nil, err
+	}
+	return &arpConn{packetConn: conn, device: attrs.Name, mac: attrs.HardwareAddr}, nil
+}
+
+func (c *arpConn) request(sender, target netip.Addr) error {
+	b := make([]byte, arpLen)
+	binary.BigEndian.PutUint16(b[0:], arpEthernet)
+	binary.BigEndian.PutUint16(b[2:], arpIPv4)
+	b[4], b[5] = 6, 4 // Lengths of the two kinds of address.
+	binary.BigEndian.PutUint16(b[6:], arpRequest)
+	from, to := sender.As4(), target.As4()
+	copy(b[8:], c.mac)
+	copy(b[14:], from[:])
+	copy(b[24:], to[:])
+	if err := c.send(broadcastMAC, b); err != nil {
+		return fmt.Errorf("network: ARP on %s: %w", c.device, err)
+	}
+	return nil
+}
+
+// An arpMessage is what others say.
+type arpMessage struct {
+	op                 uint16
+	sender             net.HardwareAddr
+	senderIP, targetIP netip.Addr
+}
+
+// receive waits for what somebody else says.
+func (c *arpConn) receive(ctx context.Context, deadline time.Time) (arpMessage, error) {
+	var b [64]byte
+	for {
+		n, _, err := c.packetConn.receive(ctx, b[:], deadline)
+		if err != nil {
+			return arpMessage{}, err
+		}
+		if m, ok := parseARP(b[:n]); ok && !bytes.Equal(m.sender, c.mac) {
+			return m, nil
+		}
+	}
+}
+
+func parseARP(b []byte) (m arpMessage, ok bool) {
+	if len(b) < arpLen || binary.BigEndian.Uint16(b) != arpEthernet || binary.BigEndian.Uint16(b[2:]) != arpIPv4 || b[4] != 6 || b[5] != 4 {
+		return m, false
+	}
+	m.op = binary.BigEndian.Uint16(b[6:])
+	m.sender = append(net.HardwareAddr(nil), b[8:14]...)
+	m.senderIP = netip.AddrFrom4([4]byte(b[14:18]))
+	m.targetIP = netip.AddrFrom4([4]byte(b[24:28]))
+	return m, true
+}

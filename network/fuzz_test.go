@@ -1,0 +1,161 @@
+package network
+
+import (
+	"net"
+	"net/netip"
+	"strings"
+	"testing"
+	"time"
+)
+
+// FuzzReply: what a hostile DHCP server sends is this node's and of this
+// transaction, or nothing.
+func FuzzReply(f *testing.F) {
+	m := newMessage(2, [4]byte{1, 2, 3, 4}, mac, DHCPOptions{}, 0)
+	m.OpCode = 2
+	f.Add(wrapUDP(netip.MustParseAddrPort("10.0.0.1:67"), netip.MustParseAddrPort("255.255.255.255:68"), m.ToBytes()))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		payload, ok := unwrapUDP(b, clientPort)
+		if !ok {
+			return
+		}
+		m := parseReply(payload, [4]byte{1, 2, 3, 4}, mac)
+		if m == nil {
+			return
+		}
+		c := &dhcpClient{device: "eth0", mac: mac}
+		l, err := c.judge(m)
+		if (l == nil) == (err == nil) {
+			t.Errorf("judge = %v, %v", l, err)
+		}
+		if err != nil && strings.ContainsAny(err.Error(), "\n\x1b\x00") {
+			t.Errorf("error %q would spoil the console", err)
+		}
+	})
+}
+
+func FuzzARP(f *testing.F) {
+	f.Add([]byte("\x00\x01\x08\x00\x06\x04\x00\x02......\x0a\x00\x00\x01......\x0a\x00\x00\x02"))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		if m, ok := parseARP(b); ok && (len(m.sender) != 6 || !m.senderIP.Is4() || !m.targetIP.Is4()) {
+			t.Errorf("%+v", m)
+		}
+	})
+}
+
+func FuzzAdvertisement(f *testing.F) {
+	head := "\x86\x00..\x40\xc0\x07\x08........"
+	f.Add([]byte(head + "\x03\x04\x40\xc0............\xfd\x77\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00"))
+	f.Add([]byte(head + "\x19\x03......\xfd\x77\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x53\x1f\x02......\x01a\x04test\x00"))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		a, ok := parseAdvertisement(b)
+		if !ok {
+			return
+		}
+		for _, p := range a.prefixes {
+			if !p.IsValid() {
+				t.Errorf("prefix %v", p)
+			}
+		}
+		for _, s := range a.search {
+			if s == "" || strings.ContainsAny(s, "\n\x1b\x00") {
+				t.Errorf("domain %q", s)
+			}
+		}
+	})
+}
+
+func FuzzDHCP6(f *testing.F) {
+	c := &client6{duid: []byte{0, 3, 0, 1, 1, 2, 3, 4, 5, 6}, iaid: 7}
+	m := c.message(reply6)
+	m.add(optServerID6, []byte("server"))
+	ia := c.ia(netip.MustParseAddr("fd77::7"))
+	ia[len(ia)-1] = 60
+	m.add(optIANA6, ia)
+	m.add(optStatus6, []byte("\x00\x02no"))
+	f.Add(m.encode())
+	f.Fuzz(func(t *testing.T, b []byte) {
+		m, ok := parse6(b)
+		if !ok {
+			return
+		}
+		got := bindingOf(&m, 7)
+		if got.addr.IsValid() && (!got.addr.Is6() || got.addr.Is4In6() || got.addr.IsMulticast() || got.valid <= 0) {
+			t.Errorf("%+v", got)
+		}
+		lease, t1, t2 := got.times()
+		if got.addr.IsValid() && lease > 0 && !(0 < t1 && t1 < t2 && t2 < lease) || lease < 0 || lease > 1<<32*time.Second {
+			t.Errorf("times %v %v %v of %+v", lease, t1, t2, got)
+		}
+		var l Lease
+		l.facts(&got)
+		for _, s := range append([]string{l.RootPath, l.BootFile, got.statusText}, l.Search...) {
+			if strings.ContainsAny(s, "\n\x1b\x00") {
+				t.Errorf("%q would spoil a file", s)
+			}
+		}
+	})
+}
+
+// What is sent can be read again.
+func TestDHCP6Message(t *testing.T) {
+	c := &client6{duid: []byte{0, 3, 0, 1, 1, 2, 3, 4, 5, 6}, iaid: 7}
+	m := c.message(request6)
+	m.add(optIANA6, c.ia(netip.MustParseAddr("fd77::7")))
+	got, ok := parse6(m.encode())
+	if !ok || got.kind != request6 || got.xid != m.xid || len(got.options) != len(m.options) || string(got.get(optClientID6)) != string(c.duid) {
+		t.Errorf("parse6(encode) = %+v, %v, want %+v", got, ok, m)
+	}
+	// An address with a lifetime of zero is one taken away.
+	if b := bindingOf(&got, 7); b.addr.IsValid() {
+		t.Errorf("binding %+v", b)
+	}
+}
+
+// The next hop is the longest route's.
+func TestNextHop(t *testing.T) {
+	l := Lease{Addr: netip.MustParsePrefix("10.77.0.11/24"), Routes: []Route{
+		{Dst: netip.MustParsePrefix("0.0.0.0/0"), Gateway: netip.MustParseAddr("10.77.0.1")},
+		{Dst: netip.MustParsePrefix("10.88.0.0/16"), Gateway: netip.MustParseAddr("10.77.0.2")},
+		{Dst: netip.MustParsePrefix("10.99.0.1/32")},
+	}}
+	for to, want := range map[string]string{
+		"10.77.0.5": "10.77.0.5", "10.88.1.1": "10.77.0.2", "10.99.0.1": "10.99.0.1", "8.8.8.8": "10.77.0.1",
+	} {
+		if got := l.NextHop(netip.MustParseAddr(to)); got.String() != want {
+			t.Errorf("NextHop(%s) = %s, want %s", to, got, want)
+		}
+	}
+	if got := (&Lease{Addr: netip.MustParsePrefix("10.77.0.11/24")}).NextHop(netip.MustParseAddr("8.8.8.8")); got.IsValid() {
+		t.Errorf("without a route: %s", got)
+	}
+}
+
+// The phases of a lease, with waits that never are shorter than the least.
+func TestTenancyPlan(t *testing.T) {
+	l := Lease{MAC: net.HardwareAddr{}, Addr: netip.MustParsePrefix("10.0.0.7/24"), Time: 8 * time.Hour, T1: 4 * time.Hour, T2: 7 * time.Hour}
+	hours := l.Tenancy(1, "")
+	l.Time, l.T1, l.T2 = 120*time.Second, 60*time.Second, 105*time.Second
+	short := l.Tenancy(1, "")
+	for _, tt := range []struct {
+		tenancy *Tenancy
+		age     time.Duration
+		phase   phase
+		pause   time.Duration
+	}{
+		{hours, 0, bound, 4 * time.Hour},
+		{hours, 4 * time.Hour, renewing, 90 * time.Minute},
+		{hours, 7*time.Hour - time.Minute, renewing, time.Minute},
+		{hours, 7 * time.Hour, rebinding, 30 * time.Minute},
+		{hours, 8*time.Hour - time.Second, rebinding, time.Minute},
+		{hours, 9 * time.Hour, lost, 15 * time.Second},
+		{short, 61 * time.Second, renewing, 22 * time.Second},
+		{short, 104 * time.Second, renewing, 7500 * time.Millisecond},
+		{short, 106 * time.Second, rebinding, 7500 * time.Millisecond},
+		{short, time.Hour, lost, 15 * time.Second},
+	} {
+		if p, pause := tt.tenancy.plan(tt.age); p != tt.phase || pause != tt.pause {
+			t.Errorf("at %v of %v: phase %d, %v, want %d, %v", tt.age, tt.tenancy.Time, p, pause, tt.phase, tt.pause)
+		}
+	}
+}

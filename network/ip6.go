@@ -1,0 +1,312 @@
+package network
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"net/netip"
+	"os"
+	"time"
+
+	"github.com/insomniacslk/dhcp/rfc1035label"
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+)
+
+// Lease.Proto of addresses by IPv6.
+const (
+	protoRouter = "auto6"
+	protoDHCP6  = "dhcp6"
+)
+
+// usableTime is what the kernel gets to see that nobody else has an IPv6
+// address; it asks once and waits a second (RFC 4862, section 5.4).
+const usableTime = 5 * time.Second
+
+// A NoRouterError says that nothing was heard of a router.
+type NoRouterError struct {
+	Device string
+	Waited time.Duration
+}
+
+func (e *NoRouterError) Error() string {
+	return fmt.Sprintf("no IPv6 router advertises itself on %s in %v: is radvd, or dnsmasq with --enable-ra, running, and in this VLAN?", e.Device, e.Waited.Round(time.Second))
+}
+
+// A routerListener hears router advertisements (RFC 4861, section 4.2). The
+// kernel acts on them; this is for what it does not tell: whether there is
+// DHCPv6, and the name servers.
+type routerListener struct{ file *os.File }
+
+// listenRouter begins to listen, and tells the kernel to take an address from a
+// router. It is to be called before the link is set up.
+func listenRouter(link netlink.Link) (*routerListener, error) {
+	name := link.Attrs().Name
+	for _, s := range []struct{ setting, value string }{{"disable_ipv6", "0"}, {"accept_ra", "1"}, {"autoconf", "1"}} {
+		if err := setIPv6(name, s.setting, s.value); err != nil {
+			return nil, fmt.Errorf("%w: has this kernel IPv6?", err)
+		}
+	}
+	fd, err := unix.Socket(unix.AF_INET6, unix.SOCK_RAW|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, unix.IPPROTO_ICMPV6)
+	if err != nil {
+		return nil, fmt.Errorf("network: ICMPv6 socket: %w", err)
+	}
+	// A set bit keeps a type out (RFC 3542, section 3.2).
+	var only unix.ICMPv6Filter
+	for i := range only.Data {
+		only.Data[i] = ^uint32(0)
+	}
+	only.Data[typeAdvertisement/32] &^= 1 << (typeAdvertisement % 32)
+	err = unix.SetsockoptICMPv6Filter(fd, unix.IPPROTO_ICMPV6, unix.ICMPV6_FILTER, &only)
+	if err == nil {
+		err = unix.BindToDevice(fd, name)
+	}
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("network: ICMPv6 socket on %s: %w", name, err), unix.Close(fd))
+	}
+	return &routerListener{os.NewFile(uintptr(fd), "icmp6")}, nil
+}
+
+func (r *routerListener) Close() error { return r.file.Close() }
+
+// receive waits for an advertisement until ctx ends.
+func (r *routerListener) receive(ctx context.Context) (advertisement, error) {
+	stop := context.AfterFunc(ctx, func() { _ = r.file.SetReadDeadline(time.Unix(1, 0)) })
+	defer stop()
+	raw, err := r.file.SyscallConn()
+	if err != nil {
+		return advertisement{}, err
+	}
+	b := make([]byte, 2048)
+	for {
+		var n int
+		var from unix.Sockaddr
+		var got error
+		err := raw.Read(func(fd uintptr) bool {
+			n, from, got = unix.Recvfrom(int(fd), b, unix.MSG_DONTWAIT)
+			return !errors.Is(got, unix.EAGAIN)
+		})
+		if ctx.Err() != nil {
+			return advertisement{}, ctx.Err()
+		}
+		if err := errors.Join(err, got); err != nil {
+			return advertisement{}, err
+		}
+		sender, ok := from.(*unix.SockaddrInet6)
+		// Only a neighbour has such an address (RFC 4861, section 6.1.2).
+		if !ok || !netip.AddrFrom16(sender.Addr).IsLinkLocalUnicast() {
+			continue
+		}
+		if a, ok := parseAdvertisement(b[:n]); ok {
+			a.router = netip.AddrFrom16(sender.Addr)
+			return a, nil
+		}
+	}
+}
+
+// An advertisement is what a router says of the link.
+type advertisement struct {
+	router netip.Addr
+	// managed: addresses are to be had by DHCPv6; other: other facts are.
+	managed, other bool
+	// isDefault: the router is one for everywhere.
+	isDefault bool
+	prefixes  []netip.Prefix // on the link
+	dns       []netip.Addr
+	search    []string
+}
+
+// Of router advertisements (RFC 4861, section 4.2; RFC 8106).
+const (
+	typeAdvertisement = 134
+	advertisementLen  = 16
+	optionPrefix      = 3
+	optionRDNSS       = 25
+	optionDNSSL       = 31
+)
+
+func parseAdvertisement(b []byte) (a advertisement, ok bool) {
+	if len(b) < advertisementLen || b[0] != typeAdvertisement || b[1] != 0 {
+		return a, false
+	}
+	a.managed, a.other = b[5]&0x80 != 0, b[5]&0x40 != 0
+	a.isDefault = binary.BigEndian.Uint16(b[6:]) != 0
+	for b = b[advertisementLen:]; len(b) >= 8; {
+		size := int(b[1]) * 8
+		if size == 0 || size > len(b) {
+			return a, false
+		}
+		o := b[:size]
+		b = b[size:]
+		switch o[0] {
+		case optionPrefix:
+			if size != 32 || o[3]&0x80 == 0 || o[2] > 128 {
+				continue // Not on the link.
+			}
+			a.prefixes = append(a.prefixes, netip.PrefixFrom(netip.AddrFrom16([16]byte(o[16:32])), int(o[2])))
+		case optionRDNSS:
+			a.dns = append(a.dns, addrs6(o[8:])...)
+		case optionDNSSL:
+			a.search = append(a.search, labels(o[8:])...)
+		}
+	}
+	return a, true
+}
+
+// addrs6 are the addresses in a list of them.
+func addrs6(b []byte) (all []netip.Addr) {
+	for ; len(b) >= 16; b = b[16:] {
+		if a := netip.AddrFrom16([16]byte(b[:16])); !a.IsUnspecified() && !a.IsMulticast() {
+			all = append(all, a)
+		}
+	}
+	return all
+}
+
+// labels are the names in a list as of RFC 1035, section 3.1. Whatever the
+// library finds to stumble over ends the list.
+func labels(b []byte) (all []string) {
+	defer func() {
+		if recover() != nil {
+			all = nil
+		}
+	}()
+	names, err := rfc1035label.FromBytes(b)
+	if err != nil {
+		return nil
+	}
+	for _, name := range names.Labels {
+		if name = text(name); name != "" {
+			all = append(all, name)
+		}
+	}
+	return all
+}
+
+// managedTime is what a DHCPv6 server gets where a router promises one, before
+// an address by the router alone will do; otherTime what it gets for name
+// servers.
+const (
+	managedTime = 10 * time.Second
+	otherTime   = 2 * time.Second
+)
+
+// address6 gets an IPv6 address that can be used, and puts it in place: by the
+// kernel from a router's prefix, or by DHCPv6 where the method or the router
+// says so. It waits until ctx ends.
+func address6(ctx context.Context, link netlink.Link, method Method, router *routerListener, logf func(string, ...any)) (*Lease, error) {
+	start := time.Now()
+	name := link.Attrs().Name
+	l := &Lease{Device: name, MAC: link.Attrs().HardwareAddr, Proto: protoRouter}
+	if method == ByDHCP6 {
+		return l, byDHCP6(ctx, link, l, nil)
+	}
+	a, err := router.receive(ctx)
+	if err != nil {
+		return nil, &NoRouterError{Device: name, Waited: time.Since(start)}
+	}
+	l.take(&a)
+	if a.managed {
+		managed, cancel := context.WithTimeout(ctx, managedTime)
+		err := byDHCP6(managed, link, l, a.prefixes)
+		cancel()
+		if err == nil || ctx.Err() != nil || len(a.prefixes) == 0 {
+			return l, err
+		}
+		logf("%v; taking an address from the router alone", err)
+	}
+	if l.Addr, err = routerAddress(ctx, link); err != nil {
+		return nil, err
+	}
+	if a.other && !a.managed {
+		other, cancel := context.WithTimeout(ctx, otherTime)
+		defer cancel()
+		if err := inform6(other, link, l); err != nil {
+			logf("%v", err)
+		}
+	}
+	return l, nil
+}
+
+// take notes what a router said.
+func (l *Lease) take(a *advertisement) {
+	l.DNS, l.Search = a.dns, a.search
+	if a.isDefault {
+		l.Routes = []Route{{Dst: netip.PrefixFrom(netip.IPv6Unspecified(), 0), Gateway: a.router}}
+	}
+}
+
+// routerAddress waits for the kernel's address from a router's prefix.
+func routerAddress(ctx context.Context, link netlink.Link) (found netip.Prefix, err error) {
+	name := link.Attrs().Name
+	err = poll(ctx, 50*time.Millisecond, func() (bool, error) {
+		all, err := netlink.AddrList(link, netlink.FAMILY_V6)
+		if err != nil {
+			return false, err
+		}
+		for i := range all {
+			p, ok := prefixOf(&all[i])
+			if !ok || p.Addr().IsLinkLocalUnicast() || all[i].Flags&unix.IFA_F_PERMANENT != 0 {
+				continue
+			}
+			if usable, err := isUsable(name, &all[i]); usable || err != nil {
+				found = p
+				return usable, err
+			}
+		}
+		return false, nil
+	})
+	if err != nil && ctx.Err() != nil {
+		return found, fmt.Errorf("network: %s: a router advertises itself but no prefix for addresses, and no DHCPv6", name)
+	}
+	return found, err
+}
+
+func prefixOf(a *netlink.Addr) (netip.Prefix, bool) {
+	ip, ok := netip.AddrFromSlice(a.IP)
+	bits, _ := a.Mask.Size()
+	return netip.PrefixFrom(ip, bits), ok
+}
+
+// isUsable tells whether the kernel knows by now that an address is nobody
+// else's. One that is, is an *InUseError.
+func isUsable(device string, a *netlink.Addr) (bool, error) {
+	p, _ := prefixOf(a)
+	if a.Flags&unix.IFA_F_DADFAILED != 0 {
+		return false, &InUseError{Device: device, Addr: p.Addr()}
+	}
+	return a.Flags&unix.IFA_F_TENTATIVE == 0, nil
+}
+
+// awaitUsable waits until an address that was given to the link may be used.
+func awaitUsable(ctx context.Context, link netlink.Link, addr netip.Addr) error {
+	return awaitAddress(ctx, link, func(a netip.Addr) bool { return a == addr }, addr.String())
+}
+
+// awaitLinkLocal waits until the link has its own address.
+func awaitLinkLocal(ctx context.Context, link netlink.Link) error {
+	return awaitAddress(ctx, link, netip.Addr.IsLinkLocalUnicast, "its link-local address")
+}
+
+func awaitAddress(ctx context.Context, link netlink.Link, is func(netip.Addr) bool, what string) error {
+	ctx, cancel := context.WithTimeout(ctx, usableTime)
+	defer cancel()
+	name := link.Attrs().Name
+	err := poll(ctx, 20*time.Millisecond, func() (bool, error) {
+		all, err := netlink.AddrList(link, netlink.FAMILY_V6)
+		if err != nil {
+			return false, err
+		}
+		for i := range all {
+			if p, ok := prefixOf(&all[i]); ok && is(p.Addr()) {
+				return isUsable(name, &all[i])
+			}
+		}
+		return false, nil
+	})
+	if err != nil && ctx.Err() != nil {
+		return fmt.Errorf("network: %s: %s cannot be used after %v", name, what, usableTime)
+	}
+	return err
+}

@@ -1,0 +1,171 @@
+package network
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"strings"
+	"time"
+
+	"github.com/insomniacslk/dhcp/dhcpv4"
+)
+
+// errUnreadable is an answer that the library stumbles over.
+var errUnreadable = errors.New("the server's answer cannot be read")
+
+// leaseFrom reads a server's last word, or its offer. Options are decoded only
+// here, so that here too nothing that a server sends may end the process.
+func leaseFrom(m *dhcpv4.DHCPv4, device string, mac net.HardwareAddr) (lease *Lease, err error) {
+	defer func() {
+		if recover() != nil {
+			lease, err = nil, errUnreadable
+		}
+	}()
+	addr, ok := netip.AddrFromSlice(m.YourIPAddr.To4())
+	if !ok || addr.IsUnspecified() || addr.IsMulticast() || addr.IsLoopback() || addr == netip.AddrFrom4([4]byte{255, 255, 255, 255}) {
+		return nil, fmt.Errorf("the server's answer has no usable address: %v", m.YourIPAddr)
+	}
+	l := &Lease{
+		Device: device, MAC: mac, Proto: "dhcp",
+		Domain:     text(m.DomainName()),
+		Hostname:   text(m.HostName()),
+		RootPath:   text(m.RootPath()),
+		BootFile:   text(m.BootFileName),
+		DNS:        addrs(m.DNS()),
+		NTP:        addrs(m.NTPServers()),
+		NextServer: addr4(m.ServerIPAddr),
+		ServerID:   addr4(m.ServerIdentifier()),
+		Broadcast:  addr4(m.BroadcastAddress()),
+	}
+	bits := classfulBits(addr)
+	if mask := m.SubnetMask(); mask != nil {
+		ones, size := mask.Size()
+		if size != 32 || ones == 0 {
+			return nil, fmt.Errorf("the server's netmask %v is not one", net.IP(mask))
+		}
+		bits = ones
+	}
+	l.Addr = netip.PrefixFrom(addr, bits)
+	if search := m.DomainSearch(); search != nil {
+		for _, label := range search.Labels {
+			if label = text(label); label != "" {
+				l.Search = append(l.Search, label)
+			}
+		}
+	}
+	if mtu, err := dhcpv4.GetUint16(dhcpv4.OptionInterfaceMTU, m.Options); err == nil && mtu >= minMTU {
+		l.MTU = int(mtu)
+	}
+	l.Routes = routesFrom(m)
+	l.Time, l.T1, l.T2 = timesFrom(m)
+	l.Since = Uptime()
+	return l, nil
+}
+
+// minMTU is what every host must take (RFC 791); less than that is a mistake
+// of the server's.
+const minMTU = 576
+
+// forever is a lease that does not end (RFC 2131, section 3.3).
+const forever = (1<<32 - 1) * time.Second
+
+// timesFrom are the lease's length and when to renew and rebind it: options 58
+// and 59, or the usual fractions (RFC 2131, section 4.4.5).
+func timesFrom(m *dhcpv4.DHCPv4) (lease, t1, t2 time.Duration) {
+	lease = m.IPAddressLeaseTime(0)
+	if lease >= forever || lease <= 0 {
+		return 0, 0, 0
+	}
+	t1, t2 = m.IPAddressRenewalTime(0), m.IPAddressRebindingTime(0)
+	if t2 <= 0 || t2 >= lease {
+		t2 = lease / 8 * 7
+	}
+	if t1 <= 0 || t1 >= t2 {
+		t1 = min(lease/2, t2/8*7)
+	}
+	return lease, t1, t2
+}
+
+// routesFrom are those of option 121, which makes a client ignore options 33
+// and 3 (RFC 3442), else those of option 33 and the first router of option 3.
+func routesFrom(m *dhcpv4.DHCPv4) []Route {
+	var routes []Route
+	for _, r := range m.ClasslessStaticRoute() {
+		dst, ok := netip.AddrFromSlice(r.Dest.IP.To4())
+		bits, size := r.Dest.Mask.Size()
+		if !ok || size != 32 {
+			continue
+		}
+		route := Route{Dst: netip.PrefixFrom(dst, bits).Masked()}
+		if gw := addr4(r.Router); gw.IsValid() {
+			route.Gateway = gw
+		}
+		routes = append(routes, route)
+	}
+	if len(routes) > 0 {
+		return routes
+	}
+	// Pairs of a destination and a router (RFC 2132, section 5.8). A default
+	// route is not allowed among them.
+	pairs := m.Options.Get(dhcpv4.OptionStaticRoutingTable)
+	for ; len(pairs) >= 8; pairs = pairs[8:] {
+		dst, gw := addr4(pairs[:4]), addr4(pairs[4:8])
+		if !dst.IsValid() || !gw.IsValid() || dst.IsMulticast() || dst.IsLoopback() {
+			continue
+		}
+		bits := classfulBits(dst)
+		if dst != netip.PrefixFrom(dst, bits).Masked().Addr() {
+			bits = 32 // A host.
+		}
+		routes = append(routes, Route{Dst: netip.PrefixFrom(dst, bits), Gateway: gw})
+	}
+	for _, gw := range addrs(m.Router()) {
+		return append(routes, Route{Dst: netip.PrefixFrom(netip.IPv4Unspecified(), 0), Gateway: gw})
+	}
+	return routes
+}
+
+// classfulBits is the length of an address's netmask where nobody gave one, as
+// the kernel has it (net/ipv4/ipconfig.c).
+func classfulBits(a netip.Addr) int {
+	switch b := a.As4()[0]; {
+	case b < 128:
+		return 8
+	case b < 192:
+		return 16
+	}
+	return 24
+}
+
+// text is a string as some servers send it, with its C terminator. Control
+// characters do not belong into files and messages: a string with one is
+// nobody's name.
+func text(s string) string {
+	s = strings.TrimRight(s, "\x00")
+	for _, r := range s {
+		if r < ' ' || r == 0x7f {
+			return ""
+		}
+	}
+	return strings.TrimSpace(s)
+}
+
+// addr4 is the zero Addr where ip is absent or no IPv4 address.
+func addr4(ip net.IP) netip.Addr {
+	a, ok := netip.AddrFromSlice(ip.To4())
+	if !ok || a.IsUnspecified() {
+		return netip.Addr{}
+	}
+	return a
+}
+
+func addrs(ips []net.IP) []netip.Addr {
+	var all []netip.Addr
+	for _, ip := range ips {
+		if a := addr4(ip); a.IsValid() {
+			all = append(all, a)
+		}
+	}
+	return all
+}

@@ -1,0 +1,131 @@
+package network
+
+import (
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+)
+
+// A NIC is what the operator is shown of a network card.
+type NIC struct {
+	Name, Driver string
+	MAC          net.HardwareAddr
+	Up, Carrier  bool
+	// State is what became of it: a lease, or why there is none.
+	State string
+}
+
+func (n NIC) String() string {
+	link := "down"
+	switch {
+	case n.Carrier:
+		link = "up"
+	case n.Up:
+		link = "no carrier"
+	}
+	driver := n.Driver
+	if driver == "" {
+		driver = "-"
+	}
+	text := fmt.Sprintf("%-8s %-17s driver %-12s link %s", n.Name, n.MAC, driver, link)
+	if n.State != "" {
+		text += ", " + n.State
+	}
+	return text
+}
+
+// nicOf describes a link.
+func nicOf(l netlink.Link, sysfs string) NIC {
+	a := l.Attrs()
+	return NIC{
+		Name: a.Name, MAC: a.HardwareAddr, Driver: Driver(sysfs, a.Name),
+		Up: a.Flags&net.FlagUp != 0, Carrier: hasCarrier(a),
+	}
+}
+
+// Driver is the kernel's name of the driver of a device, or empty.
+func Driver(sysfs, device string) string {
+	target, err := os.Readlink(filepath.Join(sysfs, "class/net", device, "device/driver"))
+	if err != nil {
+		return ""
+	}
+	return filepath.Base(target)
+}
+
+// wired tells whether a link is a network card with a cable: no loopback, no
+// radio, nothing that is made of other links, and no part of such a thing.
+func wired(l netlink.Link, sysfs string) bool {
+	a := l.Attrs()
+	if a.Flags&net.FlagLoopback != 0 || a.EncapType != "ether" || a.MasterIndex != 0 || a.RawFlags&unix.IFF_SLAVE != 0 {
+		return false
+	}
+	// The kernel gives a kind to what is made by software. A veth is a cable
+	// between two namespaces, as tests have it.
+	if kind := l.Type(); kind != "device" && kind != "veth" {
+		return false
+	}
+	for _, radio := range []string{"wireless", "phy80211"} {
+		if _, err := os.Stat(filepath.Join(sysfs, "class/net", a.Name, radio)); err == nil {
+			return false
+		}
+	}
+	return true
+}
+
+// PCI classes and USB interface classes that network cards have (PCI Code and
+// ID Assignment, 1.4; usb.org's class codes). USB cards of many makers are
+// "vendor specific".
+var (
+	pciClasses = []string{"0x0200", "0x0207", "0x0280"}
+	usbClasses = []string{"02", "0a", "e0", "ff"}
+)
+
+// Unclaimed lists the network controllers, as bus, ids and place, that no
+// driver has taken.
+func Unclaimed(sysfs string) []string {
+	var all []string
+	each(sysfs, "pci", func(place string, read func(string) string) {
+		class := read("class")
+		if slices.ContainsFunc(pciClasses, func(c string) bool { return strings.HasPrefix(class, c) }) {
+			all = append(all, fmt.Sprintf("pci %s:%s at %s", strings.TrimPrefix(read("vendor"), "0x"), strings.TrimPrefix(read("device"), "0x"), place))
+		}
+	})
+	each(sysfs, "usb", func(place string, read func(string) string) {
+		if !slices.Contains(usbClasses, read("bInterfaceClass")) {
+			return // Not an interface, or of another class.
+		}
+		id := fmt.Sprintf("usb %s:%s at %s", read("../idVendor"), read("../idProduct"), strings.Split(place, ":")[0])
+		if !slices.Contains(all, id) {
+			all = append(all, id)
+		}
+	})
+	return all
+}
+
+// each calls found for every device on a bus that has no driver.
+func each(sysfs, bus string, found func(place string, read func(attribute string) string)) {
+	dir := filepath.Join(sysfs, "bus", bus, "devices")
+	devices, err := os.ReadDir(dir)
+	if err != nil {
+		return // No such bus in this machine.
+	}
+	for _, d := range devices {
+		path, err := filepath.EvalSymlinks(filepath.Join(dir, d.Name()))
+		if err != nil {
+			continue
+		}
+		if _, err := os.Lstat(filepath.Join(path, "driver")); err == nil {
+			continue
+		}
+		found(d.Name(), func(attribute string) string {
+			b, _ := os.ReadFile(filepath.Join(path, attribute))
+			return strings.TrimSpace(string(b))
+		})
+	}
+}
