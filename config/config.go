@@ -52,6 +52,10 @@ type Config struct {
 	// Hostname is sidus.hostname=, a template (see Expand). Empty: from the lease.
 	Hostname string
 
+	// IdentityOff are those of Identities that the tree's own values are kept
+	// for, sidus.identity=.
+	IdentityOff map[string]bool
+
 	// Root is the root given on the command line; FileRoot the one in the
 	// image's file, used when neither command line nor lease has one.
 	Root, FileRoot Root

@@ -37,6 +37,11 @@ func TestParseWords(t *testing.T) {
 		{"sidus.nic=52:54:00:12:34:56", "", func(c Config) any { return c.NIC.MAC.String() }, "52:54:00:12:34:56"},
 		{"sidus.dad=0", "sidus.dad=1", func(c Config) any { return c.TrustAddress }, true},
 		{"bootdev=eth1", "bootdev=eth0", func(c Config) any { return c.BootDev }, "eth1"},
+		{"sidus.identity=none", "", func(c Config) any { return c.IdentityOff["hosts"] && c.IdentityOff["entropy"] }, true},
+		{"sidus.identity=all", "sidus.identity=none", func(c Config) any { return len(c.IdentityOff) }, 0},
+		{"sidus.identity=-hosts,-nvme", "", func(c Config) any { return fmt.Sprint(c.IdentityOff) }, "map[hosts:true nvme:true]"},
+		{"systemd.machine_id=firmware", "", func(c Config) any { return fmt.Sprint(c.IdentityOff) }, "map[machine-id:true]"},
+		{"sidus.identity=hosts", "", func(c Config) any { return []bool{c.IdentityOff["hosts"], c.IdentityOff["nvme"]} }, []bool{false, true}},
 		{"panic=0x10", "", func(c Config) any { return *c.Panic }, 16},
 		{"sidus.onerror=shell", "", func(c Config) any { return c.OnError }, Shell},
 		{"sidus.events=/dev/ttyS1", "", func(c Config) any { return c.Events }, "ttyS1"},
@@ -92,6 +97,9 @@ func TestParseWords(t *testing.T) {
 
 func TestParseErrors(t *testing.T) {
 	for in, want := range map[string]string{
+		"sidus.identity=host":               "none of hostname, hosts",
+		"sidus.identity=-hosts,nvme":        "not both",
+		"sidus.identity=":                   "none of hostname",
 		"sidus.rw=tempfs":                   `sidus.rw="tempfs": not known; allowed is tmpfs, iscsi, LABEL=`,
 		"sidus.rw":                          `sidus.rw="": not known`,
 		"sidus.rw=LABEL=":                   "nothing stands behind LABEL=",

@@ -20,7 +20,7 @@ func (n *node) writeFiles() (string, error) {
 	if err := makeMountPoints(); err != nil {
 		return "", err
 	}
-	if name := n.lease.Hostname; name != "" {
+	if name := n.lease.Hostname; name != "" && n.has("hostname") {
 		if err := replaceFile(unionDir, "/etc/hostname", []byte(name+"\n")); err != nil {
 			return "", err
 		}
@@ -28,10 +28,8 @@ func (n *node) writeFiles() (string, error) {
 	if err := n.writeResolver(); err != nil {
 		return "", err
 	}
-	if n.lun != nil {
-		if err := adviseOpenISCSI(unionDir, n.lun.target.Initiator); err != nil {
-			return "", err
-		}
+	if err := n.writeIdentity(); err != nil {
+		return "", err
 	}
 	if err := keepName(n.lease); err != nil {
 		return "", err
@@ -54,7 +52,7 @@ func (n *node) writeFiles() (string, error) {
 // a link belongs to systemd-resolved, which takes a drop-in instead.
 func (n *node) writeResolver() error {
 	l := n.lease
-	if len(l.DNS) == 0 {
+	if len(l.DNS) == 0 || !n.has("resolver") {
 		return nil
 	}
 	info, err := os.Lstat(filepath.Join(unionDir, "/etc/resolv.conf"))
@@ -97,7 +95,7 @@ func keepName(l *network.Lease) error {
 // writeTime tells systemd-timesyncd the lease's time servers. Where the tree
 // has another daemon the file does nothing.
 func (n *node) writeTime() error {
-	if len(n.lease.NTP) == 0 {
+	if len(n.lease.NTP) == 0 || !n.has("ntp") {
 		return nil
 	}
 	dir := "/run/systemd/timesyncd.conf.d"

@@ -163,6 +163,9 @@ func (n *node) nameNode(given string) error {
 	if name == "" {
 		return nil
 	}
+	if !n.has("hostname") {
+		return nil
+	}
 	if err := unix.Sethostname([]byte(name)); err != nil {
 		return fmt.Errorf("set the host name to %s: %w", name, err)
 	}
