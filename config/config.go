@@ -52,6 +52,8 @@ type Config struct {
 	// Hostname is sidus.hostname=, a template (see Expand). Empty: from the lease.
 	Hostname string
 
+	// IBs are InfiniBand devices with addresses, sidus.ib=.
+	IBs []IB
 	// IdentityOff are those of Identities that the tree's own values are kept
 	// for, sidus.identity=.
 	IdentityOff map[string]bool

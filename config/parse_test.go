@@ -41,6 +41,10 @@ func TestParseWords(t *testing.T) {
 		{"sidus.identity=all", "sidus.identity=none", func(c Config) any { return len(c.IdentityOff) }, 0},
 		{"sidus.identity=-hosts,-nvme", "", func(c Config) any { return fmt.Sprint(c.IdentityOff) }, "map[hosts:true nvme:true]"},
 		{"systemd.machine_id=firmware", "", func(c Config) any { return fmt.Sprint(c.IdentityOff) }, "map[machine-id:true]"},
+		{"sidus.ib=ib0:10.20.%3.%4/16 sidus.ib=ib1:10.21.%3.%4/16", "", func(c Config) any {
+			p, err := c.IBs[1].Address(addr("10.77.1.11"))
+			return fmt.Sprint(len(c.IBs), p, err)
+		}, "2 10.21.1.11/16 <nil>"},
 		{"sidus.identity=hosts", "", func(c Config) any { return []bool{c.IdentityOff["hosts"], c.IdentityOff["nvme"]} }, []bool{false, true}},
 		{"panic=0x10", "", func(c Config) any { return *c.Panic }, 16},
 		{"sidus.onerror=shell", "", func(c Config) any { return c.OnError }, Shell},
@@ -97,6 +101,11 @@ func TestParseWords(t *testing.T) {
 
 func TestParseErrors(t *testing.T) {
 	for in, want := range map[string]string{
+		"sidus.ib=ib0":                      "no address",
+		"sidus.ib=ib0:10.20.%3.%4":          "not an IPv4 address",
+		"sidus.ib=ib0:10.20.%5.%4/16":       "not an IPv4 address",
+		"sidus.ib=ib0:10.20.1%3.%4/16":      "not an IPv4 address",
+		"sidus.ib=i/0:10.20.%3.%4/16":       "not a device name",
 		"sidus.identity=host":               "none of hostname, hosts",
 		"sidus.identity=-hosts,nvme":        "not both",
 		"sidus.identity=":                   "none of hostname",

@@ -71,6 +71,8 @@ var words = []word{
 		help: "the network card to boot from", apply: applyNIC},
 	{name: "sidus.dad", value: "0 or 1", standard: "1", example: "sidus.dad=0",
 		help: "0: use an address without asking on the link whether somebody has it", apply: applyDAD},
+	{name: "sidus.ib", list: true, value: "DEVICE:ADDRESS/BITS, with %1 to %4 for the numbers of the node's IPv4 address", example: "sidus.ib=ib0:10.20.%3.%4/16",
+		help: "an InfiniBand device that is given an address made of the node's own", apply: applyIB},
 	{name: "sidus.hostname", value: "TEMPLATE", standard: "ip's, then the lease's", example: "sidus.hostname=node-%I",
 		help: "the node's name", apply: applyHostname},
 	{name: "sidus.identity", value: "all, none, NAME[,NAME]... or -NAME[,-NAME]...", standard: "all", example: "sidus.identity=-machine-id,-hosts",

@@ -28,6 +28,8 @@ type node struct {
 	union  chan unionResult
 	// loaded is closed when the modules that load on the side are in.
 	loaded chan struct{}
+	// ib is closed when the InfiniBand devices have their addresses.
+	ib chan struct{}
 	// waiting is what the stage waits for, under the narrator's mutex.
 	waiting string
 }

@@ -40,6 +40,7 @@ func (n *node) writeFiles() (string, error) {
 	if err := rewriteFstab(unionDir); err != nil {
 		return "", err
 	}
+	n.awaitIB()
 	for _, l := range append([]*network.Lease{n.lease}, n.others...) {
 		if err := writeKlibc(l); err != nil {
 			return "", err

@@ -14,11 +14,10 @@ import (
 
 // writeKlibc leaves a lease in /run, as the initramfs before us did.
 func writeKlibc(l *network.Lease) error {
-	name, text := "net-", klibcConf(l, uptime())
 	if l.Addr.Addr().Is6() {
-		name, text = "net6-", klibcConf6(l)
+		return os.WriteFile(filepath.Join("/run", "net6-"+l.Device+".conf"), []byte(klibcConf6(l)), 0o644)
 	}
-	return os.WriteFile(filepath.Join("/run", name+l.Device+".conf"), []byte(text), 0o644)
+	return os.WriteFile(filepath.Join("/run", "net-"+l.Device+".conf"), []byte(klibcConf(l, uptime())), 0o644)
 }
 
 func klibcLine(name, value string) string {

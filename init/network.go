@@ -53,6 +53,7 @@ func (n *node) bringNetworkUp() (string, error) {
 	if err := n.nameNode(n.givenName()); err != nil {
 		return "", err
 	}
+	n.startIB()
 	n.reportNetwork()
 	detail := fmt.Sprintf("%s (%s) has %s by %s", lease.Device, lease.MAC, lease.Addr, lease.Proto)
 	if gw := lease.Gateway(); gw.IsValid() {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"time"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
@@ -106,4 +107,26 @@ func dropAll(link netlink.Link) error { return dropOthers(link, netip.Prefix{}) 
 
 func ipNet(p netip.Prefix) *net.IPNet {
 	return &net.IPNet{IP: p.Addr().AsSlice(), Mask: net.CIDRMask(p.Bits(), p.Addr().BitLen())}
+}
+
+// SetAddress waits for a device until ctx ends, sets it up and gives it an
+// address, without a route or a look at the link: for a network beside the one
+// that the node boots by.
+func SetAddress(ctx context.Context, device string, addr netip.Prefix) error {
+	var link netlink.Link
+	err := poll(ctx, 50*time.Millisecond, func() (bool, error) {
+		l, err := netlink.LinkByName(device)
+		link = l
+		return err == nil, nil
+	})
+	if err != nil {
+		return fmt.Errorf("network: there is no %s: is its driver in the image (initrdgen build --profile infiniband)?", device)
+	}
+	if err := setUp(link); err != nil {
+		return err
+	}
+	if err := netlink.AddrReplace(link, &netlink.Addr{IPNet: ipNet(addr)}); err != nil {
+		return fmt.Errorf("network: give %s the address %s: %w", device, addr, err)
+	}
+	return nil
 }

@@ -43,7 +43,11 @@ type routerListener struct{ file *os.File }
 // router. It is to be called before the link is set up.
 func listenRouter(link netlink.Link) (*routerListener, error) {
 	name := link.Attrs().Name
-	for _, s := range []struct{ setting, value string }{{"disable_ipv6", "0"}, {"accept_ra", "1"}, {"autoconf", "1"}} {
+	for _, s := range []struct{ setting, value string }{
+		{"disable_ipv6", "0"}, {"accept_ra", "1"}, {"autoconf", "1"},
+		// Nobody else is to be spared a question asked a second later.
+		{"router_solicitation_delay", "0"},
+	} {
 		if err := setIPv6(name, s.setting, s.value); err != nil {
 			return nil, fmt.Errorf("%w: has this kernel IPv6?", err)
 		}

@@ -16,6 +16,8 @@ import (
 const (
 	// ServerAddr is the address of all servers, on the bridge.
 	ServerAddr = "10.77.0.1"
+	// ServerAddr6 is another one, in labs with IPv6.
+	ServerAddr6 = "fd77::1"
 	// bridge joins the servers and the guests.
 	bridge = "br0"
 	// labDir holds logs, sockets and scratch files inside the lab. It is a
@@ -27,6 +29,8 @@ const (
 type LabOptions struct {
 	// Logf hears what the lab starts and stops. Nil: nobody does.
 	Logf func(format string, args ...any)
+	// IPv6 gives the lab IPv6 beside IPv4.
+	IPv6 bool
 }
 
 // A Lab is a network with servers and guests on it, in namespaces of its own.
@@ -45,7 +49,7 @@ type Lab struct {
 // Open makes an empty lab: a bridge with ServerAddr, no servers, no guests.
 // Close it. It vanishes as well when the process dies.
 func Open(ctx context.Context, opts LabOptions) (*Lab, error) {
-	ns, err := newNamespace(ctx)
+	ns, err := newNamespace(ctx, opts.IPv6)
 	if err != nil {
 		return nil, err
 	}

@@ -31,10 +31,11 @@ mount -t tmpfs -o mode=755 lab /run
 mount -t tmpfs -o mode=755 lab /var/lib/nfs
 mkdir -p /run/lab /run/rpcbind /run/lock /var/lib/nfs/ganesha /var/lib/nfs/sm
 chmod 1777 /run/lock
-echo 1 > /proc/sys/net/ipv6/conf/all/disable_ipv6
+[ "$1" = ipv6 ] || echo 1 > /proc/sys/net/ipv6/conf/all/disable_ipv6
 ip link set lo up
 ip link add br0 type bridge forward_delay 0 mcast_snooping 0
 ip addr add ` + ServerAddr + `/24 dev br0
+[ "$1" != ipv6 ] || ip addr add ` + ServerAddr6 + `/64 dev br0 nodad
 ip link set br0 up
 echo ready
 cat > /dev/null
@@ -52,8 +53,12 @@ type namespace struct {
 }
 
 // newNamespace makes the namespaces and waits until they are furnished.
-func newNamespace(ctx context.Context) (*namespace, error) {
-	cmd := exec.Command("sh", "-c", holderScript)
+func newNamespace(ctx context.Context, ipv6 bool) (*namespace, error) {
+	family := "ipv4"
+	if ipv6 {
+		family = "ipv6"
+	}
+	cmd := exec.Command("sh", "-c", holderScript, "holder", family)
 	cmd.SysProcAttr = &syscall.SysProcAttr{
 		Cloneflags: unix.CLONE_NEWNET | unix.CLONE_NEWNS | unix.CLONE_NEWPID,
 		Setpgid:    true, // a Ctrl-C is for us alone

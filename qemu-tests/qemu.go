@@ -55,7 +55,7 @@ func qemuArgs(o GuestOptions, p ports) []string {
 	}
 	for i, nic := range o.NICs {
 		args = append(args,
-			"-netdev", fmt.Sprintf("tap,id=net%d,ifname=%s,script=no,downscript=no", i, nic.tap),
+			"-netdev", nic.backend(fmt.Sprintf("net%d", i)),
 			// No ROM: nobody boots from the card, and looking for a server costs seconds.
 			"-device", fmt.Sprintf("%s,id=%s,netdev=net%d,mac=%s,romfile=", nic.Model, cardID(i), i, nic.MAC))
 	}

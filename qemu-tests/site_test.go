@@ -59,7 +59,12 @@ func newSite(t *testing.T, suite string) *site {
 // newSiteOf is newSite for a variant of a suite's tree.
 func newSiteOf(t *testing.T, v Variant) *site {
 	t.Helper()
-	s := &site{Lab: NewLab(t, LabOptions{}), t: t}
+	return newSiteIn(t, v, LabOptions{})
+}
+
+func newSiteIn(t *testing.T, v Variant, o LabOptions) *site {
+	t.Helper()
+	s := &site{Lab: NewLab(t, o), t: t}
 	ctx, cancel := context.WithTimeout(t.Context(), 4*time.Minute)
 	t.Cleanup(cancel)
 	s.ctx = ctx

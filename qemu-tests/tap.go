@@ -2,6 +2,7 @@ package qemutests
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path"
@@ -22,9 +23,27 @@ type NIC struct {
 	// Detached leaves the card's other end off the bridge: a cable into
 	// nowhere, with a carrier.
 	Detached bool
+	// MTU is that of the card's other end. Default 1500.
+	MTU int
+	// Cable names a cable between two guests of the lab, and End is 0 or 1; the
+	// lab's bridge is not in it. It has a carrier also when nobody is at its
+	// other end.
+	Cable string
+	End   int
 
 	tap string
 }
+
+// backend is what QEMU connects the card to.
+func (n NIC) backend(id string) string {
+	if n.Cable == "" {
+		return fmt.Sprintf("tap,id=%s,ifname=%s,script=no,downscript=no", id, n.tap)
+	}
+	return fmt.Sprintf("dgram,id=%s,local.type=unix,local.path=%s,remote.type=unix,remote.path=%s", id, n.socket(n.End), n.socket(1-n.End))
+}
+
+// socket is where an end of the Cable is.
+func (n NIC) socket(end int) string { return fmt.Sprintf("%s/cable-%s.%d", labDir, n.Cable, end) }
 
 // Traffic counts what went through a guest's card, as the guest sees it.
 type Traffic struct {
@@ -44,13 +63,23 @@ func (l *Lab) plug(ctx context.Context, nic NIC) (NIC, error) {
 	if nic.MAC == "" {
 		nic.MAC = MAC(n)
 	}
+	if nic.MTU == 0 {
+		nic.MTU = 1500
+	}
+	if nic.Cable != "" {
+		// The socket of a guest that was at this end before.
+		if err := os.Remove(l.Path(nic.socket(nic.End))); err != nil && !errors.Is(err, os.ErrNotExist) {
+			return NIC{}, err
+		}
+		return nic, nil
+	}
 	nic.tap = fmt.Sprintf("tap%d", n)
-	script := `ip tuntap add "$1" mode tap; [ -z "$2" ] || ip link set "$1" master "$2"; ip link set "$1" up`
+	script := `ip tuntap add "$1" mode tap; [ -z "$2" ] || ip link set "$1" master "$2"; ip link set "$1" mtu "$3" up`
 	master := bridge
 	if nic.Detached {
 		master = ""
 	}
-	if _, err := l.Output(ctx, "sh", "-ec", script, "plug", nic.tap, master); err != nil {
+	if _, err := l.Output(ctx, "sh", "-ec", script, "plug", nic.tap, master, fmt.Sprint(nic.MTU)); err != nil {
 		return NIC{}, fmt.Errorf("tap device %s: %w", nic.tap, err)
 	}
 	return nic, nil

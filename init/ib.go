@@ -1,0 +1,59 @@
+package main
+
+import (
+	"context"
+	"time"
+
+	"github.com/sidusboot/sidusboot/network"
+)
+
+// ibTime is what the InfiniBand devices get to turn up. They lead to no root:
+// a node without them boots all the same, and says so.
+const ibTime = 20 * time.Second
+
+// ibModules make network devices of InfiniBand cards. mlx4_core asks for its
+// half by name, in vain in an initramfs.
+var ibModules = []string{"mlx4_ib", "ib_ipoib"}
+
+// startIB gives InfiniBand devices their addresses, made of the node's own, on
+// the side.
+func (n *node) startIB() {
+	if len(n.cfg.IBs) == 0 || n.ib != nil {
+		return
+	}
+	n.ib = make(chan struct{})
+	own := n.lease.Addr.Addr()
+	go func() {
+		defer n.recovered()
+		defer close(n.ib)
+		for _, module := range ibModules {
+			if !n.system.loader.Has(module) {
+				continue
+			}
+			if err := n.system.loader.Load(module); err != nil {
+				n.log.errorf("sidus.ib=: %v", err)
+			}
+		}
+		ctx, cancel := context.WithTimeout(context.Background(), ibTime)
+		defer cancel()
+		for _, ib := range n.cfg.IBs {
+			addr, err := ib.Address(own)
+			if err == nil {
+				err = network.SetAddress(ctx, ib.Device, addr)
+			}
+			if err != nil {
+				n.log.errorf("sidus.ib=: %v", err)
+				continue
+			}
+			n.log.noticef("%s has %s (sidus.ib=)", ib.Device, addr)
+		}
+	}()
+}
+
+// awaitIB waits until startIB's work is done.
+func (n *node) awaitIB() {
+	if n.ib != nil {
+		n.waitFor("the InfiniBand devices of sidus.ib=")
+		<-n.ib
+	}
+}

@@ -1,0 +1,142 @@
+//go:build qemu
+
+package qemutests
+
+import (
+	"strings"
+	"testing"
+	"time"
+)
+
+// uncached reads a file of the tree that the node has not in its memory.
+const uncached = "echo 3 >/proc/sys/vm/drop_caches; cat /ro/usr/share/sidusboot-test/lower"
+
+// TestSwitch boots nodes behind a switch: in a VLAN, by two NICs of which one is
+// for the other's failure, and by two NICs that are one by LACP, in a VLAN. The
+// root stays when a cable is pulled.
+func TestSwitch(t *testing.T) {
+	t.Parallel()
+	bootsTwo(t)
+	s := newSite(t, "bookworm")
+	s.nfs(Export{}, NFSOptions{})
+	s.dhcp(DHCPOptions{})
+	sw, err := s.StartSwitch(s.ctx, SwitchOptions{Tree: s.tree, Kernel: s.kernel, Initrd: s.image})
+	if err != nil {
+		t.Fatal(err)
+	}
+	cables := []NIC{{Model: "e1000", MAC: MAC(1), Cable: "port0", End: 1}, {Model: "e1000", MAC: MAC(2), Cable: "port1", End: 1}}
+
+	if err := sw.Plain(s.ctx, 5); err != nil {
+		t.Fatal(err)
+	}
+	g := s.boot(s.root("vers=3 ")+probeWords+" vlan=eth0.5:eth0", GuestOptions{NICs: cables[:1]})
+	s.same(g, map[string]string{
+		uncached: "from the shared tree",
+		"ip -4 -o addr show | awk '$2 != \"lo\" { print $2, $4 }'": "eth0.5 10.77.0.11/24",
+		"awk '/VID/ { print $3 }' /proc/net/vlan/eth0.5":           "5",
+		". /run/net-eth0.5.conf; echo $DEVICE $IPV4ADDR":           "eth0.5 10.77.0.11",
+	})
+	if r := s.report(g); r.Network.Device != "eth0.5" || r.Network.MAC != MAC(1) {
+		t.Errorf("network %+v", r.Network)
+	}
+	g.Kill()
+
+	if err := sw.Plain(s.ctx, 0); err != nil {
+		t.Fatal(err)
+	}
+	g = s.boot(s.root("vers=3 ")+probeWords+" bond=bond0:eth0,eth1:mode=active-backup,primary=eth0", GuestOptions{NICs: cables})
+	s.same(g, map[string]string{
+		uncached: "from the shared tree",
+		"cat /sys/class/net/bond0/bonding/mode /sys/class/net/bond0/bonding/active_slave /sys/class/net/bond0/bonding/miimon": "active-backup 1\neth0\n100",
+		"ip -4 -o addr show | awk '$2 != \"lo\" { print $2, $4 }'":                                                            "bond0 10.77.0.11/24",
+	})
+	if err := g.SetLink(s.ctx, 0, false); err != nil {
+		t.Fatal(err)
+	}
+	s.same(g, map[string]string{
+		uncached: "from the shared tree",
+		"cat /sys/class/net/bond0/bonding/active_slave": "eth1",
+	})
+	g.Kill()
+
+	if err := sw.Bond(s.ctx, 7, "mode 802.3ad lacp_rate fast"); err != nil {
+		t.Fatal(err)
+	}
+	g = s.boot(s.root("vers=3 ")+probeWords+" bond=bond0:eth0,eth1:mode=802.3ad,lacp_rate=fast,xmit_hash_policy=layer3+4 vlan=vlan0007:bond0", GuestOptions{NICs: cables})
+	const lacp = "/sys/class/net/bond0/bonding/"
+	s.same(g, map[string]string{
+		uncached: "from the shared tree",
+		"cat " + lacp + "mode " + lacp + "ad_num_ports":            "802.3ad 4\n2",
+		"cat " + lacp + "ad_partner_mac":                           MAC(0xf2),
+		"ip -4 -o addr show | awk '$2 != \"lo\" { print $2, $4 }'": "vlan0007 10.77.0.11/24",
+	})
+	if err := g.SetLink(s.ctx, 1, false); err != nil {
+		t.Fatal(err)
+	}
+	s.same(g, map[string]string{uncached: "from the shared tree"})
+}
+
+// TestIPv6 boots nodes of a network without IPv4: the address by a router's
+// prefix and by DHCPv6, the root by NFS 4 and 3.
+func TestIPv6(t *testing.T) {
+	t.Parallel()
+	Require(t)
+	for name, test := range map[string]struct{ dhcp, words, version, addr string }{
+		"router": {"fd77::,ra-stateless", "", "4.2", "fd77::5054:ff:fe77:1/64"},
+		"dhcp":   {"fd77::100,fd77::1ff,64,1h", "", "4.2", "fd77::111/64"},
+		"v3":     {"fd77::100,fd77::1ff,64,1h", "ip=eth0:dhcp6 ", "3", "fd77::111/128"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := newSiteIn(t, Variant{Suite: "bookworm"}, LabOptions{IPv6: true})
+			s.nfs(Export{}, NFSOptions{})
+			if _, err := s.Output(s.ctx, "ip", "addr", "del", ServerAddr+"/24", "dev", bridge); err != nil {
+				t.Fatal(err)
+			}
+			s.dhcp(DHCPOptions{First: "none", Extra: []string{
+				"--enable-ra", "--dhcp-range=" + test.dhcp, "--dhcp-host=" + MAC(1) + ",[fd77::111]",
+				"--dhcp-option=option6:dns-server,[fd77::53]", "--dhcp-option=option6:domain-search,a.test",
+			}})
+			options := ""
+			if test.version == "3" {
+				options = ",vers=3"
+			}
+			g := s.boot("nfsroot=["+ServerAddr6+"]:"+s.tree+options+" "+test.words+probeWords, GuestOptions{})
+			s.same(g, map[string]string{
+				uncached:               "from the shared tree",
+				"cat /etc/resolv.conf": "search a.test\nnameserver fd77::53",
+				"ip -4 -o addr show | awk '$2 != \"lo\"'":        "",
+				". /run/net6-eth0.conf; echo $DEVICE6 $IPV6ADDR": "eth0 " + strings.Split(test.addr, "/")[0],
+			})
+			if r := s.report(g); r.Root.NFSVersion != test.version || r.Network.Address != test.addr || r.Attempts != 1 {
+				t.Errorf("root %+v, network %+v in attempt %d", r.Root, r.Network, r.Attempts)
+			}
+		})
+	}
+}
+
+// TestSecondNIC boots a node with two NICs, and DHCP behind the second only;
+// the second one has a name of its own, and a third one an address made of the
+// node's.
+func TestSecondNIC(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, "bookworm")
+	s.nfs(Export{}, NFSOptions{})
+	s.dhcp(DHCPOptions{MTU: 9000})
+	if _, err := s.Output(s.ctx, "ip", "link", "set", bridge, "mtu", "9000"); err != nil {
+		t.Fatal(err)
+	}
+	g := s.boot(s.root("vers=3 ")+probeWords+" ifname=ib0:"+MAC(3)+" sidus.ib=ib0:10.20.%3.%4/16 ip=ib0:off", GuestOptions{
+		NICs: []NIC{{MAC: MAC(9), Detached: true}, {MAC: MAC(1), MTU: 9000}, {MAC: MAC(3), Detached: true}},
+	})
+	s.says(g, "no address by way of eth0 so far: trying eth1 as well")
+	s.same(g, map[string]string{
+		"ip -4 -o addr show | awk '$2 != \"lo\" { print $2, $4 }' | sort":  "eth1 10.77.0.11/24\nib0 10.20.0.11/16",
+		"cat /sys/class/net/eth0/operstate":                                "down",
+		"cat /sys/class/net/eth1/mtu":                                      "9000",
+		"ping -q -c 1 -W 5 -M do -s 8000 10.77.0.1 | grep -c '1 received'": "1",
+	})
+	if e, err := g.WaitStage(s.ctx, "network", Done); err != nil || e.Took > 30*time.Second {
+		t.Errorf("the network took %v, %v", e.Took, err)
+	}
+}
