@@ -20,12 +20,16 @@ import (
 type InUseError struct {
 	Device string
 	Addr   netip.Addr
-	// Owner is who has it.
+	// Owner is who has it; nil where that is not known.
 	Owner net.HardwareAddr
 }
 
 func (e *InUseError) Error() string {
-	return fmt.Sprintf("%s: the address %s is in use by %s: find that machine, or give this node another address", e.Device, e.Addr, e.Owner)
+	owner := "another machine"
+	if e.Owner != nil {
+		owner = e.Owner.String()
+	}
+	return fmt.Sprintf("%s: the address %s is in use by %s: find that machine, or give this node another address", e.Device, e.Addr, owner)
 }
 
 // A SilentError says that a host on the link does not answer ARP.

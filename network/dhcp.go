@@ -140,7 +140,12 @@ func (c *dhcpClient) exchange(ctx context.Context) (*Lease, error) {
 	request.UpdateOption(dhcpv4.OptServerIdentifier(server))
 	for i := range ackTries {
 		answer, err := c.ask(ctx, request, firstAnswer<<i, func(m *dhcpv4.DHCPv4) bool {
-			return isAnswer(m) && m.ServerIdentifier().Equal(server)
+			if !isAnswer(m) || !m.ServerIdentifier().Equal(server) {
+				return false
+			}
+			// One that cannot be used may be a forgery that was quicker.
+			_, err := leaseFrom(m, c.device, c.mac)
+			return err == nil || m.MessageType() == dhcpv4.MessageTypeNak
 		})
 		if err != nil {
 			return nil, err

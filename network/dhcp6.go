@@ -361,9 +361,9 @@ func (e *status6Error) Error() string {
 	return fmt.Sprintf("the server says %q (status %d)", e.text, e.code)
 }
 
-// byDHCP6 fills in a lease by DHCPv6 and puts the address in place. The server
-// does not say which addresses are on the link; a router does.
-func byDHCP6(ctx context.Context, link netlink.Link, l *Lease, onLink []netip.Prefix) error {
+// byDHCP6 fills in a lease by DHCPv6 and puts the address in place. Which
+// addresses are on the link only a router says.
+func byDHCP6(ctx context.Context, link netlink.Link, l *Lease) error {
 	name := link.Attrs().Name
 	start := time.Now()
 	if err := awaitLinkLocal(ctx, link); err != nil {
@@ -386,11 +386,6 @@ func byDHCP6(ctx context.Context, link netlink.Link, l *Lease, onLink []netip.Pr
 		return fmt.Errorf("network: DHCPv6 on %s: the server's reply has no address", name)
 	}
 	l.Addr = netip.PrefixFrom(b.addr, 128)
-	for _, p := range onLink {
-		if p.Contains(b.addr) {
-			l.Addr = netip.PrefixFrom(b.addr, p.Bits())
-		}
-	}
 	// No prefix route beside the router's (IFA_F_NOPREFIXROUTE).
 	addr := &netlink.Addr{IPNet: ipNet(netip.PrefixFrom(b.addr, 128)), Flags: unix.IFA_F_NOPREFIXROUTE}
 	if err := netlink.AddrReplace(link, addr); err != nil {

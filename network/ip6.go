@@ -194,6 +194,9 @@ func labels(b []byte) (all []string) {
 const (
 	managedTime = 10 * time.Second
 	otherTime   = 2 * time.Second
+	// routerTime is how long a node with an address by DHCPv6 listens for a
+	// router.
+	routerTime = 5 * time.Second
 )
 
 // address6 gets an IPv6 address that can be used, and puts it in place: by the
@@ -204,22 +207,37 @@ func address6(ctx context.Context, link netlink.Link, method Method, router *rou
 	name := link.Attrs().Name
 	l := &Lease{Device: name, MAC: link.Attrs().HardwareAddr, Proto: protoRouter}
 	if method == ByDHCP6 {
-		return l, byDHCP6(ctx, link, l, nil)
+		if err := byDHCP6(ctx, link, l); err != nil {
+			return nil, err
+		}
+		// Routes, the one to the link itself among them, come from a router only.
+		heard, cancel := context.WithTimeout(ctx, routerTime)
+		defer cancel()
+		if a, err := router.receive(heard); err == nil {
+			l.take(&a)
+		} else {
+			logf("%v: nothing beyond this node can be reached", &NoRouterError{Device: name, Waited: routerTime})
+		}
+		return l, nil
 	}
 	a, err := router.receive(ctx)
 	if err != nil {
 		return nil, &NoRouterError{Device: name, Waited: time.Since(start)}
 	}
-	l.take(&a)
 	if a.managed {
 		managed, cancel := context.WithTimeout(ctx, managedTime)
-		err := byDHCP6(managed, link, l, a.prefixes)
+		err := byDHCP6(managed, link, l)
 		cancel()
-		if err == nil || ctx.Err() != nil || len(a.prefixes) == 0 {
-			return l, err
+		if err == nil {
+			l.take(&a)
+			return l, nil
+		}
+		if ctx.Err() != nil || len(a.prefixes) == 0 {
+			return nil, err
 		}
 		logf("%v; taking an address from the router alone", err)
 	}
+	l.take(&a)
 	if l.Addr, err = routerAddress(ctx, link); err != nil {
 		return nil, err
 	}
@@ -233,11 +251,21 @@ func address6(ctx context.Context, link netlink.Link, method Method, router *rou
 	return l, nil
 }
 
-// take notes what a router said.
+// take notes what a router said, as far as no DHCPv6 server has said it.
 func (l *Lease) take(a *advertisement) {
-	l.DNS, l.Search = a.dns, a.search
+	if len(l.DNS) == 0 {
+		l.DNS = a.dns
+	}
+	if len(l.Search) == 0 {
+		l.Search = a.search
+	}
 	if a.isDefault {
 		l.Routes = []Route{{Dst: netip.PrefixFrom(netip.IPv6Unspecified(), 0), Gateway: a.router}}
+	}
+	for _, p := range a.prefixes {
+		if l.Addr.IsValid() && p.Contains(l.Addr.Addr()) {
+			l.Addr = netip.PrefixFrom(l.Addr.Addr(), p.Bits())
+		}
 	}
 }
 

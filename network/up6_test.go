@@ -65,7 +65,7 @@ func TestUpByDHCP6(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if l.Proto != "dhcp6" || l.Addr.Addr().String() != "fd77::111" || l.Time != time.Hour || l.DHCP6 == nil || len(l.DNS) != 1 {
+			if l.Proto != "dhcp6" || l.Addr.String() != "fd77::111/64" || l.Time != time.Hour || l.DHCP6 == nil || len(l.DNS) != 1 {
 				t.Errorf("lease %+v", l)
 			}
 			if err := n.reach(t.Context(), l); err != nil {
@@ -98,6 +98,12 @@ func TestUpDHCP6AddressTaken(t *testing.T) {
 	server := n.Server.DNSMasq("--enable-ra", "--dhcp-range=fd77::100,fd77::1ff,64,1h", "--dhcp-host=52:54:00:77:00:01,[fd77::111]")
 	_, _, err := n.up(network.Plan{Ways: []network.Way{{Method: network.ByDHCP6}}}, network.Options{})
 	var used *network.InUseError
+	for range 100 {
+		if logged(server, "DHCPDECLINE") > 0 {
+			break
+		}
+		time.Sleep(20 * time.Millisecond) // It is on its way.
+	}
 	if !errors.As(err, &used) || used.Addr.String() != "fd77::111" || logged(server, "DHCPDECLINE") == 0 {
 		t.Errorf("%v; the server says\n%s", err, server.Log())
 	}

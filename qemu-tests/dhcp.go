@@ -7,6 +7,10 @@ import (
 	"path/filepath"
 	"strings"
 	"time"
+
+	"github.com/insomniacslk/dhcp/dhcpv4"
+
+	"github.com/sidusboot/sidusboot/network/networktest"
 )
 
 // DHCPOptions describe the lab's DHCP and name server. Empty fields are not
@@ -55,6 +59,16 @@ func (l *Lab) StartDHCP(ctx context.Context, opts DHCPOptions) (*Server, error) 
 			return err
 		},
 	})
+}
+
+// StartFakeDHCP runs a DHCP server that answers as a test wants.
+func (l *Lab) StartFakeDHCP(answer func(n int, m *dhcpv4.DHCPv4) [][]byte) (*networktest.FakeDHCP, error) {
+	var f *networktest.FakeDHCP
+	err := l.ns.inside(func() (err error) {
+		f, err = networktest.ServeDHCP(bridge, answer)
+		return err
+	})
+	return f, err
 }
 
 // dnsmasqArgs are the words for dnsmasq, without the files.

@@ -138,6 +138,21 @@ func (ns *namespace) path(elem ...string) string {
 	return filepath.Join(append([]string{"/proc", fmt.Sprint(ns.pid), "root"}, elem...)...)
 }
 
+// inside calls f on a thread in the network namespace: a socket that f opens
+// stays in there.
+func (ns *namespace) inside(f func() error) error {
+	done := make(chan error, 1)
+	go func() {
+		runtime.LockOSThread() // For good, as in start.
+		if err := unix.Setns(ns.pidfd, unix.CLONE_NEWNET); err != nil {
+			done <- fmt.Errorf("lab: enter the network of %d: %w", ns.pid, err)
+			return
+		}
+		done <- f()
+	}()
+	return <-done
+}
+
 // start starts cmd inside the namespaces, as a child of this process.
 //
 // A thread that entered other namespaces is of no use to the rest of the

@@ -3,9 +3,16 @@
 package qemutests
 
 import (
+	"math/rand/v2"
+	"net"
+	"slices"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/insomniacslk/dhcp/dhcpv4"
+
+	"github.com/sidusboot/sidusboot/network/networktest"
 )
 
 // uncached reads a file of the tree that the node has not in its memory.
@@ -84,7 +91,7 @@ func TestIPv6(t *testing.T) {
 	for name, test := range map[string]struct{ dhcp, words, version, addr string }{
 		"router": {"fd77::,ra-stateless", "", "4.2", "fd77::5054:ff:fe77:1/64"},
 		"dhcp":   {"fd77::100,fd77::1ff,64,1h", "", "4.2", "fd77::111/64"},
-		"v3":     {"fd77::100,fd77::1ff,64,1h", "ip=eth0:dhcp6 ", "3", "fd77::111/128"},
+		"v3":     {"fd77::100,fd77::1ff,64,1h", "ip=eth0:dhcp6 ", "3", "fd77::111/64"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -139,4 +146,47 @@ func TestSecondNIC(t *testing.T) {
 	if e, err := g.WaitStage(s.ctx, "network", Done); err != nil || e.Took > 30*time.Second {
 		t.Errorf("the network took %v, %v", e.Took, err)
 	}
+}
+
+// TestHostileDHCP boots a node by a server whose strings would be commands,
+// lines or paths elsewhere, among floods of garbage. Nothing of it is executed,
+// and nothing is written but what a lease is for.
+func TestHostileDHCP(t *testing.T) {
+	t.Parallel()
+	Require(t)
+	s := newSite(t, "bookworm")
+	s.nfs(Export{}, NFSOptions{})
+	random := rand.New(rand.NewPCG(3, 4))
+	server, err := s.StartFakeDHCP(func(_ int, m *dhcpv4.DHCPv4) [][]byte {
+		hostile := networktest.Reply(m, nodeAddr,
+			dhcpv4.WithOption(dhcpv4.OptHostName("../../tmp/x;touch /etc/pwned")),
+			dhcpv4.WithOption(dhcpv4.OptDomainName("a.test\nnameserver 6.6.6.6")),
+			dhcpv4.WithOption(dhcpv4.OptRootPath("$(touch /etc/pwned)'; touch /etc/pwned; ':/srv")),
+			dhcpv4.WithDNS(net.IPv4(10, 77, 0, 53)),
+			dhcpv4.WithDomainSearchList("$(touch", "/etc/pwned)", "a b", "`reboot`"),
+			func(d *dhcpv4.DHCPv4) { d.BootFileName = "'; touch /etc/pwned; '" })
+		var all [][]byte
+		for range 100 {
+			garbled := slices.Clone(networktest.Reply(m, "0.0.0.0"))
+			for range 1 + random.IntN(20) {
+				garbled[240+random.IntN(len(garbled)-240)] = byte(random.Uint32())
+			}
+			all = append(all, garbled[:236+random.IntN(len(garbled)-236)])
+		}
+		return append(all, hostile)
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer server.Close()
+	g := s.boot(s.root("vers=3 ")+probeWords, GuestOptions{})
+	s.same(g, map[string]string{
+		". /run/net-eth0.conf; echo $IPV4ADDR $HOSTNAME":  nodeAddr,
+		"find / -xdev -name pwned; ls /tmp":               "",
+		"cat /etc/hostname":                               "sidus-tree",
+		"grep -c 6.6.6.6 /etc/resolv.conf || true":        "0",
+		"grep ^nameserver /etc/resolv.conf":               "nameserver 10.77.0.53",
+		"find /rw/upper -type f | sort | paste -s -d ' '": "/rw/upper/etc/fstab /rw/upper/etc/hostid /rw/upper/etc/machine-id /rw/upper/etc/resolv.conf",
+	})
+	s.says(g, `the host name "../../tmp/x;touch /etc/pwned" is none`)
 }

@@ -146,7 +146,7 @@ func TestCards(t *testing.T) {
 			s := newSite(t, "bookworm")
 			s.nfs(Export{}, NFSOptions{})
 			s.dhcp(DHCPOptions{})
-			g := s.boot(s.root("vers=3")+" "+probeWords, GuestOptions{NICs: []NIC{{Model: model}}})
+			g := s.boot(s.root("vers=3")+" sidus.nic=driver="+driver+" "+probeWords, GuestOptions{NICs: []NIC{{Model: model}}})
 
 			r := s.report(g)
 			if r.Network.Driver != driver {

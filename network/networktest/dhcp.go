@@ -22,22 +22,33 @@ type FakeDHCP struct {
 // those that answer returns, as broadcasts.
 func (h *Host) FakeDHCP(device string, answer func(n int, m *dhcpv4.DHCPv4) [][]byte) *FakeDHCP {
 	h.t.Helper()
-	f := &FakeDHCP{}
+	var f *FakeDHCP
 	err := h.Do(func() (err error) {
-		f.conn, err = ListenDHCP(device)
+		f, err = ServeDHCP(device, answer)
 		return err
 	})
 	if err != nil {
 		h.t.Fatal(err)
 	}
-	h.t.Cleanup(func() { f.conn.Close() })
-	go f.serve(answer)
+	h.t.Cleanup(f.Close)
 	return f
 }
 
-// ListenDHCP opens the DHCP server's port on a device of the calling thread's
-// network namespace.
-func ListenDHCP(device string) (net.PacketConn, error) {
+// ServeDHCP starts one on a device of the calling thread's network namespace.
+func ServeDHCP(device string, answer func(n int, m *dhcpv4.DHCPv4) [][]byte) (*FakeDHCP, error) {
+	conn, err := listenDHCP(device)
+	if err != nil {
+		return nil, err
+	}
+	f := &FakeDHCP{conn: conn}
+	go f.serve(answer)
+	return f, nil
+}
+
+// Close ends the server.
+func (f *FakeDHCP) Close() { f.conn.Close() }
+
+func listenDHCP(device string) (net.PacketConn, error) {
 	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return nil, err
