@@ -34,6 +34,7 @@ func TestManifestRoundTrip(t *testing.T) {
 				{Name: "all", Needs: []string{"a"}, After: []string{"b", "c"}, Params: "x=1,2"},
 			},
 			Load:    []string{"macvlan", "e1000"},
+			Disks:   []string{"ahci", "nvme"},
 			Builtin: []string{"af_packet", "unix"},
 			Aliases: []Alias{
 				{Pattern: "pci:v00001AF4d*sv*sd*bc*sc*i*", Module: "virtio_pci"},
@@ -52,6 +53,19 @@ func TestManifestRoundTrip(t *testing.T) {
 		}
 		if diff := cmp.Diff(want, got); diff != "" {
 			t.Errorf("%s (-written +read):\n%s", name, diff)
+		}
+	}
+}
+
+func TestWithProfile(t *testing.T) {
+	for _, tt := range []struct{ have, module, want string }{
+		{"virtual", "iscsi-tcp", "virtual iscsi"},
+		{"generic disk", "sd_mod", "generic disk iscsi"},
+		{"generic iscsi", "ext4", ""},
+		{"generic", "ixgbe", ""},
+	} {
+		if got := strings.Join(WithProfile(strings.Fields(tt.have), tt.module), " "); got != tt.want {
+			t.Errorf("%s and %s: got %q, want %q", tt.have, tt.module, got, tt.want)
 		}
 	}
 }

@@ -15,13 +15,17 @@ const manifestHeader = "sidusboot-manifest 1"
 type Manifest struct {
 	// Kernel is the release, as uname -r prints it.
 	Kernel string
-	// Profile is the --profile that the image was built with.
+	// Profile is what the image was built with, as --profile takes it: names
+	// with commas between them.
 	Profile string
 	// Modules are in an order in which they could all be loaded.
 	Modules []Module
 	// Load are modules to be loaded at every boot, whatever devices there are,
 	// in this order: those that were asked for by name (--module).
 	Load []string
+	// Disks are the modules that drive disks and nothing else. A node without
+	// use for a disk leaves them out.
+	Disks []string
 	// Builtin are the names that this kernel has built in.
 	Builtin []string
 	// Aliases tell which module drives which device.
@@ -75,6 +79,9 @@ func (m *Manifest) WriteTo(w io.Writer) (int64, error) {
 	for _, name := range m.Load {
 		fmt.Fprintln(&b, "load", name)
 	}
+	for _, name := range m.Disks {
+		fmt.Fprintln(&b, "disk", name)
+	}
 	for _, name := range m.Builtin {
 		fmt.Fprintln(&b, "builtin", name)
 	}
@@ -115,6 +122,8 @@ func ReadManifest(r io.Reader) (*Manifest, error) {
 				return nil, fmt.Errorf("manifest line %d: load without a module", line)
 			}
 			m.Load = append(m.Load, rest)
+		case "disk":
+			m.Disks = append(m.Disks, rest)
 		case "builtin":
 			m.Builtin = append(m.Builtin, rest)
 		case "alias":

@@ -49,8 +49,12 @@ func (n *node) loadUnion(version string) {
 		if err := n.system.loader.LoadNamed(); err != nil {
 			n.log.errorf("initrdgen build --module: %v", err)
 		}
-		if n.cfg.RW.Kind == "iscsi" {
+		switch n.cfg.RW.Kind {
+		case "iscsi":
 			_ = n.system.loader.Load(append(iscsiModules, "ext4")...)
+		case "device":
+			n.loadDisks(usbControllers)
+			_ = n.system.loader.Load("ext4")
 		}
 	}()
 }

@@ -33,7 +33,7 @@ func (n *node) mountVolume() (string, error) {
 		device, err = n.attachLUN(ctx)
 		key = n.reservationKey()
 	} else {
-		device, err = rwlayer.Find(ctx, n.cfg.RW.Device, "/sys", "/dev")
+		device, err = n.findDisk(ctx)
 	}
 	if err != nil {
 		return "", err
@@ -51,6 +51,31 @@ func (n *node) mountVolume() (string, error) {
 		detail += ", made just now"
 	}
 	return detail, nil
+}
+
+// findDisk waits for the local device that sidus.rw= names.
+func (n *node) findDisk(ctx context.Context) (string, error) {
+	spec, err := config.Expand(n.cfg.RW.Device, n.leaseFacts())
+	if err != nil {
+		return "", fmt.Errorf("sidus.rw=: %w", err)
+	}
+	n.waitFor("the device " + spec)
+	n.loadDisks(usbControllers)
+	return rwlayer.Find(ctx, spec, "/sys", "/dev", func() { n.loadDisks(nil) })
+}
+
+// loadDisks loads the drivers of the disks that there are. What is missing is
+// said by who does not find his disk.
+func (n *node) loadDisks(except map[string]bool) {
+	// SCSI disks turn up by and by, behind the back of those who look now.
+	if n.system.loader.Has("sd_mod") {
+		if err := n.system.loader.Load("sd_mod"); err != nil {
+			n.log.errorf("disks: %v", err)
+		}
+	}
+	if _, err := n.system.loader.LoadDisks("/sys", except); err != nil {
+		n.log.errorf("disks: %v", err)
+	}
 }
 
 // attachLUN logs in to the node's target and returns the LUN's block device. A

@@ -14,8 +14,8 @@ import (
 
 // options are the words of initrdgen build.
 type options struct {
-	Root, Output, Kernel, Profile string
-	Modules                       []string
+	Root, Output, Kernel          string
+	Profiles, Modules             []string
 	Config, Secrets, Rescue, Init string
 	Compress, Report              string
 	Verbose                       bool
@@ -25,7 +25,8 @@ type options struct {
 // are being read, then put the file in its place.
 func build(ctx context.Context, opts options) (*report, error) {
 	start := time.Now()
-	if err := checkProfile(opts.Profile); err != nil {
+	chosen, err := chooseProfiles(opts.Profiles)
+	if err != nil {
 		return nil, err
 	}
 	if opts.Init == "" {
@@ -47,7 +48,7 @@ func build(ctx context.Context, opts options) (*report, error) {
 		return nil, err
 	}
 	defer t.close()
-	rep := &report{Version: builtFrom(), Root: opts.Root, Output: opts.Output, Profile: opts.Profile, Compress: comp.name,
+	rep := &report{Version: builtFrom(), Root: opts.Root, Output: opts.Output, Profile: joinNames(chosen), Compress: comp.name,
 		Warnings: []string{}, Firmware: firmwareReport{Missing: []string{}, Without: []string{}}}
 
 	entries, programs, err := fixedEntries(opts, rep)
@@ -58,19 +59,19 @@ func build(ctx context.Context, opts options) (*report, error) {
 	if err != nil {
 		return nil, err
 	}
-	entries = append(entries, releaseEntry(opts.Profile, releases))
+	entries = append(entries, releaseEntry(joinNames(chosen), releases))
 	var modules []*moduleFile
 	for _, release := range releases {
 		k, err := readKernel(t, release)
 		if err != nil {
 			return nil, err
 		}
-		warnings, err := check(t, k)
+		warnings, err := check(t, k, chosen)
 		if err != nil {
 			return nil, err
 		}
 		rep.Warnings = append(rep.Warnings, warnings...)
-		manifest, warnings, err := plan(t, k, opts.Profile, opts.Modules)
+		manifest, warnings, err := plan(t, k, chosen, opts.Modules)
 		if err != nil {
 			return nil, err
 		}

@@ -176,7 +176,7 @@ func TestBuildGeneric(t *testing.T) {
 
 func TestBuildVirtual(t *testing.T) {
 	opts := fakeOptions(t, fakeTree(t))
-	opts.Profile = "virtual"
+	opts.Profiles = []string{"virtual"}
 	if _, err := build(t.Context(), opts); err != nil {
 		t.Fatal(err)
 	}

@@ -9,10 +9,10 @@ import (
 	"github.com/sidusboot/sidusboot/image"
 )
 
-// plan chooses what of a kernel goes into the image: the profile's modules,
+// plan chooses what of a kernel goes into the image: the profiles' modules,
 // those asked for by name, and what they all need. Warnings are about drivers
 // that no node will load.
-func plan(t *tree, k *kernel, profile string, extra []string) (m *image.Manifest, warnings []string, err error) {
+func plan(t *tree, k *kernel, chosen []profile, extra []string) (m *image.Manifest, warnings []string, err error) {
 	c := newCloser(k)
 	var load []string
 	drives := make(map[string]bool)
@@ -27,17 +27,22 @@ func plan(t *tree, k *kernel, profile string, extra []string) (m *image.Manifest
 		}
 		drives[module] = true // In spite of modprobe.d.
 	}
-	p := profiles[profile]
-	if slices.ContainsFunc(p.sets, func(s string) bool { return sets[s].imports != nil }) {
+	names := joinSets(chosen)
+	if slices.ContainsFunc(names, func(s string) bool { return sets[s].imports != nil }) {
 		if err := readImports(t, k); err != nil {
 			return nil, nil, err
 		}
 	}
-	for _, name := range p.sets {
+	// By whether it is of a set of disks; virtio_pci is of both kinds.
+	kinds := map[bool]map[string]bool{false: {}, true: {}}
+	for _, name := range names {
 		s := sets[name]
 		for _, module := range s.choose(k) {
 			if err := c.add(module); err != nil {
 				return nil, nil, err
+			}
+			if s.devices {
+				kinds[s.disks][module] = true
 			}
 			if !s.devices || drives[module] {
 				continue
@@ -46,7 +51,7 @@ func plan(t *tree, k *kernel, profile string, extra []string) (m *image.Manifest
 				drives[module] = true
 			} else if k.hasDevices[module] {
 				warnings = append(warnings, fmt.Sprintf("kernel %s: %s forbids %s, a driver of profile %s: nodes that need it will not find it; remove the line, or add --module %s",
-					k.release, file, module, profile, module))
+					k.release, file, module, joinNames(chosen), module))
 			}
 		}
 	}
@@ -55,10 +60,16 @@ func plan(t *tree, k *kernel, profile string, extra []string) (m *image.Manifest
 			return nil, nil, err
 		}
 	}
-	return &image.Manifest{
-		Kernel: k.release, Profile: profile,
+	m = &image.Manifest{
+		Kernel: k.release, Profile: joinNames(chosen),
 		Modules: c.modules, Load: load, Builtin: k.builtin, Aliases: deviceAliases(k, drives),
-	}, warnings, nil
+	}
+	for _, mod := range c.modules {
+		if kinds[true][mod.Name] && !kinds[false][mod.Name] {
+			m.Disks = append(m.Disks, mod.Name)
+		}
+	}
+	return m, warnings, nil
 }
 
 // A closer collects modules with all that they need, each behind its needs.

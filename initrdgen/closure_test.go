@@ -147,10 +147,10 @@ func TestClosureHardLoop(t *testing.T) {
 }
 
 func TestSetsExist(t *testing.T) {
-	for name, p := range profiles {
+	for _, p := range profiles {
 		for _, s := range p.sets {
 			if _, ok := sets[s]; !ok {
-				t.Errorf("profile %s has a set %s, which does not exist", name, s)
+				t.Errorf("profile %s has a set %s, which does not exist", p.name, s)
 			}
 		}
 		for name, s := range sets {
@@ -170,6 +170,77 @@ func TestSetsExist(t *testing.T) {
 	}
 }
 
+func choose(t *testing.T, names ...string) []profile {
+	t.Helper()
+	chosen, err := chooseProfiles(names)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return chosen
+}
+
+// Profiles add up, in one order, and one with NICs is always among them.
+func TestChooseProfiles(t *testing.T) {
+	for _, tt := range []struct{ asked, want string }{
+		{"", "generic"},
+		{"virtual", "virtual"},
+		{"iscsi", "generic,iscsi"},
+		{"disk,virtual,disk", "virtual,disk"},
+		{"disk,iscsi,virtual,generic", "generic,virtual,iscsi,disk"},
+	} {
+		chosen := choose(t, strings.FieldsFunc(tt.asked, func(r rune) bool { return r == ',' })...)
+		if got := joinNames(chosen); got != tt.want {
+			t.Errorf("--profile %s is %s, want %s", tt.asked, got, tt.want)
+		}
+		names := joinSets(chosen)
+		if slices.Sort(names); len(slices.Compact(slices.Clone(names))) != len(names) || !slices.Contains(names, "nfs") {
+			t.Errorf("--profile %s: sets %v", tt.asked, names)
+		}
+	}
+}
+
+// What a message of /init says to add has the module.
+func TestProfilesOfModules(t *testing.T) {
+	said := 0
+	for _, s := range sets {
+		for _, module := range s.modules {
+			for _, name := range image.WithProfile(nil, module) {
+				said++
+				has := func(set string) bool { return slices.Contains(sets[set].modules, module) }
+				if !slices.ContainsFunc(joinSets(choose(t, name)), has) {
+					t.Errorf("profile %s has no %s", name, module)
+				}
+			}
+		}
+	}
+	if said < 3 {
+		t.Errorf("%d modules have a profile to be named", said)
+	}
+}
+
+// A driver of disks is told from one that a NIC needs too.
+func TestDisks(t *testing.T) {
+	k := parseKernel(t, "kernel/a/ahci.ko: kernel/a/libahci.ko\nkernel/a/libahci.ko:\nkernel/a/virtio_pci.ko:\nkernel/a/virtio_net.ko:\nkernel/a/virtio_blk.ko:\nkernel/a/ext4.ko:\nkernel/a/sd_mod.ko:\n",
+		"alias pci:a ahci\nalias pci:v virtio_pci\nalias virtio:1 virtio_net\nalias virtio:2 virtio_blk\nalias scsi:t-0x00* sd_mod\n", "", "")
+	for profiles, want := range map[string]string{
+		"virtual":       "",
+		"virtual iscsi": "",
+		"virtual disk":  "sd_mod ahci virtio_blk",
+	} {
+		m, _, err := plan(nil, k, choose(t, strings.Fields(profiles)...), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, wanted := slices.Sorted(slices.Values(m.Disks)), slices.Sorted(slices.Values(strings.Fields(want)))
+		if !slices.Equal(got, wanted) {
+			t.Errorf("%s: disks %v, want %v", profiles, got, wanted)
+		}
+		if profile := strings.ReplaceAll(profiles, " ", ","); m.Profile != profile {
+			t.Errorf("%s: profile %q", profiles, m.Profile)
+		}
+	}
+}
+
 // modprobe.d forbids a driver, --module allows it again.
 func TestBlacklist(t *testing.T) {
 	k := parseKernel(t, "kernel/drivers/net/ethernet/a.ko:\nkernel/drivers/net/ethernet/b.ko:\nkernel/drivers/net/ethernet/lib.ko:\n",
@@ -184,7 +255,7 @@ func TestBlacklist(t *testing.T) {
 		{nil, nil, []image.Alias{a}, "/tree/etc/modprobe.d/b.conf forbids b, a driver of profile generic"},
 		{[]string{"b", "b"}, []string{"b"}, []image.Alias{a, b}, ""},
 	} {
-		m, warnings, err := plan(nil, k, "generic", tt.extra)
+		m, warnings, err := plan(nil, k, choose(t, "generic"), tt.extra)
 		if err != nil {
 			t.Fatal(err)
 		}

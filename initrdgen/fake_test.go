@@ -128,7 +128,7 @@ func fakeOptions(t *testing.T, root string) options {
 	program := filepath.Join(dir, "init")
 	writeFile(t, program, fakeProgram(nil))
 	return options{
-		Root: root, Output: filepath.Join(dir, "initrd.img"), Profile: "generic",
+		Root: root, Output: filepath.Join(dir, "initrd.img"), Profiles: []string{"generic"},
 		Init: program, Compress: "zstd", Report: filepath.Join(dir, "report.json"),
 	}
 }

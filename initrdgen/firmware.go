@@ -51,7 +51,7 @@ func packFirmware(t *tree, modules []*moduleFile) (entries []entry, missing map[
 				missing[m.name] = append(missing[m.name], name)
 			}
 		}
-		if absent > 0 && absent == len(m.firmware) {
+		if absent > 0 && absent == len(m.firmware) && !doesWithout[m.name] {
 			without = append(without, m.name)
 		}
 	}
@@ -62,6 +62,10 @@ func packFirmware(t *tree, modules []*moduleFile) (entries []entry, missing map[
 	slices.Sort(without)
 	return entries, missing, slices.Compact(without), nil
 }
+
+// doesWithout are drivers that ask for a file and work as well if there is none:
+// isci has its settings from the machine's own firmware (isci_request_oprom).
+var doesWithout = map[string]bool{"isci": true}
 
 // firmwarePackages are Debian's firmware-NAME, by how the files in them start.
 // The rest is spread over several, and moves.
@@ -92,7 +96,7 @@ func withoutFirmware(t *tree, without []string, missing map[string][]string) str
 	if packages = slices.Compact(packages); len(packages) > 0 {
 		named = ", such as firmware-{" + strings.Join(packages, ",") + "}"
 	}
-	return fmt.Sprintf("%s has nothing for %s: some of their NICs do not work without; install Debian's packages of the section non-free-firmware%s (--verbose lists the files)",
+	return fmt.Sprintf("%s has nothing for %s: some of their devices do not work without; install Debian's packages of the section non-free-firmware%s (--verbose lists the files)",
 		t.path(image.Firmware), strings.Join(without, ", "), named)
 }
 

@@ -91,9 +91,13 @@ func buildCommand() *cobra.Command {
 		Long: `Build an initrd from the root tree TREE, the one that the nodes mount over NFS.
 
 The image holds /init, the NFS client, overlay (and aufs where the kernel has
-it) and the network drivers of the profile, with everything that these need:
+it) and the drivers of the profiles, with everything that these need:
 
 ` + profileHelp() + `
+Profiles add up: --profile virtual,disk, or --profile virtual --profile disk.
+Where none of them has network drivers, generic comes along. Other file systems
+than ext4 are modules: --module xfs, --module btrfs.
+
 Drivers that DKMS or a vendor installed (updates/, extra/, weak-updates/) take
 the place of the kernel's own: generic has every one that makes wired network
 interfaces, and the report names them. A driver that the tree's modprobe.d
@@ -126,7 +130,7 @@ printed at the end.`,
 
   # With the passwords of the nodes' iSCSI volumes
   initrdgen build --root /srv/nfs/bookworm --output /srv/tftp/initrd.img \
-      --module iscsi_tcp --module sd_mod --module ext4 --secrets room.secrets
+      --profile iscsi --secrets room.secrets
 
   # One of several kernels, one more module at every boot, packed for an old kernel
   initrdgen build --root /srv/nfs/bookworm --output initrd.img \
@@ -155,7 +159,7 @@ printed at the end.`,
 	f.StringVar(&opts.Root, "root", "", "the root `TREE` that the nodes mount (required)")
 	f.StringVar(&opts.Output, "output", "", "the initrd `FILE` to write (required)")
 	f.StringVar(&opts.Kernel, "kernel", "", "kernel `RELEASE` in TREE/lib/modules, or all; needed where there are several")
-	f.StringVar(&opts.Profile, "profile", "generic", "which drivers go in: `PROFILE` is "+strings.Join(profileNames(), " or "))
+	f.StringSliceVar(&opts.Profiles, "profile", []string{standardProfile}, "which drivers go in: `PROFILE`s are "+strings.Join(profileNames(), ", ")+"; may be repeated")
 	f.StringArrayVar(&opts.Modules, "module", nil, "one more module, by `NAME`, loaded at every boot, whatever devices there are; may be repeated")
 	f.StringVar(&opts.Config, "config", "", "`FILE` of kernel command line words, checked and packed as /etc/sidusboot.conf")
 	f.StringVar(&opts.Secrets, "secrets", "", "`FILE` of users and passwords by node, mode 0600, checked and packed as /etc/sidusboot.secrets")

@@ -22,25 +22,46 @@ type set struct {
 	// devices says that these drive devices: their aliases go into the
 	// manifest, so that /init finds them by what the node has.
 	devices bool
+	// disks says that those devices are disks: only a node that wants one loads
+	// them.
+	disks bool
 }
 
-// A profile is a choice of sets.
+// A profile is a choice of sets. Several of them add up.
 type profile struct {
+	name string
 	help string
 	sets []string
+	// addition says that it has no NICs, so that it goes with one that has.
+	addition bool
 }
 
-// profiles are the values of --profile.
-var profiles = map[string]profile{
-	"generic": {
+// profiles are the values of --profile, in the order in which they are told.
+var profiles = []profile{
+	{
+		name: "generic",
 		help: "every wired Ethernet driver, USB ones too, and the usual virtual NICs",
 		sets: slices.Concat(base, []string{"ethernet", "phy", "virtual", "usb"}),
 	},
-	"virtual": {
+	{
+		name: "virtual",
 		help: "the NICs of QEMU, VMware, Hyper-V, Xen and VirtualBox",
 		sets: slices.Concat(base, []string{"virtual"}),
 	},
+	{
+		name: "iscsi", addition: true,
+		help: "adds what sidus.rw=iscsi needs: iSCSI over TCP, and ext4",
+		sets: []string{"iscsi", "ext4"},
+	},
+	{
+		name: "disk", addition: true,
+		help: "adds what sidus.rw=LABEL=… needs: SATA, NVMe, SAS, USB and virtual disks, and ext4",
+		sets: []string{"disk", "ext4"},
+	},
 }
+
+// standardProfile is the one where none with NICs was asked for.
+const standardProfile = "generic"
 
 // base are the sets of every profile.
 var base = []string{"nfs", "union", "packet", "stack"}
@@ -82,6 +103,23 @@ var sets = map[string]set{
 		"e1000", "e1000e", "vmxnet3", "hv_netvsc", "hv_vmbus", "xen_netfront", "pcnet32",
 	}},
 
+	"ext4": {modules: []string{"ext4"}},
+
+	// sd_mod makes a disk of a LUN.
+	"iscsi": {modules: []string{"iscsi_tcp", "sd_mod"}},
+
+	"disk": {devices: true, disks: true, modules: []string{
+		"sd_mod",
+		"ahci", "acard_ahci", "ata_piix", "ata_generic",
+		"sata_mv", "sata_nv", "sata_promise", "sata_sil", "sata_sil24", "sata_sis", "sata_svw", "sata_via",
+		"nvme", "vmd",
+		"virtio_blk", "virtio_scsi", "virtio_pci", "virtio_mmio", "vmw_pvscsi", "hv_storvsc", "hv_vmbus", "xen_blkfront",
+		"mptsas", "mptspi", "mpt3sas", "mpi3mr", "megaraid_sas", "aacraid", "hpsa", "smartpqi",
+		"isci", "mvsas", "pm80xx", "arcmsr", "hptiop",
+		"mmc_block", "sdhci_pci", "sdhci_acpi",
+		"usb_storage", "uas", "xhci_pci", "xhci_plat_hcd", "ehci_pci", "ohci_pci", "uhci_hcd",
+	}},
+
 	"usb": {
 		devices: true,
 		dirs:    []string{"drivers/net/usb"},
@@ -101,6 +139,8 @@ var sets = map[string]set{
 type requirement struct {
 	anyOf  []string
 	option string
+	// profile, where set, is the only one that asks for it.
+	profile string
 	// warn says that a boot may do without, in the way that without tells.
 	warn    bool
 	without string
@@ -112,28 +152,65 @@ var requirements = []requirement{
 	{anyOf: []string{"nfsv3"}, option: "CONFIG_NFS_V3"},
 	{anyOf: []string{"nfsv4"}, option: "CONFIG_NFS_V4", warn: true, without: "nodes can mount the root over NFSv3 only"},
 	{anyOf: []string{"overlay", "aufs"}, option: "CONFIG_OVERLAY_FS"},
+	{anyOf: []string{"iscsi_tcp"}, option: "CONFIG_ISCSI_TCP", profile: "iscsi"},
+	{anyOf: []string{"sd_mod"}, option: "CONFIG_BLK_DEV_SD", profile: "iscsi"},
+	{anyOf: []string{"sd_mod"}, option: "CONFIG_BLK_DEV_SD", profile: "disk", warn: true, without: "nodes find NVMe and virtio disks only"},
 }
 
-func checkProfile(name string) error {
-	if _, ok := profiles[name]; !ok {
-		return usagef("unknown profile %q: choose one of %s", name, strings.Join(profileNames(), ", "))
+// chooseProfiles puts the profiles that were asked for in order, with the
+// standard one where none of them has NICs.
+func chooseProfiles(asked []string) ([]profile, error) {
+	for _, name := range asked {
+		if !slices.Contains(profileNames(), name) {
+			return nil, usagef("unknown profile %q: choose among %s", name, strings.Join(profileNames(), ", "))
+		}
 	}
-	return nil
+	if !slices.ContainsFunc(profiles, func(p profile) bool { return !p.addition && slices.Contains(asked, p.name) }) {
+		asked = append([]string{standardProfile}, asked...)
+	}
+	var chosen []profile
+	for _, p := range profiles {
+		if slices.Contains(asked, p.name) {
+			chosen = append(chosen, p)
+		}
+	}
+	return chosen, nil
+}
+
+// joinNames is a choice of profiles as --profile takes it.
+func joinNames(chosen []profile) string {
+	var names []string
+	for _, p := range chosen {
+		names = append(names, p.name)
+	}
+	return strings.Join(names, ",")
+}
+
+// joinSets gives the sets of all, each once.
+func joinSets(chosen []profile) []string {
+	var names []string
+	for _, p := range chosen {
+		for _, name := range p.sets {
+			if !slices.Contains(names, name) {
+				names = append(names, name)
+			}
+		}
+	}
+	return names
 }
 
 func profileNames() []string {
 	var names []string
-	for name := range profiles {
-		names = append(names, name)
+	for _, p := range profiles {
+		names = append(names, p.name)
 	}
-	slices.Sort(names)
 	return names
 }
 
 func profileHelp() string {
 	var b strings.Builder
-	for _, name := range profileNames() {
-		fmt.Fprintf(&b, "  %-9s %s\n", name, profiles[name].help)
+	for _, p := range profiles {
+		fmt.Fprintf(&b, "  %-9s %s\n", p.name, p.help)
 	}
 	return b.String()
 }
@@ -173,9 +250,10 @@ func (s set) leavesOut(name, file string) bool {
 
 // check gives what a kernel lacks: an error where no node could boot, else
 // warnings.
-func check(t *tree, k *kernel) (warnings []string, err error) {
+func check(t *tree, k *kernel, chosen []profile) (warnings []string, err error) {
 	for _, r := range requirements {
-		if slices.ContainsFunc(r.anyOf, k.has) {
+		asked := r.profile == "" || slices.ContainsFunc(chosen, func(p profile) bool { return p.name == r.profile })
+		if !asked || slices.ContainsFunc(r.anyOf, k.has) {
 			continue
 		}
 		missing := fmt.Sprintf("kernel %s in %s has no %s, neither as a module nor built in",

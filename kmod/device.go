@@ -17,8 +17,18 @@ import (
 // again for the devices that these bring to light (a virtio NIC appears with
 // virtio_pci), until nothing new turns up. It returns what it loaded. A module
 // that fails does not keep the others from loading: the errors are joined.
-// Modules in except are left for another call.
+// Modules in except are left for another call, and those that drive nothing but
+// disks for LoadDisks.
 func (l *Loader) LoadDevices(sysfs string, except map[string]bool) ([]string, error) {
+	return l.loadDevices(sysfs, func(name string) bool { return except[name] || l.disks[name] })
+}
+
+// LoadDisks is LoadDevices with the drivers of disks.
+func (l *Loader) LoadDisks(sysfs string, except map[string]bool) ([]string, error) {
+	return l.loadDevices(sysfs, func(name string) bool { return except[name] })
+}
+
+func (l *Loader) loadDevices(sysfs string, except func(name string) bool) ([]string, error) {
 	var loaded []string
 	var errs []error
 	index := newAliasIndex(l.manifest.Aliases, l.opts.Blacklist)
@@ -32,7 +42,7 @@ func (l *Loader) LoadDevices(sysfs string, except map[string]bool) ([]string, er
 			}
 			seen[modalias] = true
 			for _, name := range index.match(modalias) {
-				if !tried[name] && !except[name] {
+				if !tried[name] && !except(name) {
 					tried[name] = true
 					found = append(found, name)
 				}

@@ -25,11 +25,18 @@ import (
 // nor, as far as the manifest knows, built into the kernel.
 type MissingError struct {
 	Name, Kernel string
+	// Profile is what --profile would have to say to get it; empty where only
+	// --module helps.
+	Profile string
 }
 
 func (e *MissingError) Error() string {
-	return fmt.Sprintf("module %s for kernel %s is not in this image: build it again with initrdgen build --module %s",
-		e.Name, e.Kernel, e.Name)
+	remedy := "--module " + e.Name
+	if e.Profile != "" {
+		remedy = "--profile " + e.Profile
+	}
+	return fmt.Sprintf("module %s for kernel %s is not in this image: build it again with initrdgen build %s",
+		e.Name, e.Kernel, remedy)
 }
 
 // A KernelError says that the image was built for other kernels than the one
@@ -62,6 +69,7 @@ type Loader struct {
 	manifest *image.Manifest
 	modules  map[string]*image.Module
 	builtin  map[string]bool
+	disks    map[string]bool
 	root     string
 	opts     Options
 	insert   func(path, params string) error
@@ -101,6 +109,7 @@ func newLoader(m *image.Manifest, root string, opts Options, insert func(path, p
 		manifest: m,
 		modules:  make(map[string]*image.Module, len(m.Modules)),
 		builtin:  make(map[string]bool, len(m.Builtin)),
+		disks:    make(map[string]bool, len(m.Disks)),
 		root:     root,
 		opts:     opts,
 		insert:   insert,
@@ -111,6 +120,9 @@ func newLoader(m *image.Manifest, root string, opts Options, insert func(path, p
 	}
 	for _, name := range m.Builtin {
 		l.builtin[name] = true
+	}
+	for _, name := range m.Disks {
+		l.disks[name] = true
 	}
 	return l
 }
@@ -133,7 +145,7 @@ func (l *Loader) Has(name string) bool {
 	return l.builtin[name] || l.modules[name] != nil
 }
 
-// Profile is the profile that the image was built with.
+// Profile is what the image was built with: names of profiles, with commas.
 func (l *Loader) Profile() string { return l.manifest.Profile }
 
 // LoadNamed loads the modules that the image builder named with --module. Not
@@ -166,7 +178,7 @@ func (l *Loader) Load(names ...string) error {
 		}
 		mod := l.modules[name]
 		if mod == nil {
-			return &MissingError{Name: name, Kernel: l.manifest.Kernel}
+			return l.missing(name)
 		}
 		for _, need := range mod.Needs {
 			if err := l.loadOne(need); err != nil {
@@ -189,7 +201,7 @@ func (l *Loader) loadOne(name string) error {
 		return nil
 	}
 	if l.modules[name] == nil {
-		return &MissingError{Name: name, Kernel: l.manifest.Kernel}
+		return l.missing(name)
 	}
 	l.mu.Lock()
 	ld := l.loads[name]
@@ -221,11 +233,16 @@ func (l *Loader) insertModule(name string) error {
 	case err == nil, errors.Is(err, unix.EEXIST):
 		return nil
 	case errors.Is(err, fs.ErrNotExist):
-		return &MissingError{Name: name, Kernel: l.manifest.Kernel}
+		return l.missing(name)
 	case errors.Is(err, unix.EKEYREJECTED), errors.Is(err, unix.ENOKEY):
 		return fmt.Errorf("module %s: the kernel refuses its signature, is it from another build of %s? %w", name, l.manifest.Kernel, err)
 	}
 	return fmt.Errorf("module %s: %w", name, err)
+}
+
+func (l *Loader) missing(name string) error {
+	profile := image.WithProfile(strings.Split(l.manifest.Profile, ","), name)
+	return &MissingError{Name: name, Kernel: l.manifest.Kernel, Profile: strings.Join(profile, ",")}
 }
 
 // insertFile is finit_module(2). The image holds modules uncompressed, so no

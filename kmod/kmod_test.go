@@ -16,7 +16,7 @@ import (
 )
 
 var manifest = &image.Manifest{
-	Kernel: "6.1.0-test",
+	Kernel: "6.1.0-test", Profile: "virtual,disk",
 	Modules: []image.Module{
 		{Name: "sunrpc"}, {Name: "lockd", Needs: []string{"sunrpc"}},
 		{Name: "nfs", Needs: []string{"sunrpc", "lockd"}},
@@ -25,12 +25,15 @@ var manifest = &image.Manifest{
 		{Name: "virtio_net", Params: "napi_tx=1", After: []string{"failover"}},
 		{Name: "failover"},
 		{Name: "broken", Needs: []string{"absent"}},
+		{Name: "virtio_blk"},
 	},
 	Builtin: []string{"af_packet"},
 	Load:    []string{"failover", "broken", "lockd"},
+	Disks:   []string{"virtio_blk"},
 	Aliases: []image.Alias{
 		{Pattern: "pci:v00001AF4d00001041sv*sd*bc*sc*i*", Module: "virtio_pci"},
 		{Pattern: "virtio:d00000001v*", Module: "virtio_net"},
+		{Pattern: "virtio:d00000002v*", Module: "virtio_blk"},
 	},
 }
 
@@ -75,6 +78,7 @@ func TestLoad(t *testing.T) {
 			want: "virtio_net napi_tx=1 csum=0 failover"},
 		{name: "in the kernel already", load: []string{"nfs"}, errs: map[string]error{"sunrpc": unix.EEXIST}, want: "lockd nfs"},
 		{name: "not in the image", load: []string{"ixgbe"}, err: "initrdgen build --module ixgbe"},
+		{name: "of a profile", load: []string{"iscsi_tcp"}, err: "initrdgen build --profile virtual,disk,iscsi"},
 		{name: "a need not in the image", load: []string{"broken"}, err: "module absent for kernel 6.1.0-test is not in this image"},
 		{name: "file gone", load: []string{"nfs"}, errs: map[string]error{"lockd": fs.ErrNotExist}, want: "sunrpc", err: "module lockd"},
 		{name: "signature", load: []string{"sunrpc"}, errs: map[string]error{"sunrpc": unix.EKEYREJECTED}, err: "signature"},
@@ -142,11 +146,16 @@ func TestLoadDevices(t *testing.T) {
 	r := &recorder{hook: func(name string) {
 		if name == "virtio_pci" {
 			device("virtio", "virtio0", "virtio:d00000001v00001AF4")
+			device("virtio", "virtio1", "virtio:d00000002v00001AF4")
 		}
 	}}
 	got, err := newLoader(manifest, "/", Options{}, r.insert).LoadDevices(sysfs, nil)
 	if want := "virtio_pci virtio_net"; strings.Join(got, " ") != want || err != nil {
 		t.Errorf("LoadDevices = %q, %v, want %q", got, err, want)
+	}
+	got, err = newLoader(manifest, "/", Options{}, r.insert).LoadDisks(sysfs, map[string]bool{"virtio_net": true})
+	if want := "virtio_pci virtio_blk"; strings.Join(got, " ") != want || err != nil {
+		t.Errorf("LoadDisks = %q, %v, want %q", got, err, want)
 	}
 	r.loaded = nil
 	banned := Options{Blacklist: map[string]bool{"virtio_net": true}}

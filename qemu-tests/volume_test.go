@@ -17,14 +17,14 @@ import (
 // nodeTarget is the volume that bears the node's address, by default.
 const nodeTarget = "iqn.2013-09.org.sidusboot:" + nodeAddr
 
-// lunModules are what an image needs for a LUN.
-var lunModules = []string{"--module=iscsi_tcp", "--module=sd_mod", "--module=ext4"}
+// lunProfile adds to an image what it needs for a LUN.
+const lunProfile = "--profile=iscsi"
 
 // newVolumeSite is a site with a tree, addresses and images for LUNs.
 func newVolumeSite(t *testing.T) *site {
 	t.Helper()
 	s := newSite(t, "bookworm")
-	s.image = s.build(lunModules...)
+	s.image = s.build(lunProfile)
 	s.nfs(Export{}, NFSOptions{})
 	s.dhcp(DHCPOptions{Router: ServerAddr})
 	return s

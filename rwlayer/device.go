@@ -22,24 +22,29 @@ type NotFoundError struct {
 }
 
 func (e *NotFoundError) Error() string {
-	have := "there is no block device at all: is its driver in the image (initrdgen build --module NAME)?"
+	have := "there is no block device at all: is its driver in the image (initrdgen build --profile disk, or --module NAME)?"
 	if len(e.Have) > 0 {
 		have = "there are only " + strings.Join(e.Have, ", ")
 	}
 	return "no device " + e.Spec + ": " + have
 }
 
+// patience is how long Find waits for what is there before it asks for more.
+const patience = 2 * time.Second
+
 // Find waits for the device that spec names, by label, UUID, PARTUUID or path,
 // until ctx ends; then the error is a *NotFoundError. Two devices that both fit
 // are an error: it would be a guess which of them to write to. sysfs and dev
-// are /sys and /dev.
-func Find(ctx context.Context, spec, sysfs, dev string) (string, error) {
+// are /sys and /dev. More, which may be nil, is called once when none has
+// turned up for a while: it may bring others to light.
+func Find(ctx context.Context, spec, sysfs, dev string, more func()) (string, error) {
 	fits, err := matcher(spec)
 	if err != nil {
 		return "", err
 	}
 	ticker := time.NewTicker(100 * time.Millisecond)
 	defer ticker.Stop()
+	enough := time.After(patience)
 	for {
 		have, found := search(sysfs, dev, fits)
 		switch len(found) {
@@ -52,6 +57,10 @@ func Find(ctx context.Context, spec, sysfs, dev string) (string, error) {
 		select {
 		case <-ctx.Done():
 			return "", fmt.Errorf("rwlayer: %w", &NotFoundError{Spec: spec, Have: have})
+		case <-enough:
+			if more != nil {
+				more()
+			}
 		case <-ticker.C:
 		}
 	}

@@ -76,13 +76,13 @@ func TestFindDevice(t *testing.T) {
 		"PARTUUID=deadbeef-02":                          "sdc2",
 		"/dev/sdc2":                                     "sdc2",
 	} {
-		if got, err := Find(t.Context(), spec, sysfs, dev); got != dev+"/"+want || err != nil {
+		if got, err := Find(t.Context(), spec, sysfs, dev, nil); got != dev+"/"+want || err != nil {
 			t.Errorf("Find(%s) = %q, %v, want %s", spec, got, err, want)
 		}
 	}
 	for _, spec := range []string{"LABEL=other", "LABEL=", "PARTUUID=deadbeef-03", "/dev/sdz", "/dev/loop0", "sda", ""} {
 		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
-		if got, err := Find(ctx, spec, sysfs, dev); err == nil {
+		if got, err := Find(ctx, spec, sysfs, dev, nil); err == nil {
 			t.Errorf("Find(%q) = %q, want an error", spec, got)
 		}
 		cancel()
@@ -90,12 +90,12 @@ func TestFindDevice(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
 	defer cancel()
 	var none *NotFoundError
-	if _, err := Find(ctx, "LABEL=other", sysfs, dev); !errors.As(err, &none) || len(none.Have) != 5 {
+	if _, err := Find(ctx, "LABEL=other", sysfs, dev, nil); !errors.As(err, &none) || len(none.Have) != 5 {
 		t.Errorf("Find = %v, want a NotFoundError that names five devices", err)
 	}
 	// A twin appears, as after dd of one disk to another.
 	shell(t, "mkfs.ext4 -q -L node "+add("sdd", "", size))
-	if got, err := Find(t.Context(), "LABEL=node", sysfs, dev); err == nil || !strings.Contains(err.Error(), "sda and") {
+	if got, err := Find(t.Context(), "LABEL=node", sysfs, dev, nil); err == nil || !strings.Contains(err.Error(), "sda and") {
 		t.Errorf("Find with two that fit = %q, %v, want an error that names both", got, err)
 	}
 }
@@ -106,7 +106,13 @@ func TestFindDeviceLate(t *testing.T) {
 	add("sda", "", 1<<20)
 	timer := time.AfterFunc(150*time.Millisecond, func() { add("sdb", "", 1<<20) })
 	defer timer.Stop()
-	if got, err := Find(t.Context(), "/dev/sdb", sysfs, dev); got != dev+"/sdb" || err != nil {
+	never := func() { t.Error("more was asked for what came by itself") }
+	if got, err := Find(t.Context(), "/dev/sdb", sysfs, dev, never); got != dev+"/sdb" || err != nil {
 		t.Errorf("Find = %q, %v", got, err)
+	}
+	// One that needs a driver which nobody has loaded so far.
+	asked := 0
+	if got, err := Find(t.Context(), "/dev/sdc", sysfs, dev, func() { asked++; add("sdc", "", 1<<20) }); got != dev+"/sdc" || err != nil || asked != 1 {
+		t.Errorf("Find = %q, %v, asked for more %d times", got, err, asked)
 	}
 }
