@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/netip"
 	"path"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -256,5 +257,19 @@ func applyLUN(c *Config, a arg) error {
 		return errors.New("not a LUN")
 	}
 	c.ISCSI.LUN = int(n)
+	return nil
+}
+
+func applyCHAP(c *Config, a arg) error {
+	c.ISCSI.CHAP = nil
+	for name := range strings.SplitSeq(a.value, ",") {
+		switch {
+		case !slices.Contains(CHAPNames, name):
+			return fmt.Errorf("%q is no algorithm", name)
+		case slices.Contains(c.ISCSI.CHAP, name):
+			return fmt.Errorf("%s is there twice", name)
+		}
+		c.ISCSI.CHAP = append(c.ISCSI.CHAP, name)
+	}
 	return nil
 }

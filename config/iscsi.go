@@ -23,7 +23,12 @@ type ISCSI struct {
 	// PasswordIn what the target proves to this node.
 	User, Password     string
 	UserIn, PasswordIn string
+	// CHAP are the algorithms to prove by, best first, of CHAPNames. Empty: MD5.
+	CHAP []string
 }
+
+// CHAPNames are the algorithms of sidus.iscsi.chap=.
+var CHAPNames = []string{"md5", "sha1", "sha256", "sha3-256"}
 
 // Credentials are those that the words give.
 func (i ISCSI) Credentials() Credentials {
@@ -32,8 +37,8 @@ func (i ISCSI) Credentials() Credentials {
 
 // String leaves the secrets out.
 func (i ISCSI) String() string {
-	return fmt.Sprintf("portals=%q target=%q initiator=%q lun=%d user=%q password=%s user_in=%q password_in=%s",
-		i.Portals, i.Target, i.Initiator, i.LUN, i.User, redact(i.Password), i.UserIn, redact(i.PasswordIn))
+	return fmt.Sprintf("portals=%q target=%q initiator=%q lun=%d user=%q password=%s user_in=%q password_in=%s chap=%q",
+		i.Portals, i.Target, i.Initiator, i.LUN, i.User, redact(i.Password), i.UserIn, redact(i.PasswordIn), i.CHAP)
 }
 
 // GoString keeps the secrets out of %#v as well.

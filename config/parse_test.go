@@ -90,6 +90,7 @@ func TestParseWords(t *testing.T) {
 		{"iscsi_target_port=3261 ISCSI_TARGET_IP=10.0.0.2 iscsi_target_name=iqn.x iscsi_username=u iscsi_password=p ISCSI_IN_USERNAME=ui iscsi_in_password=pi ISCSI_INITIATOR=iqn.me", "",
 			func(c Config) any { return c.ISCSI },
 			ISCSI{Portals: []string{"10.0.0.2:3261"}, Target: "iqn.x", Initiator: "iqn.me", User: "u", Password: "p", UserIn: "ui", PasswordIn: "pi"}},
+		{"sidus.iscsi.chap=sha256,md5", "sidus.iscsi.chap=sha1", func(c Config) any { return c.ISCSI.CHAP }, []string{"sha256", "md5"}},
 		{"iscsi_target_name=iqn.new", "sidus.iscsi.target=iqn.old", func(c Config) any { return c.ISCSI.Target }, "iqn.new"},
 	} {
 		c, err := Parse(tt.cmdline, tt.file)
@@ -139,6 +140,8 @@ func TestParseErrors(t *testing.T) {
 		"sidus.iscsi.target=disk1":          "not an iSCSI name",
 		"sidus.iscsi.initiator=iqn.x:%z":    `"%z" is not known`,
 		"sidus.iscsi.lun=16384":             "not a LUN",
+		"sidus.iscsi.chap=sha256,sha512":    `"sha512" is no algorithm; allowed is md5, sha1`,
+		"sidus.iscsi.chap=md5,md5":          "md5 is there twice",
 	} {
 		_, err := Parse(in, "")
 		var word *WordError

@@ -104,6 +104,8 @@ var words = []word{
 		help: "CHAP name that the target must prove", apply: func(c *Config, a arg) error { c.ISCSI.UserIn = a.value; return nil }},
 	{name: "sidus.iscsi.password_in", aliases: []string{"iscsi_in_password"}, secret: true, value: "SECRET", example: "sidus.iscsi.password_in=battery-staple",
 		help: "and its secret", apply: func(c *Config, a arg) error { c.ISCSI.PasswordIn = a.value; return nil }},
+	{name: "sidus.iscsi.chap", value: "md5, sha1, sha256 or sha3-256, several with commas", standard: "md5", example: "sidus.iscsi.chap=sha256",
+		help: "CHAP algorithms to offer, best first; LIO knows all, tgt md5 only (it means sha1 where sha256 is offered)", apply: applyCHAP},
 }
 
 // find returns the index of the word with that canonical name, or -1.

@@ -6,9 +6,9 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/signal"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -59,10 +59,24 @@ func keep() error {
 			return err
 		}
 	}
-	ctx, stop := signal.NotifyContext(context.Background(), unix.SIGUSR1)
-	defer stop()
 	k := &keeper{session: session, log: log, iscsid: runs("iscsid"), reserve: func() error { return reserveAgain(disk, s.key) }}
-	return k.watch(ctx)
+	return k.run()
+}
+
+// run watches the session until it is gone, and the end of the node.
+func (k *keeper) run() error {
+	orders, err := watchOrders("/" + orderDir)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	watched := make(chan error, 1)
+	go func() { watched <- k.watch(ctx) }()
+	// A target that was restarted while the node booted may have forgotten.
+	k.reserveSoon()
+	e := &ending{k: k, orders: orders, stop: cancel, watched: watched, now: uptime, act: force}
+	return e.await()
 }
 
 // settleDown cuts the process off from everything but RAM: its own root, no
@@ -101,6 +115,8 @@ func settleDown() error {
 type watcher interface {
 	Watch(ctx context.Context) error
 	Recover(ctx context.Context) error
+	State() (string, error)
+	Abandon() error
 }
 
 type keeper struct {
@@ -112,6 +128,25 @@ type keeper struct {
 	// reserve takes the volume's reservation again: a target that was restarted
 	// may have forgotten it.
 	reserve func() error
+	// reserving says that it is being done.
+	reserving atomic.Bool
+	// hurry says that the node is about to end: no long pauses any more.
+	hurry atomic.Bool
+}
+
+// reserveSoon reserves the volume on the side. The kernel holds the commands
+// back while the connection is down: who waited for them could not log in
+// again, and they would wait for that.
+func (k *keeper) reserveSoon() {
+	if !k.reserving.CompareAndSwap(false, true) {
+		return // It waits for this login.
+	}
+	go func() {
+		defer k.reserving.Store(false)
+		if err := k.reserve(); err != nil {
+			k.log.errorf("reserve the volume again: %v", err)
+		}
+	}()
 }
 
 func reserveAgain(disk string, key rwlayer.Key) error {
@@ -170,9 +205,7 @@ func (k *keeper) recover(ctx context.Context) {
 		switch {
 		case err == nil:
 			k.log.errorf("logged in again after %v", time.Since(start).Round(time.Second/10))
-			if err := k.reserve(); err != nil {
-				k.log.errorf("reserve the volume again: %v", err)
-			}
+			k.reserveSoon()
 			return
 		case errors.Is(err, iscsi.ErrGone), ctx.Err() != nil:
 			return
@@ -185,10 +218,17 @@ func (k *keeper) recover(ctx context.Context) {
 	}
 }
 
+// wait pauses for d, or for a second when there is hurry.
 func (k *keeper) wait(ctx context.Context, d time.Duration) {
-	select {
-	case <-ctx.Done():
-	case <-time.After(d):
+	const step = time.Second
+	for ; d > 0 && ctx.Err() == nil; d -= step {
+		select {
+		case <-ctx.Done():
+		case <-time.After(min(d, step)):
+		}
+		if k.hurry.Load() {
+			return
+		}
 	}
 }
 

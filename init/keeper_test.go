@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -14,7 +15,7 @@ func testSession(t *testing.T) sessionState {
 	target := iscsi.Target{
 		Name: "iqn.2013-09.org.sidusboot:10.77.0.11", Initiator: "iqn.2013-09.org.sidusboot:52:54:00:77:00:01", LUN: 7,
 		ISID: iscsi.ISID{0x80, 0, '\n', '"', 0xff, 1}, User: "node", Password: "with \"quotes\"\nand a line",
-		UserIn: "nas", PasswordIn: "another secret",
+		UserIn: "nas", PasswordIn: "another secret", CHAP: []iscsi.Algorithm{iscsi.SHA256, iscsi.MD5},
 	}
 	for _, p := range []string{"10.77.0.1:3260", "[fd00::1]:3261"} {
 		portal, err := iscsi.ParsePortal(p)
@@ -45,6 +46,9 @@ func (f *fakeWatcher) Recover(context.Context) error {
 	return err
 }
 
+func (f *fakeWatcher) State() (string, error) { return iscsi.LoggedIn, nil }
+func (f *fakeWatcher) Abandon() error         { return nil }
+
 func TestKeeper(t *testing.T) {
 	broken := &iscsi.ConnError{Code: 1020}
 	for _, tt := range []struct {
@@ -52,26 +56,29 @@ func TestKeeper(t *testing.T) {
 		session fakeWatcher
 		iscsid  func() bool
 		want    int
-		// reserved is how often the volume is reserved again.
-		reserved int
+		// reserved says that the volume is reserved again.
+		reserved bool
 	}{
-		{"logs in until it succeeds", fakeWatcher{watch: []error{broken, iscsi.ErrGone}, recover: []error{errors.New("refused"), nil}}, nil, 2, 1},
-		{"again and again", fakeWatcher{watch: []error{broken, broken, iscsi.ErrGone}, recover: []error{nil, nil}}, nil, 2, 2},
-		{"ends with the session", fakeWatcher{watch: []error{iscsi.ErrGone}}, nil, 0, 0},
-		{"gone while recovering", fakeWatcher{watch: []error{broken, iscsi.ErrGone}, recover: []error{iscsi.ErrGone}}, nil, 1, 0},
+		{"logs in until it succeeds", fakeWatcher{watch: []error{broken, iscsi.ErrGone}, recover: []error{errors.New("refused"), nil}}, nil, 2, true},
+		{"again and again", fakeWatcher{watch: []error{broken, broken, iscsi.ErrGone}, recover: []error{nil, nil}}, nil, 2, true},
+		{"ends with the session", fakeWatcher{watch: []error{iscsi.ErrGone}}, nil, 0, false},
+		{"gone while recovering", fakeWatcher{watch: []error{broken, iscsi.ErrGone}, recover: []error{iscsi.ErrGone}}, nil, 1, false},
 	} {
 		iscsid := tt.iscsid
 		if iscsid == nil {
 			iscsid = func() bool { return false }
 		}
 		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
-		reserved := 0
-		k := &keeper{session: &tt.session, log: &logger{name: "keeper"}, iscsid: iscsid, reserve: func() error { reserved++; return nil }}
+		var reserved atomic.Int32
+		k := &keeper{session: &tt.session, log: &logger{name: "keeper"}, iscsid: iscsid, reserve: func() error { reserved.Add(1); return nil }}
 		if err := k.watch(ctx); err != nil || ctx.Err() != nil || tt.session.recovered != tt.want {
 			t.Errorf("%s: watch = %v after %d recoveries, want %d", tt.name, err, tt.session.recovered, tt.want)
 		}
-		if reserved != tt.reserved {
-			t.Errorf("%s: reserved %d times, want %d", tt.name, reserved, tt.reserved)
+		for k.reserving.Load() {
+			time.Sleep(time.Millisecond)
+		}
+		if got := int(reserved.Load()); (got > 0) != tt.reserved {
+			t.Errorf("%s: reserved %d times, want some: %v", tt.name, got, tt.reserved)
 		}
 		cancel()
 	}
@@ -86,5 +93,29 @@ func TestKeeperStandsAside(t *testing.T) {
 	k := &keeper{session: session, log: &logger{name: "keeper"}, iscsid: func() bool { return true }}
 	if err := k.watch(ctx); err != nil || session.recovered != 0 {
 		t.Errorf("watch = %v after %d recoveries, want none", err, session.recovered)
+	}
+}
+
+// A reservation waits in the kernel for as long as the connection is down. The
+// keeper must not wait with it: it is the one to mend that.
+func TestKeeperDoesNotWaitForReservation(t *testing.T) {
+	broken := &iscsi.ConnError{Code: 1020}
+	session := &fakeWatcher{watch: []error{broken, broken, iscsi.ErrGone}, recover: []error{nil, nil}}
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	stuck := make(chan struct{})
+	asked := make(chan struct{}, 8)
+	k := &keeper{session: session, log: &logger{name: "keeper"}, iscsid: func() bool { return false }, reserve: func() error {
+		asked <- struct{}{}
+		<-stuck
+		return nil
+	}}
+	if err := k.watch(ctx); err != nil || ctx.Err() != nil || session.recovered != 2 {
+		t.Errorf("watch = %v after %d recoveries, want 2", err, session.recovered)
+	}
+	<-asked
+	close(stuck)
+	if len(asked) != 0 {
+		t.Error("a second reservation was asked for while the first one waited")
 	}
 }

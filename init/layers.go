@@ -81,6 +81,10 @@ func (n *node) mountRW() (string, error) {
 	n.log.errorf("rw: %v", err)
 	n.log.errorf("rw: a tmpfs instead (sidus.rw.fallback=tmpfs): WHAT THIS NODE WRITES IS LOST AT ITS NEXT BOOT")
 	n.report.Failures = append(n.report.Failures, "rw: "+err.Error())
+	// It may have failed behind its mount.
+	if err := unmountAll(rwDir); err != nil {
+		n.log.errorf("rw: %v", err)
+	}
 	n.dropLUN()
 	return n.mountTmpfs()
 }
@@ -109,6 +113,11 @@ func (n *node) mountUnion() (string, error) {
 	layers := overlay.Layers{
 		Lower: roDir, Upper: rwDir + "/" + rwlayer.Upper, Work: rwDir + "/" + rwlayer.Work,
 		XIno: rwDir + "/.aufs.xino", Source: rwDir, Kept: n.report.RW.Kind != "tmpfs",
+	}
+	if can.kind == overlay.Overlay {
+		if err := overlay.Opaque(layers.Lower, layers.Upper, moved...); err != nil {
+			return "", err
+		}
 	}
 	if err := overlay.Mount(n.system, can.kind, layers, unionDir, testUnion); err != nil {
 		return "", err

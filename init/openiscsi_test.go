@@ -3,6 +3,7 @@ package main
 import (
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -49,7 +50,7 @@ func TestSessionState(t *testing.T) {
 	got := s.target
 	if err != nil || s.id != state.id || s.disk != state.disk || s.key != state.key || got.Name != target.Name ||
 		got.Password != target.Password || got.PasswordIn != target.PasswordIn ||
-		got.ISID != target.ISID || len(got.Portals) != 2 || got.Portals[1] != target.Portals[1] || got.LUN != 7 {
+		got.ISID != target.ISID || !slices.Equal(got.CHAP, target.CHAP) || len(got.Portals) != 2 || got.Portals[1] != target.Portals[1] || got.LUN != 7 {
 		t.Errorf("got %+v, %v", s, err)
 	}
 	public := string(state.encode(false))

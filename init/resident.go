@@ -30,16 +30,28 @@ const (
 	sessionFile = "session"
 )
 
-// stay leaves behind what the node needs after the switch: the shutdown, and,
-// where /rw is a LUN, the keeper of its session.
+// stay leaves behind what the node needs after the switch: the shutdown, where
+// /rw is a volume, and, where that is a LUN, the keeper of its session.
 func (n *node) stay() error {
-	if n.lun == nil {
+	if n.report.RW.Kind == "tmpfs" {
 		return nil
 	}
 	if err := installResident(); err != nil {
 		return fmt.Errorf("what stays resident: %w", err)
 	}
 	l := n.lun
+	if l == nil {
+		return nil
+	}
+	program, err := findInit(unionDir, n.cfg.Init)
+	if err != nil {
+		return err
+	}
+	if isSystemd(unionDir, program) {
+		if err := adviseSystemd("/"); err != nil {
+			return fmt.Errorf("units for the shutdown: %w", err)
+		}
+	}
 	var st unix.Stat_t
 	if err := unix.Stat(n.report.RW.Device, &st); err != nil {
 		return fmt.Errorf("%s: %w", n.report.RW.Device, err)
@@ -48,6 +60,7 @@ func (n *node) stay() error {
 	if err := os.WriteFile(filepath.Join(residentDir, sessionFile), state.encode(false), 0o600); err != nil {
 		return err
 	}
+	l.untend()
 	if err := startKeeper(state.encode(true)); err != nil {
 		return fmt.Errorf("start the keeper: %w", err)
 	}
@@ -64,7 +77,7 @@ func installResident() error {
 	if err := unix.Mount("sidusboot", residentDir, "tmpfs", unix.MS_NOSUID, "mode=0755,size=16m"); err != nil {
 		return fmt.Errorf("tmpfs on %s: %w", residentDir, err)
 	}
-	for _, dir := range []string{"proc", "sys", "dev", "run", "oldroot", "etc"} {
+	for _, dir := range []string{"proc", "sys", "dev", "run", "oldroot", "etc", orderDir} {
 		if err := os.Mkdir(filepath.Join(residentDir, dir), 0o755); err != nil {
 			return err
 		}

@@ -36,6 +36,9 @@ func (s sessionState) encode(secrets bool) []byte {
 	for _, p := range t.Portals {
 		add("portal", p.String())
 	}
+	for _, a := range t.CHAP {
+		add("chap", strconv.Itoa(int(a)))
+	}
 	if secrets && t.User != "" {
 		add("user", t.User)
 		add("password", string(t.Password))
@@ -100,6 +103,12 @@ func (s *sessionState) set(key, value string) error {
 		default:
 			s.key = rwlayer.Key(n)
 		}
+	case "chap":
+		n, err := number(8)
+		if err != nil {
+			return err
+		}
+		t.CHAP = append(t.CHAP, iscsi.Algorithm(n))
 	case "isid":
 		if copy(t.ISID[:], value) != len(t.ISID) {
 			return fmt.Errorf("%d bytes", len(value))

@@ -23,6 +23,11 @@ const iscsiPort = "3260"
 // known.
 var iscsiModules = []string{"sd_mod", "iscsi_tcp"}
 
+// chapAlgorithms are those of sidus.iscsi.chap=.
+var chapAlgorithms = map[string]iscsi.Algorithm{
+	"md5": iscsi.MD5, "sha1": iscsi.SHA1, "sha256": iscsi.SHA256, "sha3-256": iscsi.SHA3256,
+}
+
 // mountVolume makes /rw of the node's own LUN, or of a local device.
 func (n *node) mountVolume() (string, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), n.cfg.Timeout)
@@ -98,6 +103,7 @@ func (n *node) attachLUN(ctx context.Context) (string, error) {
 		return "", errors.Join(err, kernel.Close())
 	}
 	n.lun = &lun{kernel: kernel, session: session, target: target}
+	n.tend(n.lun)
 	n.report.ISCSI = &iscsiFacts{Target: target.Name, Initiator: target.Initiator, LUN: target.LUN}
 	for _, p := range target.Portals {
 		n.report.ISCSI.Portals = append(n.report.ISCSI.Portals, p.String())
@@ -114,10 +120,34 @@ type lun struct {
 	kernel  *iscsi.Kernel
 	session *iscsi.Session
 	target  iscsi.Target
+	// untend ends what tend began.
+	untend func()
+}
+
+// tend does the keeper's work until that is there: a connection that breaks
+// while the volume is proven blank, formatted or checked is made again. Without
+// that the kernel would hold the stage's reads and writes back for a day. What
+// a target forgets meanwhile the keeper reserves again.
+func (n *node) tend(l *lun) {
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	k := &keeper{session: l.session, log: n.log, iscsid: func() bool { return false }, reserve: func() error { return nil }}
+	go func() {
+		defer n.recovered()
+		defer close(done)
+		if err := k.watch(ctx); err != nil {
+			n.log.errorf("%v", err)
+		}
+	}()
+	l.untend = func() {
+		cancel()
+		<-done
+	}
 }
 
 // detach ends the session after a failed attempt.
 func (l *lun) detach() error {
+	l.untend()
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
 	return errors.Join(l.session.Logout(ctx), l.kernel.Close())
@@ -183,6 +213,9 @@ func (n *node) iscsiTarget(ctx context.Context) (iscsi.Target, error) {
 		Name:     name, Initiator: initiator, LUN: uint64(c.LUN), ISID: n.isid(), Resolve: n.address,
 		User: secrets.User, Password: iscsi.Secret(secrets.Password),
 		UserIn: secrets.UserIn, PasswordIn: iscsi.Secret(secrets.PasswordIn),
+	}
+	for _, name := range c.CHAP {
+		t.CHAP = append(t.CHAP, chapAlgorithms[name])
 	}
 	portals := c.Portals
 	if len(portals) == 0 {

@@ -97,6 +97,12 @@ func (k *Kernel) create(t Target) (*Session, error) {
 	return s, nil
 }
 
+// Abandon removes the session from the kernel without a word to the target: all
+// I/O on its disk fails at once, what waits for it and what comes. It may be
+// called while another goroutine works on the session. It waits until the disk
+// is gone, which those can delay who hold it.
+func (s *Session) Abandon() error { return s.destroy() }
+
 // destroy removes a session that is not worth a logout, disk and all.
 func (s *Session) destroy() error {
 	defer s.Close()
@@ -156,7 +162,11 @@ func (s *Session) bind(c net.Conn) error {
 	return errors.Join(err, bound)
 }
 
-// State is what the kernel says: LOGGED_IN, FAILED, FREE.
+// LoggedIn is the State in which data moves.
+const LoggedIn = "LOGGED_IN"
+
+// State is what the kernel says: LoggedIn, FAILED, FREE. A session that is no
+// more is ErrGone.
 func (s *Session) State() (string, error) {
 	text, err := os.ReadFile(filepath.Join(s.sysfs(), "state"))
 	if errors.Is(err, os.ErrNotExist) {
@@ -164,8 +174,6 @@ func (s *Session) State() (string, error) {
 	}
 	return strings.TrimSpace(string(text)), err
 }
-
-const stateLoggedIn = "LOGGED_IN"
 
 func (s *Session) sysfs() string {
 	return filepath.Join(s.kernel.root, "sys/class/iscsi_session/session"+strconv.Itoa(int(s.id.Session)))
@@ -179,7 +187,7 @@ func (s *Session) Logout(ctx context.Context) error {
 	switch state, err := s.State(); {
 	case err != nil:
 		said = err
-	case state != stateLoggedIn:
+	case state != LoggedIn:
 		said = fmt.Errorf("iscsi: logout from %s: the connection is down (%s)", s.target.Name, state)
 	default:
 		// Unbinding removes the disk while the target can still be told to

@@ -83,7 +83,7 @@ func (s *Session) watch(ctx context.Context) error {
 // check asks the kernel instead of waiting for what may have been missed.
 func (s *Session) check() error {
 	state, err := s.State()
-	if err == nil && state != stateLoggedIn {
+	if err == nil && state != LoggedIn {
 		return &ConnError{}
 	}
 	return err

@@ -106,7 +106,7 @@ func (l *Lab) Boot(ctx context.Context, opts GuestOptions) (*Guest, error) {
 		name: l.name(opts.Name), lab: l, opts: opts, done: make(chan struct{}),
 		console: newTranscript(), events: newTranscript(), agentLog: newTranscript(),
 	}
-	release, err := slot(ctx, l.logf)
+	release, err := l.place(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", g.name, err)
 	}

@@ -39,11 +39,14 @@ type Lab struct {
 	ns   *namespace
 	logf func(format string, args ...any)
 
-	mu      sync.Mutex
-	servers []*Server
-	guests  []*Guest
-	names   map[string]int
-	taps    int
+	mu sync.Mutex
+	// reserved are the places of Reserve that no guest has at present.
+	reserved []func()
+	closed   bool
+	servers  []*Server
+	guests   []*Guest
+	names    map[string]int
+	taps     int
 }
 
 // Open makes an empty lab: a bridge with ServerAddr, no servers, no guests.
@@ -70,6 +73,13 @@ func (l *Lab) Close() error {
 	for _, g := range guests {
 		<-g.done
 	}
+	l.mu.Lock()
+	l.closed = true
+	for _, release := range l.reserved {
+		release()
+	}
+	l.reserved = nil
+	l.mu.Unlock()
 	for _, s := range servers {
 		<-s.done
 	}

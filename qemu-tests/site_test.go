@@ -34,20 +34,16 @@ type site struct {
 	release             string
 }
 
-// bootsTwo lets only one test at a time on this machine boot two guests: two
-// such tests, each with one guest, would wait for each other's place for ever.
+// bootsTwo lets only one test at a time of this machine boot two guests that it
+// has not reserved: two such tests, each with one guest, would wait for each
+// other's place for ever.
 func bootsTwo(t *testing.T) {
 	t.Helper()
-	Require(t)
-	dir, err := cacheDir("locks")
+	release, err := lockFile(t.Context(), several, 1, t.Logf)
 	if err != nil {
 		t.Fatal(err)
 	}
-	held, err := lock(t.Context(), filepath.Join(dir, "pairs"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { held.Close() })
+	t.Cleanup(release)
 }
 
 // newSite opens a lab without any server.
@@ -77,6 +73,18 @@ func newSiteIn(t *testing.T, v Variant, o LabOptions) *site {
 	}
 	s.image = s.build()
 	return s
+}
+
+// bootsSeveral takes places for guests side by side. The site's time starts when
+// it has them.
+func (s *site) bootsSeveral(guests int, within time.Duration) {
+	s.t.Helper()
+	if err := s.Reserve(s.t.Context(), guests); err != nil {
+		s.t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(s.t.Context(), within)
+	s.t.Cleanup(cancel)
+	s.ctx = ctx
 }
 
 // build makes an image of the profile virtual.

@@ -15,6 +15,63 @@ import (
 // emulated guest keeps a processor busy, and tests measure time.
 const defaultGuests = 2
 
+// several is the lock of those who want more than one place.
+const several = "several"
+
+// Reserve waits until as many guests may run at a time as a test needs side by
+// side, and keeps the places for the lab's guests until it is closed. Who boots
+// two without it may hold one place for ever while another like him holds the
+// other. The wait is over when ctx ends.
+func (l *Lab) Reserve(ctx context.Context, guests int) error {
+	// One at a time takes several, so that those who take one always come to an
+	// end and leave theirs.
+	turn, err := lockFile(ctx, several, 1, l.logf)
+	if err != nil {
+		return err
+	}
+	defer turn()
+	for range guests {
+		release, err := slot(ctx, l.logf)
+		if err != nil {
+			return err
+		}
+		l.giveBack(release)
+	}
+	return nil
+}
+
+// place is a guest's right to run: one that was reserved, or one of the
+// machine's. What it returns gives it back.
+func (l *Lab) place(ctx context.Context) (release func(), err error) {
+	if reserved := l.takeReserved(); reserved != nil {
+		return func() { l.giveBack(reserved) }, nil
+	}
+	return slot(ctx, l.logf)
+}
+
+func (l *Lab) takeReserved() (release func()) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	last := len(l.reserved) - 1
+	if last < 0 {
+		return nil
+	}
+	release = l.reserved[last]
+	l.reserved = l.reserved[:last]
+	return release
+}
+
+// giveBack keeps a reserved place for the lab's next guest.
+func (l *Lab) giveBack(release func()) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.closed {
+		release()
+		return
+	}
+	l.reserved = append(l.reserved, release)
+}
+
 // slot waits until one more guest may run. The places are lock files in the
 // cache, so they count for all test runs on the machine and are given back by
 // the kernel whatever happens to us. SIDUSBOOT_GUESTS sets their number.
@@ -25,13 +82,19 @@ func slot(ctx context.Context, logf func(string, ...any)) (release func(), err e
 			return nil, fmt.Errorf("SIDUSBOOT_GUESTS=%q: want a number from 1", s)
 		}
 	}
+	return lockFile(ctx, "guest", n, logf)
+}
+
+// lockFile waits for one of n lock files of the cache and returns what unlocks
+// it.
+func lockFile(ctx context.Context, name string, n int, logf func(string, ...any)) (release func(), err error) {
 	dir, err := cacheDir("locks")
 	if err != nil {
 		return nil, err
 	}
 	for tries := 0; ; tries++ {
 		for i := range n {
-			f, err := os.OpenFile(filepath.Join(dir, fmt.Sprintf("guest%d", i)), os.O_CREATE|os.O_RDWR, 0o644)
+			f, err := os.OpenFile(filepath.Join(dir, fmt.Sprintf("%s%d", name, i)), os.O_CREATE|os.O_RDWR, 0o644)
 			if err != nil {
 				return nil, err
 			}
@@ -41,12 +104,12 @@ func slot(ctx context.Context, logf func(string, ...any)) (release func(), err e
 			f.Close()
 		}
 		if tries == 50 {
-			logf("waiting for one of %d guests on this machine to end", n)
+			logf("waiting for one of %d %s locks of this machine", n, name)
 		}
 		select {
 		case <-time.After(200 * time.Millisecond):
 		case <-ctx.Done():
-			return nil, fmt.Errorf("waiting for one of %d guests on this machine to end: %w", n, ctx.Err())
+			return nil, fmt.Errorf("waiting for one of %d %s locks of this machine: %w", n, name, ctx.Err())
 		}
 	}
 }

@@ -20,6 +20,9 @@ type LUN struct {
 	// User and Password are what initiators prove; UserIn and PasswordIn what
 	// the target proves.
 	User, Password, UserIn, PasswordIn string
+	// Unreadable, unless it is zero, is the offset in bytes where reading the
+	// backing file fails. For LIO; tgt's file can be truncated instead.
+	Unreadable int64
 }
 
 // ISCSIPort is where the lab's iSCSI target listens.

@@ -1,0 +1,144 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/sidusboot/sidusboot/iscsi"
+)
+
+// Times of a node that is to end without its target. All of it has to fit in
+// 60 s from the order on, with the 15 s that a ping takes to find out.
+const (
+	// orderPatience is how long after the order a login is still tried, and
+	// breakPatience how long after the connection broke, if that is later.
+	orderPatience = 20 * time.Second
+	breakPatience = 15 * time.Second
+	// actPatience is how long after the session was given up the node may go on
+	// shutting down before the keeper carries out the verb itself.
+	actPatience = 25 * time.Second
+)
+
+// An ending is what the keeper does about the node's end. While the session is
+// well that is nothing, however long the node takes.
+type ending struct {
+	k      *keeper
+	orders <-chan order
+	// stop ends the keeper's watch, and watched tells that it has ended.
+	stop    context.CancelFunc
+	watched <-chan error
+
+	now func() time.Duration
+	// act carries out a verb.
+	act func(log *logger, verb string)
+
+	verb order
+	// ordered, broken and gaveUp are when these happened, in uptime; zero: not.
+	ordered, broken, gaveUp time.Duration
+}
+
+// A step is what is to be done now.
+type step int
+
+const (
+	wait step = iota
+	giveUp
+	actNow
+)
+
+// await returns when the session is gone and no order is open.
+func (e *ending) await() error {
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	for {
+		var ticks <-chan time.Time // None while there is nothing to look at.
+		if e.verb != "" {
+			ticks = tick.C
+		}
+		select {
+		case err := <-e.watched:
+			if e.gaveUp == 0 {
+				return err
+			}
+			e.watched = nil
+		case o := <-e.orders:
+			e.hear(o)
+			continue
+		case <-ticks:
+		}
+		switch e.next() {
+		case giveUp:
+			e.abandon()
+		case actNow:
+			e.act(e.k.log, string(e.verb))
+		}
+	}
+}
+
+func (e *ending) hear(o order) {
+	if e.gaveUp != 0 {
+		return
+	}
+	e.verb, e.ordered, e.broken = o, e.now(), 0
+	e.k.hurry.Store(o != "")
+}
+
+// next judges where things stand.
+func (e *ending) next() step {
+	now := e.now()
+	if e.gaveUp != 0 {
+		if now-e.gaveUp >= actPatience {
+			return actNow
+		}
+		return wait
+	}
+	state, err := e.k.session.State()
+	if state == iscsi.LoggedIn || err != nil || e.verb == "" {
+		e.broken = 0
+		return wait
+	}
+	if e.broken == 0 {
+		e.broken = now
+		e.k.log.errorf("%s was ordered, and the target of the node's volume does not answer: trying to log in for a while", e.verb)
+	}
+	if now-e.ordered < orderPatience || now-e.broken < breakPatience {
+		return wait
+	}
+	e.gaveUp = now
+	return giveUp
+}
+
+// abandon gives the session up, so that all I/O on the volume fails at once and
+// what waits for it goes on.
+func (e *ending) abandon() {
+	e.k.log.errorf("the target is still gone: the volume is given up for %s, WHAT WAS NOT WRITTEN TO IT YET IS LOST", e.verb)
+	e.stop()
+	go func() {
+		// It waits for those who hold the disk.
+		if err := e.k.session.Abandon(); err != nil && !errors.Is(err, iscsi.ErrGone) {
+			e.k.log.errorf("%v", err)
+		}
+	}()
+}
+
+// force carries out a verb from beside the tree's init.
+func force(log *logger, verb string) {
+	log.errorf("the node has not ended by itself: %s now", verb)
+	// Other disks than the volume may be well; a dead server may keep this from
+	// coming back.
+	synced := make(chan struct{})
+	go func() {
+		unix.Sync()
+		close(synced)
+	}()
+	select {
+	case <-synced:
+	case <-time.After(forceSyncTime):
+	}
+	act(log, []string{verb})
+}
+
+const forceSyncTime = 3 * time.Second
