@@ -78,35 +78,51 @@ func act(log *logger, args []string) {
 	sleepForever()
 }
 
-// takeApart unmounts all that is below oldRoot, the last mounted first. NFS is
-// only detached: a server that is gone must not hold the node back, and nothing
-// was written there.
+// takeApart unmounts all that is below oldRoot, from the leaves on. What holds
+// data is waited for, each for a while; the rest is only detached: a server that
+// is gone must not hold the node back, nor the keeper, which lives below /run.
 func takeApart(log *logger) {
 	mounts, err := readMounts("/proc/self/mountinfo")
 	if err != nil {
 		log.errorf("%v", err)
-		mounts = []mountPoint{{dir: oldRoot}}
+		mounts = []mountPoint{{dir: oldRoot, data: true}}
 	}
-	for _, m := range slices.Backward(mounts) {
+	for _, m := range leavesFirst(mounts) {
 		if m.dir != oldRoot && !strings.HasPrefix(m.dir, oldRoot+"/") {
 			continue
 		}
-		if strings.HasPrefix(m.fstype, "nfs") {
-			err = unix.Unmount(m.dir, unix.MNT_DETACH)
-		} else if err = boxed(unmountTime, "unmount", m.dir); err != nil {
+		if m.data {
+			if err = boxed(unmountTime, "unmount", m.dir); err == nil {
+				continue
+			}
 			// Still in use, or no answer from its disk: out of the way with it.
-			err = errors.Join(err, unix.Unmount(m.dir, unix.MNT_DETACH))
-		}
-		if err != nil {
 			log.errorf("unmount %s (%s): %v", m.dir, m.fstype, err)
+		}
+		if err := unix.Unmount(m.dir, unix.MNT_DETACH); err != nil {
+			log.errorf("detach %s (%s): %v", m.dir, m.fstype, err)
 		}
 	}
 }
 
-type mountPoint struct{ dir, fstype string }
+// A mountPoint is a line of mountinfo.
+type mountPoint struct {
+	dir, fstype string
+	// data says that something may not be written yet.
+	data bool
+}
 
-// readMounts reads mountinfo (proc_pid_mountinfo(5)) in its order, in which a
-// mount comes after what it is mounted on.
+// leavesFirst orders mounts so that each comes before what it is mounted on.
+// The kernel's own order is that of their making, and the union, which was made
+// late, has older ones moved into it.
+func leavesFirst(mounts []mountPoint) []mountPoint {
+	sorted := slices.Clone(mounts)
+	slices.Reverse(sorted) // Of two on one directory, the later is on top.
+	depth := func(m mountPoint) int { return strings.Count(strings.TrimSuffix(m.dir, "/"), "/") }
+	slices.SortStableFunc(sorted, func(a, b mountPoint) int { return depth(b) - depth(a) })
+	return sorted
+}
+
+// readMounts reads mountinfo (proc_pid_mountinfo(5)) in its order.
 func readMounts(path string) ([]mountPoint, error) {
 	f, err := os.Open(path)
 	if err != nil {
@@ -120,7 +136,10 @@ func readMounts(path string) ([]mountPoint, error) {
 		if len(fields) < 5 || dash < 0 || dash+1 >= len(fields) {
 			continue
 		}
-		all = append(all, mountPoint{dir: unescape(fields[4]), fstype: fields[dash+1]})
+		m := mountPoint{dir: unescape(fields[4]), fstype: fields[dash+1]}
+		// Major 0 is what has no device of its own; btrfs has a number of these.
+		m.data = !strings.HasPrefix(fields[2], "0:") || slices.Contains([]string{"overlay", "aufs", "btrfs"}, m.fstype)
+		all = append(all, m)
 	}
 	return all, nil
 }

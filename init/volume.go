@@ -160,10 +160,16 @@ var pings = iscsi.Timeouts{Ping: 5 * time.Second, PingReply: 10 * time.Second}
 const (
 	firstLogin = 250 * time.Millisecond
 	maxLogin   = 8 * time.Second
+	// maxHangUps is how often in a row a target may hang up on a node without
+	// credentials before that is believed to be its way to ask for some. One
+	// that is just being restarted does it once or twice.
+	maxHangUps = 5
 )
 
+// connect logs in. A target that is not there yet is waited for, one that refuses
+// is not.
 func connect(ctx context.Context, kernel *iscsi.Kernel, target iscsi.Target, logf func(string, ...any)) (*iscsi.Session, error) {
-	said := false
+	said, hangUps := false, 0
 	for wait := firstLogin; ; wait = min(2*wait, maxLogin) {
 		session, err := kernel.Connect(ctx, target)
 		if err == nil {
@@ -172,6 +178,12 @@ func connect(ctx context.Context, kernel *iscsi.Kernel, target iscsi.Target, log
 		var refused *iscsi.LoginError
 		var broken *iscsi.KernelError
 		if errors.As(err, &refused) && refused.Final() || errors.As(err, &broken) {
+			return nil, err
+		}
+		if hangUps++; !errors.Is(err, iscsi.ErrNoCredentials) {
+			hangUps = 0
+		}
+		if hangUps == maxHangUps {
 			return nil, err
 		}
 		if !said {

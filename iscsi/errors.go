@@ -23,13 +23,12 @@ var (
 	ErrBusy = errors.New("target busy")
 	// ErrRedirects: the portals send us round in circles.
 	ErrRedirects = errors.New("too many redirects")
+	// ErrNoCredentials: the target hung up on a node that has nothing to prove
+	// itself with. LIO does so when it wants a proof, and others when they end.
+	ErrNoCredentials = errors.New("no credentials were offered")
 	// ErrProtocol: what came is not what RFC 7143 allows.
 	ErrProtocol = errors.New("protocol error")
 )
-
-// errMaybeCHAP stands beside a connection that ended when a node without
-// credentials said so.
-var errMaybeCHAP = errors.New("no credentials were offered")
 
 // ErrNoLUN says that the target has no such LUN for this initiator.
 var ErrNoLUN = errors.New("no such LUN")
@@ -113,7 +112,7 @@ func (e *LoginError) hint() string {
 	case errors.Is(e.Err, os.ErrDeadlineExceeded), errors.Is(e.Err, context.DeadlineExceeded),
 		errors.Is(e.Err, unix.ETIMEDOUT), errors.Is(e.Err, unix.EHOSTUNREACH), errors.Is(e.Err, unix.ENETUNREACH):
 		return "no answer: is the server up, and does a firewall or a missing route stand between?"
-	case errors.Is(e.Err, errMaybeCHAP):
+	case errors.Is(e.Err, ErrNoCredentials):
 		return "LIO does so when it demands CHAP: give sidus.iscsi.user= and .password="
 	case hungUp(e.Err):
 		return "the target hangs up: look at its log"

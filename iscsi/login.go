@@ -98,7 +98,7 @@ func (l *login) secure(ctx context.Context) error {
 		{"InitiatorName", t.Initiator}, {"TargetName", t.Name}, {"SessionType", "Normal"}, {"AuthMethod", methods},
 	}, next)
 	if hungUp(err) && t.User == "" {
-		return l.fail(fmt.Errorf("%w: %w", err, errMaybeCHAP))
+		return l.fail(fmt.Errorf("%w: %w", err, ErrNoCredentials))
 	}
 	if err != nil {
 		return err

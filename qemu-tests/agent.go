@@ -90,6 +90,14 @@ func (g *Guest) Must(ctx context.Context, command string) (string, error) {
 	return output, err
 }
 
+// Type gives the agent's shell a line and does not wait for what comes of it.
+func (g *Guest) Type(line string) error {
+	g.agentMu.Lock()
+	defer g.agentMu.Unlock()
+	_, err := fmt.Fprintln(g.agentConn, line)
+	return err
+}
+
 // waitChange waits for more text on a port, or for the end of hope.
 func (g *Guest) waitChange(ctx context.Context, changed <-chan struct{}, ended bool) error {
 	_, console, _ := g.console.state()

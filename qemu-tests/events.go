@@ -70,13 +70,22 @@ func (g *Guest) Events() []Event { return parseEvents(g.events.String()) }
 
 // WaitStage waits until the guest tells that a stage is in a state.
 func (g *Guest) WaitStage(ctx context.Context, stage, state string) (Event, error) {
+	return g.WaitStageAgain(ctx, stage, state, 1)
+}
+
+// WaitStageAgain is WaitStage for the n-th time that it is so.
+func (g *Guest) WaitStageAgain(ctx context.Context, stage, state string, n int) (Event, error) {
 	ctx, cancel := bounded(ctx)
 	defer cancel()
 	for {
 		text, changed, ended := g.events.state()
 		events := parseEvents(string(text))
+		seen := 0
 		for _, e := range events {
-			if e.Stage == stage && e.State == state {
+			if e.Stage != stage || e.State != state {
+				continue
+			}
+			if seen++; seen == n {
 				return e, nil
 			}
 		}

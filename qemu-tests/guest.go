@@ -85,6 +85,8 @@ type Guest struct {
 
 	mu   sync.Mutex
 	exit Exit
+	// release gives the guest's place back; nil while it is paused.
+	release func()
 }
 
 // Boot starts a guest in the lab. It first waits for its turn: there are only
@@ -157,12 +159,13 @@ func (g *Guest) start(ctx context.Context, release func()) (err error) {
 	}
 	running = true
 	g.exit.Reason = Died
+	g.release = release
 	go func() {
 		g.cmd.Wait()
 		g.mu.Lock()
 		g.exit.Ran = time.Since(g.started)
 		g.mu.Unlock()
-		release()
+		g.leave()
 		close(g.done)
 	}()
 	g.lab.mu.Lock()
@@ -236,6 +239,44 @@ func (g *Guest) CommandLine() string { return quoted(qemuArgs(g.opts, byHand)) }
 // SetLink plugs or pulls the cable of a card, counted from 0.
 func (g *Guest) SetLink(ctx context.Context, card int, up bool) error {
 	_, err := g.monitor.execute(ctx, "set_link", map[string]any{"name": cardID(card), "up": up})
+	return err
+}
+
+// leave gives the guest's place to another.
+func (g *Guest) leave() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.release != nil {
+		g.release()
+		g.release = nil
+	}
+}
+
+// Pause stops the machine's processor, so that its clock stands still and
+// another guest may run in its place. To the others it is silent.
+func (g *Guest) Pause(ctx context.Context) error {
+	_, err := g.monitor.execute(ctx, "stop", nil)
+	if err == nil {
+		g.leave()
+	}
+	return err
+}
+
+// Resume undoes Pause, when there is a place.
+func (g *Guest) Resume(ctx context.Context) error {
+	release, err := g.lab.place(ctx)
+	if err != nil {
+		return fmt.Errorf("%s: %w", g.name, err)
+	}
+	g.mu.Lock()
+	g.release = release
+	g.mu.Unlock()
+	select {
+	case <-g.done:
+		g.leave()
+	default:
+	}
+	_, err = g.monitor.execute(ctx, "cont", nil)
 	return err
 }
 

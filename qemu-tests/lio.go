@@ -82,6 +82,7 @@ func (lun LUN) offer(i int) string {
 	script := fmt.Sprintf(`mkdir %s
 dev=$(grep -l '^lun%d$' /sys/block/vd*/serial)
 echo udev_path=/dev/$(basename $(dirname $dev)) >%[1]s/control
+echo lun%[2]d >%[1]s/wwn/vpd_unit_serial
 echo 1 >%[1]s/enable
 mkdir -p %[3]s/lun/lun_1 %[3]s/np/%[4]s:%[5]d
 ln -s %[1]s %[3]s/lun/lun_1/disk
