@@ -181,8 +181,12 @@ func (k *keeper) watch(ctx context.Context) error {
 			k.log.noticef("the session is gone, nothing is left to keep")
 			return nil
 		case k.iscsid(), errors.Is(err, iscsi.ErrTakenOver):
-			// Ours again when iscsid has ended, as it does at shutdown.
+			// Ours again when iscsid has ended, as it does at shutdown. Of
+			// reservations it knows nothing.
 			k.wait(ctx, standBy)
+			if state, err := k.session.State(); err == nil && state == iscsi.LoggedIn {
+				k.reserveSoon()
+			}
 			continue
 		}
 		k.log.errorf("%v; logging in again", err)

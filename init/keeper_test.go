@@ -85,14 +85,24 @@ func TestKeeper(t *testing.T) {
 }
 
 // While the tree's iscsid runs the session is its own: two who log in on one
-// session can bring the kernel down.
+// session can bring the kernel down. The reservation remains the keeper's.
 func TestKeeperStandsAside(t *testing.T) {
 	session := &fakeWatcher{watch: []error{&iscsi.ConnError{Code: 1020}, iscsi.ErrGone}}
-	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
-	k := &keeper{session: session, log: &logger{name: "keeper"}, iscsid: func() bool { return true }}
+	reserved := make(chan struct{}, 1)
+	k := &keeper{session: session, log: &logger{name: "keeper"}, iscsid: func() bool { return true }, reserve: func() error {
+		reserved <- struct{}{}
+		return nil
+	}}
+	k.hurry.Store(true) // No long pauses in a test.
 	if err := k.watch(ctx); err != nil || session.recovered != 0 {
 		t.Errorf("watch = %v after %d recoveries, want none", err, session.recovered)
+	}
+	select {
+	case <-reserved:
+	case <-ctx.Done():
+		t.Error("the volume is not reserved again when iscsid has logged in")
 	}
 }
 

@@ -54,7 +54,22 @@ func (k *Kernel) Connect(ctx context.Context, t Target) (*Session, error) {
 		return nil, err
 	}
 	s.remember(home)
+	if err := s.insist(); err != nil {
+		return nil, errors.Join(err, s.destroy())
+	}
 	return s, nil
+}
+
+// insist sets the recovery timeout a second time, by sysfs: that is the one that
+// the kernel does not let iscsid change (recovery_tmo_sysfs_override in
+// drivers/scsi/scsi_transport_iscsi.c). It would set its own, two minutes, when
+// it takes the session over, and then writes fail that could have waited.
+func (s *Session) insist() error {
+	text := seconds(s.target.Timeouts.Recovery)
+	if err := os.WriteFile(filepath.Join(s.sysfs(), "recovery_tmo"), []byte(text), 0o644); err != nil {
+		return &KernelError{Op: "set the recovery timeout", Err: err}
+	}
+	return nil
 }
 
 // Adopt returns a session that another process has made.

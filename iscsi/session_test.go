@@ -84,6 +84,11 @@ func TestSession(t *testing.T) {
 		}
 	}
 
+	// What iscsid cannot change.
+	if b, err := os.ReadFile(filepath.Join(root, "sys/class/iscsi_session/session5/recovery_tmo")); string(b) != "86400" {
+		t.Errorf("recovery_tmo: %q, %v", b, err)
+	}
+
 	k.Break()
 	var broken *iscsi.ConnError
 	if err := s.Watch(ctx); !errors.As(err, &broken) || broken.Code != 1020 {
