@@ -43,9 +43,13 @@ func (n *node) mountVolume() (string, error) {
 	if err != nil {
 		return "", err
 	}
-	n.waitFor(device + ": its reservation, file system check and mount")
+	name := device
+	if n.lun != nil {
+		name += fmt.Sprintf(" (LUN %d of %s)", n.lun.target.LUN, n.lun.target.Name)
+	}
 	v, made, err := rwlayer.Mount(n.system, device, rwDir, rwlayer.VolumeOptions{
-		Format: n.cfg.RW.MkFS == "blank", Reserve: key, Label: "sidusboot", Logf: n.log.errorf,
+		Format: n.cfg.RW.MkFS == "blank", Reserve: key, Label: "sidusboot", Name: name,
+		Logf: n.log.errorf, Waiting: n.waitFor,
 	})
 	if err != nil {
 		return "", err

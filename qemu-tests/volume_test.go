@@ -13,6 +13,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // nodeTarget is the volume that bears the node's address, by default.
@@ -134,12 +136,11 @@ func TestForeignVolume(t *testing.T) {
 	t.Parallel()
 	Require(t)
 	for name, test := range map[string]struct{ command, says string }{
-		"swap":      {"mkswap -q $F", "it holds swap space"},
-		"gpt":       {"printf 'label: gpt\\n,,L\\n' | sfdisk -q $F", "it holds a GPT partition table"},
-		"lvm":       {"printf LABELONE | dd of=$F bs=512 seek=1 conv=notrunc status=none", "it holds an LVM physical volume"},
-		"random":    {"head -c 16777216 /dev/urandom >$F", "it holds data of an unknown kind, the first found at byte 0"},
-		"oneByte":   {"printf x | dd of=$F bs=1 seek=12345678 conv=notrunc status=none", "the first found at byte 12345678"},
-		"notBlanks": {"true", "is blank: allow a file system to be made on it with sidus.mkfs=blank"},
+		"swap":    {"mkswap -q $F", "it holds swap space"},
+		"gpt":     {"printf 'label: gpt\\n,,L\\n' | sfdisk -q $F", "it holds a GPT partition table"},
+		"lvm":     {"printf LABELONE | dd of=$F bs=512 seek=1 conv=notrunc status=none", "it holds an LVM physical volume"},
+		"random":  {"head -c 16777216 /dev/urandom >$F", "it holds data of an unknown kind, the first found at byte 0"},
+		"oneByte": {"printf x | dd of=$F bs=1 seek=12345678 conv=notrunc status=none", "the first found at byte 12345678"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -152,11 +153,7 @@ func TestForeignVolume(t *testing.T) {
 			}
 			before := sum(t, host)
 			s.tgt(LUN{Target: nodeTarget, File: file})
-			words := s.volumeWords("sidus.onerror=reboot panic=-1 ")
-			if name != "notBlanks" {
-				words += "sidus.mkfs=blank"
-			}
-			g := s.boot(words, GuestOptions{})
+			g := s.boot(s.volumeWords("sidus.onerror=reboot panic=-1 sidus.mkfs=blank"), GuestOptions{})
 			s.says(g, "rw: rwlayer: /dev/sda", test.says)
 			s.ends(g, Rebooted)
 			if after := sum(t, host); after != before {
@@ -164,6 +161,53 @@ func TestForeignVolume(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestBlankVolume proves that a volume of 1 TiB is blank, which must not take
+// minutes, and leaves it alone, as nobody has allowed a file system on it.
+func TestBlankVolume(t *testing.T) {
+	t.Parallel()
+	s := newVolumeSite(t)
+	host, file := s.volume("lun", 1<<40)
+	s.tgt(LUN{Target: nodeTarget, File: file})
+	g := s.boot(s.volumeWords("sidus.onerror=reboot panic=-1"), GuestOptions{})
+	s.says(g, "rw: rwlayer: /dev/sda", "is blank: allow a file system to be made on it with sidus.mkfs=blank")
+	e, err := g.WaitStage(s.ctx, "rw", Failed)
+	if err != nil || e.Took > time.Minute {
+		t.Errorf("the proof took %v, %v, want at most a minute", e.Took, err)
+	}
+	t.Logf("the stage took %v", e.Took)
+	s.ends(g, Rebooted)
+	var st unix.Stat_t
+	if err := unix.Stat(host, &st); err != nil || st.Blocks != 0 {
+		t.Errorf("the volume was written to: it has %d blocks, %v", st.Blocks, err)
+	}
+}
+
+// TestTargetRestartsInBoot kills the target while /init reads the volume, and
+// starts it again a little later: the boot logs in again and goes on.
+func TestTargetRestartsInBoot(t *testing.T) {
+	t.Parallel()
+	s := newVolumeSite(t)
+	_, file := s.volume("lun", 250<<20)
+	lun := LUN{Target: nodeTarget, File: file}
+	target := s.tgt(lun)
+	g := s.boot(s.volumeWords("sidus.mkfs=blank"), GuestOptions{NICs: []NIC{{MAC: MAC(1)}}})
+	if _, err := g.Expect(s.ctx, "Attached SCSI disk"); err != nil {
+		t.Fatal(err)
+	}
+	if err := target.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	s.says(g, "the target closed the connection (1020); logging in again")
+	time.Sleep(7 * time.Second)
+	s.silent(g, "rw: rwlayer")
+	s.tgt(lun)
+	s.says(g, "logged in again after", "handing over")
+	if r := s.report(g); !r.RW.Made || r.Attempts != 1 {
+		t.Errorf("rw %+v in attempt %d", r.RW, r.Attempts)
+	}
+	s.same(g, map[string]string{"echo x >/root/x; sync; cat /rw/upper/root/x": "x"})
 }
 
 func sum(t *testing.T, file string) string {

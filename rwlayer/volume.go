@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strings"
 
 	"golang.org/x/sys/unix"
 )
@@ -28,26 +29,37 @@ type VolumeOptions struct {
 	Reserve Key
 	// Label is given to a file system that is made.
 	Label string
-	Logf  func(format string, args ...any)
+	// Name is what messages call the device; without it, its path.
+	Name string
+	Logf func(format string, args ...any)
+	// Waiting, which may be nil, hears what is being waited for.
+	Waiting func(what string)
+}
+
+func (o VolumeOptions) waiting(what string) {
+	if o.Waiting != nil {
+		o.Waiting(o.Name + ": " + what)
+	}
 }
 
 // A BlankError says that a device is blank and that formatting was not
 // allowed.
-type BlankError struct{ Device string }
+type BlankError struct{ Name string }
 
 func (e *BlankError) Error() string {
-	return e.Device + " is blank: allow a file system to be made on it with sidus.mkfs=blank, or make one"
+	return e.Name + " is blank: allow a file system to be made on it with sidus.mkfs=blank, or make one"
 }
 
 // A CheckError says that fsck did not find a file system clean and could not
 // make it so.
 type CheckError struct {
-	Device, Output string
-	Status         int
+	Name, Output string
+	Status       int
 }
 
 func (e *CheckError) Error() string {
-	return fmt.Sprintf("%s: fsck ended with status %d: repair it by hand, it is not mounted: %s", e.Device, e.Status, e.Output)
+	return fmt.Sprintf("%s: fsck.ext4 -p ended with status %d, errors are left: it is not mounted; run e2fsck -f on the volume where it lies, while no node uses it: %s",
+		e.Name, e.Status, strings.TrimSpace(e.Output))
 }
 
 // Mount makes /rw of a block device: it reserves it, makes a file system where
@@ -55,52 +67,69 @@ func (e *CheckError) Error() string {
 // the tree's own program, mounts it on dir and makes the upper and the work
 // directory. It returns what was mounted, and whether it was made just now.
 func Mount(sys System, device, dir string, o VolumeOptions) (v Volume, made bool, err error) {
+	if o.Name == "" {
+		o.Name = device
+	}
+	o.waiting("to be opened")
 	f, err := os.OpenFile(device, os.O_RDWR|unix.O_EXCL|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return v, false, fmt.Errorf("rwlayer: open the volume: %w", err)
 	}
 	defer f.Close()
 	if o.Reserve != 0 {
+		o.waiting("its reservation")
 		err := Reserve(f, o.Reserve)
 		if errors.Is(err, ErrNoReservations) {
-			o.Logf("%s: %v", device, err)
+			o.Logf("%s: %v", o.Name, err)
 		} else if err != nil {
-			return v, false, fmt.Errorf("rwlayer: reserve %s: %w", device, err)
+			return v, false, fmt.Errorf("rwlayer: reserve %s: %w", o.Name, err)
 		}
 	}
+	o.waiting("its superblock")
 	size, err := f.Seek(0, 2)
 	if err != nil {
-		return v, false, fmt.Errorf("rwlayer: size of %s: %w", device, err)
+		return v, false, fmt.Errorf("rwlayer: size of %s: %w", o.Name, err)
 	}
 	v, err = Identify(f, size)
 	if errors.Is(err, errUnknown) {
+		o.waiting("the proof that it is blank")
 		if err := ProveBlank(f, size); err != nil {
-			return v, false, fmt.Errorf("rwlayer: %s: %w", device, err)
+			return v, false, fmt.Errorf("rwlayer: %s: %w", o.Name, err)
 		}
 		if !o.Format {
-			return v, false, fmt.Errorf("rwlayer: %w", &BlankError{device})
+			return v, false, fmt.Errorf("rwlayer: %w", &BlankError{o.Name})
 		}
 		// mkfs wants the device for itself.
 		f.Close()
+		o.waiting("mkfs.ext4")
 		v, err = format(sys, device, o.Label)
 		made = err == nil
 	}
 	if err != nil {
-		return v, made, fmt.Errorf("rwlayer: %s: %w", device, err)
+		return v, made, fmt.Errorf("rwlayer: %s: %w", o.Name, err)
 	}
 	f.Close()
 	if !made {
-		if err := check(sys, device, v); err != nil {
+		o.waiting("its check by fsck")
+		if err := check(sys, device, o.Name, v); err != nil {
 			return v, made, fmt.Errorf("rwlayer: %w", err)
 		}
 	}
 	if err := sys.Load(v.Type); err != nil {
-		return v, made, fmt.Errorf("rwlayer: %s is %s: %w", device, v.Type, err)
+		return v, made, fmt.Errorf("rwlayer: %s is %s: %w", o.Name, v.Type, err)
 	}
+	o.waiting("its mount as " + v.Type)
 	if err := sys.Mount(device, dir, v.Type, unix.MS_NOATIME, mountData[v.Type]); err != nil {
-		return v, made, fmt.Errorf("rwlayer: mount %s (%s) on %s: %w", device, v.Type, dir, err)
+		return v, made, fmt.Errorf("rwlayer: mount %s (%s) on %s: %w%s", o.Name, v.Type, dir, err, mountHint(err))
 	}
 	return v, made, makeDirs(dir)
+}
+
+func mountHint(err error) string {
+	if errors.Is(err, unix.EUCLEAN) {
+		return ": the file system is damaged; repair it where it lies (e2fsck -f, xfs_repair, btrfs check), while no node uses it"
+	}
+	return ""
 }
 
 // mountData: an error in the file system is not to be written over.
@@ -143,7 +172,7 @@ const (
 
 // check runs the tree's fsck for the file system. XFS and btrfs replay their
 // journals when they are mounted and have none to be run at boot.
-func check(sys System, device string, v Volume) error {
+func check(sys System, device, name string, v Volume) error {
 	if v.Type != "ext4" {
 		return nil
 	}
@@ -155,5 +184,5 @@ func check(sys System, device string, v Volume) error {
 	case fsckClean, fsckMended:
 		return nil
 	}
-	return &CheckError{Device: device, Output: o, Status: status}
+	return &CheckError{Name: name, Output: o, Status: status}
 }
