@@ -64,7 +64,7 @@ func median(d []time.Duration) time.Duration {
 }
 
 func buildPeer(ctx context.Context, dir, tree string) (image, error) {
-	path, took, err := qemutests.MakePeerInitrd(ctx, tree, filepath.Join(dir, "peer"))
+	path, took, err := qemutests.MakePeerInitrd(ctx, tree, dir)
 	return image{path, took}, err
 }
 

@@ -13,6 +13,7 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"os/exec"
 	"os/signal"
 	"path/filepath"
 	"strings"
@@ -37,6 +38,10 @@ type row struct {
 	name  string
 	image image
 	words string
+	// tree is what it boots, with the kernel in it.
+	tree string
+	// lun says that /rw is a LUN that bears a file system already.
+	lun bool
 
 	figures figures
 	traffic qemutests.Traffic
@@ -62,14 +67,21 @@ func run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	kernel, release, err := qemutests.Kernel(tree)
+	// The peer needs its own initiator in the tree; both boot that one.
+	lunTree, err := qemutests.Variant{Suite: *suite, Packages: []string{"open-iscsi"}}.Tree(ctx)
 	if err != nil {
 		return err
 	}
-	if err := compile(ctx, realinitSource, tree+realinit); err != nil {
+	_, release, err := qemutests.Kernel(tree)
+	if err != nil {
 		return err
 	}
-	rows, err := makeRows(ctx, dir, tree, release)
+	for _, tree := range []string{tree, lunTree} {
+		if err := compile(ctx, realinitSource, tree+realinit); err != nil {
+			return err
+		}
+	}
+	rows, err := makeRows(ctx, dir, tree, lunTree, release)
 	if err != nil {
 		return err
 	}
@@ -78,7 +90,7 @@ func run(ctx context.Context) error {
 			continue
 		}
 		fmt.Fprintf(os.Stderr, "bench: booting %s\n", rows[i].name)
-		if err := rows[i].boot(ctx, kernel, tree); err != nil {
+		if err := rows[i].boot(ctx); err != nil {
 			return fmt.Errorf("%s: %w", rows[i].name, err)
 		}
 	}
@@ -86,7 +98,7 @@ func run(ctx context.Context) error {
 	return nil
 }
 
-func makeRows(ctx context.Context, dir, tree, release string) ([]row, error) {
+func makeRows(ctx context.Context, dir, tree, lunTree, release string) ([]row, error) {
 	fmt.Fprintln(os.Stderr, "bench: building the images")
 	virtual, err := buildOurs(ctx, dir, tree, "virtual")
 	if err != nil {
@@ -96,7 +108,15 @@ func makeRows(ctx context.Context, dir, tree, release string) ([]row, error) {
 	if err != nil {
 		return nil, err
 	}
-	peer, err := buildPeer(ctx, dir, tree)
+	withLUN, err := buildOurs(ctx, dir, lunTree, "virtual,iscsi")
+	if err != nil {
+		return nil, err
+	}
+	peer, err := buildPeer(ctx, filepath.Join(dir, "peer"), tree)
+	if err != nil {
+		return nil, err
+	}
+	peerLUN, err := buildPeer(ctx, filepath.Join(dir, "peer-lun"), lunTree)
 	if err != nil {
 		return nil, err
 	}
@@ -104,26 +124,59 @@ func makeRows(ctx context.Context, dir, tree, release string) ([]row, error) {
 	if err != nil {
 		return nil, err
 	}
-	root := "ip=dhcp root=/dev/nfs nfsroot=" + qemutests.ServerAddr + ":" + tree + ",vers=3"
+	root := func(tree string) string {
+		return "ip=dhcp root=/dev/nfs nfsroot=" + qemutests.ServerAddr + ":" + tree + ",vers=3"
+	}
 	return []row{
-		{name: "sidusboot, virtual", image: virtual, words: root},
-		{name: "sidusboot, generic", image: generic, words: root},
-		{name: "initramfs-tools", image: peer, words: qemutests.PeerWords(tree)},
-		{name: "floor", image: floor, words: root},
+		{name: "sidusboot, virtual", image: virtual, tree: tree, words: root(tree)},
+		{name: "sidusboot, generic", image: generic, tree: tree, words: root(tree)},
+		{name: "initramfs-tools", image: peer, tree: tree, words: qemutests.PeerWords(tree)},
+		{name: "floor", image: floor, tree: tree, words: root(tree)},
+		{name: "sidusboot, LUN", image: withLUN, tree: lunTree, lun: true, words: root(lunTree) +
+			" sidus.rw=iscsi sidus.iscsi.lun=1 sidus.iscsi.target=" + lun.Target + " sidus.iscsi.user=" + lun.User + " sidus.iscsi.password=" + lun.Password},
+		{name: "initramfs-tools, LUN", image: peerLUN, tree: lunTree, lun: true, words: qemutests.PeerWords(lunTree) +
+			" peer.target=" + lun.Target + " peer.portal=" + qemutests.ServerAddr + " peer.user=" + lun.User + " peer.password=" + lun.Password},
 	}, nil
 }
 
+// lun is what the rows with a LUN log in to.
+var lun = qemutests.LUN{Target: "iqn.2013-09.org.sidusboot:bench", User: "node", Password: "a-secret-of-16-b"}
+
+// offerLUN makes an ext4 on a LUN of the lab.
+func offerLUN(ctx context.Context, lab *qemutests.Lab) error {
+	lun := lun
+	host, file, err := lab.Volume("lun", 256<<20)
+	if err != nil {
+		return err
+	}
+	if out, err := exec.CommandContext(ctx, "mkfs.ext4", "-q", host).CombinedOutput(); err != nil {
+		return fmt.Errorf("mkfs.ext4: %w: %s", err, out)
+	}
+	lun.File = file
+	_, err = lab.StartTGT(ctx, []qemutests.LUN{lun})
+	return err
+}
+
 // boot boots one row in a lab of its own and reads its figures.
-func (r *row) boot(ctx context.Context, kernel, tree string) error {
+func (r *row) boot(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Minute)
 	defer cancel()
+	kernel, _, err := qemutests.Kernel(r.tree)
+	if err != nil {
+		return err
+	}
 	lab, err := qemutests.Open(ctx, qemutests.LabOptions{Logf: func(string, ...any) {}})
 	if err != nil {
 		return err
 	}
 	defer lab.Close()
-	if _, err := lab.StartNFS(ctx, qemutests.NFSOptions{Exports: []qemutests.Export{{Path: tree}}}); err != nil {
+	if _, err := lab.StartNFS(ctx, qemutests.NFSOptions{Exports: []qemutests.Export{{Path: r.tree}}}); err != nil {
 		return err
+	}
+	if r.lun {
+		if err := offerLUN(ctx, lab); err != nil {
+			return err
+		}
 	}
 	_, err = lab.StartDHCP(ctx, qemutests.DHCPOptions{
 		Hosts:  []qemutests.DHCPHost{{MAC: qemutests.MAC(1), Addr: "10.77.0.11", Name: "node11"}},
@@ -171,7 +224,7 @@ func print(rows []row, release string) {
 			size, built, float64(f.memavailable)/1000, r.traffic.ReceivedPackets+r.traffic.SentPackets, r.traffic.ReceivedBytes+r.traffic.SentBytes)
 	}
 	w.Flush()
-	virtual, generic, peer, floor := rows[0], rows[1], rows[2], rows[3]
+	virtual, generic, peer, floor, ourLUN, peerLUN := rows[0], rows[1], rows[2], rows[3], rows[4], rows[5]
 	fmt.Println("\nSeconds of a boot are virtual (2 ns an instruction); seconds to build are wall clock, median of three for sidusboot.")
 	target := func(what string, got, limit float64, atLeast bool) {
 		met, word := got <= limit, "at most"
@@ -197,6 +250,7 @@ func print(rows []row, release string) {
 	target("image generic, MB", megabytes(generic.image.path), 14.5, false)
 	target("building generic, times faster than mkinitramfs", peer.image.built.Seconds()/generic.image.built.Seconds(), 8, true)
 	target("bin/init, MB", megabytes(filepath.Join("bin", "init")), 4, false)
+	target("kernel start to real init, LUN, times initramfs-tools", ourLUN.figures.realinit/peerLUN.figures.realinit, 0.6, false)
 	fmt.Printf("%-62s %10.2f\n", "kernel start to real init, virtual, times initramfs-tools", virtual.figures.realinit/peer.figures.realinit)
 }
 
