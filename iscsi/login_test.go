@@ -292,3 +292,66 @@ func TestLoginDeadline(t *testing.T) {
 	}
 	t.Errorf("%d goroutines, %d before", runtime.NumGoroutine(), before)
 }
+
+// A target that says something all the time, one byte after the other, or text
+// without end, gets no more time than the context's and no more memory than an
+// honest one.
+func TestLoginEndless(t *testing.T) {
+	header := (&iscsi.PDU{Data: make([]byte, 8192)}).Append(nil)[:48]
+	header[0], header[1], header[19] = iscsi.OpLoginResponse, 0x40, 1 // The C bit: more is to come.
+	for name, say := range map[string]func(w net.Conn) error{
+		"bytes": func(w net.Conn) error {
+			_, err := w.Write(header)
+			for err == nil {
+				time.Sleep(5 * time.Millisecond)
+				_, err = w.Write([]byte{'a'})
+			}
+			return err
+		},
+		"text": func(w net.Conn) error {
+			pdu := append(slices.Clone(header), make([]byte, 8192)...)
+			for {
+				if _, err := w.Write(pdu); err != nil {
+					return err
+				}
+			}
+		},
+		"lengths": func(w net.Conn) error { // 16 MiB, and additional headers.
+			huge := slices.Clone(header)
+			copy(huge[4:8], []byte{0xff, 0xff, 0xff, 0xff})
+			_, err := w.Write(append(huge, make([]byte, 1<<16)...))
+			return err
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			ours, theirs := net.Pipe()
+			defer ours.Close()
+			go func() {
+				buffer := make([]byte, 16<<10)
+				for {
+					if _, err := theirs.Read(buffer); err != nil {
+						return
+					}
+				}
+			}()
+			said := make(chan error, 1)
+			go func() { said <- say(theirs) }()
+			ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+			defer cancel()
+			var before, after runtime.MemStats
+			runtime.ReadMemStats(&before)
+			begin := time.Now()
+			_, err := iscsi.Login(ctx, iscsi.NewConn(ours), node())
+			took := time.Since(begin)
+			runtime.ReadMemStats(&after)
+			if err == nil || took > 5*time.Second {
+				t.Errorf("got %v after %v", err, took)
+			}
+			if allocated := after.TotalAlloc - before.TotalAlloc; allocated > 2<<20 {
+				t.Errorf("%d bytes were allocated", allocated)
+			}
+			ours.Close()
+			<-said
+		})
+	}
+}
