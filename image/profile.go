@@ -8,6 +8,7 @@ var profiles = map[string]string{
 	"iscsi_tcp": "iscsi",
 	"sd_mod":    "iscsi",
 	"ext4":      "iscsi",
+	"ib_ipoib":  "infiniband",
 }
 
 // WithProfile returns the profiles of an image that would have the module, as

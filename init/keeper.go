@@ -14,18 +14,19 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/sidusboot/sidusboot/iscsi"
+	"github.com/sidusboot/sidusboot/network"
 	"github.com/sidusboot/sidusboot/rwlayer"
 )
 
-// keep is the resident process: it watches the node's iSCSI session and logs in
-// again whenever the connection is lost. It touches neither / nor /ro nor /rw:
-// its root is residentDir.
+// keep is the resident process: it renews the node's leases, watches its iSCSI
+// session and logs in again whenever the connection is lost. It touches neither
+// / nor /ro nor /rw: its root is residentDir.
 func keep() error {
-	state, err := io.ReadAll(os.Stdin)
+	text, err := io.ReadAll(os.Stdin)
 	if err != nil {
-		return fmt.Errorf("read the session: %w", err)
+		return fmt.Errorf("read what is to be kept: %w", err)
 	}
-	s, err := decodeSession(string(state))
+	state, err := decodeResident(string(text))
 	if err != nil {
 		return err
 	}
@@ -42,14 +43,11 @@ func keep() error {
 	if err := settleDown(); err != nil {
 		return err
 	}
-	session, err := s.adopt()
-	if err != nil {
-		return err
-	}
-	// The tree's /dev is on its way elsewhere.
-	const disk = "/dev/volume"
-	if err := unix.Mknod(disk, unix.S_IFBLK|0o600, int(s.disk)); err != nil {
-		return fmt.Errorf("keeper: mknod: %w", err)
+	var k *keeper
+	if state.session != nil {
+		if k, err = newKeeper(state.session, log); err != nil {
+			return err
+		}
 	}
 	if _, err := os.Stdout.WriteString(ready); err != nil {
 		return err
@@ -59,8 +57,49 @@ func keep() error {
 			return err
 		}
 	}
-	k := &keeper{session: session, log: log, iscsid: runs("iscsid"), reserve: func() error { return reserveAgain(disk, s.key) }}
-	return k.run()
+	for _, lease := range state.leases {
+		go keepLease(lease, log)
+	}
+	if k != nil {
+		err = k.run()
+	}
+	if len(state.leases) > 0 {
+		if err != nil {
+			log.errorf("%v", err)
+		}
+		sleepForever()
+	}
+	return err
+}
+
+// keepLease renews a lease for as long as the node runs. Whatever a server finds
+// to stumble over must not take the session's keeper with it.
+func keepLease(lease *network.Tenancy, log *logger) {
+	for {
+		func() {
+			defer func() {
+				if p := recover(); p != nil {
+					log.errorf("BUG in sidusboot, please report it: %v", p)
+				}
+			}()
+			lease.Keep(context.Background(), log.errorf)
+		}()
+		time.Sleep(time.Minute)
+	}
+}
+
+// newKeeper takes the session over.
+func newKeeper(s *sessionState, log *logger) (*keeper, error) {
+	session, err := s.adopt()
+	if err != nil {
+		return nil, err
+	}
+	// The tree's /dev is on its way elsewhere.
+	const disk = "/dev/volume"
+	if err := unix.Mknod(disk, unix.S_IFBLK|0o600, int(s.disk)); err != nil {
+		return nil, fmt.Errorf("keeper: mknod: %w", err)
+	}
+	return &keeper{session: session, log: log, iscsid: runs("iscsid"), reserve: func() error { return reserveAgain(disk, s.key) }}, nil
 }
 
 // run watches the session until it is gone, and the end of the node.

@@ -11,16 +11,22 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
+
+	"github.com/sidusboot/sidusboot/network"
 )
 
 // What stays in memory after the switch lives here: this program, under the
 // names by which the keeper and the shutdown are started. It is a tmpfs of its
 // own, because systemd's /run may not be run from, and because the root of what
-// is resident must be neither /, nor /ro, nor /rw. systemd looks for the
-// shutdown program here (systemd-shutdown, INITRD_INTERFACE).
+// is resident must be neither /, nor /ro, nor /rw.
 const (
 	residentDir  = "/run/initramfs"
+	residentName = "keeper"
+	// shutdownName is where systemd looks for the shutdown program
+	// (systemd-shutdown, INITRD_INTERFACE). It is there only where /rw is a
+	// volume: without one systemd does all that there is to do.
 	shutdownName = "shutdown"
 	// keeperName begins with '@', which spares a process when systemd kills
 	// all that is left (ROOT_STORAGE_DAEMONS).
@@ -31,46 +37,79 @@ const (
 )
 
 // stay leaves behind what the node needs after the switch: the shutdown, where
-// /rw is a volume, and, where that is a LUN, the keeper of its session.
+// /rw is a volume, and the keeper, where that is a LUN or a lease will end.
 func (n *node) stay() error {
-	if n.report.RW.Kind == "tmpfs" {
+	volume := n.report.RW.Kind != "tmpfs"
+	state := residentState{leases: n.tenancies()}
+	if !volume && len(state.leases) == 0 {
 		return nil
 	}
-	if err := installResident(); err != nil {
+	if err := installResident(volume); err != nil {
 		return fmt.Errorf("what stays resident: %w", err)
 	}
-	l := n.lun
-	if l == nil {
+	if n.lun != nil {
+		session, err := n.leaveSession()
+		if err != nil {
+			return err
+		}
+		state.session = session
+	}
+	if state.session == nil && len(state.leases) == 0 {
 		return nil
 	}
+	if err := startKeeper(state.encode()); err != nil {
+		return fmt.Errorf("start the keeper: %w", err)
+	}
+	if n.lun == nil {
+		return nil
+	}
+	// The keeper listens from here on; two listeners would both answer.
+	n.lun.session.Close()
+	return n.lun.kernel.Close()
+}
+
+// tenancies are the leases that end unless somebody renews them.
+func (n *node) tenancies() (all []*network.Tenancy) {
+	for _, l := range append([]*network.Lease{n.lease}, n.others...) {
+		link, err := netlink.LinkByName(l.Device)
+		if err != nil {
+			n.log.errorf("the lease on %s will not be renewed: %v", l.Device, err)
+			continue
+		}
+		if t := l.Tenancy(link.Attrs().Index, l.Hostname); t != nil {
+			all = append(all, t)
+		}
+	}
+	return all
+}
+
+// leaveSession prepares the end of the node's session, and says what its keeper
+// has to know.
+func (n *node) leaveSession() (*sessionState, error) {
+	l := n.lun
 	program, err := findInit(unionDir, n.cfg.Init)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if isSystemd(unionDir, program) {
 		if err := adviseSystemd("/"); err != nil {
-			return fmt.Errorf("units for the shutdown: %w", err)
+			return nil, fmt.Errorf("units for the shutdown: %w", err)
 		}
 	}
 	var st unix.Stat_t
 	if err := unix.Stat(n.report.RW.Device, &st); err != nil {
-		return fmt.Errorf("%s: %w", n.report.RW.Device, err)
+		return nil, fmt.Errorf("%s: %w", n.report.RW.Device, err)
 	}
-	state := sessionState{target: l.target, id: l.session.ID(), disk: st.Rdev, key: n.reservationKey()}
+	state := &sessionState{target: l.target, id: l.session.ID(), disk: st.Rdev, key: n.reservationKey()}
 	if err := os.WriteFile(filepath.Join(residentDir, sessionFile), state.encode(false), 0o600); err != nil {
-		return err
+		return nil, err
 	}
 	l.untend()
-	if err := startKeeper(state.encode(true)); err != nil {
-		return fmt.Errorf("start the keeper: %w", err)
-	}
-	// The keeper listens from here on; two listeners would both answer.
-	l.session.Close()
-	return l.kernel.Close()
+	return state, nil
 }
 
 // installResident lays out residentDir.
-func installResident() error {
+func installResident(volume bool) error {
 	if err := os.MkdirAll(residentDir, 0o755); err != nil {
 		return err
 	}
@@ -82,7 +121,11 @@ func installResident() error {
 			return err
 		}
 	}
-	return copyFile("/proc/self/exe", filepath.Join(residentDir, shutdownName))
+	program := filepath.Join(residentDir, residentName)
+	if err := copyFile("/proc/self/exe", program); err != nil || !volume {
+		return err
+	}
+	return os.Link(program, filepath.Join(residentDir, shutdownName))
 }
 
 func copyFile(from, to string) error {
@@ -120,7 +163,7 @@ func startKeeper(state []byte) error {
 		return errors.Join(err, toKeeper.Close())
 	}
 	defer fromKeeper.Close()
-	p, err := os.StartProcess(filepath.Join(residentDir, shutdownName), []string{keeperName}, &os.ProcAttr{
+	p, err := os.StartProcess(filepath.Join(residentDir, residentName), []string{keeperName}, &os.ProcAttr{
 		// GOGC and GOMEMLIMIT keep the resident set small.
 		Dir: residentDir, Env: []string{"GOGC=20", "GOMEMLIMIT=8MiB", "GOMAXPROCS=1"},
 		Files: []*os.File{in, out, out},
@@ -132,7 +175,7 @@ func startKeeper(state []byte) error {
 	}
 	_, err = toKeeper.Write(state)
 	if err := errors.Join(err, toKeeper.Close()); err != nil {
-		return fmt.Errorf("hand the session over: %w", err)
+		return fmt.Errorf("hand over what is to be kept: %w", err)
 	}
 	if err := fromKeeper.SetReadDeadline(time.Now().Add(keeperTime)); err != nil {
 		return err

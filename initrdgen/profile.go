@@ -58,6 +58,11 @@ var profiles = []profile{
 		help: "adds what sidus.rw=LABEL=… needs: SATA, NVMe, SAS, USB and virtual disks, and ext4",
 		sets: []string{"disk", "ext4"},
 	},
+	{
+		name: "infiniband", addition: true,
+		help: "adds what sidus.ib= needs: InfiniBand cards, and IP over InfiniBand",
+		sets: []string{"infiniband"},
+	},
 }
 
 // standardProfile is the one where none with NICs was asked for.
@@ -107,6 +112,11 @@ var sets = map[string]set{
 
 	// sd_mod makes a disk of a LUN.
 	"iscsi": {modules: []string{"iscsi_tcp", "sd_mod"}},
+
+	// The cards whose links are InfiniBand's or Omni-Path's, not Ethernet's.
+	"infiniband": {devices: true, modules: []string{
+		"ib_ipoib", "mlx4_core", "mlx4_ib", "mlx5_core", "mlx5_ib", "ib_mthca", "ib_qib", "hfi1",
+	}},
 
 	"disk": {devices: true, disks: true, modules: []string{
 		"sd_mod",
@@ -210,7 +220,7 @@ func profileNames() []string {
 func profileHelp() string {
 	var b strings.Builder
 	for _, p := range profiles {
-		fmt.Fprintf(&b, "  %-9s %s\n", p.name, p.help)
+		fmt.Fprintf(&b, "  %-10s %s\n", p.name, p.help)
 	}
 	return b.String()
 }

@@ -40,17 +40,7 @@ func Apply(link netlink.Link, l *Lease, metric int, logf func(format string, arg
 		}
 	}
 	for _, r := range l.Routes {
-		route := netlink.Route{LinkIndex: link.Attrs().Index, Dst: ipNet(r.Dst), Protocol: routeProtocolBoot, Priority: metric}
-		if !r.Gateway.IsValid() {
-			route.Scope = netlink.SCOPE_LINK
-		} else {
-			route.Gw = r.Gateway.AsSlice()
-			if !l.Addr.Contains(r.Gateway) && !r.Gateway.IsLinkLocalUnicast() {
-				// A /32, or a gateway off the subnet: it is on this link all the same.
-				route.Flags = int(netlink.FLAG_ONLINK)
-			}
-		}
-		if err := netlink.RouteReplace(&route); err != nil {
+		if err := setRoute(link.Attrs().Index, r, l.Addr, metric); err != nil {
 			logf("network: route %s by %s on %s: %v: left out", r.Dst, r.Gateway, l.Device, err)
 		}
 	}
@@ -62,10 +52,6 @@ func Apply(link netlink.Link, l *Lease, metric int, logf func(format string, arg
 	return nil
 }
 
-// routeProtocolBoot marks routes as made during the boot (RTPROT_BOOT,
-// linux/rtnetlink.h).
-const routeProtocolBoot = 3
-
 // dropOthers removes the link's other addresses of the family and the routes
 // that an earlier lease brought. An invalid keep keeps none, of IPv4.
 func dropOthers(link netlink.Link, keep netip.Prefix) error {
@@ -73,19 +59,10 @@ func dropOthers(link netlink.Link, keep netip.Prefix) error {
 	if keep.IsValid() && keep.Addr().Is6() {
 		family = netlink.FAMILY_V6
 	}
-	routes, err := netlink.RouteList(link, family)
-	if err != nil {
-		return fmt.Errorf("network: list the routes of %s: %w", link.Attrs().Name, err)
+	if err := dropRoutes(link.Attrs().Index, uint8(family)); err != nil {
+		return fmt.Errorf("network: %s: %w", link.Attrs().Name, err)
 	}
-	for _, r := range routes {
-		if r.Protocol != routeProtocolBoot {
-			continue
-		}
-		if err := netlink.RouteDel(&r); err != nil {
-			return fmt.Errorf("network: take the route %s from %s: %w", r.Dst, link.Attrs().Name, err)
-		}
-	}
-	have, err := netlink.AddrList(link, family)
+	have, err := addresses(link, family)
 	if err != nil {
 		return fmt.Errorf("network: list the addresses of %s: %w", link.Attrs().Name, err)
 	}

@@ -124,7 +124,7 @@ func state(t *testing.T, link netlink.Link) string {
 	}
 	var ways []string
 	for _, r := range routes {
-		if r.Protocol != routeProtocolBoot {
+		if r.Protocol != unix.RTPROT_BOOT {
 			continue
 		}
 		text := r.Dst.String()

@@ -3,6 +3,7 @@ package network
 import (
 	"net"
 	"net/netip"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -158,4 +159,28 @@ func TestTenancyPlan(t *testing.T) {
 			t.Errorf("at %v of %v: phase %d, %v, want %d, %v", tt.age, tt.tenancy.Time, p, pause, tt.phase, tt.pause)
 		}
 	}
+}
+
+// A lease goes to another process as text, whatever a server put into it.
+func FuzzTenancy(f *testing.F) {
+	four := &Tenancy{Device: "eth0", Index: 2, MAC: mac, Addr: netip.MustParseAddr("10.0.0.7"), Server: netip.MustParseAddr("10.0.0.1"),
+		ClientID: "\x00a \"b\"", Hostname: "n", Time: time.Hour, T1: time.Minute, T2: 2 * time.Minute, Since: time.Second}
+	six := &Tenancy{Device: "eth0", Index: 2, MAC: mac, Addr: netip.MustParseAddr("fd77::7"), Time: time.Hour, DHCP6: &Binding6{Server: []byte("\x00\xff\n"), IAID: 1<<32 - 1}}
+	for _, t := range []*Tenancy{four, six} {
+		f.Add(t.String())
+		got, err := ParseTenancy(t.String())
+		if err != nil || !reflect.DeepEqual(got, t) {
+			f.Errorf("ParseTenancy(%s) = %+v, %v, want %+v", t, got, err, t)
+		}
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		got, err := ParseTenancy(s)
+		if err != nil {
+			return
+		}
+		again, err := ParseTenancy(got.String())
+		if err != nil || !reflect.DeepEqual(got, again) {
+			t.Errorf("%+v becomes %+v, %v", got, again, err)
+		}
+	})
 }

@@ -273,7 +273,7 @@ func (l *Lease) take(a *advertisement) {
 func routerAddress(ctx context.Context, link netlink.Link) (found netip.Prefix, err error) {
 	name := link.Attrs().Name
 	err = poll(ctx, 50*time.Millisecond, func() (bool, error) {
-		all, err := netlink.AddrList(link, netlink.FAMILY_V6)
+		all, err := addresses(link, netlink.FAMILY_V6)
 		if err != nil {
 			return false, err
 		}
@@ -326,7 +326,7 @@ func awaitAddress(ctx context.Context, link netlink.Link, is func(netip.Addr) bo
 	defer cancel()
 	name := link.Attrs().Name
 	err := poll(ctx, 20*time.Millisecond, func() (bool, error) {
-		all, err := netlink.AddrList(link, netlink.FAMILY_V6)
+		all, err := addresses(link, netlink.FAMILY_V6)
 		if err != nil {
 			return false, err
 		}

@@ -13,37 +13,6 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A Tenancy is a lease that somebody keeps alive: what it takes to renew it,
-// in this process or another.
-type Tenancy struct {
-	Device string
-	Index  int
-	MAC    net.HardwareAddr
-	Addr   netip.Addr
-	// Server is who gave an IPv4 lease.
-	Server             netip.Addr
-	ClientID, Hostname string
-	// Time is the lease's length, T1 and T2 are when to renew and to rebind it,
-	// all from Since on, which is on the clock of Uptime.
-	Time, T1, T2 time.Duration
-	Since        time.Duration
-	// DHCP6 is set for a lease of DHCPv6.
-	DHCP6 *Binding6
-}
-
-// Tenancy is the lease as somebody has to keep it, from now on; nil where it
-// does not end.
-func (l *Lease) Tenancy(index int, hostname string) *Tenancy {
-	if l.Time <= 0 {
-		return nil
-	}
-	return &Tenancy{
-		Device: l.Device, Index: index, MAC: l.MAC, Addr: l.Addr.Addr(), Server: l.ServerID,
-		ClientID: l.ClientID, Hostname: hostname,
-		Time: l.Time, T1: l.T1, T2: l.T2, Since: l.Since, DHCP6: l.DHCP6,
-	}
-}
-
 // Uptime is the time since the machine started, its sleep included.
 func Uptime() time.Duration {
 	var ts unix.Timespec

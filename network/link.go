@@ -29,6 +29,18 @@ func links() ([]netlink.Link, error) {
 	return nil, errors.New("network: list links: they change all the time")
 }
 
+// addresses are a device's, of one family.
+func addresses(link netlink.Link, family int) ([]netlink.Addr, error) {
+	for range 5 {
+		all, err := netlink.AddrList(link, family)
+		if errors.Is(err, netlink.ErrDumpInterrupted) {
+			continue
+		}
+		return all, err
+	}
+	return nil, errors.New("they change all the time")
+}
+
 // BringUp sets a link up, unless it is, and waits for its carrier until ctx
 // ends; then the error is a *NoCarrierError. A link is never set down for this:
 // the switch at its other end would begin its spanning tree anew.

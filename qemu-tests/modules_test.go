@@ -57,9 +57,16 @@ func TestModuleLeftOut(t *testing.T) {
 func TestWrongKernel(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, "bookworm")
-	other := newSite(t, "trixie")
-	g := s.boot(s.root("vers=3 ")+probeWords+" panic=1", GuestOptions{Kernel: other.kernel})
-	s.says(g, "modules: this kernel is "+other.release+", the image has modules for "+s.release+
-		": build it again with initrdgen build --kernel "+other.release, "reboot in 1s")
+	tree, err := Tree(s.ctx, "trixie")
+	if err != nil {
+		t.Fatal(err)
+	}
+	kernel, release, err := Kernel(tree)
+	if err != nil {
+		t.Fatal(err)
+	}
+	g := s.boot(s.root("vers=3 ")+probeWords+" panic=1", GuestOptions{Kernel: kernel})
+	s.says(g, "modules: this kernel is "+release+", the image has modules for "+s.release+
+		": build it again with initrdgen build --kernel "+release, "reboot in 1s")
 	s.ends(g, Rebooted)
 }

@@ -23,8 +23,8 @@ const uncached = "echo 3 >/proc/sys/vm/drop_caches; cat /ro/usr/share/sidusboot-
 // root stays when a cable is pulled.
 func TestSwitch(t *testing.T) {
 	t.Parallel()
-	bootsTwo(t)
 	s := newSite(t, "bookworm")
+	s.boots(2, siteTime)
 	s.nfs(Export{}, NFSOptions{})
 	s.dhcp(DHCPOptions{})
 	sw, err := s.StartSwitch(s.ctx, SwitchOptions{Tree: s.tree, Kernel: s.kernel, Initrd: s.image})
@@ -129,6 +129,7 @@ func TestSecondNIC(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, "bookworm")
 	s.nfs(Export{}, NFSOptions{})
+	s.image = s.build("--profile=infiniband")
 	s.dhcp(DHCPOptions{MTU: 9000})
 	if _, err := s.Output(s.ctx, "ip", "link", "set", bridge, "mtu", "9000"); err != nil {
 		t.Fatal(err)
@@ -189,4 +190,74 @@ func TestHostileDHCP(t *testing.T) {
 		"find /rw/upper -type f | sort | paste -s -d ' '": "/rw/upper/etc/fstab /rw/upper/etc/hostid /rw/upper/etc/machine-id /rw/upper/etc/resolv.conf",
 	})
 	s.says(g, `the host name "../../tmp/x;touch /etc/pwned" is none`)
+}
+
+// acknowledged counts the leases that the lab's DHCP server has given the node.
+func acknowledged(server *Server) int {
+	return strings.Count(server.Log(), "DHCPACK("+bridge+") "+nodeAddr)
+}
+
+// TestLease lets a node on its LUN live for more than ten minutes with a lease
+// of two, and without its DHCP server for five of them: it keeps address, root
+// and LUN, says what is wrong, and renews again.
+func TestLease(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, "bookworm")
+	s.boots(1, 20*time.Minute)
+	s.image = s.build(lunProfile)
+	s.nfs(Export{}, NFSOptions{})
+	server := s.dhcp(DHCPOptions{Lease: 2 * time.Minute})
+	_, file := s.volume("lun", 64<<20)
+	s.tgt(LUN{Target: nodeTarget, File: file})
+	g := s.boot(s.volumeWords("sidus.mkfs=blank"), GuestOptions{NICs: []NIC{{MAC: MAC(1)}}})
+	s.run(g, "touch /root/before")
+	s.Idle() // It sleeps nearly all of the time.
+	alive := func(when string) {
+		t.Helper()
+		s.same(g, map[string]string{
+			uncached: "from the shared tree",
+			"ip -4 -o addr show dev eth0 | awk '{ print $4 }'":                         nodeAddr + "/24",
+			"echo " + when + " >>/root/alive; sync /root/alive; tail -n 1 /root/alive": when,
+			"awk '$2 == \"/rw\" { print $4 }' /proc/mounts | cut -d, -f1":              "rw",
+		})
+	}
+	sleep := func(d time.Duration) {
+		t.Helper()
+		select {
+		case <-time.After(d):
+		case <-s.ctx.Done():
+			t.Fatal(s.ctx.Err())
+		}
+	}
+	sleep(4 * time.Minute)
+	alive("renewed")
+	if n := acknowledged(server); n < 4 {
+		t.Errorf("%d leases in four minutes, want one at the beginning and one a minute:\n%s", n, server.Log())
+	}
+	if strings.Contains(g.Console(), "lease of") {
+		t.Errorf("renewals are news on the console")
+	}
+	if err := server.Stop(); err != nil {
+		t.Fatal(err)
+	}
+	sleep(5 * time.Minute)
+	alive("alone")
+	for _, text := range []string{"the lease of " + nodeAddr + " on eth0 is not renewed: no answer from DHCP", "THE LEASE OF " + nodeAddr + " ON eth0 HAS RUN OUT"} {
+		if _, err := g.Expect(s.ctx, "sidusboot-keeper: network: "+text); err != nil {
+			t.Error(err)
+		}
+	}
+	server = s.dhcp(DHCPOptions{Lease: 2 * time.Minute})
+	sleep(90 * time.Second)
+	alive("again")
+	if n := acknowledged(server); n == 0 {
+		t.Errorf("no lease from the server that came back:\n%s", server.Log())
+	}
+	if _, err := g.Expect(s.ctx, "the lease of "+nodeAddr+" on eth0 is renewed again"); err != nil {
+		t.Error(err)
+	}
+	s.same(g, map[string]string{
+		"pgrep -c -f ^@sidusboot-keeper": "1",
+		"test $(awk '/VmRSS/ { print $2 }' /proc/$(pgrep -f ^@sidusboot-keeper)/status) -le 12288 && echo small": "small",
+	})
 }

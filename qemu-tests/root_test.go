@@ -99,11 +99,12 @@ func TestStaticAddress(t *testing.T) {
 // sees what the other writes.
 func TestTwoNodes(t *testing.T) {
 	t.Parallel()
-	bootsTwo(t)
+	Require(t)
 	if os.Getenv("SIDUSBOOT_GUESTS") == "1" {
 		t.Skip("needs two guests at a time, and SIDUSBOOT_GUESTS=1")
 	}
 	s := newSite(t, "bookworm")
+	s.boots(2, siteTime)
 	s.nfs(Export{}, NFSOptions{})
 	hosts := []DHCPHost{
 		{MAC: "52:54:00:77:01:21", Addr: "10.77.0.21", Name: "left"},

@@ -19,7 +19,7 @@ import (
 func TestTwoVolumes(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, "bookworm")
-	s.bootsSeveral(2, 5*time.Minute)
+	s.boots(2, 5*time.Minute)
 	const (
 		leftAddr, rightAddr = "10.77.0.21", "10.77.0.22"
 		leftMAC, rightMAC   = "52:54:00:77:01:21", "52:54:00:77:01:22"

@@ -34,19 +34,11 @@ type site struct {
 	release             string
 }
 
-// bootsTwo lets only one test at a time of this machine boot two guests that it
-// has not reserved: two such tests, each with one guest, would wait for each
-// other's place for ever.
-func bootsTwo(t *testing.T) {
-	t.Helper()
-	release, err := lockFile(t.Context(), several, 1, t.Logf)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(release)
-}
+// siteTime is what a test gets once a guest of its own may run.
+const siteTime = 4 * time.Minute
 
-// newSite opens a lab without any server.
+// newSite opens a lab without any server, with a place for one guest. The test's
+// time starts when it has that.
 func newSite(t *testing.T, suite string) *site {
 	t.Helper()
 	return newSiteOf(t, Variant{Suite: suite})
@@ -61,23 +53,21 @@ func newSiteOf(t *testing.T, v Variant) *site {
 func newSiteIn(t *testing.T, v Variant, o LabOptions) *site {
 	t.Helper()
 	s := &site{Lab: NewLab(t, o), t: t}
-	ctx, cancel := context.WithTimeout(t.Context(), 4*time.Minute)
-	t.Cleanup(cancel)
-	s.ctx = ctx
 	var err error
-	if s.tree, err = v.Tree(ctx); err != nil {
+	if s.tree, err = v.Tree(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	if s.kernel, s.release, err = Kernel(s.tree); err != nil {
 		t.Fatal(err)
 	}
+	s.boots(1, siteTime)
 	s.image = s.build()
 	return s
 }
 
-// bootsSeveral takes places for guests side by side. The site's time starts when
-// it has them.
-func (s *site) bootsSeveral(guests int, within time.Duration) {
+// boots takes places for guests side by side, instead of those that the site
+// has, and begins the test's time anew. No guest may run.
+func (s *site) boots(guests int, within time.Duration) {
 	s.t.Helper()
 	if err := s.Reserve(s.t.Context(), guests); err != nil {
 		s.t.Fatal(err)

@@ -19,17 +19,20 @@ const defaultGuests = 2
 const several = "several"
 
 // Reserve waits until as many guests may run at a time as a test needs side by
-// side, and keeps the places for the lab's guests until it is closed. Who boots
-// two without it may hold one place for ever while another like him holds the
-// other. The wait is over when ctx ends.
+// side, and keeps the places for the lab's guests until it is closed or reserves
+// anew. Who boots two without it may hold one place for ever while another like
+// him holds the other. The wait is over when ctx ends.
 func (l *Lab) Reserve(ctx context.Context, guests int) error {
-	// One at a time takes several, so that those who take one always come to an
-	// end and leave theirs.
-	turn, err := lockFile(ctx, several, 1, l.logf)
-	if err != nil {
-		return err
+	l.giveUp() // Who waits for several must hold none.
+	if guests > 1 {
+		// One at a time takes several, so that those who take one always come to
+		// an end and leave theirs.
+		turn, err := lockFile(ctx, several, 1, l.logf)
+		if err != nil {
+			return err
+		}
+		defer turn()
 	}
-	defer turn()
 	for range guests {
 		release, err := slot(ctx, l.logf)
 		if err != nil {
@@ -38,6 +41,28 @@ func (l *Lab) Reserve(ctx context.Context, guests int) error {
 		l.giveBack(release)
 	}
 	return nil
+}
+
+// Idle gives the places of the lab's guests to others while they run on: for
+// tests in which they do next to nothing for a long time.
+func (l *Lab) Idle() {
+	l.mu.Lock()
+	guests := l.guests
+	l.mu.Unlock()
+	for _, g := range guests {
+		g.leave()
+	}
+	l.giveUp()
+}
+
+// giveUp gives the reserved places back that no guest has.
+func (l *Lab) giveUp() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, release := range l.reserved {
+		release()
+	}
+	l.reserved = nil
 }
 
 // place is a guest's right to run: one that was reserved, or one of the

@@ -262,8 +262,8 @@ func (s *site) silentAfter(g *Guest, mark, text string) {
 // crashed and boots again, it has its volume back.
 func TestVolumeHeld(t *testing.T) {
 	t.Parallel()
-	bootsTwo(t)
 	s := newVolumeSite(t)
+	s.boots(2, siteTime)
 	_, file := s.volume("lun", 64<<20)
 	s.tgt(LUN{Target: nodeTarget, File: file})
 	words := s.volumeWords("sidus.mkfs=blank sidus.iscsi.target=" + nodeTarget)

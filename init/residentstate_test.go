@@ -1,0 +1,36 @@
+package main
+
+import (
+	"net"
+	"net/netip"
+	"reflect"
+	"testing"
+	"time"
+
+	"github.com/sidusboot/sidusboot/network"
+)
+
+func TestResidentState(t *testing.T) {
+	lease := &network.Tenancy{Device: "eth0", Index: 2, MAC: net.HardwareAddr{2, 0, 0, 0, 0, 1}, Addr: netip.MustParseAddr("10.0.0.7"),
+		ClientID: "a\nlease b", Time: time.Hour, T1: time.Minute, T2: 2 * time.Minute}
+	session := testSession(t)
+	for name, state := range map[string]residentState{
+		"lease":   {leases: []*network.Tenancy{lease, lease}},
+		"session": {session: &session},
+		"both":    {session: &session, leases: []*network.Tenancy{lease}},
+		"nothing": {},
+	} {
+		got, err := decodeResident(string(state.encode()))
+		if err != nil || !reflect.DeepEqual(got.leases, state.leases) || (got.session == nil) != (state.session == nil) {
+			t.Errorf("%s: %+v, %v", name, got, err)
+		}
+		if got.session != nil && got.session.target.Password != session.target.Password {
+			t.Errorf("%s: the session is damaged", name)
+		}
+	}
+	for _, text := range []string{"lease \n", "lease \"eth0\"\n", "name\n"} {
+		if _, err := decodeResident(text); err == nil {
+			t.Errorf("%q: no error", text)
+		}
+	}
+}
