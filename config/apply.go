@@ -172,6 +172,16 @@ func applyHostname(c *Config, a arg) error {
 	return checkTemplate(a.value, false)
 }
 
+func applyLease(c *Config, a arg) error {
+	for o := range ownerNames {
+		if ownerNames[o] == a.value {
+			c.LeaseOwner = LeaseOwner(o)
+			return nil
+		}
+	}
+	return errUnknown
+}
+
 func applyOnError(c *Config, a arg) error {
 	for p := range onErrorNames {
 		if onErrorNames[p] == a.value {

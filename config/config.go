@@ -51,6 +51,9 @@ type Config struct {
 	TrustAddress bool
 	// Hostname is sidus.hostname=, a template (see Expand). Empty: from the lease.
 	Hostname string
+	// LeaseOwner is who keeps the address after the switch, sidus.lease=.
+	// Default OwnerResident.
+	LeaseOwner LeaseOwner
 
 	// IBs are InfiniBand devices with addresses, sidus.ib=.
 	IBs []IB
@@ -97,6 +100,18 @@ const (
 	Reboot
 	PowerOff
 	Shell
+)
+
+// LeaseOwner is who keeps the node's address after the switch.
+type LeaseOwner int
+
+// The owners of sidus.lease=.
+const (
+	// OwnerResident is sidusboot: the tree's network managers are told that the
+	// NIC has a static configuration and keeps it.
+	OwnerResident LeaseOwner = iota
+	// OwnerTree is the tree's own network manager: it is told nothing.
+	OwnerTree
 )
 
 // Union is a kind of union file system.
@@ -191,12 +206,16 @@ type Lease struct {
 
 var (
 	onErrorNames = [...]string{Retry: "retry", Reboot: "reboot", PowerOff: "poweroff", Shell: "shell"}
+	ownerNames   = [...]string{OwnerResident: "resident", OwnerTree: "tree"}
 	unionNames   = [...]string{UnionAuto: "auto", UnionAufs: "aufs", UnionOverlay: "overlay"}
 	methodNames  = [...]string{MethodDHCP: "dhcp", MethodStatic: "static", MethodOff: "off", MethodAuto6: "auto6", MethodDHCP6: "dhcp6"}
 )
 
 // String is the policy as sidus.onerror= spells it.
 func (p OnError) String() string { return nameOf(onErrorNames[:], int(p)) }
+
+// String is the owner as sidus.lease= spells it.
+func (o LeaseOwner) String() string { return nameOf(ownerNames[:], int(o)) }
 
 // String is the kind as sidus.union= spells it.
 func (u Union) String() string { return nameOf(unionNames[:], int(u)) }

@@ -47,6 +47,9 @@ func TestParseWords(t *testing.T) {
 		}, "2 10.21.1.11/16 <nil>"},
 		{"sidus.identity=hosts", "", func(c Config) any { return []bool{c.IdentityOff["hosts"], c.IdentityOff["nvme"]} }, []bool{false, true}},
 		{"panic=0x10", "", func(c Config) any { return *c.Panic }, 16},
+		{"sidus.lease=tree", "", func(c Config) any { return c.LeaseOwner }, OwnerTree},
+		{"", "sidus.lease=tree", func(c Config) any { return c.LeaseOwner }, OwnerTree},
+		{"sidus.lease=resident", "sidus.lease=tree", func(c Config) any { return c.LeaseOwner }, OwnerResident},
 		{"sidus.onerror=shell", "", func(c Config) any { return c.OnError }, Shell},
 		{"sidus.events=/dev/ttyS1", "", func(c Config) any { return c.Events }, "ttyS1"},
 		{"sidus.timeout=5", "", func(c Config) any { return c.Timeout }, 5 * time.Second},
@@ -222,6 +225,7 @@ func TestStrings(t *testing.T) {
 		want string
 	}{
 		{Retry, "retry"}, {Reboot, "reboot"}, {PowerOff, "poweroff"}, {Shell, "shell"}, {OnError(9), "unknown"},
+		{OwnerResident, "resident"}, {OwnerTree, "tree"},
 		{UnionAuto, "auto"}, {UnionAufs, "aufs"}, {UnionOverlay, "overlay"},
 		{MethodDHCP, "dhcp"}, {MethodStatic, "static"}, {MethodOff, "off"},
 	} {

@@ -79,6 +79,8 @@ var words = []word{
 		help: "which of hostname, hosts, resolver, ntp, machine-id, hostid, initiator, nvme, entropy each node is given its own of", apply: applyIdentity},
 	{name: "systemd.machine_id", value: "ID", example: "systemd.machine_id=firmware",
 		help: "systemd's: the machine-id; no other is made then", apply: applyMachineID},
+	{name: "sidus.lease", value: "resident or tree", standard: "resident", example: "sidus.lease=tree",
+		help: "whose the address is after the switch. resident: the node's own, and the tree's network managers are told to keep it; tree: theirs, and they are told nothing", apply: applyLease},
 	{name: "sidus.onerror", soft: true, value: "retry, reboot, poweroff or shell", standard: "retry", example: "sidus.onerror=reboot",
 		help: "what to do when a stage fails", apply: applyOnError},
 	{name: "sidus.timeout", soft: true, value: "SECONDS, 5 to 3600", standard: "60", example: "sidus.timeout=120",

@@ -34,6 +34,9 @@ func (n *node) writeFiles() (string, error) {
 	if err := keepName(n.lease); err != nil {
 		return "", err
 	}
+	if err := n.adviseManagers(); err != nil {
+		return "", err
+	}
 	if err := n.writeTime(); err != nil {
 		return "", err
 	}
@@ -180,11 +183,7 @@ func readFile(root, name string) ([]byte, error) {
 // root, makes the directory where there is none, and leaves no half-written
 // file.
 func replaceFile(root, name string, content []byte) error {
-	dir, err := resolve(root, filepath.Dir(name))
-	if errors.Is(err, fs.ErrNotExist) {
-		dir = filepath.Dir(name)
-		err = os.MkdirAll(filepath.Join(root, dir), 0o755)
-	}
+	dir, err := makeDir(root, filepath.Dir(name))
 	if err != nil {
 		return fmt.Errorf("write %s: %w", name, err)
 	}
@@ -194,6 +193,7 @@ func replaceFile(root, name string, content []byte) error {
 		mode = info.Mode().Perm() // fstab may hold passwords.
 	}
 	temp := path + ".sidusboot"
+	defer os.Remove(temp) // which is gone unless something fails.
 	if err := os.WriteFile(temp, content, mode); err != nil {
 		return fmt.Errorf("write %s: %w", name, err)
 	}
@@ -204,6 +204,21 @@ func replaceFile(root, name string, content []byte) error {
 		return fmt.Errorf("write %s: %w", name, err)
 	}
 	return nil
+}
+
+// makeDir makes a directory of the tree in root, with those above it, where
+// there is none, and returns it without links.
+func makeDir(root, name string) (string, error) {
+	dir, err := resolve(root, name)
+	if !errors.Is(err, fs.ErrNotExist) {
+		return dir, err
+	}
+	parent, err := makeDir(root, filepath.Dir(name))
+	if err != nil {
+		return "", err
+	}
+	dir = filepath.Join(parent, filepath.Base(name))
+	return dir, os.Mkdir(filepath.Join(root, dir), 0o755)
 }
 
 // freeInitramfs removes everything on the initramfs itself, whose memory is

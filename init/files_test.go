@@ -71,10 +71,23 @@ func TestReplaceFile(t *testing.T) {
 	if err := replaceFile(root, "/none/file", []byte("c")); err != nil {
 		t.Error(err)
 	}
+	// A link above a directory that has to be made.
+	if err := replaceFile(root, "/linked/etc/new/deep/file", []byte("d")); err != nil {
+		t.Error(err)
+	}
+	if b, err := os.ReadFile(root + "/real/etc/new/deep/file"); string(b) != "d" {
+		t.Errorf("in a new directory through an absolute link: %q, %v", b, err)
+	}
+	mustMkdir(t, root+"/directory/x")
+	if err := replaceFile(root, "/directory", nil); err == nil {
+		t.Error("a directory for the file: no error")
+	}
 	if err := replaceFile(root, "/etc/file/x", nil); err == nil {
 		t.Error("a file for a parent directory: no error")
 	}
 	left, _ := filepath.Glob(root + "/*/*.sidusboot")
+	top, _ := filepath.Glob(root + "/*.sidusboot")
+	left = append(left, top...)
 	if len(left) > 0 {
 		t.Errorf("left behind: %q", left)
 	}

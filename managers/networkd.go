@@ -1,0 +1,56 @@
+package managers
+
+import "strings"
+
+// networkd makes systemd-networkd hold the NIC's configuration as its own: it
+// is "configured", counts for network-online.target, and stays as it is when
+// networkd stops, starts, reloads, or when the cable is pulled. The first file
+// name that matches a NIC wins (systemd.network(5)), wherever it lies, so that
+// the tree's own files are for the other NICs.
+//
+// Without it networkd takes away what it finds on a NIC unless / is a network
+// file system, which a union is not (systemd issue 21967).
+func (n NIC) networkd() []File {
+	const dir = "/run/systemd/network/"
+	files := []File{{Path: dir + "00-sidusboot.network", Mode: 0o644, Text: n.network()}}
+	if len(n.Lower) > 0 {
+		files = append(files, File{Path: dir + "00-sidusboot-lower.network", Mode: 0o644, Text: written +
+			"[Match]\nName=" + strings.Join(n.Lower, " ") + "\n\n[Link]\nUnmanaged=yes\n"})
+	}
+	return files
+}
+
+func (n NIC) network() string {
+	var b strings.Builder
+	b.WriteString(written)
+	// The name too, as a VLAN or a bond has the same address as what is below.
+	b.WriteString("[Match]\nMACAddress=" + n.MAC.String() + "\nName=" + n.Device + "\n\n")
+	b.WriteString("[Network]\nDHCP=no\nKeepConfiguration=yes\nConfigureWithoutCarrier=yes\nIgnoreCarrierLoss=yes\n")
+	for _, a := range n.DNS {
+		b.WriteString("DNS=" + a.String() + "\n")
+	}
+	if domains := n.domains(); len(domains) > 0 {
+		b.WriteString("Domains=" + strings.Join(domains, " ") + "\n")
+	}
+	// Routers may give the NIC more addresses, as they do without networkd.
+	b.WriteString("\n[IPv6AcceptRA]\nDHCPv6Client=no\n")
+	for _, a := range n.Addrs {
+		b.WriteString("\n[Address]\nAddress=" + a.String() + "\n")
+		if n.Broadcast.IsValid() && a.Addr().Is4() {
+			b.WriteString("Broadcast=" + n.Broadcast.String() + "\n")
+		}
+	}
+	for _, r := range n.Routes {
+		// The protocol that /init gave its routes: these are the same ones.
+		b.WriteString("\n[Route]\nDestination=" + r.Dst.String() + "\nProtocol=boot\n")
+		switch {
+		case !r.Gateway.IsValid():
+			b.WriteString("Scope=link\n")
+		case n.onLink(r.Gateway):
+			b.WriteString("Gateway=" + r.Gateway.String() + "\n")
+		default:
+			b.WriteString("Gateway=" + r.Gateway.String() + "\nGatewayOnLink=yes\n")
+		}
+	}
+	return b.String()
+}
