@@ -31,9 +31,6 @@ func (n *node) writeFiles() (string, error) {
 	if err := n.writeIdentity(); err != nil {
 		return "", err
 	}
-	if err := keepName(n.lease); err != nil {
-		return "", err
-	}
 	if err := n.adviseManagers(); err != nil {
 		return "", err
 	}
@@ -44,7 +41,7 @@ func (n *node) writeFiles() (string, error) {
 		return "", err
 	}
 	n.awaitIB()
-	for _, l := range append([]*network.Lease{n.lease}, n.others...) {
+	for _, l := range n.leases() {
 		if err := writeKlibc(l); err != nil {
 			return "", err
 		}
@@ -80,20 +77,6 @@ func (n *node) writeResolver() error {
 func ownedByResolved() bool {
 	target, err := os.Readlink(filepath.Join(unionDir, "/etc/resolv.conf"))
 	return err == nil && strings.Contains(target, "systemd/resolve/")
-}
-
-// keepName keeps udev of the tree from renaming the NIC that the root hangs on.
-// Kernels before 6.3 refuse that while it is up, newer ones do it, and
-// /run/net-eth0.conf and what the administrator wrote for eth0 point nowhere.
-func keepName(l *network.Lease) error {
-	dir := "/run/systemd/network"
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return err
-	}
-	// The name too, as a VLAN or a bond has the same address.
-	text := "[Match]\nMACAddress=" + l.MAC.String() + "\nOriginalName=" + l.Device + "\n\n" +
-		"[Link]\nNamePolicy=keep\nAlternativeNamesPolicy=database onboard slot path\nMACAddressPolicy=none\n"
-	return os.WriteFile(filepath.Join(dir, "00-sidusboot.link"), []byte(text), 0o644)
 }
 
 // writeTime tells systemd-timesyncd the lease's time servers. Where the tree

@@ -6,12 +6,16 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/sidusboot/sidusboot/config"
 	"github.com/sidusboot/sidusboot/managers"
+	"github.com/sidusboot/sidusboot/network"
 )
 
 // contents are all files and links below a directory with what they hold.
@@ -158,8 +162,11 @@ func TestWriteAdvice(t *testing.T) {
 	const unit = "[Service]\nExecStop=/sbin/ifdown -a\n"
 	run := t.TempDir()
 	write(t, run+"/run/systemd/network/00-sidusboot.link", "kept")
+	var last []managers.File
 	for _, n := range []managers.NIC{nic, other} {
-		if err := writeAdvice(run, append(n.Files(), n.Networking(unit)...)); err != nil {
+		advice := managers.Advice{NICs: []managers.NIC{n}}
+		last = append(advice.Files(), advice.Networking(unit)...)
+		if err := writeAdvice(run, last); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -172,7 +179,7 @@ func TestWriteAdvice(t *testing.T) {
 	if got["/run/systemd/network/00-sidusboot.link"] != "kept" {
 		t.Error("another file is gone")
 	}
-	for _, f := range append(other.Files(), other.Networking(unit)...) {
+	for _, f := range last {
 		info, err := os.Stat(run + f.Path)
 		if err != nil || info.Mode() != f.Mode || got[f.Path] != f.Text {
 			t.Errorf("%s: %v, %v, want mode %v and its text", f.Path, info, err, f.Mode)
@@ -193,5 +200,41 @@ func TestReadUnit(t *testing.T) {
 	write(t, tree+"/etc/systemd/system/"+unit, "etc")
 	if text, err := readUnit(tree, unit); string(text) != "etc" || err != nil {
 		t.Errorf("readUnit = %q, %v, want the administrator's", text, err)
+	}
+}
+
+// A VLAN on a bond of two cards, a second lease on the VLAN, another NIC with
+// a lease, and InfiniBand.
+func TestAdvice(t *testing.T) {
+	sysfs := t.TempDir()
+	for i, device := range []string{"eth0", "eth1", "eth2", "bond0", "bond0.5"} {
+		write(t, filepath.Join(sysfs, "class/net", device, "ifindex"), strconv.Itoa(i+2)+"\n")
+	}
+	for _, pair := range []string{"bond0/lower_eth0", "bond0/lower_eth1", "bond0.5/lower_bond0"} {
+		mustLink(t, "../x", filepath.Join(sysfs, "class/net", pair))
+	}
+	lease := func(device, addr, dns string) *network.Lease {
+		return &network.Lease{
+			Device: device, Addr: netip.MustParsePrefix(addr), DNS: []netip.Addr{netip.MustParseAddr(dns)}, Domain: "a.test",
+			Routes: []network.Route{{Dst: netip.MustParsePrefix("10.9.0.0/16")}},
+		}
+	}
+	n := &node{lease: lease("bond0.5", "10.0.0.7/24", "10.0.0.1")}
+	n.others = []*network.Lease{lease("eth2", "10.1.0.7/24", "10.1.0.1"), lease("bond0.5", "fd00::7/64", "fd00::1")}
+	n.cfg.IBs = []config.IB{{Device: "ib0", Template: "10.2.%3.%4/16"}}
+	got, err := n.advice(sysfs)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := []string{"bond0.5", "eth2", "bond0", "eth0", "eth1", "ib0"}; !slices.Equal(got.Devices(), want) {
+		t.Errorf("devices %q, want %q", got.Devices(), want)
+	}
+	vlan, other := got.NICs[0], got.NICs[1]
+	if !vlan.Virtual || other.Virtual || vlan.Index != 6 || other.Index != 4 || len(vlan.Addrs) != 2 || len(vlan.DNS) != 2 || len(vlan.Routes) != 2 || len(other.Addrs) != 1 {
+		t.Errorf("advice %+v", got)
+	}
+	n.others = []*network.Lease{lease("none", "10.1.0.7/24", "10.1.0.1")}
+	if _, err := n.advice(sysfs); err == nil {
+		t.Error("a device that is gone: no error")
 	}
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
+	"github.com/sidusboot/sidusboot/config"
 	"github.com/sidusboot/sidusboot/network"
 )
 
@@ -68,9 +69,13 @@ func (n *node) stay() error {
 	return n.lun.kernel.Close()
 }
 
-// tenancies are the leases that end unless somebody renews them.
+// tenancies are the leases that end unless somebody renews them, and that no
+// manager of the tree is to have.
 func (n *node) tenancies() (all []*network.Tenancy) {
-	for _, l := range append([]*network.Lease{n.lease}, n.others...) {
+	if n.cfg.LeaseOwner == config.OwnerTree {
+		return nil
+	}
+	for _, l := range n.leases() {
 		link, err := netlink.LinkByName(l.Device)
 		if err != nil {
 			n.log.errorf("the lease on %s will not be renewed: %v", l.Device, err)

@@ -12,11 +12,11 @@ import (
 // device from its own (0.8.41; with the first alone ifup runs DHCP, measured).
 // ifup@.service, which udev starts for an allow-hotplug line, would run ifdown
 // at the end.
-func (n NIC) ifupdown() []File {
+func (a Advice) ifupdown() []File {
 	const state = "/run/network/ifstate"
 	all := ""
 	var files []File
-	for _, device := range n.Devices() {
+	for _, device := range a.Devices() {
 		all += device + "=" + device + "\n"
 		files = append(files,
 			File{Path: state + "." + device, Mode: 0o644, Text: device + "\n"},
@@ -47,7 +47,7 @@ const (
 // those for alternative names: ifup enp0s3 would run DHCP on it, ifdown enp0s3
 // would take it down (measured). Only udev knows these names, so that a script
 // asks for them before ifup runs.
-func (n NIC) Networking(unit string) []File {
+func (a Advice) Networking(unit string) []File {
 	commands := execStop(unit)
 	if len(commands) == 0 {
 		return nil
@@ -62,20 +62,20 @@ func (n NIC) Networking(unit string) []File {
 		text += "ExecStop=/bin/sh -c 'exec " + program + " $$(cat " + excludedFile + ")'\n"
 	}
 	excluded := ""
-	for _, device := range n.Devices() {
+	for _, device := range a.Devices() {
 		excluded += "--exclude=" + device + "\n"
 	}
 	return []File{
 		{Path: "/run/systemd/system/" + NetworkingUnit + ".d/sidusboot.conf", Mode: 0o644, Text: text},
-		{Path: namesScript, Mode: 0o644, Text: n.namesScript()},
+		{Path: namesScript, Mode: 0o644, Text: a.namesScript()},
 		{Path: excludedFile, Mode: 0o644, Text: excluded},
 	}
 }
 
-func (n NIC) namesScript() string {
+func (a Advice) namesScript() string {
 	return written + `# The names that udev gave it besides count as brought up too.
 cd /run/network || exit
-for device in ` + strings.Join(n.Devices(), " ") + `; do
+for device in ` + strings.Join(a.Devices(), " ") + `; do
 	for name in $(ip -o link show dev "$device" | tr '\\' '\n' | sed -n 's/^ *altname \([^ ]*\).*/\1/p'); do
 		[ -e "ifstate.$name" ] && continue
 		echo "$name=$name" >>ifstate

@@ -6,16 +6,16 @@
 //
 // What goes below /run can be written in every tree:
 //
-//	/run/systemd/network/00-sidusboot.network, 00-sidusboot-lower.network
+//	/run/systemd/network/00-sidusboot-DEVICE.network, 00-sidusboot.network
 //	/run/NetworkManager/conf.d/sidusboot.conf
-//	/run/NetworkManager/system-connections/sidusboot.nmconnection
+//	/run/NetworkManager/system-connections/sidusboot-DEVICE.nmconnection
 //	/run/NetworkManager/devices/INDEX
 //	/run/network/ifstate, ifstate.DEVICE, sidusboot-names, sidusboot-excluded
 //	/run/systemd/system/ifup@DEVICE.service.d/sidusboot.conf
 //	/run/systemd/system/networking.service.d/sidusboot.conf
 //
 // dhcpcd and cloud-init have nothing of the kind: what they are told is in files
-// of the tree, see Dhcpcd and CloudInit.
+// of the tree, see Edits.
 package managers
 
 import (
@@ -25,25 +25,23 @@ import (
 	"strings"
 )
 
-// A Kind is what a NIC is to the kernel.
-type Kind int
+// Advice is what a node has to say to them.
+type Advice struct {
+	// NICs have the node's addresses, as /init set them up.
+	NICs []NIC
+	// Alone are devices to be left alone altogether: what is below a VLAN or a
+	// bond, and InfiniBand.
+	Alone []string
+}
 
-// The kinds.
-const (
-	// Ethernet is a card of the machine.
-	Ethernet Kind = iota
-	// VLAN and Bond stand on other devices, see NIC.Lower.
-	VLAN
-	Bond
-)
-
-// A NIC is the device with the node's address, as /init set it up.
+// A NIC is a device with an address of the node.
 type NIC struct {
 	Device string
 	// Index is the kernel's number of the device (ifindex).
 	Index int
 	MAC   net.HardwareAddr
-	Kind  Kind
+	// Virtual is a VLAN or a bond, which stands on other devices.
+	Virtual bool
 	// Addrs are its addresses with the length of their netmasks.
 	Addrs []netip.Prefix
 	// Broadcast is for the IPv4 address, the zero Addr for the usual one.
@@ -52,8 +50,6 @@ type NIC struct {
 	DNS       []netip.Addr
 	// Search are domains; one that is none is left out.
 	Search []string
-	// Lower are the devices below a VLAN or a bond, which are to be left alone.
-	Lower []string
 }
 
 // A Route is one way out. A zero Gateway means that Dst is on the link.
@@ -74,12 +70,18 @@ const written = "# Written by sidusboot at every boot: the root hangs on this NI
 
 // Files are those that stand below /run, whatever managers the tree has.
 // networking.service needs more, see Networking.
-func (n NIC) Files() []File {
-	return append(append(n.networkd(), n.networkManager()...), n.ifupdown()...)
+func (a Advice) Files() []File {
+	return append(append(a.networkd(), a.networkManager()...), a.ifupdown()...)
 }
 
-// Devices are the NIC and what it stands on.
-func (n NIC) Devices() []string { return append([]string{n.Device}, n.Lower...) }
+// Devices are all that no manager may take down.
+func (a Advice) Devices() []string {
+	var all []string
+	for _, n := range a.NICs {
+		all = append(all, n.Device)
+	}
+	return append(all, a.Alone...)
+}
 
 // ofFamily are the addresses of IPv4, or of IPv6.
 func (n NIC) ofFamily(six bool) []netip.Prefix {

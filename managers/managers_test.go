@@ -26,6 +26,9 @@ var card = NIC{
 	DNS: []netip.Addr{addr("10.77.0.1"), addr("10.77.0.53")}, Search: []string{"a.test", "b.test"},
 }
 
+// advice is what a node says that has one.
+var advice = Advice{NICs: []NIC{card}}
+
 // file is one of the files of a NIC.
 func file(t *testing.T, files []File, path string) File {
 	t.Helper()
@@ -46,7 +49,7 @@ func same(t *testing.T, f File, want string) {
 }
 
 func TestNetworkd(t *testing.T) {
-	same(t, file(t, card.Files(), "/run/systemd/network/00-sidusboot.network"), `# Written by sidusboot at every boot: the root hangs on this NIC.
+	same(t, file(t, advice.Files(), "/run/systemd/network/00-sidusboot-eth0.network"), `# Written by sidusboot at every boot: the root hangs on this NIC.
 [Match]
 MACAddress=52:54:00:77:00:01
 Name=eth0
@@ -86,12 +89,12 @@ GatewayOnLink=yes
 }
 
 func TestNetworkManager(t *testing.T) {
-	files := card.Files()
-	profile := file(t, files, "/run/NetworkManager/system-connections/sidusboot.nmconnection")
+	files := advice.Files()
+	profile := file(t, files, "/run/NetworkManager/system-connections/sidusboot-eth0.nmconnection")
 	same(t, profile, `# Written by sidusboot at every boot: the root hangs on this NIC.
 [connection]
 id=sidusboot eth0
-uuid=d1b9a1c4-5b0e-4f0a-9a53-51d05b007001
+uuid=d1b9a1c4-5b0e-4f0a-9a53-51d05b000002
 type=ethernet
 interface-name=eth0
 autoconnect-priority=999
@@ -119,8 +122,8 @@ addr-gen-mode=eui64
 	if profile.Mode != 0o600 {
 		t.Errorf("mode %v: NetworkManager ignores a profile that others may read", profile.Mode)
 	}
-	same(t, file(t, files, "/run/NetworkManager/devices/2"), "[device]\nmanaged=true\nconnection-uuid=d1b9a1c4-5b0e-4f0a-9a53-51d05b007001\nnm-owned=false\n")
-	same(t, file(t, files, "/run/NetworkManager/conf.d/sidusboot.conf"), written+"[device-sidusboot]\nmatch-device=interface-name:eth0\nkeep-configuration=yes\nignore-carrier=yes\n")
+	same(t, file(t, files, "/run/NetworkManager/devices/2"), "[device]\nmanaged=true\nconnection-uuid=d1b9a1c4-5b0e-4f0a-9a53-51d05b000002\nnm-owned=false\n")
+	same(t, file(t, files, "/run/NetworkManager/conf.d/sidusboot.conf"), written+"[device-sidusboot-eth0]\nmatch-device=interface-name:eth0\nkeep-configuration=yes\nignore-carrier=yes\n")
 }
 
 // A node that boots by IPv6 has both families, or one.
@@ -129,7 +132,7 @@ func TestIPv6(t *testing.T) {
 		Device: "eth0", MAC: card.MAC, Addrs: []netip.Prefix{prefix("2001:db8::7/64")},
 		Routes: []Route{{Dst: prefix("::/0"), Gateway: addr("fe80::1")}}, DNS: []netip.Addr{addr("2001:db8::53")},
 	}
-	network := file(t, nic.Files(), "/run/systemd/network/00-sidusboot.network").Text
+	network := file(t, Advice{NICs: []NIC{nic}}.Files(), "/run/systemd/network/00-sidusboot-eth0.network").Text
 	for _, want := range []string{"\nAddress=2001:db8::7/64\n", "\nDestination=::/0\nProtocol=boot\nGateway=fe80::1\n", "\nDNS=2001:db8::53\n"} {
 		if !strings.Contains(network, want) {
 			t.Errorf("the .network lacks %q:\n%s", want, network)
@@ -139,12 +142,12 @@ func TestIPv6(t *testing.T) {
 	if strings.Contains(network, "GatewayOnLink") || strings.Contains(network, "Broadcast") {
 		t.Errorf("the .network has what is for IPv4:\n%s", network)
 	}
-	profile := file(t, nic.Files(), "/run/NetworkManager/system-connections/sidusboot.nmconnection").Text
+	profile := file(t, Advice{NICs: []NIC{nic}}.Files(), "/run/NetworkManager/system-connections/sidusboot-eth0.nmconnection").Text
 	if want := "\n[ipv4]\nmethod=disabled\n\n[ipv6]\nmethod=manual\nroute-metric=0\naddress1=2001:db8::7/64\nroute1=::/0,fe80::1\ndns=2001:db8::53;\naddr-gen-mode=eui64\n"; !strings.HasSuffix(profile, want) {
 		t.Errorf("the profile is\n%s, want at its end\n%s", profile, want)
 	}
 	nic.Addrs, nic.DNS = append(nic.Addrs, card.Addrs...), append(nic.DNS, card.DNS...)
-	profile = file(t, nic.Files(), "/run/NetworkManager/system-connections/sidusboot.nmconnection").Text
+	profile = file(t, Advice{NICs: []NIC{nic}}.Files(), "/run/NetworkManager/system-connections/sidusboot-eth0.nmconnection").Text
 	for _, want := range []string{
 		"\n[ipv4]\nmethod=manual\nroute-metric=0\naddress1=10.77.0.11/24\ndns=10.77.0.1;10.77.0.53;\n",
 		"\n[ipv6]\nmethod=manual\nroute-metric=0\naddress1=2001:db8::7/64\nroute1=::/0,fe80::1\ndns=2001:db8::53;\n",
@@ -155,15 +158,15 @@ func TestIPv6(t *testing.T) {
 	}
 }
 
-// A VLAN stands on a device that is to be left alone too.
-func TestLower(t *testing.T) {
-	nic := card
-	nic.Device, nic.Kind, nic.Lower = "bond0.5", VLAN, []string{"bond0", "eth0", "eth-1"}
-	files := nic.Files()
-	same(t, file(t, files, "/run/systemd/network/00-sidusboot-lower.network"), written+"[Match]\nName=bond0 eth0 eth-1\n\n[Link]\nUnmanaged=yes\n")
+// A VLAN stands on devices that are to be left alone too.
+func TestAlone(t *testing.T) {
+	vlan := card
+	vlan.Device, vlan.Virtual = "bond0.5", true
+	files := Advice{NICs: []NIC{vlan}, Alone: []string{"bond0", "eth0", "eth-1"}}.Files()
+	same(t, file(t, files, "/run/systemd/network/00-sidusboot.network"), written+"[Match]\nName=bond0 eth0 eth-1\n\n[Link]\nUnmanaged=yes\n")
 	same(t, file(t, files, "/run/NetworkManager/conf.d/sidusboot.conf"), written+
-		"[device-sidusboot]\nmatch-device=interface-name:bond0.5\nkeep-configuration=yes\nignore-carrier=yes\n\n"+
-		"[device-sidusboot-lower]\nmatch-device=interface-name:bond0,interface-name:eth0,interface-name:eth-1\nmanaged=0\n")
+		"[device-sidusboot-bond0.5]\nmatch-device=interface-name:bond0.5\nkeep-configuration=yes\nignore-carrier=yes\n\n"+
+		"[device-sidusboot]\nmatch-device=interface-name:bond0,interface-name:eth0,interface-name:eth-1\nmanaged=0\n")
 	same(t, file(t, files, "/run/network/ifstate"), "bond0.5=bond0.5\nbond0=bond0\neth0=eth0\neth-1=eth-1\n")
 	same(t, file(t, files, "/run/network/ifstate.bond0.5"), "bond0.5\n")
 	for _, device := range []string{"bond0.5", "bond0", "eth0", `eth\x2d1`} {
@@ -176,16 +179,38 @@ func TestLower(t *testing.T) {
 	}
 }
 
+// Each NIC has files and a profile of its own.
+func TestTwoNICs(t *testing.T) {
+	other := card
+	other.Device, other.Index, other.Addrs = "eth1", 3, []netip.Prefix{prefix("10.78.0.11/24")}
+	files := Advice{NICs: []NIC{card, other}}.Files()
+	seen := map[string]bool{}
+	for _, f := range files {
+		if seen[f.Path] {
+			t.Errorf("%s is there twice", f.Path)
+		}
+		seen[f.Path] = true
+	}
+	for _, path := range []string{"/run/systemd/network/00-sidusboot-eth1.network", "/run/NetworkManager/system-connections/sidusboot-eth1.nmconnection"} {
+		if text := file(t, files, path).Text; !strings.Contains(text, "10.78.0.11/24") || strings.Contains(text, "10.77.0.11") {
+			t.Errorf("%s: %s", path, text)
+		}
+	}
+	if one, two := file(t, files, "/run/NetworkManager/devices/2").Text, file(t, files, "/run/NetworkManager/devices/3").Text; one == two {
+		t.Errorf("one connection for both: %s", one)
+	}
+}
+
 // Domains come by DHCP from whoever answers: none makes a line of its own.
 func TestHostileDomains(t *testing.T) {
 	nic := card
 	nic.Search = []string{"a.test\n[Service]\nExecStart=/bin/x", "good.test", "x;y", "", "-o", "ü.test"}
-	for _, f := range nic.Files() {
+	for _, f := range (Advice{NICs: []NIC{nic}}).Files() {
 		if strings.Contains(f.Text, "ExecStart") || strings.Contains(f.Text, "x;y") || strings.Contains(f.Text, "ü") {
 			t.Errorf("%s: %s", f.Path, f.Text)
 		}
 	}
-	if text := file(t, nic.Files(), "/run/systemd/network/00-sidusboot.network").Text; !strings.Contains(text, "\nDomains=good.test\n") {
+	if text := file(t, Advice{NICs: []NIC{nic}}.Files(), "/run/systemd/network/00-sidusboot-eth0.network").Text; !strings.Contains(text, "\nDomains=good.test\n") {
 		t.Errorf("the good one is gone: %s", text)
 	}
 }
@@ -203,7 +228,7 @@ func TestNetworking(t *testing.T) {
 		"one NIC only": {"[Service]\nExecStop=/sbin/ifdown eth1\n", head},
 		"quotes":       {"[Service]\nExecStop=/sbin/ifdown -a 'x'\n", head},
 	} {
-		files := card.Networking(test.unit)
+		files := advice.Networking(test.unit)
 		if test.want == "" {
 			if files != nil {
 				t.Errorf("%s: %v, want no file", name, files)
@@ -218,7 +243,7 @@ func TestNetworking(t *testing.T) {
 // The script finds the names that ip(8) shows, and adds each once.
 func TestNamesScript(t *testing.T) {
 	dir := t.TempDir()
-	script := file(t, card.Networking("[Service]\nExecStop=/sbin/ifdown -a\n"), "/run/network/sidusboot-names").Text
+	script := file(t, advice.Networking("[Service]\nExecStop=/sbin/ifdown -a\n"), "/run/network/sidusboot-names").Text
 	script = strings.ReplaceAll(script, "/run/network", dir)
 	const ip = `#!/bin/sh
 [ "$*" = "-o link show dev eth0" ] || exit 1

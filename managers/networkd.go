@@ -10,12 +10,15 @@ import "strings"
 //
 // Without it networkd takes away what it finds on a NIC unless / is a network
 // file system, which a union is not (systemd issue 21967).
-func (n NIC) networkd() []File {
-	const dir = "/run/systemd/network/"
-	files := []File{{Path: dir + "00-sidusboot.network", Mode: 0o644, Text: n.network()}}
-	if len(n.Lower) > 0 {
-		files = append(files, File{Path: dir + "00-sidusboot-lower.network", Mode: 0o644, Text: written +
-			"[Match]\nName=" + strings.Join(n.Lower, " ") + "\n\n[Link]\nUnmanaged=yes\n"})
+func (a Advice) networkd() []File {
+	const name = "/run/systemd/network/00-sidusboot"
+	var files []File
+	for _, n := range a.NICs {
+		files = append(files, File{Path: name + "-" + n.Device + ".network", Mode: 0o644, Text: n.network()})
+	}
+	if len(a.Alone) > 0 {
+		files = append(files, File{Path: name + ".network", Mode: 0o644, Text: written +
+			"[Match]\nName=" + strings.Join(a.Alone, " ") + "\n\n[Link]\nUnmanaged=yes\n"})
 	}
 	return files
 }

@@ -5,9 +5,11 @@ import (
 	"strings"
 )
 
-// connection is the UUID of our connection, the same on every node: it names a
-// profile within one NetworkManager.
-const connection = "d1b9a1c4-5b0e-4f0a-9a53-51d05b007001"
+// connection is the UUID of a NIC's profile, the same on every node: it names
+// a profile within one NetworkManager.
+func (n NIC) connection() string {
+	return fmt.Sprintf("d1b9a1c4-5b0e-4f0a-9a53-51d05b%06x", n.Index&0xffffff)
+}
 
 // networkManager makes NetworkManager believe that it has configured the NIC
 // before: a profile with the same static configuration, and its own note of
@@ -17,25 +19,31 @@ const connection = "d1b9a1c4-5b0e-4f0a-9a53-51d05b007001"
 //
 // A VLAN or a bond made by others needs no profile: it is "connected
 // (externally)" and left alone, if nobody takes away what it stands on.
-func (n NIC) networkManager() []File {
+func (a Advice) networkManager() []File {
 	const dir = "/run/NetworkManager/"
-	files := []File{{Path: dir + "conf.d/sidusboot.conf", Mode: 0o644, Text: n.nmConf()}}
-	if n.Kind != Ethernet {
-		return files
+	files := []File{{Path: dir + "conf.d/sidusboot.conf", Mode: 0o644, Text: a.nmConf()}}
+	for _, n := range a.NICs {
+		if n.Virtual {
+			continue
+		}
+		files = append(files,
+			// One that others may read is refused.
+			File{Path: dir + "system-connections/sidusboot-" + n.Device + ".nmconnection", Mode: 0o600, Text: n.nmProfile()},
+			File{Path: fmt.Sprintf("%sdevices/%d", dir, n.Index), Mode: 0o644, Text: "[device]\nmanaged=true\nconnection-uuid=" + n.connection() + "\nnm-owned=false\n"},
+		)
 	}
-	return append(files,
-		// One that others may read is refused.
-		File{Path: dir + "system-connections/sidusboot.nmconnection", Mode: 0o600, Text: n.nmProfile()},
-		File{Path: fmt.Sprintf("%sdevices/%d", dir, n.Index), Mode: 0o644, Text: "[device]\nmanaged=true\nconnection-uuid=" + connection + "\nnm-owned=false\n"},
-	)
+	return files
 }
 
 // nmConf has sections for devices, which add to what the tree's own
 // configuration says of others.
-func (n NIC) nmConf() string {
-	text := written + "[device-sidusboot]\nmatch-device=interface-name:" + n.Device + "\nkeep-configuration=yes\nignore-carrier=yes\n"
-	if len(n.Lower) > 0 {
-		text += "\n[device-sidusboot-lower]\nmatch-device=interface-name:" + strings.Join(n.Lower, ",interface-name:") + "\nmanaged=0\n"
+func (a Advice) nmConf() string {
+	text := written
+	for _, n := range a.NICs {
+		text += "[device-sidusboot-" + n.Device + "]\nmatch-device=interface-name:" + n.Device + "\nkeep-configuration=yes\nignore-carrier=yes\n"
+	}
+	if len(a.Alone) > 0 {
+		text += "\n[device-sidusboot]\nmatch-device=interface-name:" + strings.Join(a.Alone, ",interface-name:") + "\nmanaged=0\n"
 	}
 	return text
 }
@@ -43,7 +51,7 @@ func (n NIC) nmConf() string {
 func (n NIC) nmProfile() string {
 	var b strings.Builder
 	b.WriteString(written)
-	b.WriteString("[connection]\nid=sidusboot " + n.Device + "\nuuid=" + connection + "\ntype=ethernet\ninterface-name=" + n.Device +
+	b.WriteString("[connection]\nid=sidusboot " + n.Device + "\nuuid=" + n.connection() + "\ntype=ethernet\ninterface-name=" + n.Device +
 		"\nautoconnect-priority=999\nautoconnect-retries=0\n\n[ethernet]\ncloned-mac-address=preserve\n")
 	v4, v6 := n.ofFamily(false), n.ofFamily(true)
 	b.WriteString("\n[ipv4]\n")
