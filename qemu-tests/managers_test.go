@@ -3,6 +3,7 @@
 package qemutests
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
 	"testing"
@@ -119,13 +120,15 @@ func TestManagers(t *testing.T) {
 	Require(t)
 	ifupdown := Variant{Suite: "bookworm", Packages: []string{"ifupdown", "isc-dhcp-client", "cloud-init"}, Script: wantsOnline + usualInterfaces + seededCloudInit}
 	networkManager := Variant{Suite: "bookworm", Packages: []string{"network-manager"}, Script: wantsOnline + ownProfile}
-	connected := map[string]string{"nmcli -c no -t -f DEVICE,STATE,CONNECTION dev | grep ^eth0": "eth0:connected:sidusboot eth0"}
+	const connected = "nmcli -c no -t -f DEVICE,STATE,CONNECTION dev | grep -e ^eth -e ^bond | sort"
 	const restartNM = "systemctl restart NetworkManager; nm-online -s -q -t 30; nmcli con reload; nmcli dev reapply eth0 >&2; sleep 2"
 	for _, test := range []struct {
 		name    string
 		variant Variant
 		words   string
 		cards   []NIC
+		// device has the address, eth0 where it is empty.
+		device string
 		// restart is the rudest that an administrator would do without a thought.
 		restart string
 		// cable: it is pulled for a while too.
@@ -171,16 +174,22 @@ systemctl stop networking; ! ip -o -4 addr show dev other | grep 10.78.0.1/24 >&
 		{
 			name: "NetworkManager", variant: networkManager, cards: []NIC{{}, otherCard}, ends: PoweredOff,
 			restart: restartNM, cable: true,
-			says: map[string]string{otherUp: "up", "nmcli -c no -g STATE general": "connected"},
+			says: map[string]string{otherUp: "up", "nmcli -c no -g STATE general": "connected", connected + " | head -n 1": "eth0:connected:sidusboot eth0"},
 		},
 		{
 			name: "NetworkManagerWithProfile", variant: networkManager, words: "ip=dhcp sidustest.profile", ends: Rebooted,
 			restart: restartNM,
-			says:    map[string]string{"nmcli -c no -g NAME con | grep own": "own"},
+			says:    map[string]string{"nmcli -c no -g NAME con | grep own": "own", connected: "eth0:connected:sidusboot eth0"},
 		},
 		{
 			name: "trixieNetworkManager", variant: Variant{Suite: "trixie", Packages: []string{"network-manager"}, Script: wantsOnline + ownProfile},
-			words: "sidustest.profile", ends: PoweredOff, restart: restartNM,
+			// The tree's profile is for a card below the bond.
+			words: "sidustest.profile bond=bond0:eth0,eth1:mode=active-backup ip=bond0:dhcp", cards: []NIC{{}, otherCard}, device: "bond0",
+			restart: "systemctl restart NetworkManager; nm-online -s -q -t 30; nmcli con reload; sleep 2", ends: PoweredOff,
+			says: map[string]string{
+				connected: "bond0:connected (externally):bond0\neth0:unmanaged:\neth1:unmanaged:",
+				"cat /sys/class/net/eth0/carrier_up_count /sys/class/net/eth1/carrier_up_count": "1\n1",
+			},
 		},
 		{
 			name: "dhcpcd", variant: Variant{Suite: "bookworm", Packages: []string{"dhcpcd"}, Script: wantsOnline},
@@ -209,27 +218,23 @@ systemctl stop networking; ! ip -o -4 addr show dev other | grep 10.78.0.1/24 >&
 				},
 			})
 			g := s.boot(s.root("vers=3")+" "+EventWord+" "+AgentWord+" "+test.words, GuestOptions{NICs: test.cards})
+			device := cmp.Or(test.device, "eth0")
 			says := map[string]string{
 				"systemctl is-active network-online.target wants-online.service": "active\nactive",
 			}
 			for command, text := range test.says {
 				says[command] = text
 			}
-			if strings.Contains(test.name, "NetworkManager") {
-				for command, text := range connected {
-					says[command] = text
-				}
-			}
 			checkSystemd(s, g, nil)
 			s.same(g, says)
-			s.checkNIC(g, dhcp, 1)
+			s.checkNIC(g, dhcp, device, 1)
 			s.run(g, test.restart)
 			s.same(g, says)
-			s.checkNIC(g, dhcp, 1)
+			s.checkNIC(g, dhcp, device, 1)
 			if test.cable {
 				s.pullCable(g, 15*time.Second)
 				s.same(g, says)
-				s.checkNIC(g, dhcp, 2)
+				s.checkNIC(g, dhcp, device, 2)
 			}
 			checkSystemd(s, g, nil)
 			verb := map[Reason]string{PoweredOff: "poweroff", Rebooted: "reboot"}[test.ends]
@@ -244,15 +249,15 @@ systemctl stop networking; ! ip -o -4 addr show dev other | grep 10.78.0.1/24 >&
 // checkNIC checks that the NIC is as /init has left it, and that the root which
 // hangs on it can still be read from the server. ups is how often its link may
 // have come up.
-func (s *site) checkNIC(g *Guest, dhcp *Server, ups int) {
+func (s *site) checkNIC(g *Guest, dhcp *Server, device string, ups int) {
 	s.t.Helper()
 	s.same(g, map[string]string{
-		"ip -4 -o addr show dev eth0 | tr -s ' ' | cut -d ' ' -f 3-": `inet 10.77.0.11/24 brd 10.77.0.255 scope global eth0\ valid_lft forever preferred_lft forever`,
+		"ip -4 -o addr show dev " + device + " | tr -s ' ' | cut -d ' ' -f 3-": `inet 10.77.0.11/24 brd 10.77.0.255 scope global ` + device + `\ valid_lft forever preferred_lft forever`,
 		// NetworkManager sets the same ones again.
-		"ip -4 route show dev eth0 | sed 's/ proto static//; s/ *$//' | sort -u": "10.77.0.0/24 proto kernel scope link src 10.77.0.11\n" +
+		"ip -4 route show dev " + device + " | sed 's/ proto static//; s/ *$//' | sort -u": "10.77.0.0/24 proto kernel scope link src 10.77.0.11\n" +
 			"10.88.0.0/16 via 10.77.0.9\n10.99.0.0/16 scope link\ndefault via 192.0.2.1 onlink",
-		"cat /sys/class/net/eth0/address /sys/class/net/eth0/mtu":                         MAC(1) + "\n1400",
-		"cat /sys/class/net/eth0/carrier_up_count":                                        fmt.Sprint(ups),
+		"cd /sys/class/net/" + device + "; cat address mtu":                               MAC(1) + "\n1400",
+		"cat /sys/class/net/" + device + "/carrier_up_count":                              fmt.Sprint(ups),
 		"echo 3 >/proc/sys/vm/drop_caches; sha256sum </ro/usr/bin/dpkg | cut -d ' ' -f 1": sum(s.t, s.tree+"/usr/bin/dpkg"),
 	})
 	// A second NIC may have more to say.
@@ -282,4 +287,18 @@ func (s *site) pullCable(g *Guest, away time.Duration) {
 		time.Sleep(away)
 		away = 2 * time.Second
 	}
+}
+
+// TestLeaseOfTree boots a node that leaves its address to the tree: no manager is
+// told anything, nobody renews the lease, and the NIC keeps its name all the same.
+func TestLeaseOfTree(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, "bookworm")
+	s.nfs(Export{}, NFSOptions{})
+	s.dhcp(DHCPOptions{})
+	g := s.boot(probeWords+" "+s.root("vers=3")+" sidus.lease=tree", GuestOptions{})
+	s.same(g, map[string]string{
+		"cd /run; ls -d systemd/network/* systemd/system NetworkManager network initramfs 2>/dev/null || true": "systemd/network/00-sidusboot.link",
+		"pgrep -c -f ^@sidusboot-keeper || true": "0",
+	})
 }
