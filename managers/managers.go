@@ -22,7 +22,6 @@ import (
 	"io/fs"
 	"net"
 	"net/netip"
-	"strings"
 )
 
 // Advice is what a node has to say to them.
@@ -125,13 +124,4 @@ func isDomain(s string) bool {
 		}
 	}
 	return s != "" && s[0] != '-'
-}
-
-// join writes values one behind the other.
-func join[T interface{ String() string }](all []T, separator string) string {
-	texts := make([]string, len(all))
-	for i, v := range all {
-		texts[i] = v.String()
-	}
-	return strings.Join(texts, separator)
 }
