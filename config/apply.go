@@ -138,6 +138,16 @@ func applyFallback(c *Config, a arg) error {
 	return nil
 }
 
+func applyTakeover(c *Config, a arg) error {
+	digits, ok := strings.CutPrefix(a.value, "0x")
+	key, err := strconv.ParseUint(digits, 16, 64)
+	if !ok || err != nil || key == 0 {
+		return errors.New("not a key as the message of the node that was refused has it")
+	}
+	c.RW.Takeover = key
+	return nil
+}
+
 func applyMkFS(c *Config, a arg) error {
 	if a.value != "never" && a.value != "blank" {
 		return errUnknown

@@ -151,6 +151,9 @@ type RW struct {
 	Fallback string
 	// MkFS is "never" (default) or "blank": only on a device proven empty.
 	MkFS string
+	// Takeover is the reservation key of another node from which the volume is
+	// taken over. Zero: none.
+	Takeover uint64
 }
 
 // An IP is one ip= word.

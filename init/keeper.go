@@ -182,9 +182,7 @@ func (k *keeper) reserveSoon() {
 	}
 	go func() {
 		defer k.reserving.Store(false)
-		if err := k.reserve(); err != nil {
-			k.log.errorf("reserve the volume again: %v", err)
-		}
+		k.hold()
 	}()
 }
 
@@ -194,10 +192,44 @@ func reserveAgain(disk string, key rwlayer.Key) error {
 		return err
 	}
 	defer f.Close()
-	if err := rwlayer.Reserve(f, key); err != nil && !errors.Is(err, rwlayer.ErrNoReservations) {
-		return err
+	err = rwlayer.Reserve(f, key, 0)
+	if errors.Is(err, rwlayer.ErrNoReservations) || errors.Is(err, rwlayer.ErrUnsaved) {
+		return nil // Said at boot.
 	}
-	return nil
+	return err
+}
+
+// heldTries and heldPause are how often another node may be found to hold the
+// volume until that is believed: two that register at once both go, and come
+// again.
+const (
+	heldTries = 4
+	heldPause = 2 * time.Second
+)
+
+// hold reserves the volume. Where another node has taken it, this one must not
+// write to it any more: what its kernel remembers of the volume is no longer
+// true.
+func (k *keeper) hold() {
+	var held *rwlayer.HeldError
+	for try := 1; ; try++ {
+		err := k.reserve()
+		if err == nil {
+			return
+		}
+		k.log.errorf("reserve the volume again: %v", err)
+		if !errors.As(err, &held) {
+			return
+		}
+		if try == heldTries {
+			break
+		}
+		time.Sleep(jitter(heldPause))
+	}
+	k.log.errorf("ANOTHER NODE HAS TAKEN THE VOLUME: this one lets go of it, and what it has not written yet is lost; see to it that only one node is given this volume, and reboot this one")
+	if err := k.session.Abandon(); err != nil && !errors.Is(err, iscsi.ErrGone) {
+		k.log.errorf("%v", err)
+	}
 }
 
 const (

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/sidusboot/sidusboot/iscsi"
+	"github.com/sidusboot/sidusboot/rwlayer"
 )
 
 func testSession(t *testing.T) sessionState {
@@ -31,6 +32,7 @@ func testSession(t *testing.T) sessionState {
 type fakeWatcher struct {
 	watch, recover []error
 	recovered      int
+	abandoned      int
 }
 
 func (f *fakeWatcher) Watch(context.Context) error {
@@ -47,7 +49,7 @@ func (f *fakeWatcher) Recover(context.Context) error {
 }
 
 func (f *fakeWatcher) State() (string, error) { return iscsi.LoggedIn, nil }
-func (f *fakeWatcher) Abandon() error         { return nil }
+func (f *fakeWatcher) Abandon() error         { f.abandoned++; return nil }
 
 func TestKeeper(t *testing.T) {
 	broken := &iscsi.ConnError{Code: 1020}
@@ -127,5 +129,33 @@ func TestKeeperDoesNotWaitForReservation(t *testing.T) {
 	close(stuck)
 	if len(asked) != 0 {
 		t.Error("a second reservation was asked for while the first one waited")
+	}
+}
+
+// A node whose volume another has taken lets go of it. Two that have only met
+// come again.
+func TestKeeperLetsGo(t *testing.T) {
+	t.Parallel()
+	held := &rwlayer.HeldError{Holder: 2, Own: 1}
+	for _, tt := range []struct {
+		name  string
+		tries []error
+		want  int
+	}{
+		{"taken", []error{held, held, held, held}, 1},
+		{"met", []error{held, nil}, 0},
+		{"another error", []error{errors.New("no answer")}, 0},
+	} {
+		session := &fakeWatcher{}
+		tries := tt.tries
+		k := &keeper{session: session, log: &logger{name: "keeper"}, reserve: func() error {
+			err := tries[0]
+			tries = tries[1:]
+			return err
+		}}
+		k.hold()
+		if session.abandoned != tt.want || len(tries) > 0 {
+			t.Errorf("%s: abandoned %d times, want %d; %d tries left", tt.name, session.abandoned, tt.want, len(tries))
+		}
 	}
 }

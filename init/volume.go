@@ -48,7 +48,7 @@ func (n *node) mountVolume() (string, error) {
 		name += fmt.Sprintf(" (LUN %d of %s)", n.lun.target.LUN, n.lun.target.Name)
 	}
 	v, made, err := rwlayer.Mount(n.system, device, rwDir, rwlayer.VolumeOptions{
-		Format: n.cfg.RW.MkFS == "blank", Reserve: key, Label: "sidusboot", Name: name,
+		Format: n.cfg.RW.MkFS == "blank", Reserve: key, Takeover: rwlayer.Key(n.cfg.RW.Takeover), Label: "sidusboot", Name: name,
 		Logf: n.log.errorf, Waiting: n.waitFor,
 	})
 	if err != nil {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -27,54 +28,90 @@ func (e *HeldError) Error() string {
 	if e.Holder != 0 {
 		holder = "key " + e.Holder.String()
 	}
-	return fmt.Sprintf("the volume is held by another node under %s (this node's is %s): two nodes must not share a volume; look for a node with the same address or the same target, and if it is gone for good, release the reservation (sg_persist --out --clear --param-rk=KEY)",
+	text := fmt.Sprintf("the volume is held by another node under %s (this node's is %s): two nodes must not share a volume; look for a node with the same address or the same target",
 		holder, e.Own)
+	if e.Holder != 0 {
+		text += ", and if it is gone for good, boot this one once with sidus.rw.takeover=" + e.Holder.String()
+	}
+	return text
 }
 
 // ErrNoReservations says that the device has no persistent reservations.
 var ErrNoReservations = errors.New("the target has no persistent reservations: nothing keeps a second node from this volume")
+
+// ErrUnsaved says that the target has registered the node's key but will forget
+// it when it is restarted.
+var ErrUnsaved = errors.New("the target cannot write down who holds the volume, and forgets it when it is restarted: on LIO make a directory pr where it keeps its own files (/etc/target, /etc/rtslib-fb-target or /var/target)")
 
 // A reserver is the part of a device that reservations need.
 type reserver interface {
 	// keys are those that are registered, by whomever.
 	keys() ([]Key, error)
 	// register gives this node's key to the device, whatever it had before.
-	// lasting says that the target keeps it over its own restart.
+	// lasting says that the target keeps it over its own restart. With
+	// ErrUnsaved it is registered too.
 	register(key Key) (lasting bool, err error)
+	// unregister takes this node's key back.
+	unregister() error
 	// reserve asks for the reservation; errConflict if another holds it.
 	reserve(key Key) error
 	// holder is the key of the reservation, zero where there is none.
 	holder() (Key, error)
-	// preempt takes the reservation from a registration of old.
+	// preempt ends all registrations of old and takes over what they have
+	// reserved.
 	preempt(old, key Key) error
 }
 
-var errConflict = errors.New("reservation conflict")
+var (
+	errConflict = errors.New("reservation conflict")
+	errNotReady = errors.New("the target says that it is not ready")
+)
 
 // Reserve makes the device this node's own: others may read it, but neither
 // write it nor reserve it. After a crash the node gets it back by its key. A
 // device that another node has, by a reservation or by a registered key, is a
-// *HeldError, one that has no reservations is ErrNoReservations.
+// *HeldError, unless that key is takeover: then it is taken from there. One
+// that has no reservations is ErrNoReservations, one that is held until the
+// target restarts ErrUnsaved.
 //
 // A target that does not keep registrations over its own restart gets the key
 // only, and no reservation: such a one (tgt 1.0.85) takes the same node for
 // another after each new login, and its own writes would fail with a conflict.
 // The key alone keeps other nodes of ours away.
-func Reserve(f *os.File, key Key) error { return reserve(prDevice{f}, key) }
+func Reserve(f *os.File, key, takeover Key) error { return reserve(prDevice{f}, key, takeover) }
 
-func reserve(d reserver, key Key) error {
+func reserve(d reserver, key, takeover Key) error {
 	keys, err := d.keys()
 	if err != nil {
 		return err
 	}
-	for _, k := range keys {
-		if k != key {
-			return &HeldError{Holder: k, Own: key}
+	other, held := otherKey(keys, key)
+	if held && other != takeover {
+		return &HeldError{Holder: other, Own: key}
+	}
+	lasting, unsaved := d.register(key)
+	if unsaved != nil && !errors.Is(unsaved, ErrUnsaved) {
+		return unsaved
+	}
+	if held {
+		if err := d.preempt(takeover, key); err != nil {
+			return fmt.Errorf("take the volume over from key %s: %w", takeover, err)
 		}
 	}
-	lasting, err := d.register(key)
-	if err != nil || !lasting {
+	// Two nodes that come at once find it free, both. The later one sees the
+	// other's key now, or both do, and go.
+	if keys, err = d.keys(); err != nil {
 		return err
+	}
+	if other, held := otherKey(keys, key); held {
+		err := error(&HeldError{Holder: other, Own: key})
+		if gone := d.unregister(); gone != nil {
+			err = errors.Join(err, gone)
+		}
+		return err
+	}
+	if !lasting {
+		return unsaved
 	}
 	err = d.reserve(key)
 	if !errors.Is(err, errConflict) {
@@ -92,6 +129,16 @@ func reserve(d reserver, key Key) error {
 		return fmt.Errorf("take the own reservation back: %w", err)
 	}
 	return nil
+}
+
+// otherKey is one of the keys that is not the node's own.
+func otherKey(keys []Key, own Key) (other Key, found bool) {
+	for _, k := range keys {
+		if k != own {
+			return k, true
+		}
+	}
+	return 0, false
 }
 
 // A prDevice is a SCSI disk. The commands go by SG_IO and not by the ioctls of
@@ -116,10 +163,27 @@ const (
 
 func (d prDevice) register(key Key) (lasting bool, err error) {
 	err = d.out("register a key", outRegisterIgnore, 0, key, activatePersistence)
-	if errors.Is(err, ErrNoReservations) {
+	switch {
+	case errors.Is(err, ErrNoReservations):
 		return false, d.out("register a key", outRegisterIgnore, 0, key, 0)
+	case errors.Is(err, errNotReady):
+		// LIO says so when it has registered the key but could not write it to
+		// its file (core_scsi3_update_and_write_aptpl).
+		keys, readErr := d.keys()
+		if readErr == nil && slices.Contains(keys, key) {
+			return false, ErrUnsaved
+		}
+		return false, errors.Join(err, readErr)
 	}
 	return err == nil, err
+}
+
+func (d prDevice) unregister() error {
+	err := d.out("take the key back", outRegisterIgnore, 0, 0, 0)
+	if errors.Is(err, errNotReady) {
+		return nil // As above.
+	}
+	return err
 }
 
 // maxKeys is how many registrations are looked at: one too many is enough.
@@ -212,6 +276,7 @@ const (
 	statusCheckCondition = 0x02
 	statusConflict       = 0x18
 	senseUnitAttention   = 0x06
+	senseNotReady        = 0x02
 	senseIllegalRequest  = 0x05
 )
 
@@ -229,6 +294,8 @@ func (d prDevice) scsi(cdb, data []byte, direction int32) error {
 			return errConflict
 		case status == statusCheckCondition && sense == senseUnitAttention:
 			continue
+		case status == statusCheckCondition && sense == senseNotReady:
+			return errNotReady
 		case status == statusCheckCondition && sense == senseIllegalRequest:
 			return ErrNoReservations
 		}

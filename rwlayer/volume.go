@@ -27,6 +27,9 @@ type VolumeOptions struct {
 	// Reserve, where it is not zero, is this node's key for a reservation of
 	// the device before anything is written to it.
 	Reserve Key
+	// Takeover, where it is not zero, is the key of another node from which the
+	// device may be taken.
+	Takeover Key
 	// Label is given to a file system that is made.
 	Label string
 	// Name is what messages call the device; without it, its path.
@@ -78,8 +81,8 @@ func Mount(sys System, device, dir string, o VolumeOptions) (v Volume, made bool
 	defer f.Close()
 	if o.Reserve != 0 {
 		o.waiting("its reservation")
-		err := Reserve(f, o.Reserve)
-		if errors.Is(err, ErrNoReservations) {
+		err := Reserve(f, o.Reserve, o.Takeover)
+		if errors.Is(err, ErrNoReservations) || errors.Is(err, ErrUnsaved) {
 			o.Logf("%s: %v", o.Name, err)
 		} else if err != nil {
 			return v, false, fmt.Errorf("rwlayer: reserve %s: %w", o.Name, err)
