@@ -7,8 +7,12 @@ import (
 	"time"
 )
 
-// openISCSI is a tree with Debian's open-iscsi, whose daemon is started at boot.
-var openISCSI = Variant{Suite: "bookworm", Packages: []string{"open-iscsi"}, Script: "systemctl enable iscsid.service open-iscsi.service"}
+// openISCSI is a tree with Debian's open-iscsi, whose daemon is started at boot,
+// and targetcli, whose service is not.
+var openISCSI = Variant{
+	Suite: "bookworm", Packages: []string{"open-iscsi", "targetcli-fb"},
+	Script: "systemctl enable iscsid.service open-iscsi.service; systemctl disable rtslib-fb-targetctl.service",
+}
 
 // TestOpenISCSI starts the tree's own open-iscsi on a node with a LUN. iscsid
 // takes the session over while the node writes, gets over an outage, and when it

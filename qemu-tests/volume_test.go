@@ -259,24 +259,64 @@ func (s *site) silentAfter(g *Guest, mark, text string) {
 
 // TestVolumeHeld points a second node at the first one's volume. It is refused
 // and says who holds it; the first writes on unharmed; and when the first has
-// crashed and boots again, it has its volume back.
+// crashed and boots again, it has its volume back. When the second gets it after
+// all, because tgt forgets at a restart while the first is away, the first lets
+// go. At last the first takes it over from the second, which is gone.
 func TestVolumeHeld(t *testing.T) {
 	t.Parallel()
 	s := newVolumeSite(t)
-	s.boots(2, siteTime)
-	_, file := s.volume("lun", 64<<20)
-	s.tgt(LUN{Target: nodeTarget, File: file})
+	s.boots(2, 5*time.Minute)
+	host, file := s.volume("lun", 64<<20)
+	lun := LUN{Target: nodeTarget, File: file}
+	target := s.tgt(lun)
 	words := s.volumeWords("sidus.mkfs=blank sidus.iscsi.target=" + nodeTarget)
 	owner := GuestOptions{NICs: []NIC{{MAC: MAC(1)}}}
 	first := s.boot(words, owner)
 	s.run(first, "echo one >/root/mine; sync")
-	second := s.boot(words+" sidus.onerror=poweroff", GuestOptions{Name: "second", NICs: []NIC{{MAC: MAC(2)}}})
-	s.says(second, "the volume is held by another node under key 0x", "this node's is 0x", "power off in 30s")
+	other := GuestOptions{Name: "second", NICs: []NIC{{MAC: MAC(2)}}}
+	second := s.boot(words+" sidus.onerror=poweroff", other)
+	_, secondKey := s.refusedKeys(second)
 	second.Kill()
 	s.run(first, "echo two >>/root/mine; sync")
 	first.Kill() // As in a power cut.
-	again := s.boot(words, owner)
-	s.same(again, map[string]string{"cat /root/mine": "one\ntwo", "findmnt -n -o FSTYPE -M /rw": "ext4"})
+	first = s.boot(words, owner)
+	s.same(first, map[string]string{"cat /root/mine": "one\ntwo", "findmnt -n -o FSTYPE -M /rw": "ext4"})
+	s.run(first, "sync")
+
+	if err := first.Pause(s.ctx); err != nil {
+		t.Fatal(err)
+	}
+	if err := target.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	s.tgt(lun)
+	second = s.boot(words, other)
+	s.run(second, "echo three >>/root/mine; sync")
+	if err := first.Resume(s.ctx); err != nil {
+		t.Fatal(err)
+	}
+	s.keeperSays(first, "ANOTHER NODE HAS TAKEN THE VOLUME")
+	s.same(first, map[string]string{"ls /sys/class/iscsi_session | wc -l": "0"})
+	first.Kill()
+	s.run(second, "echo four >>/root/mine; sync")
+	second.Kill()
+
+	first = s.boot(words+" sidus.rw.takeover="+secondKey, owner)
+	s.same(first, map[string]string{"cat /root/mine": "one\ntwo\nthree\nfour"})
+	first.Kill()
+	checkVolume(t, host)
+}
+
+// refusedKeys waits until a node is refused its volume, and returns the keys of
+// the other one, which has it, and its own.
+func (s *site) refusedKeys(g *Guest) (holder, own string) {
+	s.t.Helper()
+	m, err := g.Expect(s.ctx, `sidusboot: rw: [^\r\n]*the volume is held by another node under key (0x[0-9a-f]{16}) \(this node's is (0x[0-9a-f]{16})\)`)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	s.says(g, "boot this one once with sidus.rw.takeover="+m.Groups[1], "power off in 30s")
+	return m.Groups[1], m.Groups[2]
 }
 
 // outage is how long the target is away from its node.
