@@ -307,12 +307,25 @@ func (k *keeper) wait(ctx context.Context, d time.Duration) {
 	}
 }
 
-// runs returns a function that tells whether a process of this name runs.
+// runs returns a function that tells whether a process of this name runs that
+// can reach the node's sessions: one of root's, in this network namespace. Any
+// user can give a process any name, and a container may have an iscsid of its
+// own.
 func runs(name string) func() bool {
 	return func() bool {
+		own, err := os.Readlink("/proc/self/ns/net")
 		names, _ := filepath.Glob("/proc/[0-9]*/comm")
 		for _, path := range names {
-			if b, err := os.ReadFile(path); err == nil && strings.TrimSpace(string(b)) == name {
+			b, readErr := os.ReadFile(path)
+			if readErr != nil || strings.TrimSpace(string(b)) != name {
+				continue
+			}
+			dir := filepath.Dir(path)
+			var st unix.Stat_t
+			if unix.Stat(dir, &st) != nil || st.Uid != 0 {
+				continue
+			}
+			if net, netErr := os.Readlink(dir + "/ns/net"); err != nil || netErr != nil || net == own {
 				return true
 			}
 		}

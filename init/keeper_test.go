@@ -3,7 +3,11 @@ package main
 import (
 	"context"
 	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -157,5 +161,53 @@ func TestKeeperLetsGo(t *testing.T) {
 		if session.abandoned != tt.want || len(tries) > 0 {
 			t.Errorf("%s: abandoned %d times, want %d; %d tries left", tt.name, session.abandoned, tt.want, len(tries))
 		}
+	}
+}
+
+// The keeper stands aside for root's iscsid in its own network namespace, and
+// for nothing that only bears the name.
+func TestRuns(t *testing.T) {
+	if os.Getuid() != 0 {
+		t.Skip("starts processes of other users, which needs root")
+	}
+	t.Parallel()
+	const name = "iscsid-of-test"
+	program := filepath.Join(t.TempDir(), name)
+	sleep, err := exec.LookPath("sleep")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := copyFile(sleep, program); err != nil {
+		t.Fatal(err)
+	}
+	for dir := filepath.Dir(program); dir != "/tmp" && dir != "/"; dir = filepath.Dir(dir) {
+		if err := os.Chmod(dir, 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, tt := range []struct {
+		name string
+		attr syscall.SysProcAttr
+		want bool
+	}{
+		{"root's", syscall.SysProcAttr{}, true},
+		{"a user's", syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}, false},
+		{"a container's", syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNET}, false},
+	} {
+		cmd := exec.Command(program, "60")
+		cmd.SysProcAttr = &tt.attr
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		if got := runs(name)(); got != tt.want {
+			t.Errorf("%s: runs = %v, want %v", tt.name, got, tt.want)
+		}
+		if err := cmd.Process.Kill(); err != nil {
+			t.Error(err)
+		}
+		_ = cmd.Wait()
+	}
+	if runs(name)() {
+		t.Error("it runs after its end")
 	}
 }

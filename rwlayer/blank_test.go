@@ -125,6 +125,8 @@ func TestIdentify(t *testing.T) {
 		{"gpt", "echo 2048,,L | sfdisk -q -X gpt $F", Volume{}, "GPT partition table"},
 		{"fat", "mkfs.vfat $F", Volume{}, "FAT"},
 		{"lvm", `printf LABELONE | dd of=$F bs=512 seek=1 conv=notrunc status=none`, Volume{}, "LVM"},
+		{"gpt over ext4", "mkfs.ext4 -q $F; printf 'EFI PART' | dd of=$F bs=4096 seek=1 conv=notrunc status=none", Volume{}, "GPT"},
+		{"lvm over ext4", `mkfs.ext4 -q $F; printf LABELONE | dd of=$F bs=512 seek=1 conv=notrunc status=none`, Volume{}, "LVM"},
 		{"luks", `printf 'LUKS\272\276' | dd of=$F conv=notrunc status=none`, Volume{}, "LUKS"},
 	}
 	for _, tt := range tests {

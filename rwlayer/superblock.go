@@ -44,6 +44,11 @@ func Identify(r io.ReaderAt, size int64) (Volume, error) {
 	if _, err := r.ReadAt(b[:min(superblocks, size)], 0); err != nil && !errors.Is(err, io.EOF) {
 		return Volume{}, fmt.Errorf("read the superblock: %w", err)
 	}
+	for _, s := range containers {
+		if at(b, s.offset, s.magic) {
+			return Volume{}, &ForeignError{Found: s.what}
+		}
+	}
 	for _, known := range []func([]byte) (Volume, bool){extVolume, xfsVolume, btrfsVolume} {
 		if v, ok := known(b); ok {
 			return v, nil
@@ -61,13 +66,16 @@ func at(b []byte, offset int, magic string) bool {
 	return string(b[offset:offset+len(magic)]) == magic
 }
 
-// signatures are of what a volume may hold instead. They are here to name it:
-// what is not known is not formatted either, unless it is blank.
-var signatures = []struct {
+// A signature names what a volume may hold instead of a file system of ours.
+type signature struct {
 	offset int
 	magic  string
 	what   string
-}{
+}
+
+// containers are what may lie over an old superblock without touching it: the
+// file system that this belonged to is gone.
+var containers = []signature{
 	{512, "EFI PART", "a GPT partition table"},
 	{4096, "EFI PART", "a GPT partition table (4096-byte sectors)"},
 	{0, "LUKS\xba\xbe", "a LUKS volume"},
@@ -75,10 +83,15 @@ var signatures = []struct {
 	{512, "LABELONE", "an LVM physical volume"},
 	{1024, "LABELONE", "an LVM physical volume"},
 	{1536, "LABELONE", "an LVM physical volume"},
-	{4086, "SWAPSPACE2", "swap space"},
-	{4086, "SWAP-SPACE", "swap space"},
 	{0, "\xfc\x4e\x2b\xa9", "a member of an md RAID"},
 	{4096, "\xfc\x4e\x2b\xa9", "a member of an md RAID"},
+}
+
+// signatures are here to name the rest: what is not known is not formatted
+// either, unless it is blank.
+var signatures = []signature{
+	{4086, "SWAPSPACE2", "swap space"},
+	{4086, "SWAP-SPACE", "swap space"},
 	{0, "hsqs", "a squashfs"},
 	{32769, "CD001", "an ISO 9660 file system"},
 	{1024, "\x10\x20\xf5\xf2", "an f2fs"},
