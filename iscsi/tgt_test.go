@@ -40,6 +40,7 @@ func TestTgt(t *testing.T) {
 	}
 	startTgt(t)
 	const open, oneWay, mutual = "iqn.2013-09.org.example:open", "iqn.2013-09.org.example:one-way", "iqn.2013-09.org.example:mutual"
+	const elsewhere = "iqn.2013-09.org.example:elsewhere"
 	const secret, secretIn = "node-secret-12345", "nas-secret-123456"
 	for _, tt := range []struct {
 		name, target               string
@@ -58,6 +59,7 @@ func TestTgt(t *testing.T) {
 		{name: "wrong user", target: oneWay, user: "nobody", password: secret, want: iscsi.ErrAuthentication, say: "0201"},
 		{name: "no password", target: oneWay, want: iscsi.ErrAuthentication, say: "0201"},
 		{name: "unknown target", target: "iqn.2013-09.org.example:other", want: iscsi.ErrNotFound, say: "0203"},
+		{name: "another address", target: elsewhere, want: iscsi.ErrNotFound, say: "0203"},
 		{name: "wrong secret of the target", target: mutual, user: "node", password: secret, in: "nas", passIn: "wrong", want: iscsi.ErrAuthentication, say: "does not know"},
 		{name: "a target that cannot prove itself", target: oneWay, user: "node", password: secret, in: "nas", passIn: secretIn, want: iscsi.ErrAuthentication},
 	} {
@@ -91,7 +93,7 @@ func skip(t *testing.T, why string) {
 	t.Skip(why)
 }
 
-// startTgt starts tgtd with three targets.
+// startTgt starts tgtd with four targets.
 func startTgt(t *testing.T) {
 	sh := func(script string) error {
 		out, err := exec.Command("sh", "-ec", script).CombinedOutput()
@@ -129,6 +131,8 @@ for name in open one-way mutual; do
 	adm --op new --mode logicalunit --tid $tid --lun 1 -b /run/$name
 	adm --op bind --mode target --tid $tid -I ALL
 done
+adm --op new --mode target --tid 4 -T iqn.2013-09.org.example:elsewhere
+adm --op bind --mode target --tid 4 -I 10.0.0.7
 adm --op bind --mode account --tid 2 --user node
 adm --op bind --mode account --tid 3 --user node
 adm --op bind --mode account --tid 3 --user nas --outgoing
