@@ -59,6 +59,13 @@ func TestWaitGone(t *testing.T) {
 		t.Fatal(err)
 	}
 	path := fmt.Sprintf("/proc/%d/cmdline", cmd.Process.Pid)
+	// The kernel lets go of the parent before it sets the new command line.
+	for b := []byte(nil); len(b) == 0; {
+		var err error
+		if b, err = os.ReadFile(path); err != nil {
+			t.Fatal(err)
+		}
+	}
 	go func() {
 		time.Sleep(100 * time.Millisecond)
 		_ = cmd.Process.Kill()
