@@ -73,11 +73,12 @@ func TestVolume(t *testing.T) {
 					t.Fatal(err)
 				}
 				boots = append(boots, "boot")
+				s.run(g, "echo boot >>/root/boots; sync")
 				s.same(g, map[string]string{
-					"findmnt -n -o FSTYPE -M /rw":                    "ext4",
-					"echo boot >>/root/boots; sync; cat /root/boots": strings.Join(boots, "\n"),
-					"cat /rw/upper/root/boots":                       strings.Join(boots, "\n"),
-					"pgrep -c -f ^@sidusboot-keeper":                 "1",
+					"findmnt -n -o FSTYPE -M /rw":    "ext4",
+					"cat /root/boots":                strings.Join(boots, "\n"),
+					"cat /rw/upper/root/boots":       strings.Join(boots, "\n"),
+					"pgrep -c -f ^@sidusboot-keeper": "1",
 				})
 				made := boot == 0
 				if r := s.report(g); r.RW.Kind != "iscsi" || r.RW.Made != made || r.RW.Filesystem != "ext4" {
