@@ -78,6 +78,8 @@ func TestTargetcli(t *testing.T) {
 	if len(shell) < 2 || len(targetcli) < 5 {
 		t.Fatalf("the documentation has the commands %q and, for targetcli, %q", shell, targetcli)
 	}
+	// targetcli asks on the system bus for other backstores, and ends without one.
+	s.run(server, "mkdir -p /run/dbus && dbus-daemon --system --fork")
 	out := s.run(server, "set -e\n"+strings.Join(shell, "\n")+"\ntargetcli <<'EOF' 2>&1\n"+strings.Join(targetcli, "\n")+"\n"+secrets("lio")+"EOF")
 	t.Logf("targetcli: %s", out)
 
