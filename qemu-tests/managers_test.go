@@ -302,3 +302,29 @@ func TestLeaseOfTree(t *testing.T) {
 		"pgrep -c -f ^@sidusboot-keeper || true": "0",
 	})
 }
+
+// TestManagersIPv6 boots by an address that a router's prefix made: networkd takes
+// it over, keeps it through a restart, and loses no route.
+func TestManagersIPv6(t *testing.T) {
+	t.Parallel()
+	variant := Variant{Suite: "bookworm", Script: wantsOnline + usualNetwork}
+	if _, err := variant.Tree(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	s := newSiteIn(t, variant, LabOptions{IPv6: true})
+	s.nfs(Export{}, NFSOptions{})
+	s.dhcp(DHCPOptions{Extra: []string{"--enable-ra", "--dhcp-range=fd77::,ra-stateless"}})
+	g := s.boot("nfsroot=["+ServerAddr6+"]:"+s.tree+" "+EventWord+" "+AgentWord, GuestOptions{})
+	checkSystemd(s, g, nil)
+	s.run(g, "systemctl restart systemd-networkd; networkctl reconfigure eth0; sleep 2")
+	s.same(g, map[string]string{
+		uncached: "from the shared tree",
+		"systemctl is-active network-online.target":                                        "active",
+		"networkctl -n 0 status eth0 | sed -n 's/^ *State: //p'":                           "routable (configured)",
+		"ip -4 -o addr show dev eth0; ip -6 route show dev eth0 default | wc -l":           "1",
+		"ip -6 -o addr show dev eth0 scope global | grep -o 'fd77.*/64\\|valid_lft [^ ]*'": "fd77::5054:ff:fe77:1/64\nvalid_lft forever",
+		"cat /sys/class/net/eth0/carrier_up_count":                                         "1",
+	})
+	s.run(g, "systemctl --no-block reboot")
+	s.ends(g, Rebooted)
+}
