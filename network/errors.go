@@ -145,3 +145,43 @@ func brief(err error) string {
 	}
 	return strings.TrimPrefix(err.Error(), "network: ")
 }
+
+// failed says what became of each NIC.
+func (u *ascent) failed() error {
+	e := &FailedError{Unclaimed: Unclaimed(u.opts.Sysfs)}
+	all, err := links()
+	if err != nil {
+		return err
+	}
+	var have []string
+	for _, l := range all {
+		a := l.Attrs()
+		if a.Flags&net.FlagLoopback != 0 {
+			continue
+		}
+		have = append(have, a.Name)
+		n := nicOf(l, u.opts.Sysfs)
+		for _, r := range u.runners {
+			if r.link.Attrs().Index == a.Index && r.err != nil {
+				n.State = brief(r.err)
+			}
+		}
+		e.NICs = append(e.NICs, n)
+	}
+	for i := range u.plan.Ways {
+		w := &u.plan.Ways[i]
+		if !u.sent(w) {
+			device := w.String()
+			if w.any() {
+				device = ""
+			}
+			e.Errs = append(e.Errs, &NoDeviceError{Device: device, Have: have, Unclaimed: e.Unclaimed})
+		}
+	}
+	for _, r := range u.runners {
+		if r.err != nil {
+			e.Errs = append(e.Errs, r.err)
+		}
+	}
+	return e
+}
