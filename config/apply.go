@@ -178,6 +178,9 @@ func applyHostname(c *Config, a arg) error {
 	if a.value == "" || !isGraphic(a.value) || strings.Contains(a.value, "/") {
 		return errors.New("not a host name")
 	}
+	if strings.Contains(strings.ReplaceAll(a.value, "%%", ""), "%m") {
+		return errors.New("%m has colons, which no host name can have; use %I, %i or %u")
+	}
 	c.Hostname = a.value
 	return checkTemplate(a.value, false)
 }

@@ -132,6 +132,9 @@ func (m methodWord) alone(ip IP) (IP, error) {
 // deviceIP reads dracut's DEVICE:METHOD[:MTU[:MAC]].
 func deviceIP(fields []string) (IP, error) {
 	var ip IP
+	if _, err := parseMethod(fields[0]); err == nil {
+		return IP{}, fmt.Errorf("%q is a method, where a device is wanted; write %s alone, or DEVICE:%s", fields[0], fields[0], fields[0])
+	}
 	if err := setDevice(&ip, fields[0]); err != nil {
 		return IP{}, err
 	}

@@ -161,6 +161,9 @@ func applyNIC(c *Config, a arg) error {
 		c.NIC = NIC{MAC: mac}
 		return err
 	}
+	if len(a.value) == 12 && strings.Trim(strings.ToLower(a.value), "0123456789abcdef") == "" {
+		return fmt.Errorf("%q is no device name; a MAC has colons or dashes", a.value)
+	}
 	c.NIC = NIC{Name: a.value}
 	return checkDevice(a.value)
 }
@@ -176,7 +179,7 @@ func applyDAD(c *Config, a arg) error {
 // checkDevice takes what the kernel takes for a device's name (dev_valid_name)
 // and can be written in these words.
 func checkDevice(name string) error {
-	if name == "" || len(name) > 15 || name == "." || name == ".." || strings.ContainsAny(name, "/: \t\n\v\f\r\x00") || !isGraphic(name) {
+	if name == "" || len(name) > 15 || name == "." || name == ".." || strings.ContainsAny(name, "/:, \t\n\v\f\r\x00") || !isGraphic(name) {
 		return fmt.Errorf("%q is not a device name such as eth0", name)
 	}
 	return nil

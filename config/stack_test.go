@@ -52,10 +52,13 @@ func TestStackErrors(t *testing.T) {
 		"ifname=eth0":                      "not a MAC address",
 		"ifname=e/0:52:54:00:12:34:56":     "not a device name",
 		"ifname=a:52:54:00:12:34:56 ifname=b:52:54:00:12:34:56": "has a line already",
-		"bootdev=":          "not a device name",
-		"sidus.nic=driver=": "not the name of a driver",
-		"sidus.nic=a/b":     "not a device name",
-		"sidus.dad=no":      "not known",
+		"bootdev=":               "not a device name",
+		"sidus.nic=driver=":      "not the name of a driver",
+		"sidus.nic=a/b":          "not a device name",
+		"sidus.nic=eth0,eth1":    "not a device name",
+		"sidus.nic=525400123456": "a MAC has colons",
+		"vlan=eth0.5:eth0,eth1":  "not a device name",
+		"sidus.dad=no":           "not known",
 	} {
 		if _, err := Parse(in, ""); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("Parse(%q) = %v, want %q", in, err, want)

@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"net/netip"
 	"os"
 	"strings"
 	"time"
@@ -30,6 +31,8 @@ type node struct {
 	loaded chan struct{}
 	// ib is closed when the InfiniBand devices have their addresses.
 	ib chan struct{}
+	// ibOwn is the node's address that those addresses are made of.
+	ibOwn netip.Addr
 	// waiting is what the stage waits for, under the narrator's mutex.
 	waiting string
 }

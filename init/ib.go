@@ -18,14 +18,19 @@ var ibModules = []string{"mlx4_ib", "ib_ipoib"}
 // startIB gives InfiniBand devices their addresses, made of the node's own, on
 // the side.
 func (n *node) startIB() {
-	if len(n.cfg.IBs) == 0 || n.ib != nil {
+	own := n.lease.Addr.Addr()
+	if len(n.cfg.IBs) == 0 || n.ibOwn == own {
 		return
 	}
-	n.ib = make(chan struct{})
-	own := n.lease.Addr.Addr()
+	// An attempt before this one may have been by another address.
+	before, done := n.ib, make(chan struct{})
+	n.ib, n.ibOwn = done, own
 	go func() {
 		defer n.recovered()
-		defer close(n.ib)
+		defer close(done)
+		if before != nil {
+			<-before
+		}
 		for _, module := range ibModules {
 			if !n.system.loader.Has(module) {
 				continue

@@ -59,7 +59,7 @@ func (n *node) advice(sysfs string) (a managers.Advice, err error) {
 		if !ok {
 			i = len(a.NICs)
 			at[l.Device] = i
-			nic := managers.NIC{Device: l.Device, MAC: l.MAC}
+			nic := managers.NIC{Device: l.Device, MAC: l.MAC, Metric: l.Metric}
 			if nic.Index, err = deviceIndex(sysfs, l.Device); err != nil {
 				return a, err
 			}
@@ -124,14 +124,14 @@ func keepNames(a managers.Advice) error {
 	}
 	text := "[Match]\nOriginalName=" + strings.Join(a.Devices(), " ") + "\n\n" +
 		"[Link]\nNamePolicy=keep\nAlternativeNamesPolicy=database onboard slot path\nMACAddressPolicy=none\n"
-	return os.WriteFile(filepath.Join(dir, "00-sidusboot.link"), []byte(text), 0o644)
+	return os.WriteFile(filepath.Join(dir, "00--sidusboot.link"), []byte(text), 0o644)
 }
 
 // writeAdvice writes files below root, instead of what an earlier attempt left
 // there: it may have been about another NIC.
 func writeAdvice(root string, files []managers.File) error {
 	remove := []string{filepath.Join(root, "run/NetworkManager"), filepath.Join(root, "run/network")}
-	for _, pattern := range []string{"run/systemd/system/*/sidusboot.conf", "run/systemd/network/00-sidusboot*.network"} {
+	for _, pattern := range []string{"run/systemd/system/*/sidusboot.conf", "run/systemd/network/00--sidusboot*.network"} {
 		old, err := filepath.Glob(filepath.Join(root, pattern))
 		if err != nil {
 			return err

@@ -161,7 +161,7 @@ func TestWriteAdvice(t *testing.T) {
 	other.Device, other.Index = "eth1", 3
 	const unit = "[Service]\nExecStop=/sbin/ifdown -a\n"
 	run := t.TempDir()
-	write(t, run+"/run/systemd/network/00-sidusboot.link", "kept")
+	write(t, run+"/run/systemd/network/00--sidusboot.link", "kept")
 	var last []managers.File
 	for _, n := range []managers.NIC{nic, other} {
 		advice := managers.Advice{NICs: []managers.NIC{n}}
@@ -176,7 +176,7 @@ func TestWriteAdvice(t *testing.T) {
 			t.Errorf("of the first attempt is left: %s: %s", name, text)
 		}
 	}
-	if got["/run/systemd/network/00-sidusboot.link"] != "kept" {
+	if got["/run/systemd/network/00--sidusboot.link"] != "kept" {
 		t.Error("another file is gone")
 	}
 	for _, f := range last {

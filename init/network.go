@@ -101,7 +101,11 @@ func (n *node) reach(ctx context.Context, l *network.Lease) error {
 	if err != nil || port == 0 {
 		return err
 	}
-	if err := n.system.Dial(ctx, netip.AddrPortFrom(addr, port)); err != nil {
+	// The kernel takes everybody for a neighbour on a device that is named.
+	if !l.NextHop(addr).IsValid() {
+		return fmt.Errorf("%s: there is no route to it", addr)
+	}
+	if err := dialBy(ctx, l.Device, netip.AddrPortFrom(addr, port)); err != nil {
 		return fmt.Errorf("%s: %w", addr, err)
 	}
 	return nil

@@ -30,7 +30,7 @@ func networkPlan(c *config.Config) network.Plan {
 			}
 			continue
 		}
-		p.Ways = append(p.Ways, way(c, ip))
+		p.Ways = addWay(p.Ways, way(c, ip))
 	}
 	if len(p.Ways) == 0 {
 		ip := config.IP{Method: config.MethodDHCP}
@@ -44,6 +44,18 @@ func networkPlan(c *config.Config) network.Plan {
 		p.Ways = chooseBootDev(p.Ways, c.BootDev)
 	}
 	return p
+}
+
+// addWay adds a way, instead of one for the same NIC and family: the last word
+// wins, as in the kernel. pxelinux adds one (IPAPPEND) to whatever is there.
+func addWay(ways []network.Way, w network.Way) []network.Way {
+	for i := range ways {
+		if ways[i].Choice.String() == w.Choice.String() && ways[i].Is6() == w.Is6() {
+			ways[i] = w
+			return ways
+		}
+	}
+	return append(ways, w)
 }
 
 // chooseBootDev sets all ways but one aside. A device that no ip= names gets

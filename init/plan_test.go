@@ -24,11 +24,15 @@ func TestNetworkPlan(t *testing.T) {
 		"sidus.nic=driver=e1000":                        "with the driver e1000",
 		"ip=eth1:off":                                   "with a cable, not eth1",
 		"ip=off":                                        "with a cable",
-		"ip=eth0:dhcp ip=eth1:dhcp":                     "eth0, eth1",
-		"ip=eth0:dhcp ip=eth1:dhcp bootdev=eth1":        "eth0 aside, eth1",
-		"bootdev=eth1":                                  "eth1",
-		"vlan=eth0.5:eth0":                              "eth0.5",
-		"vlan=eth0.5:eth0 ip=eth0.5:dhcp ip=10.0.0.7:::24::eth1:none bootdev=eth0.5": "eth0.5, eth1 aside",
+		"ip=eth0:dhcp ip=10.0.0.7:::24::eth0:none":      "eth0 by 1",
+		"ip=eth0:dhcp ip=eth0:auto6":                    "eth0, eth0 by 2",
+		// What pxelinux adds by IPAPPEND 3.
+		"ip=dhcp ip=10.0.0.7:10.0.0.1:10.0.0.254:255.255.255.0 BOOTIF=01-52-54-00-12-34-56": "52:54:00:12:34:56 by 1",
+		"ip=eth0:dhcp ip=eth1:dhcp":              "eth0, eth1",
+		"ip=eth0:dhcp ip=eth1:dhcp bootdev=eth1": "eth0 aside, eth1",
+		"bootdev=eth1":                           "eth1",
+		"vlan=eth0.5:eth0":                       "eth0.5",
+		"vlan=eth0.5:eth0 ip=eth0.5:dhcp ip=10.0.0.7:::24::eth1:none bootdev=eth0.5": "eth0.5, eth1 by 1 aside",
 		"bond=bond0:eth0,eth1:mode=802.3ad BOOTIF=01-52-54-00-12-34-56":              "bond0",
 		"bond=bond0:eth0,eth1:mode=802.3ad vlan=vlan7:bond0":                         "vlan7",
 		"nfsroot=[2001:db8::1]:/srv":                                                 "with a cable by 2",
@@ -45,7 +49,7 @@ func TestNetworkPlan(t *testing.T) {
 		var got []string
 		for _, w := range p.Ways {
 			text := w.String()
-			if w.Method > network.Fixed {
+			if w.Method > network.ByDHCP {
 				text += fmt.Sprintf(" by %d", w.Method)
 			}
 			if w.Aside {

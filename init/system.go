@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"os"
 	"runtime"
+	"syscall"
 
 	"golang.org/x/sys/unix"
 
@@ -39,8 +40,19 @@ func (s *system) Unmount(dir string) error { return unix.Unmount(dir, unix.MNT_D
 func (s *system) Verify(dir string) error { return checkInit(dir, s.initProgram) }
 
 func (s *system) Dial(ctx context.Context, address netip.AddrPort) error {
+	return dialBy(ctx, "", address)
+}
+
+// dialBy dials by way of one device, whatever other ways there are; an empty
+// device is any.
+func dialBy(ctx context.Context, device string, address netip.AddrPort) error {
 	// DialTCP, because DialContext brings package net's resolver along.
 	var d net.Dialer
+	if device != "" {
+		d.Control = func(_, _ string, c syscall.RawConn) (err error) {
+			return errors.Join(c.Control(func(fd uintptr) { err = unix.BindToDevice(int(fd), device) }), err)
+		}
+	}
 	conn, err := d.DialTCP(ctx, "tcp", netip.AddrPort{}, address)
 	if err != nil {
 		return err

@@ -6,7 +6,7 @@
 //
 // What goes below /run can be written in every tree:
 //
-//	/run/systemd/network/00-sidusboot-DEVICE.network, 00-sidusboot.network
+//	/run/systemd/network/00--sidusboot-DEVICE.network, 00--sidusboot.network
 //	/run/NetworkManager/conf.d/sidusboot.conf
 //	/run/NetworkManager/system-connections/sidusboot-DEVICE.nmconnection
 //	/run/NetworkManager/devices/INDEX
@@ -46,7 +46,9 @@ type NIC struct {
 	// Broadcast is for the IPv4 address, the zero Addr for the usual one.
 	Broadcast netip.Addr
 	Routes    []Route
-	DNS       []netip.Addr
+	// Metric is that of the routes, 0 for the NIC that leads to the root.
+	Metric int
+	DNS    []netip.Addr
 	// Search are domains; one that is none is left out.
 	Search []string
 }

@@ -49,7 +49,7 @@ func same(t *testing.T, f File, want string) {
 }
 
 func TestNetworkd(t *testing.T) {
-	same(t, file(t, advice.Files(), "/run/systemd/network/00-sidusboot-eth0.network"), `# Written by sidusboot at every boot: the root hangs on this NIC.
+	same(t, file(t, advice.Files(), "/run/systemd/network/00--sidusboot-eth0.network"), `# Written by sidusboot at every boot: the root hangs on this NIC.
 [Match]
 MACAddress=52:54:00:77:00:01
 Name=eth0
@@ -132,7 +132,7 @@ func TestIPv6(t *testing.T) {
 		Device: "eth0", MAC: card.MAC, Addrs: []netip.Prefix{prefix("2001:db8::7/64")},
 		Routes: []Route{{Dst: prefix("::/0"), Gateway: addr("fe80::1")}}, DNS: []netip.Addr{addr("2001:db8::53")},
 	}
-	network := file(t, Advice{NICs: []NIC{nic}}.Files(), "/run/systemd/network/00-sidusboot-eth0.network").Text
+	network := file(t, Advice{NICs: []NIC{nic}}.Files(), "/run/systemd/network/00--sidusboot-eth0.network").Text
 	for _, want := range []string{"\nAddress=2001:db8::7/64\n", "\nDestination=::/0\nProtocol=boot\nGateway=fe80::1\n", "\nDNS=2001:db8::53\n"} {
 		if !strings.Contains(network, want) {
 			t.Errorf("the .network lacks %q:\n%s", want, network)
@@ -163,7 +163,7 @@ func TestAlone(t *testing.T) {
 	vlan := card
 	vlan.Device, vlan.Virtual = "bond0.5", true
 	files := Advice{NICs: []NIC{vlan}, Alone: []string{"bond0", "eth0", "eth-1"}}.Files()
-	same(t, file(t, files, "/run/systemd/network/00-sidusboot.network"), written+"[Match]\nName=bond0 eth0 eth-1\n\n[Link]\nUnmanaged=yes\n")
+	same(t, file(t, files, "/run/systemd/network/00--sidusboot.network"), written+"[Match]\nName=bond0 eth0 eth-1\n\n[Link]\nUnmanaged=yes\n")
 	same(t, file(t, files, "/run/NetworkManager/conf.d/sidusboot.conf"), written+
 		"[device-sidusboot-bond0.5]\nmatch-device=interface-name:bond0.5\nkeep-configuration=yes\nignore-carrier=yes\n\n"+
 		"[device-sidusboot]\nmatch-device=interface-name:bond0,interface-name:eth0,interface-name:eth-1\nmanaged=0\n")
@@ -183,6 +183,8 @@ func TestAlone(t *testing.T) {
 func TestTwoNICs(t *testing.T) {
 	other := card
 	other.Device, other.Index, other.Addrs = "eth1", 3, []netip.Prefix{prefix("10.78.0.11/24")}
+	// Its default route is not to win over the boot NIC's.
+	other.Metric = 1027
 	files := Advice{NICs: []NIC{card, other}}.Files()
 	seen := map[string]bool{}
 	for _, f := range files {
@@ -191,8 +193,9 @@ func TestTwoNICs(t *testing.T) {
 		}
 		seen[f.Path] = true
 	}
-	for _, path := range []string{"/run/systemd/network/00-sidusboot-eth1.network", "/run/NetworkManager/system-connections/sidusboot-eth1.nmconnection"} {
-		if text := file(t, files, path).Text; !strings.Contains(text, "10.78.0.11/24") || strings.Contains(text, "10.77.0.11") {
+	for _, path := range []string{"/run/systemd/network/00--sidusboot-eth1.network", "/run/NetworkManager/system-connections/sidusboot-eth1.nmconnection"} {
+		text := file(t, files, path).Text
+		if !strings.Contains(text, "10.78.0.11/24") || strings.Contains(text, "10.77.0.11") || !strings.Contains(strings.ToLower(text), "metric=1027\n") {
 			t.Errorf("%s: %s", path, text)
 		}
 	}
@@ -210,7 +213,7 @@ func TestHostileDomains(t *testing.T) {
 			t.Errorf("%s: %s", f.Path, f.Text)
 		}
 	}
-	if text := file(t, Advice{NICs: []NIC{nic}}.Files(), "/run/systemd/network/00-sidusboot-eth0.network").Text; !strings.Contains(text, "\nDomains=good.test\n") {
+	if text := file(t, Advice{NICs: []NIC{nic}}.Files(), "/run/systemd/network/00--sidusboot-eth0.network").Text; !strings.Contains(text, "\nDomains=good.test\n") {
 		t.Errorf("the good one is gone: %s", text)
 	}
 }

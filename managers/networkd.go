@@ -1,17 +1,21 @@
 package managers
 
-import "strings"
+import (
+	"strconv"
+	"strings"
+)
 
 // networkd makes systemd-networkd hold the NIC's configuration as its own: it
 // is "configured", counts for network-online.target, and stays as it is when
 // networkd stops, starts, reloads, or when the cable is pulled. The first file
-// name that matches a NIC wins (systemd.network(5)), wherever it lies, so that
+// name that matches a NIC wins (systemd.network(5)), wherever it lies, and a dash sorts
+// before letters and digits, so that
 // the tree's own files are for the other NICs.
 //
 // Without it networkd takes away what it finds on a NIC unless / is a network
 // file system, which a union is not (systemd issue 21967).
 func (a Advice) networkd() []File {
-	const name = "/run/systemd/network/00-sidusboot"
+	const name = "/run/systemd/network/00--sidusboot"
 	var files []File
 	for _, n := range a.NICs {
 		files = append(files, File{Path: name + "-" + n.Device + ".network", Mode: 0o644, Text: n.network()})
@@ -46,6 +50,9 @@ func (n NIC) network() string {
 	for _, r := range n.Routes {
 		// The protocol that /init gave its routes: these are the same ones.
 		b.WriteString("\n[Route]\nDestination=" + r.Dst.String() + "\nProtocol=boot\n")
+		if n.Metric > 0 {
+			b.WriteString("Metric=" + strconv.Itoa(n.Metric) + "\n")
+		}
 		switch {
 		case !r.Gateway.IsValid():
 			b.WriteString("Scope=link\n")

@@ -2,6 +2,7 @@ package managers
 
 import (
 	"fmt"
+	"strconv"
 	"strings"
 )
 
@@ -77,7 +78,7 @@ func (n NIC) nmProfile() string {
 // Without the metric NetworkManager would set each route a second time, with
 // one of its own.
 func (n NIC) nmFamily(b *strings.Builder, six bool) {
-	b.WriteString("method=manual\nroute-metric=0\n")
+	b.WriteString("method=manual\nroute-metric=" + strconv.Itoa(n.Metric) + "\n")
 	for i, a := range n.ofFamily(six) {
 		fmt.Fprintf(b, "address%d=%s\n", i+1, a)
 	}

@@ -15,9 +15,8 @@ import (
 // what an earlier lease left there. It can be called again. The address has no
 // lifetime in the kernel: that it is renewed is somebody's duty, and the root
 // must not vanish when it is not. A route or an MTU that the kernel refuses is
-// said by logf and left out, as ipconfig.c does. A metric of 0 is the boot
-// NIC's.
-func Apply(link netlink.Link, l *Lease, metric int, logf func(format string, args ...any)) error {
+// said by logf and left out, as ipconfig.c does.
+func Apply(link netlink.Link, l *Lease, logf func(format string, args ...any)) error {
 	if err := setMTU(link, l.MTU); err != nil {
 		logf("network: %s cannot have the MTU of %d that the lease wants, %d stays: %v", l.Device, l.MTU, link.Attrs().MTU, err)
 	}
@@ -40,7 +39,7 @@ func Apply(link netlink.Link, l *Lease, metric int, logf func(format string, arg
 		}
 	}
 	for _, r := range l.Routes {
-		if err := setRoute(link.Attrs().Index, r, l.Addr, metric); err != nil {
+		if err := setRoute(link.Attrs().Index, r, l.Addr, l.Metric); err != nil {
 			logf("network: route %s by %s on %s: %v: left out", r.Dst, r.Gateway, l.Device, err)
 		}
 	}
@@ -87,7 +86,7 @@ func ipNet(p netip.Prefix) *net.IPNet {
 }
 
 // SetAddress waits for a device until ctx ends, sets it up and gives it an
-// address, without a route or a look at the link: for a network beside the one
+// address instead of others of its family, without a route or a look at the link: for a network beside the one
 // that the node boots by.
 func SetAddress(ctx context.Context, device string, addr netip.Prefix) error {
 	var link netlink.Link
@@ -100,6 +99,9 @@ func SetAddress(ctx context.Context, device string, addr netip.Prefix) error {
 		return fmt.Errorf("network: there is no %s: is its driver in the image (initrdgen build --profile infiniband)?", device)
 	}
 	if err := setUp(link); err != nil {
+		return err
+	}
+	if err := dropOthers(link, addr); err != nil {
 		return err
 	}
 	if err := netlink.AddrReplace(link, &netlink.Addr{IPNet: ipNet(addr)}); err != nil {

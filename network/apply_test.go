@@ -82,7 +82,7 @@ func TestApply(t *testing.T) {
 	}
 	for _, tt := range tests {
 		lease := &Lease{Device: "eth0", Addr: netip.MustParsePrefix(tt.addr), Routes: tt.routes, MTU: tt.mtu}
-		if err := Apply(mustLink(t, "eth0"), lease, 0, t.Logf); err != nil {
+		if err := Apply(mustLink(t, "eth0"), lease, t.Logf); err != nil {
 			t.Errorf("%s: %v", tt.name, err)
 			continue
 		}
@@ -101,7 +101,7 @@ func TestApplyMTU(t *testing.T) {
 	const tooLarge = 1 << 20
 	said := ""
 	lease := &Lease{Device: "eth0", Addr: netip.MustParsePrefix("10.77.0.11/24"), MTU: tooLarge}
-	err := Apply(link, lease, 0, func(format string, args ...any) { said += fmt.Sprintf(format, args...) })
+	err := Apply(link, lease, func(format string, args ...any) { said += fmt.Sprintf(format, args...) })
 	if err != nil || !strings.Contains(said, "cannot have the MTU of 1048576") || !strings.Contains(state(t, link), "10.77.0.11/24") {
 		t.Errorf("Apply = %v, said %q, state %q", err, said, state(t, link))
 	}

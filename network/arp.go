@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"slices"
 	"time"
 
 	"github.com/vishvananda/netlink"
@@ -60,6 +61,10 @@ func CheckUnused(ctx context.Context, link netlink.Link, addr netip.Addr) error 
 		return err
 	}
 	defer c.Close()
+	// A node with two cards on one link answers on both (RFC 5227, 2.1.1).
+	if c.own, err = ownMACs(); err != nil {
+		return err
+	}
 	for i := range probes {
 		// From no address: nobody is to remember an answer (RFC 5227, 1.1).
 		if err := c.request(netip.IPv4Unspecified(), addr); err != nil {
@@ -149,6 +154,22 @@ type arpConn struct {
 	*packetConn
 	device string
 	mac    net.HardwareAddr
+	own    []net.HardwareAddr // of other cards, which are nobody else either
+}
+
+func ownMACs() ([]net.HardwareAddr, error) {
+	all, err := links()
+	var macs []net.HardwareAddr
+	for _, l := range all {
+		macs = append(macs, l.Attrs().HardwareAddr)
+	}
+	return macs, err
+}
+
+// isOwn tells whether it was this node that spoke.
+func (c *arpConn) isOwn(sender net.HardwareAddr) bool {
+	is := func(mac net.HardwareAddr) bool { return bytes.Equal(mac, sender) }
+	return is(c.mac) || slices.ContainsFunc(c.own, is)
 }
 
 func openARP(link netlink.Link) (*arpConn, error) {
@@ -194,7 +215,7 @@ func (c *arpConn) receive(ctx context.Context, deadline time.Time) (arpMessage, 
 		if err != nil {
 			return arpMessage{}, err
 		}
-		if m, ok := parseARP(b[:n]); ok && !bytes.Equal(m.sender, c.mac) {
+		if m, ok := parseARP(b[:n]); ok && !c.isOwn(m.sender) {
 			return m, nil
 		}
 	}

@@ -76,7 +76,7 @@ type DHCPOptions struct {
 // passed over; an address that somebody on the link has is declined.
 func DHCP(ctx context.Context, link netlink.Link, o DHCPOptions) (*Lease, error) {
 	attrs := link.Attrs()
-	c := &dhcpClient{mac: attrs.HardwareAddr, device: attrs.Name, opts: o, start: time.Now()}
+	c := &dhcpClient{mac: attrs.HardwareAddr, device: attrs.Name, opts: o, start: time.Now(), failed: map[netip.Addr]bool{}}
 	var err error
 	if c.conn, err = openPacket(attrs.Index, unix.ETH_P_IP, toPort(clientPort)); err != nil {
 		return nil, err
@@ -93,6 +93,9 @@ func DHCP(ctx context.Context, link netlink.Link, o DHCPOptions) (*Lease, error)
 		}
 		if ctx.Err() != nil {
 			break
+		}
+		if _, gone := HasCarrier(link); gone != nil {
+			return nil, gone
 		}
 		if last == nil || last.Error() != err.Error() {
 			o.Logf("network: %s: %v; asking again", attrs.Name, err)
@@ -121,6 +124,9 @@ type dhcpClient struct {
 	start  time.Time
 	xid    dhcpv4.TransactionID
 	passed int // offers
+	// failed are servers that offered and then gave nothing: another one's offer
+	// is better.
+	failed map[netip.Addr]bool
 }
 
 // maxPassed is how many useless offers are told of.
@@ -151,9 +157,12 @@ func (c *dhcpClient) exchange(ctx context.Context) (*Lease, error) {
 			return nil, err
 		}
 		if answer != nil {
-			return c.judge(answer)
+			lease, err := c.judge(answer)
+			c.failed[addr4(server)] = err != nil
+			return lease, err
 		}
 	}
+	c.failed[addr4(server)] = true
 	return nil, fmt.Errorf("the DHCP server %s offers %s and then does not answer", server, offer.YourIPAddr)
 }
 
@@ -175,8 +184,23 @@ func (c *dhcpClient) judge(answer *dhcpv4.DHCPv4) (*Lease, error) {
 	return lease, nil
 }
 
+// bestRank is that of an offer which is taken at once.
+const bestRank = 3
+
+// rank compares offers: first comes a server that has not failed this node so
+// far, then a root path where one is looked for.
+func (c *dhcpClient) rank(offer *dhcpv4.DHCPv4) (rank int) {
+	if !c.failed[addr4(offer.ServerIdentifier())] {
+		rank += 2
+	}
+	if !c.opts.PreferRoot || offer.RootPath() != "" {
+		rank++
+	}
+	return rank
+}
+
 // discover asks until there is an offer. Of several the first is taken that
-// has all that is needed, else the first.
+// has all that is needed, else the best of those that came soon after it.
 func (c *dhcpClient) discover(ctx context.Context) (*dhcpv4.DHCPv4, error) {
 	for wait := firstAnswer; ; wait = min(2*wait, maxAnswer) {
 		if err := c.send(c.message(dhcpv4.MessageTypeDiscover)); err != nil {
@@ -202,12 +226,15 @@ func (c *dhcpClient) discover(ctx context.Context) (*dhcpv4.DHCPv4, error) {
 				}
 				continue
 			}
-			if !c.opts.PreferRoot || offer.RootPath() != "" {
+			rank := c.rank(offer)
+			if rank == bestRank {
 				return offer, nil
 			}
 			if best == nil {
-				best = offer
 				deadline = time.Now().Add(offerGrace)
+			}
+			if best == nil || rank > c.rank(best) {
+				best = offer
 			}
 		}
 		if best != nil {

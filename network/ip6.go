@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/netip"
 	"os"
+	"syscall"
 	"time"
 
 	"github.com/insomniacslk/dhcp/rfc1035label"
@@ -37,14 +38,20 @@ func (e *NoRouterError) Error() string {
 // A routerListener hears router advertisements (RFC 4861, section 4.2). The
 // kernel acts on them; this is for what it does not tell: whether there is
 // DHCPv6, and the name servers.
-type routerListener struct{ file *os.File }
+type routerListener struct {
+	file  *os.File
+	index int
+}
 
 // listenRouter begins to listen, and tells the kernel to take an address from a
 // router. It is to be called before the link is set up.
 func listenRouter(link netlink.Link) (*routerListener, error) {
 	name := link.Attrs().Name
 	for _, s := range []struct{ setting, value string }{
-		{"disable_ipv6", "0"}, {"accept_ra", "1"}, {"autoconf", "1"},
+		{"disable_ipv6", "0"}, {"autoconf", "1"},
+		// 2, as docker and its like make a router of the node: with 1 its own
+		// routes would be gone then.
+		{"accept_ra", "2"},
 		// Nobody else is to be spared a question asked a second later.
 		{"router_solicitation_delay", "0"},
 	} {
@@ -66,15 +73,33 @@ func listenRouter(link netlink.Link) (*routerListener, error) {
 	if err == nil {
 		err = unix.BindToDevice(fd, name)
 	}
+	if err == nil {
+		// Less was on another link before (RFC 4861, section 6.1.1).
+		err = unix.SetsockoptInt(fd, unix.IPPROTO_IPV6, unix.IPV6_MULTICAST_HOPS, 255)
+	}
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("network: ICMPv6 socket on %s: %w", name, err), unix.Close(fd))
 	}
-	return &routerListener{os.NewFile(uintptr(fd), "icmp6")}, nil
+	return &routerListener{file: os.NewFile(uintptr(fd), "icmp6"), index: link.Attrs().Index}, nil
 }
 
 func (r *routerListener) Close() error { return r.file.Close() }
 
-// receive waits for an advertisement until ctx ends.
+// solicitGap is between two questions for a router (RFC 4861, section 10).
+const solicitGap = 4 * time.Second
+
+// solicit asks the routers on the link to advertise themselves. The kernel does
+// so when a link comes up, and not in an attempt after that; unasked they may
+// say nothing for half an hour. It cannot be sent while the link has no address
+// of its own, for a second or so: the kernel's will do then.
+func (r *routerListener) solicit(raw syscall.RawConn) error {
+	allRouters := &unix.SockaddrInet6{Addr: netip.MustParseAddr("ff02::2").As16(), ZoneId: uint32(r.index)}
+	message := make([]byte, 8) // The kernel adds the checksum.
+	message[0] = typeSolicitation
+	return raw.Control(func(fd uintptr) { _ = unix.Sendto(int(fd), message, unix.MSG_DONTWAIT, allRouters) })
+}
+
+// receive waits for an advertisement until ctx ends, and asks for one.
 func (r *routerListener) receive(ctx context.Context) (advertisement, error) {
 	stop := context.AfterFunc(ctx, func() { _ = r.file.SetReadDeadline(time.Unix(1, 0)) })
 	defer stop()
@@ -82,6 +107,25 @@ func (r *routerListener) receive(ctx context.Context) (advertisement, error) {
 	if err != nil {
 		return advertisement{}, err
 	}
+	for gap := solicitGap / 4; ; gap = solicitGap {
+		if err := r.solicit(raw); err != nil {
+			return advertisement{}, err
+		}
+		if err := r.file.SetReadDeadline(time.Now().Add(gap)); err != nil {
+			return advertisement{}, err
+		}
+		if ctx.Err() != nil {
+			return advertisement{}, ctx.Err()
+		}
+		a, err := r.hear(ctx, raw)
+		if !errors.Is(err, os.ErrDeadlineExceeded) {
+			return a, err
+		}
+	}
+}
+
+// hear waits for an advertisement until the deadline.
+func (r *routerListener) hear(ctx context.Context, raw syscall.RawConn) (advertisement, error) {
 	b := make([]byte, 2048)
 	for {
 		var n int
@@ -123,6 +167,7 @@ type advertisement struct {
 
 // Of router advertisements (RFC 4861, section 4.2; RFC 8106).
 const (
+	typeSolicitation  = 133
 	typeAdvertisement = 134
 	advertisementLen  = 16
 	optionPrefix      = 3

@@ -183,17 +183,22 @@ func (c *renewer) anew(ctx context.Context) error {
 	m := c.message(dhcpv4.MessageTypeDiscover)
 	m.SetBroadcast() // An answer to another address would not be heard.
 	m.UpdateOption(dhcpv4.OptRequestedIPAddress(c.Addr.AsSlice()))
+	instead := errNoAnswer
 	offer, err := c.exchange(ctx, m, all, func(m *dhcpv4.DHCPv4) bool {
-		return m.MessageType() == dhcpv4.MessageTypeOffer && addr4(m.ServerIdentifier()).IsValid()
+		server, got := addr4(m.ServerIdentifier()), addr4(m.YourIPAddr)
+		if m.MessageType() != dhcpv4.MessageTypeOffer || !server.IsValid() {
+			return false
+		}
+		if got != c.Addr { // There may be a server that knows better.
+			instead = fmt.Errorf("the DHCP server %s would give this node %s instead: reboot it, or correct the server", server, got)
+		}
+		return got == c.Addr
 	})
 	if err != nil {
 		return err
 	}
 	if offer == nil {
-		return errNoAnswer
-	}
-	if got := addr4(offer.YourIPAddr); got != c.Addr {
-		return fmt.Errorf("the DHCP server %s would give this node %s instead: reboot it, or correct the server", offer.ServerIdentifier(), got)
+		return instead
 	}
 	m = c.message(dhcpv4.MessageTypeRequest)
 	m.SetBroadcast()

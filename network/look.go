@@ -28,11 +28,17 @@ func (u *ascent) look(ctx context.Context) error {
 			u.sendAny(ctx, w, all)
 			continue
 		}
-		if u.sent(w) {
-			continue
-		}
-		if i := slices.IndexFunc(all, func(l netlink.Link) bool { return u.named(l.Attrs()) && w.fits(l, u.opts.Sysfs) }); i >= 0 {
-			u.send(ctx, w, all[i])
+		for _, l := range all {
+			// A card may have several ports with one driver.
+			if !w.several() && u.sent(w) {
+				break
+			}
+			if !u.named(l.Attrs()) || !w.fits(l, u.opts.Sysfs) {
+				continue
+			}
+			if !w.several() || !u.running(l) && !slices.Contains(u.plan.Leave, l.Attrs().Name) {
+				u.send(ctx, w, l)
+			}
 		}
 	}
 	u.sayWaiting()
@@ -56,10 +62,14 @@ func (u *ascent) build(all *[]netlink.Link) (err error) {
 	if u.built || len(u.plan.Renames)+len(u.plan.Bonds)+len(u.plan.VLANs) == 0 {
 		return nil
 	}
+	// What stands on a card that is to have another name would stand on the
+	// wrong one.
+	var named []netlink.Link
 	refresh := func() {
 		if err == nil {
 			*all, err = links()
 		}
+		named = slices.DeleteFunc(slices.Clone(*all), func(l netlink.Link) bool { return !u.named(l.Attrs()) })
 	}
 	if err := rename(u.plan.Renames, *all); err != nil {
 		return err
@@ -72,7 +82,7 @@ func (u *ascent) build(all *[]netlink.Link) (err error) {
 		if err != nil {
 			return err
 		}
-		missing, err := u.plan.Bonds[i].build(u.opts.Sysfs, *all)
+		missing, err := u.plan.Bonds[i].build(u.opts.Sysfs, named)
 		if err != nil {
 			return err
 		}
@@ -83,7 +93,7 @@ func (u *ascent) build(all *[]netlink.Link) (err error) {
 		if err != nil {
 			return err
 		}
-		missing, err := u.plan.VLANs[i].build(*all)
+		missing, err := u.plan.VLANs[i].build(named)
 		if err != nil {
 			return err
 		}

@@ -26,6 +26,8 @@ type Lease struct {
 	// Routes are in the order in which they are to be set. The default route
 	// has a destination of length 0.
 	Routes []Route
+	// Metric is that of the routes, 0 for the NIC that leads to the root.
+	Metric int
 	DNS    []netip.Addr
 	// Domain is option 15, Search option 119.
 	Domain   string

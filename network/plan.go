@@ -45,6 +45,9 @@ func (c Choice) String() string {
 
 func (c Choice) any() bool { return c.Device == "" && c.MAC == nil && c.Driver == "" }
 
+// several tells whether more than one NIC may be meant.
+func (c Choice) several() bool { return c.Device == "" && c.MAC == nil }
+
 // fits tells whether a link is the one chosen. A MAC is that of the card, not
 // of a VLAN or bond on it.
 func (c Choice) fits(l netlink.Link, sysfs string) bool {
@@ -73,6 +76,11 @@ type Way struct {
 	ClientID, Hostname string
 	// Aside is a NIC that is to have its address, but not to lead to the root.
 	Aside bool
+}
+
+// Is6 tells whether the address is one of IPv6.
+func (w *Way) Is6() bool {
+	return w.Method.is6() || w.Method == Fixed && w.Fixed.Addr.Addr().Is6()
 }
 
 // A Plan is what is wanted of the network.

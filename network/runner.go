@@ -20,6 +20,16 @@ type runner struct {
 	err   error
 }
 
+// asks tells whether the NIC may still have a lease that leads to the root: one
+// without a carrier has none soon.
+func (r *runner) asks() bool {
+	if r.done || r.way.Aside {
+		return false
+	}
+	ok, err := HasCarrier(r.link)
+	return ok && err == nil
+}
+
 // send lets a NIC run. The goroutine is ended by end.
 func (u *ascent) send(ctx context.Context, w *Way, l netlink.Link) {
 	ctx, cancel := context.WithCancel(ctx)

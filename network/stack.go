@@ -136,11 +136,20 @@ func (b *Bond) create(sysfs, dir string) error {
 	if err != nil && !errors.Is(err, os.ErrExist) {
 		return fmt.Errorf("network: make %s: %w", b.Name, err)
 	}
+	if err := b.configure(dir); err != nil {
+		// Half of a bond is not to be taken for a whole one at the next attempt.
+		return errors.Join(err, writeSysfs(filepath.Join(sysfs, "class/net/bonding_masters"), "-"+b.Name))
+	}
+	return nil
+}
+
+// configure sets the options of a bond that has no slaves yet.
+func (b *Bond) configure(dir string) error {
 	options := slices.Clone(b.Options)
 	if !slices.ContainsFunc(options, func(o string) bool { return strings.HasPrefix(o, "miimon=") || strings.HasPrefix(o, "arp_interval=") }) {
 		options = append(options, "miimon=100")
 	}
-	// The mode decides what else there is.
+	// The mode decides what else there is; delays want miimon (bond_options.c).
 	slices.SortStableFunc(options, func(x, y string) int { return order(x) - order(y) })
 	for _, o := range options {
 		name, value, _ := strings.Cut(o, "=")
@@ -169,10 +178,12 @@ func (b *Bond) create(sysfs, dir string) error {
 }
 
 func order(option string) int {
-	if strings.HasPrefix(option, "mode=") {
-		return 0
+	for i, first := range []string{"mode=", "miimon="} {
+		if strings.HasPrefix(option, first) {
+			return i
+		}
 	}
-	return 1
+	return 2
 }
 
 func writeSysfs(path, text string) error {
@@ -183,7 +194,10 @@ func writeSysfs(path, text string) error {
 // written out here: package netlink's LinkAdd knows fifty kinds of link, at
 // the price of 60 kB.
 func (v *VLAN) build(all []netlink.Link) (missing bool, err error) {
-	if find(all, func(a *netlink.LinkAttrs) bool { return a.Name == v.Name }) != nil {
+	if l := find(all, func(a *netlink.LinkAttrs) bool { return a.Name == v.Name }); l != nil {
+		if l.Type() != "vlan" {
+			return false, fmt.Errorf("network: vlan=%s:%s: %s is a device already: give the VLAN another name", v.Name, v.Parent, v.Name)
+		}
 		return false, nil
 	}
 	parent := find(all, func(a *netlink.LinkAttrs) bool { return a.Name == v.Parent })

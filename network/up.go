@@ -27,8 +27,15 @@ const (
 	// reachTime is what the server gets to answer by way of one lease.
 	reachTime = 5 * time.Second
 	// settleTime is how long a lease by which it did not is kept in hand for a
-	// better one.
-	settleTime = 15 * time.Second
+	// better one, and forwardTime how long while there is another NIC with a
+	// carrier: its switch port may forward nothing for twice 15 s.
+	settleTime  = 15 * time.Second
+	forwardTime = time.Minute
+	// againTime is between two tries to reach the server by the lease in hand.
+	againTime = 5 * time.Second
+	// firstTime is how long the winner waits for NICs that come before it: who
+	// a node is, is made of the NIC that it boots by.
+	firstTime = time.Second
 	// asideTime is how much longer the boot waits for the NICs that do not
 	// lead to the root.
 	asideTime = 15 * time.Second
@@ -58,9 +65,12 @@ type ascent struct {
 	runners []*runner
 	results chan *runner
 	// inHand is the best lease so far by which the server was not reached.
-	inHand   *runner
-	inHandAt time.Time
-	said     string
+	inHand    *runner
+	inHandAt  time.Time
+	inHandTry time.Time
+	// reached: the server was, or nobody had to ask.
+	reached bool
+	said    string
 }
 
 func (u *ascent) climb(ctx context.Context) (*Lease, []*Lease, error) {
@@ -69,10 +79,16 @@ func (u *ascent) climb(ctx context.Context) (*Lease, []*Lease, error) {
 		if err := u.look(ctx); err != nil {
 			return nil, nil, errors.Join(err, u.end(nil))
 		}
-		if u.inHand != nil && (time.Since(u.inHandAt) > settleTime || u.exhausted()) {
+		if ok, err := u.reachAgain(ctx); err != nil {
+			return nil, nil, errors.Join(err, u.end(nil))
+		} else if ok {
+			boot = u.inHand
+			break
+		}
+		if u.inHand != nil && (time.Since(u.inHandAt) > u.patience() || u.exhausted()) {
 			boot = u.inHand
 			u.opts.Logf("network: the server does not answer by way of any lease, the one on %s is taken", boot.lease.Device)
-			if err := Apply(boot.link, boot.lease, 0, u.opts.Logf); err != nil {
+			if err := Apply(boot.link, boot.lease, u.opts.Logf); err != nil {
 				return nil, nil, errors.Join(err, u.end(nil))
 			}
 			break
@@ -88,12 +104,16 @@ func (u *ascent) climb(ctx context.Context) (*Lease, []*Lease, error) {
 		select {
 		case r := <-u.results:
 			r.done = true
+			if u.forget(r) {
+				continue
+			}
 			ok, err := u.judge(ctx, r)
+			if ok {
+				u.reached = true
+				boot, err = u.first(ctx, r)
+			}
 			if err != nil {
 				return nil, nil, errors.Join(err, u.end(nil))
-			}
-			if ok {
-				boot = r
 			}
 		case <-time.After(pause):
 		case <-ctx.Done():
@@ -110,20 +130,98 @@ func (u *ascent) judge(ctx context.Context, r *runner) (bool, error) {
 	if r.err != nil || r.way.Aside {
 		return false, nil
 	}
-	err := Apply(r.link, r.lease, 0, u.opts.Logf)
-	if err != nil || u.alone(r) {
+	if u.alone(r) {
+		err := Apply(r.link, r.lease, u.opts.Logf)
 		return err == nil, err
+	}
+	answer, err := u.reach(ctx, r)
+	if answer == nil || err != nil {
+		return err == nil, err
+	}
+	u.opts.Logf("network: %s has %s, and %v; waiting for a better one", r.lease.Device, r.lease.Addr, answer)
+	if u.inHand == nil || u.inHand.lease.RootPath == "" && r.lease.RootPath != "" {
+		u.inHand, u.inHandAt, u.inHandTry = r, time.Now(), time.Now()
+	}
+	return false, nil
+}
+
+// reach puts a lease in place and asks for the server by way of it. Where that
+// does not answer the lease is taken away again; err is for what must not be.
+func (u *ascent) reach(ctx context.Context, r *runner) (answer, err error) {
+	if err := Apply(r.link, r.lease, u.opts.Logf); err != nil {
+		return nil, err
 	}
 	ctx, cancel := context.WithTimeout(ctx, reachTime)
 	defer cancel()
-	if err = u.opts.Reach(ctx, r.lease); err == nil {
-		return true, nil
+	if answer = u.opts.Reach(ctx, r.lease); answer != nil {
+		err = dropAll(r.link)
 	}
-	u.opts.Logf("network: %s has %s, and %v; waiting for a better one", r.lease.Device, r.lease.Addr, err)
-	if u.inHand == nil || u.inHand.lease.RootPath == "" && r.lease.RootPath != "" {
-		u.inHand, u.inHandAt = r, time.Now()
+	return answer, err
+}
+
+// reachAgain asks once more by way of the lease in hand: the server may have
+// come up meanwhile.
+func (u *ascent) reachAgain(ctx context.Context) (bool, error) {
+	if u.inHand == nil || time.Since(u.inHandTry) < againTime {
+		return false, nil
 	}
-	return false, dropAll(r.link)
+	answer, err := u.reach(ctx, u.inHand)
+	u.inHandTry = time.Now()
+	u.reached = answer == nil && err == nil
+	return u.reached, err
+}
+
+// patience is how long a lease in hand may be better than none.
+func (u *ascent) patience() time.Duration {
+	if slices.ContainsFunc(u.runners, (*runner).asks) {
+		return forwardTime
+	}
+	return settleTime
+}
+
+// first gives the NICs that come before the winner a moment, and returns the
+// first of those by which the server was reached.
+func (u *ascent) first(ctx context.Context, boot *runner) (*runner, error) {
+	late := time.After(firstTime)
+	for {
+		before := u.runners[:slices.Index(u.runners, boot)]
+		if !slices.ContainsFunc(before, (*runner).asks) {
+			return boot, nil
+		}
+		select {
+		case r := <-u.results:
+			r.done = true
+			if r.err != nil || r.way.Aside || !slices.Contains(before, r) {
+				continue
+			}
+			// The server must be asked by its lease alone.
+			err := dropAll(boot.link)
+			if err == nil {
+				var answer error
+				if answer, err = u.reach(ctx, r); answer == nil && err == nil {
+					return r, nil
+				}
+			}
+			if err == nil {
+				err = Apply(boot.link, boot.lease, u.opts.Logf)
+			}
+			if err != nil {
+				return nil, err
+			}
+		case <-late:
+			return boot, nil
+		}
+	}
+}
+
+// forget lets go of a NIC that is no longer there: it may come back.
+func (u *ascent) forget(r *runner) bool {
+	if _, err := netlink.LinkByIndex(r.link.Attrs().Index); r.err == nil || err == nil {
+		return false
+	}
+	u.opts.Logf("network: %s has gone away: %v", r.link.Attrs().Name, r.err)
+	u.runners = slices.DeleteFunc(u.runners, func(other *runner) bool { return other == r })
+	return true
 }
 
 // alone tells whether a NIC has no rival: others that ran have failed.
@@ -177,7 +275,10 @@ func (u *ascent) exhausted() bool {
 func (u *ascent) collect(ctx context.Context, boot *runner) (others []*Lease) {
 	ctx, cancel := context.WithTimeout(ctx, asideTime)
 	defer cancel()
-	wanted := func(r *runner) bool { return r != boot && !r.way.any() }
+	// A NIC has one address of a family: the boot's.
+	wanted := func(r *runner) bool {
+		return r != boot && !r.way.several() && (r.link.Attrs().Index != boot.link.Attrs().Index || r.way.Is6() != boot.way.Is6())
+	}
 	for ctx.Err() == nil && slices.ContainsFunc(u.runners, func(r *runner) bool { return wanted(r) && !r.done }) {
 		select {
 		case r := <-u.results:
@@ -194,8 +295,9 @@ func (u *ascent) collect(ctx context.Context, boot *runner) (others []*Lease) {
 			err = errors.New("no address yet")
 		}
 		if err == nil {
-			const metric = 1024
-			err = Apply(r.link, r.lease, metric+r.link.Attrs().Index, u.opts.Logf)
+			const behind = 1024
+			r.lease.Metric = behind + r.link.Attrs().Index
+			err = Apply(r.link, r.lease, u.opts.Logf)
 		}
 		if err != nil {
 			u.opts.Logf("network: %s stays without an address: %s", r.link.Attrs().Name, brief(err))
@@ -206,8 +308,8 @@ func (u *ascent) collect(ctx context.Context, boot *runner) (others []*Lease) {
 	return others
 }
 
-// end ends the runners. With a winner, the NICs that were only tried are put
-// down again and give their leases back.
+// end ends the runners. With a winner, the NICs that were only tried give their
+// leases back and are put down again, unless the winner may be the wrong one.
 func (u *ascent) end(boot *runner) error {
 	for _, r := range u.runners {
 		r.cancel()
@@ -220,7 +322,7 @@ func (u *ascent) end(boot *runner) error {
 		return nil
 	}
 	for _, r := range u.runners {
-		if r == boot || !r.way.any() {
+		if r == boot || !r.way.several() {
 			continue
 		}
 		if r.lease != nil && r.lease.Proto == "dhcp" {
@@ -229,7 +331,10 @@ func (u *ascent) end(boot *runner) error {
 			}
 		}
 		err := dropAll(r.link)
-		if err == nil && !r.wasUp {
+		// One with a carrier may be the right one, behind a switch port that
+		// would block anew.
+		carrier, _ := HasCarrier(r.link)
+		if err == nil && !r.wasUp && (u.reached || !carrier) {
 			err = netlink.LinkSetDown(r.link)
 		}
 		if err != nil {

@@ -10,11 +10,13 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
 	"github.com/insomniacslk/dhcp/dhcpv4"
 	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
 
 	"github.com/sidusboot/sidusboot/network"
 	"github.com/sidusboot/sidusboot/network/networktest"
@@ -83,7 +85,12 @@ func (n *node) reach(ctx context.Context, l *network.Lease) error {
 	if l.Addr.Addr().Is6() {
 		server = netip.MustParseAddr(networktest.ServerAddr6)
 	}
-	var d net.Dialer
+	if !l.NextHop(server).IsValid() {
+		return errors.New("no route")
+	}
+	d := net.Dialer{Control: func(_, _ string, c syscall.RawConn) (err error) {
+		return errors.Join(c.Control(func(fd uintptr) { err = unix.BindToDevice(int(fd), l.Device) }), err)
+	}}
 	c, err := d.DialTCP(ctx, "tcp", netip.AddrPort{}, netip.AddrPortFrom(server, n.port))
 	if err != nil {
 		return err

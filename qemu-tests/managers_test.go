@@ -168,7 +168,7 @@ systemctl stop networking; ! ip -o -4 addr show dev other | grep 10.78.0.1/24 >&
 /lib/systemd/systemd-networkd-wait-online --timeout=30`,
 			says: map[string]string{
 				otherUp: "up",
-				"networkctl -n 0 status eth0 | sed -n 's/^ *\\(Network File\\|State\\): //p'": "/run/systemd/network/00-sidusboot.network\nroutable (configured)",
+				"networkctl -n 0 status eth0 | sed -n 's/^ *\\(Network File\\|State\\): //p'": "/run/systemd/network/00--sidusboot-eth0.network\nroutable (configured)",
 			},
 		},
 		{
@@ -298,7 +298,7 @@ func TestLeaseOfTree(t *testing.T) {
 	s.dhcp(DHCPOptions{})
 	g := s.boot(probeWords+" "+s.root("vers=3")+" sidus.lease=tree", GuestOptions{})
 	s.same(g, map[string]string{
-		"cd /run; ls -d systemd/network/* systemd/system NetworkManager network initramfs 2>/dev/null || true": "systemd/network/00-sidusboot.link",
+		"cd /run; ls -d systemd/network/* systemd/system NetworkManager network initramfs 2>/dev/null || true": "systemd/network/00--sidusboot.link",
 		"pgrep -c -f ^@sidusboot-keeper || true": "0",
 	})
 }
