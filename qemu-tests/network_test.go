@@ -55,7 +55,7 @@ func TestSwitch(t *testing.T) {
 	s.same(g, map[string]string{
 		uncached: "from the shared tree",
 		"cat /sys/class/net/bond0/bonding/mode /sys/class/net/bond0/bonding/active_slave /sys/class/net/bond0/bonding/miimon /sys/class/net/bond0/bonding/updelay": "active-backup 1\neth0\n100\n200",
-		"ip -4 -o addr show | awk '$2 != \"lo\" { print $2, $4 }'":                                                            "bond0 10.77.0.11/24",
+		"ip -4 -o addr show | awk '$2 != \"lo\" { print $2, $4 }'": "bond0 10.77.0.11/24",
 	})
 	if err := g.SetLink(s.ctx, 0, false); err != nil {
 		t.Fatal(err)
