@@ -133,7 +133,7 @@ func TestIPv6(t *testing.T) {
 		Routes: []Route{{Dst: prefix("::/0"), Gateway: addr("fe80::1")}}, DNS: []netip.Addr{addr("2001:db8::53")},
 	}
 	network := file(t, Advice{NICs: []NIC{nic}}.Files(), "/run/systemd/network/00--sidusboot-eth0.network").Text
-	for _, want := range []string{"\nAddress=2001:db8::7/64\n", "\nDestination=::/0\nProtocol=boot\nGateway=fe80::1\n", "\nDNS=2001:db8::53\n"} {
+	for _, want := range []string{"\nAddress=2001:db8::7/64\n", "\nDestination=::/0\nProtocol=boot\nMetric=1025\nGateway=fe80::1\n", "\nDNS=2001:db8::53\n"} {
 		if !strings.Contains(network, want) {
 			t.Errorf("the .network lacks %q:\n%s", want, network)
 		}

@@ -27,6 +27,11 @@ func (a Advice) networkd() []File {
 	return files
 }
 
+// behindRouter is the metric of an IPv6 route. A router's own has 1024; with the
+// same one for both networkd now and then takes away either when it is
+// restarted (seen with 252).
+const behindRouter = 1025
+
 func (n NIC) network() string {
 	var b strings.Builder
 	b.WriteString(written)
@@ -50,8 +55,12 @@ func (n NIC) network() string {
 	for _, r := range n.Routes {
 		// The protocol that /init gave its routes: these are the same ones.
 		b.WriteString("\n[Route]\nDestination=" + r.Dst.String() + "\nProtocol=boot\n")
-		if n.Metric > 0 {
-			b.WriteString("Metric=" + strconv.Itoa(n.Metric) + "\n")
+		metric := n.Metric
+		if r.Dst.Addr().Is6() && metric == 0 {
+			metric = behindRouter
+		}
+		if metric > 0 {
+			b.WriteString("Metric=" + strconv.Itoa(metric) + "\n")
 		}
 		switch {
 		case !r.Gateway.IsValid():
