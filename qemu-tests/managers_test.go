@@ -321,7 +321,7 @@ func TestManagersIPv6(t *testing.T) {
 		uncached: "from the shared tree",
 		"systemctl is-active network-online.target":                                        "active",
 		"networkctl -n 0 status eth0 | sed -n 's/^ *State: //p'":                           "routable (configured)",
-		"ip -4 -o addr show dev eth0; ip -6 route show dev eth0 default | wc -l":           "1",
+		"ip -4 -o addr show dev eth0; ip -6 route get 2001:db8::1 | grep -o 'via fe80:'":   "via fe80:",
 		"ip -6 -o addr show dev eth0 scope global | grep -o 'fd77.*/64\\|valid_lft [^ ]*'": "fd77::5054:ff:fe77:1/64\nvalid_lft forever",
 		"cat /sys/class/net/eth0/carrier_up_count":                                         "1",
 	})
