@@ -39,7 +39,7 @@ lint: prerequisites
 	shellcheck $$(git ls-files | xargs grep -lE '^#!/bin/(ba)?sh')
 
 qemu-test: build prerequisites
-	$(GO) test -tags qemu -count=1 -parallel 4 -timeout 60m ./qemu-tests/...
+	$(GO) test -tags qemu -count=1 -parallel 6 -timeout 80m ./qemu-tests/...
 
 bench: build prerequisites
 	$(GO) run ./qemu-tests/bench

@@ -88,7 +88,7 @@ func TestEndWithoutServers(t *testing.T) {
 		t.Fatal(err)
 	}
 	// Attributes of directories are believed for 60 s (acdirmax).
-	time.Sleep(65 * time.Second)
+	s.rest(65 * time.Second)
 	const order = "the test says reboot"
 	// Of the shell's own means: it could not run a program.
 	if err := g.Type("echo '<3>sidusboot: " + order + "' >/dev/kmsg; kill -INT 1"); err != nil {

@@ -55,6 +55,7 @@ mkdir -p /var/target/pr %s %s/iscsi
 	if _, err := g.Must(ctx, "set -e\n"+script); err != nil {
 		return nil, err
 	}
+	g.leave() // A server has next to nothing to do.
 	return s, nil
 }
 

@@ -52,7 +52,7 @@ func (s *site) noSessions(l *LIO, target string) {
 func TestLIO(t *testing.T) {
 	t.Parallel()
 	s := newVolumeSite(t)
-	s.boots(2, 8*time.Minute)
+	s.boots(1, 8*time.Minute)
 	host, file := s.volume("lun", 64<<20)
 	server := s.lio(mutual(nodeTarget, file, 4096))
 	words := lioPortal + mutualWords + "sidus.iscsi.chap=sha256 sidus.rw=iscsi sidus.iscsi.lun=1 sidus.mkfs=blank " + EventWord + " "
@@ -109,7 +109,7 @@ func TestLIO(t *testing.T) {
 func TestLIOOutage(t *testing.T) {
 	t.Parallel()
 	s := newVolumeSite(t)
-	s.boots(2, 9*time.Minute)
+	s.boots(1, 12*time.Minute)
 	host, file := s.volume("lun", 64<<20)
 	lun := mutual(nodeTarget, file, 0)
 	server := s.lio(lun)
@@ -126,14 +126,14 @@ func TestLIOOutage(t *testing.T) {
 	}
 	s.run(g, writer)
 	cable(false)
-	time.Sleep(outage)
+	s.rest(outage)
 	cable(true)
 	s.goesOn(g)
 
 	s.run(g, "rm /run/stop")
 	s.run(g, writer)
 	server.Kill()
-	time.Sleep(outage)
+	s.rest(outage)
 	server = s.lio(lun)
 	s.goesOn(g)
 	// The keeper reserves on the side.
@@ -162,7 +162,7 @@ func (s *site) keeperSays(g *Guest, text string) {
 func TestLIORefused(t *testing.T) {
 	t.Parallel()
 	s := newVolumeSite(t)
-	s.boots(2, 6*time.Minute)
+	s.boots(1, 6*time.Minute)
 	host, file := s.volume("lun", 16<<20)
 	_, torn := s.volume("torn", 16<<20)
 	lun := mutual(nodeTarget, file, 0)
@@ -261,7 +261,7 @@ func (s *site) fails(g *Guest, n int, text string) {
 func TestLIOHeld(t *testing.T) {
 	t.Parallel()
 	s := newVolumeSite(t)
-	s.boots(2, 5*time.Minute)
+	s.boots(1, 5*time.Minute)
 	host, file := s.volume("lun", 64<<20)
 	server := s.lio(LUN{Target: nodeTarget, File: file})
 	words := s.volumeWords("sidus.mkfs=blank sidus.iscsi.target=" + nodeTarget + lioPortal)

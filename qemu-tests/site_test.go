@@ -77,6 +77,13 @@ func (s *site) boots(guests int, within time.Duration) {
 	s.ctx = ctx
 }
 
+// rest lets the guests wait for something for a while, in which others may run
+// in their places, and from then on.
+func (s *site) rest(d time.Duration) {
+	s.Idle()
+	time.Sleep(d)
+}
+
 // build makes an image of the profile virtual.
 func (s *site) build(args ...string) string {
 	s.t.Helper()

@@ -46,6 +46,7 @@ func (l *Lab) StartSwitch(ctx context.Context, o SwitchOptions) (*Switch, error)
 	}
 	s := &Switch{g}
 	_, err = s.Must(ctx, switchScript)
+	g.leave() // It has next to nothing to do.
 	return s, err
 }
 

@@ -40,7 +40,7 @@ func documented(t *testing.T, chapter string) []string {
 func TestTargetcli(t *testing.T) {
 	t.Parallel()
 	s := newSiteOf(t, openISCSI)
-	s.boots(2, 5*time.Minute)
+	s.boots(1, 5*time.Minute)
 	dir := t.TempDir()
 	write := func(name, text string) string {
 		t.Helper()
@@ -79,6 +79,7 @@ func TestTargetcli(t *testing.T) {
 		t.Fatalf("the documentation has the commands %q and, for targetcli, %q", shell, targetcli)
 	}
 	// targetcli asks on the system bus for other backstores, and ends without one.
+	server.leave()
 	s.run(server, "mkdir -p /run/dbus && dbus-daemon --system --fork")
 	out := s.run(server, "set -e\n"+strings.Join(shell, "\n")+"\ntargetcli <<'EOF' 2>&1\n"+strings.Join(targetcli, "\n")+"\n"+secrets("lio")+"EOF")
 	t.Logf("targetcli: %s", out)

@@ -354,14 +354,14 @@ func TestOutage(t *testing.T) {
 			if err := target.Kill(); err != nil {
 				s.t.Fatal(err)
 			}
-			time.Sleep(outage)
+			s.rest(outage)
 			s.tgt(lun)
 		},
 		"cablePulled": func(s *site, g *Guest, _ *Server, _ LUN) {
 			if err := g.SetLink(s.ctx, 0, false); err != nil {
 				s.t.Fatal(err)
 			}
-			time.Sleep(outage)
+			s.rest(outage)
 			if err := g.SetLink(s.ctx, 0, true); err != nil {
 				s.t.Fatal(err)
 			}
