@@ -71,6 +71,8 @@ func TestSwitch(t *testing.T) {
 	}
 	g = s.boot(s.root("vers=3 ")+probeWords+" bond=bond0:eth0,eth1:mode=802.3ad,lacp_rate=fast,xmit_hash_policy=layer3+4 vlan=vlan0007:bond0", GuestOptions{NICs: cables})
 	const lacp = "/sys/class/net/bond0/bonding/"
+	// The node boots by the first card that is ready.
+	s.run(g, "i=0; until grep -qx 2 "+lacp+"ad_num_ports; do [ $((i+=1)) -lt 60 ]; sleep 0.5; done")
 	s.same(g, map[string]string{
 		uncached: "from the shared tree",
 		"cat " + lacp + "mode " + lacp + "ad_num_ports":            "802.3ad 4\n2",
