@@ -109,7 +109,7 @@ func TestLIO(t *testing.T) {
 func TestLIOOutage(t *testing.T) {
 	t.Parallel()
 	s := newVolumeSite(t)
-	s.boots(1, 12*time.Minute)
+	s.boots(1, 20*time.Minute)
 	host, file := s.volume("lun", 64<<20)
 	lun := mutual(nodeTarget, file, 0)
 	server := s.lio(lun)
