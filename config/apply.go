@@ -156,14 +156,18 @@ func applyMkFS(c *Config, a arg) error {
 	return nil
 }
 
-func applyUnion(c *Config, a arg) error {
-	for u := range unionNames {
-		if unionNames[u] == a.value {
-			c.Union = Union(u)
-			return nil
-		}
+// setNamed sets what a word names, by the table that its String uses.
+func setNamed[T ~int](to *T, names []string, value string) error {
+	i := slices.Index(names, value)
+	if i < 0 {
+		return errUnknown
 	}
-	return errUnknown
+	*to = T(i)
+	return nil
+}
+
+func applyUnion(c *Config, a arg) error {
+	return setNamed(&c.Union, unionNames[:], a.value)
 }
 
 func applyStrict(c *Config, a arg) error {
@@ -186,23 +190,11 @@ func applyHostname(c *Config, a arg) error {
 }
 
 func applyLease(c *Config, a arg) error {
-	for o := range ownerNames {
-		if ownerNames[o] == a.value {
-			c.LeaseOwner = LeaseOwner(o)
-			return nil
-		}
-	}
-	return errUnknown
+	return setNamed(&c.LeaseOwner, ownerNames[:], a.value)
 }
 
 func applyOnError(c *Config, a arg) error {
-	for p := range onErrorNames {
-		if onErrorNames[p] == a.value {
-			c.OnError = OnError(p)
-			return nil
-		}
-	}
-	return errUnknown
+	return setNamed(&c.OnError, onErrorNames[:], a.value)
 }
 
 func applyTimeout(c *Config, a arg) error {

@@ -8,9 +8,9 @@ import (
 // networkd makes systemd-networkd hold the NIC's configuration as its own: it
 // is "configured", counts for network-online.target, and stays as it is when
 // networkd stops, starts, reloads, or when the cable is pulled. The first file
-// name that matches a NIC wins (systemd.network(5)), wherever it lies, and a dash sorts
-// before letters and digits, so that
-// the tree's own files are for the other NICs.
+// name that matches a NIC wins (systemd.network(5)), wherever it lies, and a
+// dash sorts before letters and digits, so that the tree's own files are for
+// the other NICs.
 //
 // Without it networkd takes away what it finds on a NIC unless / is a network
 // file system, which a union is not (systemd issue 21967).

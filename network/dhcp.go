@@ -15,24 +15,6 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// wanted are the options asked for beside what the library asks for.
-var wanted = []dhcpv4.OptionCode{
-	dhcpv4.OptionSubnetMask,           // 1
-	dhcpv4.OptionClasslessStaticRoute, // 121, to be named before 3 and 33 (RFC 3442)
-	dhcpv4.OptionRouter,               // 3
-	dhcpv4.OptionStaticRoutingTable,   // 33
-	dhcpv4.OptionDomainNameServer,     // 6
-	dhcpv4.OptionHostName,             // 12
-	dhcpv4.OptionDomainName,           // 15
-	dhcpv4.OptionRootPath,             // 17
-	dhcpv4.OptionInterfaceMTU,         // 26
-	dhcpv4.OptionBroadcastAddress,     // 28
-	dhcpv4.OptionNTPServers,           // 42
-	dhcpv4.OptionRenewTimeValue,       // 58
-	dhcpv4.OptionRebindingTimeValue,   // 59
-	dhcpv4.OptionDNSDomainSearchList,  // 119
-}
-
 // Ports of DHCP (RFC 2131, section 4.1).
 const (
 	serverPort = 67
@@ -305,33 +287,6 @@ func (c *dhcpClient) message(kind dhcpv4.MessageType) *dhcpv4.DHCPv4 {
 	return newMessage(kind, c.xid, c.mac, c.opts, time.Since(c.start))
 }
 
-func newMessage(kind dhcpv4.MessageType, xid dhcpv4.TransactionID, mac net.HardwareAddr, o DHCPOptions, since time.Duration) *dhcpv4.DHCPv4 {
-	m := &dhcpv4.DHCPv4{
-		OpCode: dhcpv4.OpcodeBootRequest, HWType: 1, ClientHWAddr: mac, TransactionID: xid,
-		NumSeconds:   uint16(min(since.Seconds(), 0xffff)),
-		ClientIPAddr: net.IPv4zero, YourIPAddr: net.IPv4zero, ServerIPAddr: net.IPv4zero, GatewayIPAddr: net.IPv4zero,
-		Options: dhcpv4.Options{},
-	}
-	m.UpdateOption(dhcpv4.OptMessageType(kind))
-	if o.ClientID != "" {
-		m.UpdateOption(dhcpv4.OptClientIdentifier([]byte(o.ClientID)))
-	}
-	if kind == dhcpv4.MessageTypeDecline || kind == dhcpv4.MessageTypeRelease {
-		return m // Which hold nothing more (RFC 2131, table 5).
-	}
-	m.UpdateOption(dhcpv4.OptParameterRequestList(wanted...))
-	m.UpdateOption(dhcpv4.OptMaxMessageSize(maxMessage))
-	m.UpdateOption(dhcpv4.OptClassIdentifier("sidusboot"))
-	if o.Hostname != "" {
-		m.UpdateOption(dhcpv4.OptHostName(o.Hostname))
-	}
-	return m
-}
-
-// maxMessage is the largest DHCP message that is taken, IP and UDP headers
-// included: a whole Ethernet frame.
-const maxMessage = 1500
-
 func (c *dhcpClient) send(m *dhcpv4.DHCPv4) error {
 	from, to := netip.IPv4Unspecified(), netip.AddrFrom4([4]byte{255, 255, 255, 255})
 	if a := addr4(m.ClientIPAddr); a.IsValid() {
@@ -358,64 +313,6 @@ func (c *dhcpClient) receive(ctx context.Context, deadline time.Time) (*dhcpv4.D
 		}
 		if m := parseReply(payload, c.xid, c.mac); m != nil {
 			return m, nil
-		}
-	}
-}
-
-// parseReply reads a server's message, and returns nil for what is none for
-// this node and transaction.
-func parseReply(b []byte, xid dhcpv4.TransactionID, mac net.HardwareAddr) *dhcpv4.DHCPv4 {
-	m := parseMessage(b)
-	if m == nil || m.OpCode != dhcpv4.OpcodeBootReply || m.TransactionID != xid || m.ClientHWAddr.String() != mac.String() {
-		return nil
-	}
-	return m
-}
-
-// Where the fixed fields sname and file lie in a message (RFC 2131, figure 1).
-const (
-	snameOffset, snameEnd = 44, 108
-	fileOffset, fileEnd   = 108, 236
-)
-
-// parseMessage parses under a recover of its own: whatever a hostile server
-// finds in the library, it does not take PID 1 with it. Options that did not
-// fit are taken from the fields that option 52 names.
-func parseMessage(b []byte) (m *dhcpv4.DHCPv4) {
-	defer func() {
-		if recover() != nil {
-			m = nil
-		}
-	}()
-	m, err := dhcpv4.FromBytes(b)
-	if err != nil {
-		return nil
-	}
-	const inFile, inSName = 1, 2
-	overload := m.Options.Get(dhcpv4.OptionOptionOverload)
-	if len(overload) != 1 || len(b) < fileEnd {
-		return m
-	}
-	if overload[0]&inFile != 0 {
-		addOptions(m, b[fileOffset:fileEnd])
-		m.BootFileName = ""
-	}
-	if overload[0]&inSName != 0 {
-		addOptions(m, b[snameOffset:snameEnd])
-		m.ServerHostName = ""
-	}
-	return m
-}
-
-// addOptions adds what is not there yet.
-func addOptions(m *dhcpv4.DHCPv4, field []byte) {
-	more := dhcpv4.Options{}
-	if err := more.FromBytes(field); err != nil {
-		return
-	}
-	for code, value := range more {
-		if _, ok := m.Options[code]; !ok {
-			m.Options[code] = value
 		}
 	}
 }
