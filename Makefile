@@ -1,6 +1,7 @@
 # make        build bin/init and bin/initrdgen
 # make demo   see a node boot
 # make test   linters, unit tests, and the tests that boot
+# make soak   the tests with many repetitions and long waits, too
 # make bench  speed and size beside initramfs-tools, in one table
 
 GO      ?= go
@@ -15,7 +16,7 @@ GOBUILD = $(GO) build -trimpath -buildvcs=false
 SMALL   = -gcflags=all=-l -tags purego -ldflags="$(LDFLAGS) -funcalign=16"
 LINT    = $(GO) tool -modfile=tools/go.mod
 
-.PHONY: build test unit lint qemu-test bench demo fuzz prerequisites clean help
+.PHONY: build test unit lint qemu-test soak bench demo fuzz prerequisites clean help
 
 build:
 	@mkdir -p bin
@@ -40,6 +41,9 @@ lint: prerequisites
 
 qemu-test: build prerequisites
 	$(GO) test -tags qemu -count=1 -parallel 6 -timeout 80m ./qemu-tests/...
+
+soak: build prerequisites
+	SIDUSBOOT_SOAK=1 $(GO) test -tags qemu -count=1 -parallel 6 -timeout 240m ./qemu-tests/...
 
 bench: build prerequisites
 	$(GO) run ./qemu-tests/bench

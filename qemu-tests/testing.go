@@ -110,3 +110,12 @@ func (l *Lab) report(logf func(format string, args ...any)) {
 		logf("--- %s by hand: %s", g.name, g.CommandLine())
 	}
 }
+
+// Soak skips a test that repeats itself many times or waits for minutes. With
+// SIDUSBOOT_SOAK=1 in the environment, as `make soak` sets it, it runs.
+func Soak(t TB) {
+	t.Helper()
+	if os.Getenv("SIDUSBOOT_SOAK") != "1" {
+		t.Skipf("many repetitions or long waits: make soak")
+	}
+}
