@@ -1,5 +1,6 @@
 # make        build bin/init and bin/initrdgen
 # make demo   see a node boot
+# make check  linters and unit tests: no root, nothing installed, on any Linux
 # make test   linters, unit tests, and the tests that boot
 # make soak   the tests with many repetitions and long waits, too
 # make bench  speed and size beside initramfs-tools, in one table
@@ -16,7 +17,7 @@ GOBUILD = $(GO) build -trimpath -buildvcs=false
 SMALL   = -gcflags=all=-l -tags purego -ldflags="$(LDFLAGS) -funcalign=16"
 LINT    = $(GO) tool -modfile=tools/go.mod
 
-.PHONY: build test unit lint qemu-test soak bench demo fuzz prerequisites clean help
+.PHONY: build check test unit lint linters qemu-test soak bench demo fuzz prerequisites clean help
 
 build:
 	@mkdir -p bin
@@ -25,10 +26,15 @@ build:
 
 test: lint unit qemu-test
 
+check: linters unit
+
 unit:
 	$(GO) test -parallel 16 ./...
 
-lint: prerequisites
+lint: prerequisites linters
+	shellcheck $$(git ls-files | xargs grep -lE '^#!/bin/(ba)?sh')
+
+linters:
 	@test -z "$$(gofmt -l .)" || { gofmt -l .; echo 'lint: run gofmt -w on these files'; exit 1; }
 	$(GO) mod tidy -diff
 	$(GO) vet ./...
@@ -37,7 +43,6 @@ lint: prerequisites
 	$(LINT) go-errorlint -test=false ./...
 	$(LINT) ineffassign ./...
 	$(LINT) misspell -error -i exportfs $$(git ls-files '*.go' '*.md')
-	shellcheck $$(git ls-files | xargs grep -lE '^#!/bin/(ba)?sh')
 
 qemu-test: build prerequisites
 	$(GO) test -tags qemu -count=1 -parallel 6 -timeout 80m ./qemu-tests/...

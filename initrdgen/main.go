@@ -70,6 +70,7 @@ chroot. The same tree gives the same image, bit for bit.`,
   initrdgen secrets --key site.key --nodes 10.0.0.1-10.0.0.20`,
 		SilenceErrors: true,
 		SilenceUsage:  true,
+		Version:       builtFrom(),
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) > 0 {
 				return usagef("unknown command %q", args[0])
@@ -78,6 +79,7 @@ chroot. The same tree gives the same image, bit for bit.`,
 		},
 		RunE: func(*cobra.Command, []string) error { return nil },
 	}
+	root.SetVersionTemplate("{{.Version}}\n")
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
 	root.AddCommand(buildCommand(), listCommand(), secretsCommand(), versionCommand())
 	return root

@@ -51,6 +51,7 @@ func TestExitCodes(t *testing.T) {
 		{with("--verbose"), 0, "missing rtl_nic/gone.fw", ""},
 		{[]string{"list", opts.Output}, 0, "lib/modules/6.1.0-test/nfs.ko", ""},
 		{[]string{"version"}, 0, "initrdgen ", ""},
+		{[]string{"--version"}, 0, "initrdgen ", ""},
 		{[]string{"--help"}, 0, "Available Commands", ""},
 		{[]string{"build", "--help"}, 0, "Examples:", ""},
 		{[]string{"list", "--help"}, 0, "Examples:", ""},
