@@ -64,7 +64,7 @@ type Options struct {
 	Blacklist map[string]bool
 }
 
-// A Loader loads modules. Its methods may be called side by side.
+// A Loader loads modules. Its methods may be called at the same time.
 type Loader struct {
 	manifest *image.Manifest
 	modules  map[string]*image.Module
@@ -172,29 +172,65 @@ func (l *Loader) Loaded() []string {
 // built in or loaded already is fine.
 func (l *Loader) Load(names ...string) error {
 	for _, name := range names {
-		name = image.CanonicalName(name)
-		if l.builtin[name] {
-			continue
-		}
-		mod := l.modules[name]
-		if mod == nil {
-			return l.missing(name)
-		}
-		for _, need := range mod.Needs {
-			if err := l.loadOne(need); err != nil {
-				return fmt.Errorf("module %s: %w", name, err)
-			}
-		}
-		if err := l.loadOne(name); err != nil {
+		if err := l.loadWithSoft(image.CanonicalName(name)); err != nil {
 			return err
-		}
-		for _, after := range mod.After {
-			// The kernel's own rule for a soft dependency: nice to have.
-			_ = l.Load(after)
 		}
 	}
 	return nil
 }
+
+// loadWithSoft loads a module, and then the modules of its soft dependencies:
+// theirs too, each once, whatever loops they make (softdep a post: b, softdep b
+// post: a). There is no recursion here: a stack overflow is not a panic that
+// could be recovered from, and the end of PID 1 is that of the kernel.
+func (l *Loader) loadWithSoft(name string) error {
+	if err := l.loadHard(name); err != nil {
+		return err
+	}
+	seen := map[string]bool{name: true}
+	for open := []string{name}; len(open) > 0; {
+		last := open[len(open)-1]
+		open = open[:len(open)-1]
+		mod := l.modules[last]
+		if mod == nil {
+			continue
+		}
+		if last != name {
+			// The kernel's own rule for a soft dependency: nice to have.
+			if err := l.loadHard(last); err != nil {
+				continue
+			}
+		}
+		for _, after := range slices.Backward(mod.After) { // The first is taken first.
+			if after = image.CanonicalName(after); !seen[after] {
+				seen[after] = true
+				open = append(open, after)
+			}
+		}
+	}
+	return nil
+}
+
+// loadHard loads a module and what it cannot be without. The manifest lists
+// indirect needs too, so that these are not followed, nor any loop in them.
+func (l *Loader) loadHard(name string) error {
+	if l.builtin[name] {
+		return nil
+	}
+	mod := l.modules[name]
+	if mod == nil {
+		return l.missing(name)
+	}
+	for _, need := range mod.Needs {
+		if err := l.loadOne(need); err != nil {
+			return fmt.Errorf("module %s: %w", name, err)
+		}
+	}
+	return l.loadOne(name)
+}
+
+// errUnfinished is what those get who wait for a load that never ended.
+var errUnfinished = errors.New("its loading was broken off")
 
 func (l *Loader) loadOne(name string) error {
 	if l.builtin[name] {
@@ -206,21 +242,24 @@ func (l *Loader) loadOne(name string) error {
 	l.mu.Lock()
 	ld := l.loads[name]
 	if ld == nil {
-		ld = &load{done: make(chan struct{})}
+		ld = &load{done: make(chan struct{}), err: errUnfinished}
 		l.loads[name] = ld
 		l.mu.Unlock()
-		ld.err = l.insertModule(name)
-		close(ld.done)
-		if ld.err == nil {
-			l.mu.Lock()
-			l.loaded = append(l.loaded, name)
-			l.mu.Unlock()
-		}
+		l.loadNow(name, ld)
 		return ld.err
 	}
 	l.mu.Unlock()
 	<-ld.done
 	return ld.err
+}
+
+func (l *Loader) loadNow(name string, ld *load) {
+	defer close(ld.done)
+	if ld.err = l.insertModule(name); ld.err == nil {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		l.loaded = append(l.loaded, name)
+	}
 }
 
 func (l *Loader) insertModule(name string) error {
