@@ -8,6 +8,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/sidusboot/sidusboot/iscsi"
+	"github.com/sidusboot/sidusboot/panics"
 )
 
 // Times of a node that is to end without its target. All of it has to fit in
@@ -30,6 +31,8 @@ type ending struct {
 	// stop ends the keeper's watch, and watched tells that it has ended.
 	stop    context.CancelFunc
 	watched <-chan error
+	// unheard tells that orders are not heard any more.
+	unheard <-chan error
 
 	now func() time.Duration
 	// act carries out a verb.
@@ -64,6 +67,8 @@ func (e *ending) await() error {
 				return err
 			}
 			e.watched = nil
+		case err := <-e.unheard:
+			return err
 		case o := <-e.orders:
 			e.hear(o)
 			continue
@@ -116,12 +121,13 @@ func (e *ending) next() step {
 func (e *ending) abandon() {
 	e.k.log.errorf("the target is still gone: the volume is given up for %s, WHAT WAS NOT WRITTEN TO IT YET IS LOST", e.verb)
 	e.stop()
-	go func() {
+	e.k.log.inBackground(func() error {
 		// It waits for those who hold the disk.
-		if err := e.k.session.Abandon(); err != nil && !errors.Is(err, iscsi.ErrGone) {
-			e.k.log.errorf("%v", err)
+		if err := e.k.session.Abandon(); !errors.Is(err, iscsi.ErrGone) {
+			return err
 		}
-	}()
+		return nil
+	})
 }
 
 // force carries out a verb from beside the tree's init.
@@ -129,13 +135,11 @@ func force(log *logger, verb string) {
 	log.errorf("the node has not ended by itself: %s now", verb)
 	// Other disks than the volume may be well; a dead server may keep this from
 	// coming back.
-	synced := make(chan struct{})
-	go func() {
-		unix.Sync()
-		close(synced)
-	}()
 	select {
-	case <-synced:
+	case <-panics.Go(func() error {
+		unix.Sync()
+		return nil
+	}):
 	case <-time.After(forceSyncTime):
 	}
 	act(log, []string{verb})

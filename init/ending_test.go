@@ -80,7 +80,7 @@ func TestEnding(t *testing.T) {
 // watch ends, the verb is carried out.
 func TestEndingAwait(t *testing.T) {
 	dir := t.TempDir()
-	orders, err := watchOrders(dir)
+	orders, _, err := watchOrders(dir)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -15,6 +15,7 @@ import (
 
 	"github.com/sidusboot/sidusboot/iscsi"
 	"github.com/sidusboot/sidusboot/network"
+	"github.com/sidusboot/sidusboot/panics"
 	"github.com/sidusboot/sidusboot/rwlayer"
 )
 
@@ -58,7 +59,7 @@ func keep() error {
 		}
 	}
 	for _, lease := range state.leases {
-		go keepLease(lease, log)
+		log.inBackground(func() error { return keepLease(lease, log) })
 	}
 	if k != nil {
 		err = k.run()
@@ -74,16 +75,12 @@ func keep() error {
 
 // keepLease renews a lease for as long as the node runs. Whatever a server finds
 // to stumble over must not take the session's keeper with it.
-func keepLease(lease *network.Tenancy, log *logger) {
+func keepLease(lease *network.Tenancy, log *logger) error {
 	for {
-		func() {
-			defer func() {
-				if p := recover(); p != nil {
-					log.errorf("BUG in sidusboot, please report it: %v", p)
-				}
-			}()
+		log.trouble(panics.Call(func() error {
 			lease.Keep(context.Background(), log.errorf)
-		}()
+			return nil
+		}))
 		time.Sleep(time.Minute)
 	}
 }
@@ -104,17 +101,16 @@ func newKeeper(s *sessionState, log *logger) (*keeper, error) {
 
 // run watches the session until it is gone, and the end of the node.
 func (k *keeper) run() error {
-	orders, err := watchOrders("/" + orderDir)
+	orders, unheard, err := watchOrders("/" + orderDir)
 	if err != nil {
 		return err
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
-	watched := make(chan error, 1)
-	go func() { watched <- k.watch(ctx) }()
+	watched := panics.Go(func() error { return k.watch(ctx) })
 	// A target that was restarted while the node booted may have forgotten.
 	k.reserveSoon()
-	e := &ending{k: k, orders: orders, stop: cancel, watched: watched, now: uptime, act: force}
+	e := &ending{k: k, orders: orders, unheard: unheard, stop: cancel, watched: watched, now: uptime, act: force}
 	return e.await()
 }
 
@@ -180,10 +176,11 @@ func (k *keeper) reserveSoon() {
 	if !k.reserving.CompareAndSwap(false, true) {
 		return // It waits for this login.
 	}
-	go func() {
+	k.log.inBackground(func() error {
 		defer k.reserving.Store(false)
 		k.hold()
-	}()
+		return nil
+	})
 }
 
 func reserveAgain(disk string, key rwlayer.Key) error {
@@ -248,6 +245,8 @@ func (k *keeper) watch(ctx context.Context) error {
 		switch {
 		case ctx.Err() != nil:
 			return nil
+		case errors.Is(err, iscsi.ErrDeaf):
+			return err
 		case errors.Is(err, iscsi.ErrGone):
 			k.log.noticef("the session is gone, nothing is left to keep")
 			return nil

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"strings"
@@ -8,6 +9,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/sidusboot/sidusboot/panics"
 )
 
 // Levels of the kernel's log (include/linux/kern_levels.h). Errors and
@@ -54,6 +57,28 @@ func (l *logger) restore() {
 
 func (l *logger) errorf(format string, args ...any)  { l.write(levelError, format, args...) }
 func (l *logger) noticef(format string, args ...any) { l.write(levelNotice, format, args...) }
+
+// trouble tells an error, if there is one, and where in the program a panic was.
+func (l *logger) trouble(err error) {
+	if err == nil {
+		return
+	}
+	l.errorf("%v", err)
+	var p *panics.Error
+	if errors.As(err, &p) {
+		for _, line := range splitLines(string(p.Stack)) {
+			l.errorf("%s", line)
+		}
+	}
+}
+
+// inBackground runs f in a goroutine of its own and tells its error or panic.
+func (l *logger) inBackground(f func() error) {
+	go func() {
+		defer panics.Ignore() // Of the telling.
+		l.trouble(panics.Call(f))
+	}()
+}
 
 func (l *logger) write(level int, format string, args ...any) {
 	line := strings.ReplaceAll(fmt.Sprintf(format, args...), "\n", "; ")

@@ -16,6 +16,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/sidusboot/sidusboot/panics"
 )
 
 // version is set by the Makefile.
@@ -48,6 +50,7 @@ func shrugOff(signals ...os.Signal) {
 	c := make(chan os.Signal, 1)
 	signal.Notify(c, signals...)
 	go func() {
+		defer panics.Ignore()
 		for range c {
 		}
 	}()

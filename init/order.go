@@ -9,6 +9,8 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/sidusboot/sidusboot/panics"
 )
 
 // A node that is to end while its target is gone would wait for the dead disk
@@ -90,18 +92,18 @@ func isSystemd(root, program string) bool {
 // An order is a verb that systemd works on; an empty one takes it back.
 type order string
 
-// watchOrders tells the orders that are given in dir.
-func watchOrders(dir string) (<-chan order, error) {
+// watchOrders tells the orders that are given in dir, and the error that ends it.
+func watchOrders(dir string) (<-chan order, <-chan error, error) {
 	fd, err := unix.InotifyInit1(unix.IN_CLOEXEC)
 	if err != nil {
-		return nil, fmt.Errorf("watch %s: %w", dir, err)
+		return nil, nil, fmt.Errorf("watch %s: %w", dir, err)
 	}
 	if _, err := unix.InotifyAddWatch(fd, dir, unix.IN_CREATE|unix.IN_DELETE); err != nil {
 		unix.Close(fd)
-		return nil, fmt.Errorf("watch %s: %w", dir, err)
+		return nil, nil, fmt.Errorf("watch %s: %w", dir, err)
 	}
 	orders := make(chan order, len(verbs))
-	go func() {
+	return orders, panics.Go(func() error {
 		defer unix.Close(fd)
 		buffer := make([]byte, 4096)
 		for {
@@ -110,14 +112,13 @@ func watchOrders(dir string) (<-chan order, error) {
 				if err == unix.EINTR {
 					continue
 				}
-				return
+				return fmt.Errorf("watch %s: %w", dir, err)
 			}
 			for _, o := range parseOrders(buffer[:n]) {
 				orders <- o
 			}
 		}
-	}()
-	return orders, nil
+	}), nil
 }
 
 // parseOrders reads events of inotify(7).

@@ -15,6 +15,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/sidusboot/sidusboot/panics"
 )
 
 // oldRoot is where systemd-shutdown puts the root that it has left.
@@ -174,10 +176,8 @@ func endSession(log *logger) error {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), logoutTime)
 	defer cancel()
-	done := make(chan error, 1)
-	go func() { done <- session.Logout(ctx) }()
 	select {
-	case err := <-done:
+	case err := <-panics.Go(func() error { return session.Logout(ctx) }):
 		return err
 	case <-time.After(logoutTime):
 		return fmt.Errorf("logout from %s: no end after %v", s.target.Name, logoutTime)
@@ -241,16 +241,16 @@ func boxed(box time.Duration, step ...string) error {
 	if err != nil {
 		return err
 	}
-	said := make(chan string, 1)
-	go func() {
-		b, _ := io.ReadAll(io.LimitReader(r, maxOutput))
-		said <- string(b)
-	}()
+	var said []byte
+	ended := panics.Go(func() (err error) {
+		said, err = io.ReadAll(io.LimitReader(r, maxOutput))
+		return err
+	})
 	select {
-	case text := <-said:
-		state, err := p.Wait()
-		if err == nil && !state.Success() {
-			err = errors.New(strings.TrimSpace(text))
+	case err := <-ended:
+		state, waitErr := p.Wait()
+		if err = errors.Join(err, waitErr); err == nil && !state.Success() {
+			err = errors.New(strings.TrimSpace(string(said)))
 		}
 		return err
 	case <-time.After(box):

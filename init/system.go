@@ -14,6 +14,7 @@ import (
 
 	"github.com/sidusboot/sidusboot/kmod"
 	"github.com/sidusboot/sidusboot/overlay"
+	"github.com/sidusboot/sidusboot/panics"
 )
 
 const openNoCTTY = unix.O_NOCTTY
@@ -112,8 +113,7 @@ const nobody = 65534
 // the tree below for ACLs, and an NFSv3 mount that has none (noacl, or a server
 // without NFSACL) answers with an error that only they get to see.
 func testUsers(file string) error {
-	done := make(chan error, 1)
-	go func() {
+	err := <-panics.Go(func() error {
 		// The thread takes another identity and dies with this goroutine,
 		// because it is never unlocked.
 		runtime.LockOSThread()
@@ -124,9 +124,8 @@ func testUsers(file string) error {
 		if err == nil {
 			err = unix.Close(fd)
 		}
-		done <- err
-	}()
-	err := <-done
+		return err
+	})
 	if errors.Is(err, unix.EOPNOTSUPP) {
 		return fmt.Errorf("users other than root cannot open %s: %w: drop noacl from the NFS options, or use version 4", file, err)
 	}

@@ -4,6 +4,8 @@ import (
 	"context"
 	"net"
 	"time"
+
+	"github.com/sidusboot/sidusboot/panics"
 )
 
 // NewConn makes a Transport of a plain connection, for a login without the
@@ -36,7 +38,7 @@ func (c *conn) Receive(ctx context.Context) (PDU, error) {
 
 // bound ends what the connection does when ctx ends.
 func (c *conn) bound(ctx context.Context) (done func()) {
-	stop := context.AfterFunc(ctx, func() { c.c.SetDeadline(time.Unix(1, 0)) })
+	stop := panics.AfterFunc(ctx, func() { c.c.SetDeadline(time.Unix(1, 0)) })
 	return func() { stop() }
 }
 

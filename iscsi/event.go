@@ -9,6 +9,8 @@ import (
 	"sync"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/sidusboot/sidusboot/panics"
 )
 
 // An event is what the kernel tells about one session.
@@ -17,6 +19,10 @@ type event struct {
 	pdu  PDU
 	code uint32 // of keventConnError: enum iscsi_err
 }
+
+// ErrDeaf says that the kernel's events are not read any more, for good: the
+// Kernel, and every Session that it made, is of no use.
+var ErrDeaf = errors.New("iscsi: the kernel's events are not heard any more")
 
 // queueLen is how many events a session may leave unread. A login in progress
 // has one at most.
@@ -98,7 +104,7 @@ func listen() (*events, error) {
 	}
 	e := newEvents()
 	e.file = os.NewFile(uintptr(fd), "NETLINK_ISCSI")
-	go e.read()
+	go e.readAll()
 	return e, nil
 }
 
@@ -112,18 +118,16 @@ func (e *events) Close() error {
 	return err
 }
 
-// read is the goroutine of listen; Close owns it.
-func (e *events) read() {
-	defer close(e.gone)
+// readAll is the goroutine of listen; Close owns it.
+func (e *events) readAll() {
 	var err error
+	defer close(e.gone)
 	defer func() {
-		if r := recover(); r != nil { // A panic in any goroutine is one of PID 1.
-			err = fmt.Errorf("iscsi: event reader: %v", r)
-		}
 		e.mu.Lock()
+		defer e.mu.Unlock()
 		e.err = err
-		e.mu.Unlock()
 	}()
+	defer panics.Recover(&err)
 	raw, err := e.file.SyscallConn()
 	if err != nil {
 		return
@@ -156,9 +160,9 @@ func (e *events) why() error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if e.err != nil {
-		return e.err
+		return fmt.Errorf("%w: %w", ErrDeaf, e.err)
 	}
-	return &KernelError{Op: "read events", Err: os.ErrClosed}
+	return fmt.Errorf("%w: %w", ErrDeaf, &KernelError{Op: "read events", Err: os.ErrClosed})
 }
 
 // lost tells everybody that something is missing.

@@ -16,6 +16,8 @@ import (
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
+
+	"github.com/sidusboot/sidusboot/panics"
 )
 
 const (
@@ -109,7 +111,7 @@ func (c *client6) ia(addr netip.Addr) []byte {
 // ask sends a message until an answer fits, with growing waits, or ctx ends.
 // The error is then ctx's.
 func (c *client6) ask(ctx context.Context, m *message6, fits func(*message6) bool) (*message6, error) {
-	stop := context.AfterFunc(ctx, func() { _ = c.conn.SetReadDeadline(time.Unix(1, 0)) })
+	stop := panics.AfterFunc(ctx, func() { _ = c.conn.SetReadDeadline(time.Unix(1, 0)) })
 	defer stop()
 	to := net.UDPAddrFromAddrPort(netip.AddrPortFrom(servers6.WithZone(c.device), serverPort6))
 	buffer := make([]byte, 64<<10)

@@ -13,6 +13,8 @@ import (
 	"github.com/insomniacslk/dhcp/rfc1035label"
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
+
+	"github.com/sidusboot/sidusboot/panics"
 )
 
 // Lease.Proto of addresses by IPv6.
@@ -101,7 +103,7 @@ func (r *routerListener) solicit(raw syscall.RawConn) error {
 
 // receive waits for an advertisement until ctx ends, and asks for one.
 func (r *routerListener) receive(ctx context.Context) (advertisement, error) {
-	stop := context.AfterFunc(ctx, func() { _ = r.file.SetReadDeadline(time.Unix(1, 0)) })
+	stop := panics.AfterFunc(ctx, func() { _ = r.file.SetReadDeadline(time.Unix(1, 0)) })
 	defer stop()
 	raw, err := r.file.SyscallConn()
 	if err != nil {

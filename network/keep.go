@@ -11,6 +11,8 @@ import (
 
 	"github.com/insomniacslk/dhcp/dhcpv4"
 	"golang.org/x/sys/unix"
+
+	"github.com/sidusboot/sidusboot/panics"
 )
 
 // Uptime is the time since the machine started, its sleep included.
@@ -244,7 +246,7 @@ func (t *Tenancy) renewed(lease, t1, t2 time.Duration) {
 
 // exchange sends a message and waits for the answer that fits; nil is none.
 func (c *renewer) exchange(ctx context.Context, m *dhcpv4.DHCPv4, to netip.Addr, fits func(*dhcpv4.DHCPv4) bool) (*dhcpv4.DHCPv4, error) {
-	stop := context.AfterFunc(ctx, func() { _ = c.conn.SetReadDeadline(time.Unix(1, 0)) })
+	stop := panics.AfterFunc(ctx, func() { _ = c.conn.SetReadDeadline(time.Unix(1, 0)) })
 	defer stop()
 	if _, err := c.conn.WriteTo(m.ToBytes(), net.UDPAddrFromAddrPort(netip.AddrPortFrom(to, serverPort))); err != nil && !isPassing(err) {
 		return nil, err

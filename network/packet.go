@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/sidusboot/sidusboot/panics"
 )
 
 // A packetConn sends and receives on one device below the kernel's own IP: so
@@ -75,7 +77,7 @@ func (c *packetConn) send(to net.HardwareAddr, b []byte) error {
 // receive waits for a packet until the deadline or the end of ctx; then the
 // error is os.ErrDeadlineExceeded or ctx's.
 func (c *packetConn) receive(ctx context.Context, b []byte, deadline time.Time) (n int, from net.HardwareAddr, err error) {
-	stop := context.AfterFunc(ctx, func() { _ = c.file.SetReadDeadline(time.Unix(1, 0)) })
+	stop := panics.AfterFunc(ctx, func() { _ = c.file.SetReadDeadline(time.Unix(1, 0)) })
 	defer stop()
 	raw, err := c.file.SyscallConn()
 	if err != nil {

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/sidusboot/sidusboot/panics"
 )
 
 // A System is what mounting needs from its surroundings.
@@ -34,7 +36,7 @@ type Mounter struct {
 	System System
 	Logf   func(format string, args ...any)
 
-	pending chan error
+	pending <-chan error
 }
 
 // Mount mounts src on dir and returns the version that serves it. It waits for
@@ -110,8 +112,7 @@ func (m *Mounter) try(ctx context.Context, src Source, version, dir string) erro
 // verify reads the init program under a deadline: a read from a server that
 // dies meanwhile lasts until it comes back.
 func (m *Mounter) verify(ctx context.Context, dir string) error {
-	done := make(chan error, 1)
-	go func() { done <- m.System.Verify(dir) }()
+	done := panics.Go(func() error { return m.System.Verify(dir) })
 	select {
 	case err := <-done:
 		return err
@@ -122,10 +123,9 @@ func (m *Mounter) verify(ctx context.Context, dir string) error {
 
 // mount is mount(2) under a deadline.
 func (m *Mounter) mount(ctx context.Context, src Source, version, dir string) error {
-	done := make(chan error, 1)
-	go func() {
-		done <- m.System.Mount(src.device(), dir, "nfs", unix.MS_RDONLY|unix.MS_NODEV, src.Data(version))
-	}()
+	done := panics.Go(func() error {
+		return m.System.Mount(src.device(), dir, "nfs", unix.MS_RDONLY|unix.MS_NODEV, src.Data(version))
+	})
 	select {
 	case err := <-done:
 		return err
