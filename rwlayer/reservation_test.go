@@ -1,24 +1,82 @@
 package rwlayer
 
 import (
+	"encoding/binary"
 	"errors"
-	"maps"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 	"unsafe"
 )
 
-// A fakeTarget keeps a reservation; registrations belong to a session.
+// A fakeTarget keeps registrations and a reservation as SPC-4 has them, by
+// session.
 type fakeTarget struct {
-	registered map[int]Key
-	heldBy     int // session, 0: nobody
-	heldKey    Key
-	none       bool
-	forgetful  bool // keeps nothing over its own restart
-	unsaved    bool // cannot write registrations down
-	// looked is called behind each look at the keys.
-	looked func()
+	regs []registration
+	// holder is the index in regs of the one that has the reservation, -1.
+	holder int
+	// saved says that registrations outlive the target's restart.
+	saved bool
+
+	none      bool // has no persistent reservations
+	tgt       bool // refuses APTPL and PREEMPT AND ABORT
+	unsaved   bool // LIO that cannot write its file
+	aborted   bool // a PREEMPT AND ABORT came
+	fail      []answer
+	after     func(cdb []byte) // behind each command that was carried out
+	execution int
+}
+
+type registration struct {
+	session int
+	key     Key
+}
+
+type answer struct {
+	status byte
+	sense  []byte
+}
+
+func newTarget() *fakeTarget { return &fakeTarget{holder: -1} }
+
+// session is a way to the target; each login is another one on tgt.
+func (f *fakeTarget) session(id int) prDevice {
+	return prDevice{commands: fakeSession{f, id}, patience: time.Second}
+}
+
+func (f *fakeTarget) find(session int) int {
+	return slices.IndexFunc(f.regs, func(r registration) bool { return r.session == session })
+}
+
+func (f *fakeTarget) drop(doomed func(i int, r registration) bool) {
+	var kept []registration
+	holder := -1
+	for i, r := range f.regs {
+		if doomed(i, r) {
+			continue
+		}
+		if i == f.holder {
+			holder = len(kept)
+		}
+		kept = append(kept, r)
+	}
+	f.regs, f.holder = kept, holder
+}
+
+func (f *fakeTarget) heldBy() (session int, key Key) {
+	if f.holder < 0 {
+		return 0, 0
+	}
+	return f.regs[f.holder].session, f.regs[f.holder].key
+}
+
+func (f *fakeTarget) keys() (all []Key) {
+	for _, r := range f.regs {
+		all = append(all, r.key)
+	}
+	return all
 }
 
 type fakeSession struct {
@@ -26,94 +84,191 @@ type fakeSession struct {
 	id int
 }
 
-func (s fakeSession) keys() ([]Key, error) {
-	if s.none {
-		return nil, ErrNoReservations
-	}
-	all := slices.Collect(maps.Values(s.registered))
-	if s.looked != nil {
-		s.looked()
-	}
-	return all, nil
-}
-func (s fakeSession) register(key Key) (bool, error) {
-	s.registered[s.id] = key
-	if s.unsaved {
-		return false, ErrUnsaved
-	}
-	return !s.forgetful, nil
-}
-func (s fakeSession) unregister() error {
-	delete(s.registered, s.id)
-	if s.heldBy == s.id {
-		s.heldBy, s.heldKey = 0, 0
-	}
-	return nil
-}
-func (s fakeSession) reserve(key Key) error {
-	if s.heldBy != 0 && s.heldBy != s.id {
-		return errConflict
-	}
-	s.heldBy, s.heldKey = s.id, key
-	return nil
-}
-func (s fakeSession) holder() (Key, error) { return s.heldKey, nil }
-func (s fakeSession) preempt(old, key Key) error {
-	if s.registered[s.id] != key {
-		return errConflict
-	}
-	maps.DeleteFunc(s.registered, func(id int, k Key) bool { return id != s.id && k == old })
-	if old == s.heldKey {
-		s.heldBy, s.heldKey = s.id, key
-	}
-	return nil
+func illegal(asc byte) answer {
+	return answer{statusCheckCondition, []byte{0: 0x70, 2: senseIllegalRequest, 12: asc, 17: 0}}
 }
 
-func TestReserve(t *testing.T) {
-	target := &fakeTarget{registered: make(map[int]Key)}
-	first, second, firstAgain := fakeSession{target, 1}, fakeSession{target, 2}, fakeSession{target, 3}
-	const one, two = Key(0x1111), Key(0x2222)
-	if err := reserve(first, one, 0); err != nil {
-		t.Fatalf("a free volume: %v", err)
+func (s fakeSession) Execute(cdb, data []byte, write bool) (byte, []byte, error) {
+	s.execution++
+	if len(s.fail) > 0 {
+		a := s.fail[0]
+		s.fail = s.fail[1:]
+		return a.status, a.sense, nil
 	}
-	if err := reserve(first, one, 0); err != nil {
-		t.Errorf("again: %v", err)
+	a := s.carryOut(cdb, data)
+	if s.after != nil {
+		s.after(cdb)
 	}
+	return a.status, a.sense, nil
+}
+
+func (s fakeSession) carryOut(cdb, data []byte) answer {
+	if s.none {
+		return illegal(ascOpcode)
+	}
+	if cdb[0] == prIn {
+		if cdb[1] == inReadKeys {
+			binary.BigEndian.PutUint32(data[4:], uint32(8*len(s.regs)))
+			for i, r := range s.regs {
+				if 8*i+16 <= len(data) {
+					binary.BigEndian.PutUint64(data[8+8*i:], uint64(r.key))
+				}
+			}
+		} else if s.holder >= 0 {
+			binary.BigEndian.PutUint32(data[4:], 16)
+			binary.BigEndian.PutUint64(data[8:], uint64(s.regs[s.holder].key))
+		}
+		return answer{}
+	}
+	key, serviceKey := Key(binary.BigEndian.Uint64(data)), Key(binary.BigEndian.Uint64(data[8:]))
+	own := s.find(s.id)
+	if s.tgt && (data[20] != 0 || cdb[1] == outPreemptAndAbort) {
+		return illegal(ascField)
+	}
+	if cdb[1] != outRegisterIgnore && (own < 0 || s.regs[own].key != key) {
+		return answer{status: statusConflict}
+	}
+	switch cdb[1] {
+	case outRegisterIgnore:
+		s.saved = data[20] == activatePersistence && !s.unsaved
+		switch {
+		case serviceKey == 0 && own >= 0:
+			s.drop(func(i int, _ registration) bool { return i == own })
+		case serviceKey == 0:
+		case own >= 0:
+			s.regs[own].key = serviceKey
+		default:
+			s.regs = append(s.regs, registration{s.id, serviceKey})
+		}
+		if s.unsaved && data[20] != 0 {
+			return answer{statusCheckCondition, []byte{0: 0x70, 2: senseNotReady, 12: ascCommunication, 17: 0}}
+		}
+	case outReserve:
+		if s.holder >= 0 && s.holder != own {
+			return answer{status: statusConflict}
+		}
+		s.holder = own
+	case outRelease:
+		if s.holder == own {
+			s.holder = -1
+		}
+	case outPreemptAndAbort, outPreempt:
+		s.aborted = s.aborted || cdb[1] == outPreemptAndAbort
+		if !slices.Contains(s.keys(), serviceKey) {
+			return answer{status: statusConflict}
+		}
+		_, held := s.heldBy()
+		if held == serviceKey {
+			s.holder = own
+		}
+		self := s.regs[own]
+		// LIO takes the asking session's registration too, where it holds nothing.
+		spare := s.tgt || held == serviceKey
+		s.drop(func(_ int, r registration) bool { return r.key == serviceKey && (r != self || !spare) })
+	}
+	return answer{}
+}
+
+const one, two, three = Key(0x1111), Key(0x2222), Key(0x3333)
+
+// targets are the kinds that there are.
+func targets() map[string]*fakeTarget {
+	tgt, unsaved := newTarget(), newTarget()
+	tgt.tgt, unsaved.unsaved = true, true
+	return map[string]*fakeTarget{"LIO": newTarget(), "tgt": tgt, "LIO that cannot write": unsaved}
+}
+
+func isHeld(err error, by Key) bool {
 	var held *HeldError
-	err := reserve(second, two, 0)
-	if !errors.As(err, &held) || held.Holder != one || !strings.Contains(err.Error(), "0x0000000000001111") {
-		t.Errorf("a second node: %v, want a HeldError with the first's key", err)
+	return errors.As(err, &held) && held.Holder == by
+}
+
+// good tells whether a reservation came off, also on a target that forgets.
+func good(err error) bool { return err == nil || errors.Is(err, ErrUnsaved) }
+
+func TestReserve(t *testing.T) {
+	for name, target := range targets() {
+		if err := reserve(target.session(1), one, 0); !good(err) {
+			t.Fatalf("%s: a free volume: %v", name, err)
+		}
+		if err := reserve(target.session(1), one, 0); !good(err) {
+			t.Errorf("%s: again: %v", name, err)
+		}
+		err := reserve(target.session(2), two, 0)
+		if !isHeld(err, one) || !strings.Contains(err.Error(), "0x0000000000001111") {
+			t.Errorf("%s: a second node: %v, want a HeldError with the first's key", name, err)
+		}
+		if got := target.keys(); !slices.Equal(got, []Key{one}) {
+			t.Errorf("%s: the second node leaves %v", name, got)
+		}
+		if err := reserve(target.session(3), one, 0); !good(err) {
+			t.Errorf("%s: the first after a crash: %v", name, err)
+		}
+		session, _ := target.heldBy()
+		if want := map[string]int{"LIO": 3}[name]; session != want {
+			t.Errorf("%s: held by session %d, want %d", name, session, want)
+		}
 	}
-	if target.heldKey != one {
-		t.Fatal("the second node took the volume")
-	}
-	if err := reserve(firstAgain, one, 0); err != nil || target.heldBy != 3 {
-		t.Errorf("the first after a crash: %v, held by session %d", err, target.heldBy)
-	}
-	// tgt: the key is registered, and nothing is reserved that could turn
-	// against the node after a new login.
-	simple := &fakeTarget{registered: make(map[int]Key), forgetful: true}
-	if err := reserve(fakeSession{simple, 1}, one, 0); err != nil || simple.heldBy != 0 || simple.registered[1] != one {
-		t.Errorf("a forgetful target: %v, held by %d", err, simple.heldBy)
-	}
-	if err := reserve(fakeSession{simple, 2}, two, 0); !errors.As(err, &held) || held.Holder != one || len(simple.registered) != 1 {
-		t.Errorf("a second node at a forgetful target: %v, %v", err, simple.registered)
-	}
-	if err := reserve(fakeSession{simple, 3}, one, 0); err != nil {
-		t.Errorf("the first again at a forgetful target: %v", err)
-	}
-	target.none = true
-	if err := reserve(first, one, 0); !errors.Is(err, ErrNoReservations) {
+	if err := reserve((&fakeTarget{none: true}).session(1), one, 0); !errors.Is(err, ErrNoReservations) {
 		t.Errorf("a target without reservations: %v", err)
+	}
+}
+
+// What a node has taken it gives back, that of earlier sessions too, and then
+// the next one needs no takeover. What others have stays.
+func TestRelease(t *testing.T) {
+	for name, target := range targets() {
+		for session := 1; session <= 3; session++ { // Crashed twice.
+			if err := reserve(target.session(session), one, 0); !good(err) {
+				t.Fatalf("%s: %v", name, err)
+			}
+		}
+		if err := release(target.session(9), two); err != nil || len(target.regs) == 0 {
+			t.Errorf("%s: another node's release: %v, left %v", name, err, target.regs)
+		}
+		if err := release(target.session(3), one); err != nil || len(target.regs) > 0 || target.holder >= 0 {
+			t.Errorf("%s: %v, left %v, holder %d", name, err, target.regs, target.holder)
+		}
+		if err := release(target.session(3), one); err != nil {
+			t.Errorf("%s: nothing to give back: %v", name, err)
+		}
+		if err := reserve(target.session(4), two, 0); !good(err) {
+			t.Errorf("%s: the next node: %v", name, err)
+		}
+	}
+}
+
+// A node that is refused takes nothing, and above all does not make the target
+// forget at its restart who has the volume.
+func TestRefusedLeavesAPTPL(t *testing.T) {
+	target := newTarget()
+	if err := reserve(target.session(1), one, 0); err != nil || !target.saved {
+		t.Fatalf("%v, saved %v", err, target.saved)
+	}
+	if err := reserve(target.session(2), two, 0); !isHeld(err, one) {
+		t.Fatal(err)
+	}
+	looked := 0
+	target.after = func(cdb []byte) {
+		if cdb[0] == prIn {
+			if looked++; looked == 1 { // The first comes back behind the look.
+				target.regs, target.holder = []registration{{1, one}}, 0
+			}
+		}
+	}
+	target.regs, target.holder = nil, -1
+	if err := reserve(target.session(2), two, 0); !isHeld(err, one) {
+		t.Errorf("the other came between: %v", err)
+	}
+	if got := target.keys(); !slices.Equal(got, []Key{one}) || !target.saved {
+		t.Errorf("registered %v, kept over the target's restart: %v", got, target.saved)
 	}
 }
 
 // A volume is taken from the key that was named, and from no other. Afterwards
 // the node that had it is refused.
 func TestReserveTakeover(t *testing.T) {
-	const one, two, three = Key(0x1111), Key(0x2222), Key(0x3333)
-	for _, target := range []*fakeTarget{{}, {forgetful: true}, {unsaved: true}} {
-		target.registered = make(map[int]Key)
+	for name, target := range targets() {
 		for i, step := range []struct {
 			session       int
 			key, takeover Key
@@ -125,38 +280,158 @@ func TestReserveTakeover(t *testing.T) {
 			{session: 3, key: one, want: two},
 			{session: 4, key: two, takeover: one},
 		} {
-			err := reserve(fakeSession{target, step.session}, step.key, step.takeover)
-			var held *HeldError
-			refused := errors.As(err, &held)
-			if refused != (step.want != 0) || refused && held.Holder != step.want || !refused && err != nil && !target.unsaved {
-				t.Errorf("forgetful %v, unsaved %v, step %d: %v", target.forgetful, target.unsaved, i, err)
-			}
-			if target.unsaved && !refused && !errors.Is(err, ErrUnsaved) {
-				t.Errorf("step %d: %v, want ErrUnsaved", i, err)
+			err := reserve(target.session(step.session), step.key, step.takeover)
+			if step.want == 0 && !good(err) || step.want != 0 && !isHeld(err, step.want) {
+				t.Errorf("%s, step %d: %v", name, i, err)
 			}
 		}
+		if target.aborted == target.tgt {
+			t.Errorf("%s: what the other had under way was ended: %v", name, target.aborted)
+		}
+	}
+	// With a third node there, nothing is taken from the second.
+	target := newTarget()
+	target.regs = []registration{{2, two}, {3, three}}
+	if err := reserve(target.session(1), one, two); !isHeld(err, three) || len(target.regs) != 2 {
+		t.Errorf("%v, left %v", err, target.regs)
 	}
 }
 
 // Two nodes look at a free volume at the same moment. They must not both have
 // it, and whoever goes leaves nothing behind that would lock out the other.
 func TestReserveAtOnce(t *testing.T) {
-	const one, two = Key(0x1111), Key(0x2222)
-	for _, forgetful := range []bool{false, true} {
-		target := &fakeTarget{registered: make(map[int]Key), forgetful: forgetful}
-		first, second := fakeSession{target, 1}, fakeSession{target, 2}
+	for name, target := range targets() {
 		var other error
-		target.looked = func() {
-			target.looked = nil // The second comes in behind the first one's look.
-			other = reserve(second, two, 0)
+		target.after = func([]byte) {
+			target.after = nil // The second comes in behind the first one's look.
+			other = reserve(target.session(2), two, 0)
 		}
-		err := reserve(first, one, 0)
-		if err == nil && other == nil {
-			t.Errorf("forgetful %v: both have the volume", forgetful)
+		err := reserve(target.session(1), one, 0)
+		if good(err) && good(other) {
+			t.Errorf("%s: both have the volume", name)
 		}
-		if other != nil || len(target.registered) != 1 {
-			t.Errorf("forgetful %v: the second, which was alone: %v, registered %v", forgetful, other, target.registered)
+		if !good(other) || len(target.regs) != 1 {
+			t.Errorf("%s: the second, which was alone: %v, registered %v", name, other, target.regs)
 		}
+	}
+}
+
+// A target forgets a node that runs, and another one boots at that moment. The
+// one that runs has the volume in the end, wherever the two meet.
+func TestHoldInATie(t *testing.T) {
+	for name, target := range targets() {
+		for step := 1; step <= 6; step++ {
+			target.regs, target.holder, target.execution = nil, -1, 0
+			var claimed error
+			met := false
+			target.after = func([]byte) {
+				if target.execution != step || met {
+					return
+				}
+				met = true
+				_, claimed = claim(target.session(1), one)
+			}
+			booting := reserve(target.session(2), two, 0)
+			target.after = nil
+			if !met {
+				continue
+			}
+			again := hold(target.session(1), one)
+			switch {
+			case good(booting): // It had looked for the second time before the other came.
+				if !isHeld(again, two) || !isHeld(claimed, two) {
+					t.Errorf("%s, step %d: both have the volume: %v, %v", name, step, claimed, again)
+				}
+				if step < 3 {
+					t.Errorf("%s, step %d: the booting node has won", name, step)
+				}
+			case !isHeld(booting, one) || !good(again):
+				t.Errorf("%s, step %d: the booting node: %v, the running one: %v, registered %v", name, step, booting, again, target.regs)
+			}
+		}
+	}
+}
+
+// tgt keeps a registration of each login for good. They must neither hide
+// another node's nor grow without end.
+func TestManyRegistrations(t *testing.T) {
+	target := newTarget()
+	target.tgt = true
+	for session := range 200 {
+		target.regs = append(target.regs, registration{session, one})
+	}
+	target.regs = append(target.regs, registration{200, two})
+	if err := reserve(target.session(201), one, 0); !isHeld(err, two) {
+		t.Errorf("another node behind 200 registrations: %v", err)
+	}
+	target.regs = target.regs[:200]
+	if err := reserve(target.session(201), one, 0); err != nil || len(target.regs) != 1 {
+		t.Errorf("%v, %d registrations are left", err, len(target.regs))
+	}
+}
+
+// What a target cannot do at this moment is asked for again, for a while; what
+// it will never do is not. Only one kind of an illegal request means that it has
+// no reservations.
+func TestAnswers(t *testing.T) {
+	check := func(key, asc, ascq byte) answer {
+		return answer{statusCheckCondition, []byte{0: 0x70, 2: key, 12: asc, 13: ascq, 17: 0}}
+	}
+	for name, tt := range map[string]struct {
+		answer answer
+		times  int
+		want   string // "": it goes on
+		none   bool
+	}{
+		"busy":                   {answer{statusBusy, nil}, 3, "", false},
+		"task set full":          {answer{statusTaskSetFull, nil}, 3, "", false},
+		"unit attentions":        {check(senseUnitAttention, 0x29, 0), 5, "", false},
+		"becoming ready":         {check(senseNotReady, 0x04, 0x01), 3, "", false},
+		"aborted":                {check(senseAborted, 0x4b, 0), 1, "", false},
+		"descriptor format":      {answer{statusCheckCondition, []byte{0x72, senseUnitAttention, 0x29, 0}}, 1, "", false},
+		"busy for ever":          {answer{statusBusy, nil}, 1000, "busy (status 0x8), for ", false},
+		"no such command":        {check(senseIllegalRequest, 0x20, 0), 1, "", true},
+		"no such service action": {check(senseIllegalRequest, 0x24, 0), 1, "", true},
+		"no such unit":           {check(senseIllegalRequest, 0x25, 0), 1, "no such logical unit", false},
+		"no room":                {check(senseIllegalRequest, 0x55, 4), 1, "no room for another registration", false},
+		"medium error":           {check(3, 0x11, 0), 1, "sense key 0x3, 11/00", false},
+		"an older reservation":   {answer{statusConflict, nil}, 1, "held by another node under an unknown key", false},
+	} {
+		target := newTarget()
+		for range tt.times {
+			target.fail = append(target.fail, tt.answer)
+		}
+		err := reserve(target.session(1), one, 0)
+		if errors.Is(err, ErrNoReservations) != tt.none || !tt.none && (err == nil) != (tt.want == "") {
+			t.Errorf("%s: %v", name, err)
+		}
+		if tt.want != "" && !strings.Contains(fmt.Sprint(err), tt.want) {
+			t.Errorf("%s: %v, want %q", name, err, tt.want)
+		}
+	}
+}
+
+// Claim leaves the reservation to the session that moves data, and Look leaves
+// nothing.
+func TestClaimAndLook(t *testing.T) {
+	target := newTarget()
+	if err := Look(fakeSession{target, 1}, one, 0); err != nil || len(target.regs) != 0 {
+		t.Errorf("%v, registered %v", err, target.regs)
+	}
+	if err := Claim(fakeSession{target, 1}, one); err != nil || len(target.regs) != 1 || target.holder >= 0 {
+		t.Errorf("%v, registered %v, holder %d", err, target.regs, target.holder)
+	}
+	if err := Look(fakeSession{target, 2}, two, 0); !isHeld(err, one) {
+		t.Errorf("another's: %v", err)
+	}
+	if err := Look(fakeSession{target, 2}, two, one); err != nil {
+		t.Errorf("one to be taken over: %v", err)
+	}
+	if err := ReleaseBy(fakeSession{target, 2}, one); err != nil || len(target.regs) != 0 {
+		t.Errorf("%v, left %v", err, target.regs)
+	}
+	if err := Claim(fakeSession{&fakeTarget{none: true}, 1}, one); err != nil {
+		t.Error(err)
 	}
 }
 
