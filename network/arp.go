@@ -53,8 +53,23 @@ const (
 	probeWait = 120 * time.Millisecond // after the last
 )
 
+// How long to listen before asking once more, where somebody else asks for the
+// same address. Of two nodes that were given one address at the same moment the
+// one with the lower MAC comes first: when the other one asks again, it has the
+// address in place and answers.
+const (
+	againFirst = time.Second
+	againLater = 3 * time.Second
+)
+
 // CheckUnused asks the link whether somebody has an IPv4 address. It takes a
 // third of a second where nobody has; otherwise the error is an *InUseError.
+//
+// Somebody who asks for the address as well, from no address, wants to use it
+// (RFC 5227, section 2.1.1), or is a switch that looks where its hosts are
+// (Cisco's IP device tracking and its like do so as soon as a link is up, or a
+// lease was given, and at every boot again). The link is asked once more then,
+// and only who has the address counts.
 func CheckUnused(ctx context.Context, link netlink.Link, addr netip.Addr) error {
 	c, err := openARP(link)
 	if err != nil {
@@ -65,33 +80,60 @@ func CheckUnused(ctx context.Context, link netlink.Link, addr netip.Addr) error 
 	if c.own, err = ownMACs(); err != nil {
 		return err
 	}
+	rival, err := c.probe(ctx, addr)
+	if err != nil || rival == nil {
+		return err
+	}
+	wait := againFirst
+	if bytes.Compare(rival, c.mac) < 0 {
+		wait = againLater
+	}
+	if _, err := c.listen(ctx, addr, wait); err != nil {
+		return err
+	}
+	_, err = c.probe(ctx, addr)
+	return err
+}
+
+// probe asks for an address. Who has it is an *InUseError; rival is one that
+// asks for it as we do, and nil where nobody does.
+func (c *arpConn) probe(ctx context.Context, addr netip.Addr) (rival net.HardwareAddr, err error) {
 	for i := range probes {
 		// From no address: nobody is to remember an answer (RFC 5227, 1.1).
 		if err := c.request(netip.IPv4Unspecified(), addr); err != nil {
-			return err
+			return nil, err
 		}
 		wait := probeGap
 		if i == probes-1 {
 			wait = probeWait
 		}
-		deadline := time.Now().Add(wait)
-		for {
-			m, err := c.receive(ctx, deadline)
-			if errors.Is(err, os.ErrDeadlineExceeded) {
-				break
-			}
-			if err != nil {
-				return err
-			}
-			// Whoever speaks as the address has it, and so will one that asks
-			// for it as we do at this moment.
-			probing := m.op == arpRequest && m.senderIP.IsUnspecified() && m.targetIP == addr
-			if m.senderIP == addr || probing {
-				return &InUseError{Device: c.device, Addr: addr, Owner: m.sender}
-			}
+		other, err := c.listen(ctx, addr, wait)
+		if err != nil {
+			return nil, err
+		}
+		if other != nil {
+			rival = other
 		}
 	}
-	return nil
+	return rival, nil
+}
+
+// listen hears for a while who speaks of an address, see probe.
+func (c *arpConn) listen(ctx context.Context, addr netip.Addr, wait time.Duration) (rival net.HardwareAddr, err error) {
+	deadline := time.Now().Add(wait)
+	for {
+		m, err := c.receive(ctx, deadline)
+		switch {
+		case errors.Is(err, os.ErrDeadlineExceeded):
+			return rival, nil
+		case err != nil:
+			return nil, err
+		case m.senderIP == addr:
+			return nil, &InUseError{Device: c.device, Addr: addr, Owner: m.sender}
+		case m.op == arpRequest && m.senderIP.IsUnspecified() && m.targetIP == addr:
+			rival = m.sender
+		}
+	}
 }
 
 // resolveGap is between two questions for one host.

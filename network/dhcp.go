@@ -71,6 +71,9 @@ func DHCP(ctx context.Context, link netlink.Link, o DHCPOptions) (*Lease, error)
 			err = c.check(ctx, link, lease)
 		}
 		if err == nil {
+			for _, u := range lease.Unusable {
+				o.Logf("network: %s: the server's %s holds control characters and is ignored", attrs.Name, u)
+			}
 			return lease, nil
 		}
 		if ctx.Err() != nil {
@@ -128,24 +131,39 @@ func (c *dhcpClient) exchange(ctx context.Context) (*Lease, error) {
 	request.UpdateOption(dhcpv4.OptServerIdentifier(server))
 	for i := range ackTries {
 		answer, err := c.ask(ctx, request, firstAnswer<<i, func(m *dhcpv4.DHCPv4) bool {
-			if !isAnswer(m) || !m.ServerIdentifier().Equal(server) {
-				return false
-			}
-			// One that cannot be used may be a forgery that was quicker.
-			_, err := leaseFrom(m, c.device, c.mac)
-			return err == nil || m.MessageType() == dhcpv4.MessageTypeNak
+			return c.fits(m, offer)
 		})
 		if err != nil {
 			return nil, err
 		}
 		if answer != nil {
 			lease, err := c.judge(answer)
+			if err == nil && !lease.ServerID.IsValid() {
+				lease.ServerID = addr4(server)
+			}
 			c.failed[addr4(server)] = err != nil
 			return lease, err
 		}
 	}
 	c.failed[addr4(server)] = true
 	return nil, fmt.Errorf("the DHCP server %s offers %s and then does not answer", server, offer.YourIPAddr)
+}
+
+// fits tells whether a message is the answer of the server that made the offer.
+// An ACK ought to bear its identifier (RFC 2131, table 3); one without is taken
+// where it is for the address that was offered, as dhclient and udhcpc do.
+func (c *dhcpClient) fits(m, offer *dhcpv4.DHCPv4) bool {
+	if !isAnswer(m) {
+		return false
+	}
+	switch id := m.ServerIdentifier(); {
+	case id.Equal(offer.ServerIdentifier()):
+	case addr4(id).IsValid() || m.MessageType() == dhcpv4.MessageTypeNak || !m.YourIPAddr.Equal(offer.YourIPAddr):
+		return false
+	}
+	// One that cannot be used may be a forgery that was quicker.
+	_, err := leaseFrom(m, c.device, c.mac)
+	return err == nil || m.MessageType() == dhcpv4.MessageTypeNak
 }
 
 func isAnswer(m *dhcpv4.DHCPv4) bool {
@@ -199,12 +217,16 @@ func (c *dhcpClient) discover(ctx context.Context) (*dhcpv4.DHCPv4, error) {
 			if err != nil {
 				return nil, err
 			}
-			if offer.MessageType() != dhcpv4.MessageTypeOffer || addr4(offer.ServerIdentifier()) == (netip.Addr{}) {
+			if offer.MessageType() != dhcpv4.MessageTypeOffer {
 				continue
 			}
-			if _, err := leaseFrom(offer, c.device, c.mac); err != nil {
+			_, err = leaseFrom(offer, c.device, c.mac)
+			if err == nil && !addr4(offer.ServerIdentifier()).IsValid() {
+				err = errNoServerID
+			}
+			if err != nil {
 				if c.passed++; c.passed <= maxPassed { // A hostile server sends thousands.
-					c.opts.Logf("network: %s: an offer of %s is passed over: %v", c.device, offer.ServerIdentifier(), err)
+					c.opts.Logf("network: %s: an offer of %s is passed over: %v", c.device, offer.YourIPAddr, err)
 				}
 				continue
 			}
@@ -224,6 +246,9 @@ func (c *dhcpClient) discover(ctx context.Context) (*dhcpv4.DHCPv4, error) {
 		}
 	}
 }
+
+// errNoServerID is an offer that nobody can be asked for.
+var errNoServerID = errors.New("it has no server identifier (option 54)")
 
 // jitter is between three quarters of d and one and a quarter.
 func jitter(d time.Duration) time.Duration { return d*3/4 + rand.N(d/2) }

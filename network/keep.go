@@ -154,7 +154,7 @@ func (k *tenant) ask4(ctx context.Context, p phase) error {
 	}
 	refused := errNoAnswer
 	if answer != nil {
-		refused = &RefusedError{Server: addr4(answer.ServerIdentifier()), Message: text(answer.Message()), Renewal: true}
+		refused = k.refusal(answer)
 	}
 	if answer == nil && p != lost {
 		return refused
@@ -213,9 +213,19 @@ func (c *renewer) anew(ctx context.Context) error {
 	case answer == nil:
 		return errNoAnswer
 	case answer.MessageType() == dhcpv4.MessageTypeNak:
-		return &RefusedError{Server: addr4(answer.ServerIdentifier()), Message: text(answer.Message()), Renewal: true}
+		return c.refusal(answer)
 	}
 	return c.take(answer)
+}
+
+// refusal is what a NAK says. One without a server's identifier is taken for
+// that of the server that gave the lease.
+func (t *Tenancy) refusal(nak *dhcpv4.DHCPv4) error {
+	server := addr4(nak.ServerIdentifier())
+	if !server.IsValid() {
+		server = t.Server
+	}
+	return &RefusedError{Server: server, Message: text(nak.Message()), Renewal: true}
 }
 
 // take takes an ACK.

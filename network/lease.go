@@ -57,6 +57,16 @@ func leaseFrom(m *dhcpv4.DHCPv4, device string, mac net.HardwareAddr) (lease *Le
 	if mtu, err := dhcpv4.GetUint16(dhcpv4.OptionInterfaceMTU, m.Options); err == nil && mtu >= minMTU {
 		l.MTU = int(mtu)
 	}
+	for _, s := range []struct{ what, sent, taken string }{
+		{"host name (option 12)", m.HostName(), l.Hostname},
+		{"domain (option 15)", m.DomainName(), l.Domain},
+		{"root path (option 17)", m.RootPath(), l.RootPath},
+		{"boot file name", m.BootFileName, l.BootFile},
+	} {
+		if s.taken == "" && strings.Trim(s.sent, lineEnds) != "" {
+			l.Unusable = append(l.Unusable, fmt.Sprintf("%s %q", s.what, s.sent))
+		}
+	}
 	l.Routes = routesFrom(m)
 	l.Time, l.T1, l.T2 = timesFrom(m)
 	l.Since = Uptime()
@@ -138,11 +148,15 @@ func classfulBits(a netip.Addr) int {
 	return 24
 }
 
-// text is a string as some servers send it, with its C terminator. Control
+// lineEnds are what servers, and those who fill in their forms, leave around a
+// string: a C terminator, a line's end, blanks.
+const lineEnds = "\x00 \t\r\n\v\f"
+
+// text is a string as some servers send it, without lineEnds. Control
 // characters do not belong into files and messages: a string with one is
 // nobody's name.
 func text(s string) string {
-	s = strings.TrimRight(s, "\x00")
+	s = strings.Trim(s, lineEnds)
 	for _, r := range s {
 		if r < ' ' || r == 0x7f {
 			return ""

@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/netip"
+	"slices"
 	"strings"
 	"time"
 
@@ -34,6 +35,13 @@ const (
 	dnsSize = 512
 )
 
+// A serverError is a name server's answer that it has none.
+type serverError struct{ code dnsmessage.RCode }
+
+func (e *serverError) Error() string {
+	return "the server says " + strings.TrimPrefix(e.code.String(), "RCode")
+}
+
 // errNoName means that a server knows that there is no such name.
 var errNoName = errors.New("no such name, or no address of this kind for it")
 
@@ -42,17 +50,24 @@ func (r *Resolver) Lookup(ctx context.Context, name string) (netip.Addr, error) 
 	if len(r.Servers) == 0 {
 		return netip.Addr{}, fmt.Errorf("look up %s: the lease names no DNS server", name)
 	}
-	err := errNoName
+	// A domain for which the servers have no answer, since theirs is another
+	// one's and down (SERVFAIL), or since they are not to be asked for it
+	// (REFUSED), says nothing of the next one. It is told where no other domain
+	// has the name: "no such name" is not sure then.
+	failed := errNoName
 	for _, full := range r.candidates(name) {
-		var addr netip.Addr
-		if addr, err = r.ask(ctx, full); err == nil {
+		addr, err := r.ask(ctx, full)
+		if err == nil {
 			return addr, nil
 		}
-		if !errors.Is(err, errNoName) {
+		if failed == errNoName && !errors.Is(err, errNoName) {
+			failed = fmt.Errorf("as %s: %w", full, err)
+		}
+		if ctx.Err() != nil {
 			break
 		}
 	}
-	return netip.Addr{}, fmt.Errorf("look up %s: %w", name, err)
+	return netip.Addr{}, fmt.Errorf("look up %s: %w", name, failed)
 }
 
 // candidates are the names to ask for, each with its final dot.
@@ -77,14 +92,19 @@ func (r *Resolver) ask(ctx context.Context, full string) (netip.Addr, error) {
 		port = dnsPort
 	}
 	var last error
+	silent := slices.Clone(r.Servers)
 	for range dnsRounds {
-		for _, server := range r.Servers {
+		// Who has answered has nothing better to say a moment later.
+		for _, server := range slices.Clone(silent) {
 			if ctx.Err() != nil {
 				return netip.Addr{}, ctx.Err()
 			}
 			addr, err := askOne(ctx, netip.AddrPortFrom(server, port), full, r.kind())
 			if err == nil || errors.Is(err, errNoName) {
 				return addr, err
+			}
+			if answered := (*serverError)(nil); errors.As(err, &answered) {
+				silent = slices.DeleteFunc(silent, func(a netip.Addr) bool { return a == server })
 			}
 			last = fmt.Errorf("ask %s: %w", server, err)
 		}
@@ -158,7 +178,7 @@ func firstAddress(b []byte, id uint16, name dnsmessage.Name, kind dnsmessage.Typ
 	case dnsmessage.RCodeNameError:
 		return addr, true, errNoName
 	default:
-		return addr, true, fmt.Errorf("the server says %v", header.RCode)
+		return addr, true, &serverError{header.RCode}
 	}
 	if err := p.SkipAllQuestions(); err != nil {
 		return addr, false, nil

@@ -66,10 +66,17 @@ func TestLookup(t *testing.T) {
 		"nfs.b.test.": "10.77.0.9", "nfs.a.test.": dnsmessage.RCodeNameError, "full.example.": "10.77.0.8",
 		"refused.a.test.": dnsmessage.RCodeRefused, "empty.a.test.": dnsmessage.RCodeSuccess,
 		"none.a.test.": dnsmessage.RCodeNameError, "none.b.test.": dnsmessage.RCodeNameError, "none.": dnsmessage.RCodeNameError,
+		// What one domain's servers do not answer, the next one's may.
+		"nas.a.test.": dnsmessage.RCodeServerFailure, "nas.b.test.": "10.77.0.7",
+		"box.a.test.": dnsmessage.RCodeRefused, "box.b.test.": "10.77.0.6",
+		"old.a.test.": dnsmessage.RCodeNotImplemented, "old.b.test.": "10.77.0.5",
+		"mute.b.test.":    "10.77.0.4", // and no answer at all for mute.a.test
+		"refused.b.test.": dnsmessage.RCodeNameError, "refused.": dnsmessage.RCodeNameError,
 	})
 	for _, tt := range []struct{ name, want, err string }{
 		{"nfs", "10.77.0.9", ""}, {"nfs.b.test", "10.77.0.9", ""}, {"full.example", "10.77.0.8", ""}, {"full.example.", "10.77.0.8", ""},
-		{"refused", "", "RCodeRefused"}, {"none", "", "no such name"},
+		{"nas", "10.77.0.7", ""}, {"box", "10.77.0.6", ""}, {"old", "10.77.0.5", ""}, {"mute", "10.77.0.4", ""},
+		{"refused", "", "as refused.a.test.: ask 127.0.0.1: the server says Refused"}, {"none", "", "no such name"},
 		{strings.Repeat("x", 300), "", "look up"},
 	} {
 		got, err := r.Lookup(t.Context(), tt.name)

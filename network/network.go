@@ -35,8 +35,12 @@ type Lease struct {
 	Hostname string
 	MTU      int
 	NTP      []netip.Addr
-	// RootPath is option 17 as it came, without trailing NULs.
+	// RootPath is option 17 as it came, without NULs, line ends and blanks
+	// around it.
 	RootPath string
+	// Unusable are texts of the server that hold control characters, with what
+	// they are, for a message: they are left out of the lease.
+	Unusable []string
 	// NextServer is siaddr, ServerID option 54; the zero Addr where absent.
 	NextServer, ServerID netip.Addr
 	// Time is the lease's length, 0 for one that does not end. T1 and T2 are
