@@ -44,11 +44,12 @@ linters:
 	$(LINT) ineffassign ./...
 	$(LINT) misspell -error -i exportfs $$(git ls-files '*.go' '*.md')
 
+# In its folder, so that go test shows what each test took at once.
 qemu-test: build prerequisites
-	$(GO) test -tags qemu -count=1 -parallel 6 -timeout 80m ./qemu-tests/...
+	cd qemu-tests && $(GO) test -tags qemu -count=1 -parallel 6 -timeout 80m
 
 soak: build prerequisites
-	SIDUSBOOT_SOAK=1 $(GO) test -tags qemu -count=1 -parallel 6 -timeout 240m ./qemu-tests/...
+	cd qemu-tests && SIDUSBOOT_SOAK=1 $(GO) test -tags qemu -count=1 -parallel 6 -timeout 240m
 
 bench: build prerequisites
 	$(GO) run ./qemu-tests/bench

@@ -27,7 +27,7 @@ var errAgentRestarted = errors.New("the agent was started anew")
 
 // WaitAgent waits until the agent answers.
 func (g *Guest) WaitAgent(ctx context.Context) error {
-	ctx, cancel := bounded(ctx)
+	ctx, cancel := g.lab.bounded(ctx, "the agent")
 	defer cancel()
 	_, err := g.waitAgent(ctx)
 	return err
@@ -50,7 +50,7 @@ func (g *Guest) waitAgent(ctx context.Context) (starts int, err error) {
 // first. It returns standard output and standard error together, and the exit
 // status. An error means that there is no status.
 func (g *Guest) Run(ctx context.Context, command string) (output string, exit int, err error) {
-	ctx, cancel := bounded(ctx)
+	ctx, cancel := g.lab.bounded(ctx, fmt.Sprintf("%q in the guest", command))
 	defer cancel()
 	g.agentMu.Lock()
 	defer g.agentMu.Unlock()
@@ -67,6 +67,7 @@ func (g *Guest) Run(ctx context.Context, command string) (output string, exit in
 	for {
 		text, changed, ended := g.agentLog.state()
 		if output, exit, ok := agentAnswer(string(text[offset:]), mark); ok {
+			g.lab.watch.progress(fmt.Sprintf("the answer to %q in %s", command, g.name))
 			return output, exit, nil
 		}
 		err := g.waitChange(ctx, changed, ended)
@@ -111,7 +112,7 @@ func (g *Guest) waitChange(ctx context.Context, changed <-chan struct{}, ended b
 	case <-changed:
 	case <-console: // perhaps a panic
 	case <-ctx.Done():
-		return ctx.Err()
+		return context.Cause(ctx)
 	}
 	return nil
 }

@@ -7,7 +7,6 @@ import (
 	"io"
 	"regexp"
 	"sync"
-	"time"
 )
 
 // ErrPanic says that the guest's kernel panicked. What was waited for will not
@@ -16,18 +15,6 @@ var ErrPanic = errors.New("guest kernel panic")
 
 // panicText is what a panicking kernel prints.
 var panicText = regexp.MustCompile(`Kernel panic - not syncing: [^\r\n]*|Attempted to kill init![^\r\n]*`)
-
-// patience bounds every wait for a guest whose context has no deadline of its
-// own. Emulation is slow, but not that slow.
-const patience = 5 * time.Minute
-
-// bounded gives a context a deadline if it has none.
-func bounded(ctx context.Context) (context.Context, context.CancelFunc) {
-	if _, ok := ctx.Deadline(); ok {
-		return ctx, func() {}
-	}
-	return context.WithTimeout(ctx, patience)
-}
 
 // A transcript is the append-only record of what came out of a port.
 type transcript struct {
@@ -40,12 +27,13 @@ type transcript struct {
 func newTranscript() *transcript { return &transcript{changed: make(chan struct{})} }
 
 // record copies r into the transcript, and to live unless that is nil, until r
-// ends.
-func (t *transcript) record(r io.Reader, live io.Writer) {
+// ends. heard is called with each piece.
+func (t *transcript) record(r io.Reader, live io.Writer, heard func([]byte)) {
 	buf := make([]byte, 16<<10)
 	for {
 		n, err := r.Read(buf)
 		if n > 0 {
+			heard(buf[:n])
 			t.append(buf[:n])
 			if live != nil {
 				// Whoever looks on may go away; the record goes on.
@@ -111,7 +99,7 @@ func (g *Guest) Expect(ctx context.Context, expr string) (Match, error) {
 // A kernel panic ends the wait at once with ErrPanic, and so does the guest's
 // end, unless what is waited for is there already.
 func (g *Guest) ExpectAfter(ctx context.Context, offset int, expr string) (Match, error) {
-	ctx, cancel := bounded(ctx)
+	ctx, cancel := g.lab.bounded(ctx, fmt.Sprintf("%q on the console", expr))
 	defer cancel()
 	re, err := regexp.Compile(expr)
 	if err != nil {
@@ -121,6 +109,7 @@ func (g *Guest) ExpectAfter(ctx context.Context, offset int, expr string) (Match
 		text, changed, ended := g.console.state()
 		offset := min(offset, len(text))
 		if loc := re.FindSubmatchIndex(text[offset:]); loc != nil {
+			g.lab.watch.progress(fmt.Sprintf("%q on the console of %s", expr, g.name))
 			m := Match{End: offset + loc[1]}
 			for i := 0; i < len(loc); i += 2 {
 				group := ""
@@ -140,7 +129,7 @@ func (g *Guest) ExpectAfter(ctx context.Context, offset int, expr string) (Match
 		select {
 		case <-changed:
 		case <-ctx.Done():
-			return Match{}, g.explain(fmt.Errorf("waiting for %q on the console: %w", expr, ctx.Err()))
+			return Match{}, g.explain(fmt.Errorf("waiting for %q on the console: %w", expr, context.Cause(ctx)))
 		}
 	}
 }

@@ -75,7 +75,7 @@ func (g *Guest) WaitStage(ctx context.Context, stage, state string) (Event, erro
 
 // WaitStageAgain is WaitStage for the n-th time that it is so.
 func (g *Guest) WaitStageAgain(ctx context.Context, stage, state string, n int) (Event, error) {
-	ctx, cancel := bounded(ctx)
+	ctx, cancel := g.lab.bounded(ctx, "stage "+stage+" "+state)
 	defer cancel()
 	for {
 		text, changed, ended := g.events.state()
@@ -101,7 +101,7 @@ func (g *Guest) WaitStageAgain(ctx context.Context, stage, state string, n int) 
 			case <-console: // perhaps a panic
 				continue
 			case <-ctx.Done():
-				err = ctx.Err()
+				err = context.Cause(ctx)
 			}
 		}
 		last := "none"

@@ -85,6 +85,8 @@ type Guest struct {
 
 	mu   sync.Mutex
 	exit Exit
+	// now is QEMU's time at the last news, atInit at the first of /init.
+	now, atInit processorTime
 	// release gives the guest's place back; nil while it is paused.
 	release func()
 }
@@ -115,6 +117,7 @@ func (l *Lab) Boot(ctx context.Context, opts GuestOptions) (*Guest, error) {
 	if err := g.start(ctx, release); err != nil {
 		return nil, fmt.Errorf("%s: %w", g.name, err)
 	}
+	l.watch.progress("the start of " + g.name)
 	l.logf("%s started: %s", g.name, g.CommandLine())
 	return g, nil
 }
@@ -187,9 +190,9 @@ func (g *Guest) connect(ctx context.Context, l listeners) error {
 		return err
 	}
 	g.inputConn, g.agentConn = conns["console"], conns["agent"]
-	go g.console.record(conns["console"], g.opts.Live)
-	go g.events.record(conns["events"], nil)
-	go g.agentLog.record(conns["agent"], nil)
+	go g.console.record(conns["console"], g.opts.Live, g.hears("console"))
+	go g.events.record(conns["events"], nil, g.hears("events"))
+	go g.agentLog.record(conns["agent"], nil, g.hears("agent"))
 	g.monitor = newMonitor(conns["qmp"], g.onEvent)
 	if _, err := g.monitor.execute(ctx, "qmp_capabilities", nil); err != nil {
 		return err
@@ -203,6 +206,17 @@ func (g *Guest) connect(ctx context.Context, l listeners) error {
 	}
 	_, err = g.monitor.execute(ctx, "cont", nil)
 	return err
+}
+
+// hears returns a function that takes what a port says for the lab's watch.
+func (g *Guest) hears(port string) func([]byte) {
+	var n news
+	return func(text []byte) {
+		if line := n.in(text); line != "" {
+			g.measure(line)
+			g.lab.watch.progress(fmt.Sprintf("%q from the %s port of %s", line, port, g.name))
+		}
+	}
 }
 
 // onEvent keeps the reason that QEMU gives for its end.
@@ -290,7 +304,7 @@ func (g *Guest) Reset(ctx context.Context) error {
 // Wait waits for the guest's end. A kernel panic that does not end it, since
 // the guest has no panic=, is an error at once.
 func (g *Guest) Wait(ctx context.Context) (Exit, error) {
-	ctx, cancel := bounded(ctx)
+	ctx, cancel := g.lab.bounded(ctx, "the guest's end")
 	defer cancel()
 	for {
 		_, console, _ := g.console.state()
@@ -305,7 +319,7 @@ func (g *Guest) Wait(ctx context.Context) (Exit, error) {
 			return g.exit, nil
 		case <-console:
 		case <-ctx.Done():
-			return Exit{}, g.explain(fmt.Errorf("waiting for the guest's end: %w", ctx.Err()))
+			return Exit{}, g.explain(fmt.Errorf("waiting for the guest's end: %w", context.Cause(ctx)))
 		}
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"time"
 )
 
 // The lab's network, the same in every lab: labs do not see each other.
@@ -36,17 +37,22 @@ type LabOptions struct {
 // A Lab is a network with servers and guests on it, in namespaces of its own.
 // Its methods may be called from several goroutines.
 type Lab struct {
-	ns   *namespace
-	logf func(format string, args ...any)
+	ns    *namespace
+	watch *watch
+	logf  func(format string, args ...any)
 
 	mu sync.Mutex
 	// reserved are the places of Reserve that no guest has at present.
 	reserved []func()
 	closed   bool
-	servers  []*Server
-	guests   []*Guest
-	names    map[string]int
-	taps     int
+	// began is when the lab first had a place, waited how long it waited for
+	// others since then.
+	began   time.Time
+	waited  time.Duration
+	servers []*Server
+	guests  []*Guest
+	names   map[string]int
+	taps    int
 }
 
 // Open makes an empty lab: a bridge with ServerAddr, no servers, no guests.
@@ -56,7 +62,7 @@ func Open(ctx context.Context, opts LabOptions) (*Lab, error) {
 	if err != nil {
 		return nil, err
 	}
-	l := &Lab{ns: ns, logf: opts.Logf, names: map[string]int{}}
+	l := &Lab{ns: ns, watch: newWatch(), logf: opts.Logf, names: map[string]int{}}
 	if l.logf == nil {
 		l.logf = func(string, ...any) {}
 	}
@@ -93,6 +99,9 @@ func (l *Lab) Path(name string) string { return l.ns.path(name) }
 // Output runs a program inside the lab and returns what it printed. Its
 // standard error is in the error.
 func (l *Lab) Output(ctx context.Context, argv ...string) (string, error) {
+	what := strings.Join(argv, " ")
+	l.watch.progress("the beginning of " + what)
+	defer l.watch.progress("the end of " + what)
 	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
 	var stdout, stderr bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
@@ -101,7 +110,7 @@ func (l *Lab) Output(ctx context.Context, argv ...string) (string, error) {
 		err = cmd.Wait()
 	}
 	if err != nil {
-		return stdout.String(), fmt.Errorf("%s: %w: %s", strings.Join(argv, " "), err, strings.TrimSpace(stderr.String()))
+		return stdout.String(), fmt.Errorf("%s: %w: %s", what, err, strings.TrimSpace(stderr.String()))
 	}
 	return stdout.String(), nil
 }

@@ -16,7 +16,7 @@ import (
 // TestServers starts, stops and starts again what guests are served by.
 func TestServers(t *testing.T) {
 	t.Parallel()
-	lab := NewLab(t, LabOptions{})
+	lab := newLab(t, LabOptions{})
 	ctx := t.Context()
 	dir := t.TempDir()
 	options := NFSOptions{Exports: []Export{{Path: dir, Pseudo: "/top", Versions: []int{3, 4}}}}
@@ -50,7 +50,7 @@ func TestServers(t *testing.T) {
 		t.Errorf("a server that ends at once: got %v, want an error with its log", err)
 	}
 	// A second lab is in nobody's way.
-	other := NewLab(t, LabOptions{})
+	other := newLab(t, LabOptions{})
 	if _, err := other.StartNFS(ctx, options); err != nil {
 		t.Error(err)
 	}
@@ -60,7 +60,7 @@ func TestServers(t *testing.T) {
 // panic= makes it reboot.
 func TestPanic(t *testing.T) {
 	t.Parallel()
-	lab := NewLab(t, LabOptions{})
+	lab := newLab(t, LabOptions{})
 	ctx := t.Context()
 	tree, err := Tree(ctx, Suites[0])
 	if err != nil {
@@ -153,7 +153,7 @@ func TestNothingIsLeft(t *testing.T) {
 			return err != nil
 		}
 		for start := time.Now(); !gone(); time.Sleep(20 * time.Millisecond) {
-			if time.Since(start) > 10*time.Second {
+			if time.Since(start) > defaultPatience {
 				t.Fatalf("process %d of the lab outlives its holder", pid)
 			}
 		}

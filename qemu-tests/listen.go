@@ -7,7 +7,6 @@ import (
 	"net"
 	"os"
 	"path/filepath"
-	"time"
 )
 
 // listeners wait for QEMU to connect a guest's ports. QEMU calls us, not the
@@ -46,7 +45,7 @@ func (l listeners) close() {
 
 // accept takes one connection on each socket. It gives up when done closes.
 func (l listeners) accept(ctx context.Context, done <-chan struct{}) (map[string]net.Conn, error) {
-	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, defaultPatience)
 	defer cancel()
 	stop := make(chan struct{})
 	defer close(stop)

@@ -104,9 +104,7 @@ systemctl --quiet enable own-profile.service
 var otherCard = NIC{MAC: MAC(2)}
 
 // otherUp waits until the second NIC has an address from somebody.
-const otherUp = `i=0
-until ip -o -4 addr show | grep -v -e ' lo ' -e ' eth0 ' | grep -q 'inet 10.77.0'; do
-	[ $((i+=1)) -lt 60 ] || { ip addr; exit 1; }
+const otherUp = `until ip -o -4 addr show | grep -v -e ' lo ' -e ' eth0 ' | grep -q 'inet 10.77.0'; do
 	sleep 0.5
 done
 echo up`
@@ -121,7 +119,7 @@ func TestManagers(t *testing.T) {
 	ifupdown := Variant{Suite: "bookworm", Packages: []string{"ifupdown", "isc-dhcp-client", "cloud-init"}, Script: wantsOnline + usualInterfaces + seededCloudInit}
 	networkManager := Variant{Suite: "bookworm", Packages: []string{"network-manager"}, Script: wantsOnline + ownProfile}
 	const connected = "nmcli -c no -t -f DEVICE,STATE,CONNECTION dev | grep -e ^eth -e ^bond | sort"
-	const restartNM = "systemctl restart NetworkManager; nm-online -s -q -t 30; nmcli con reload; nmcli dev reapply eth0 >&2; sleep 2"
+	const restartNM = "systemctl restart NetworkManager; nm-online -s -q -t 120; nmcli con reload; nmcli dev reapply eth0 >&2; sleep 2"
 	for _, test := range []struct {
 		name    string
 		variant Variant
@@ -165,7 +163,7 @@ systemctl stop networking; ! ip -o -4 addr show dev other | grep 10.78.0.1/24 >&
 			// systemd-network-generator makes a .network of this one.
 			words: "ip=dhcp", cards: []NIC{{}, otherCard}, ends: Rebooted,
 			restart: `systemctl restart systemd-networkd; networkctl reload; networkctl reconfigure eth0
-/lib/systemd/systemd-networkd-wait-online --timeout=30`,
+/lib/systemd/systemd-networkd-wait-online --timeout=120`,
 			says: map[string]string{
 				otherUp: "up",
 				"networkctl -n 0 status eth0 | sed -n 's/^ *\\(Network File\\|State\\): //p'": "/run/systemd/network/00--sidusboot-eth0.network\nroutable (configured)",
@@ -185,7 +183,7 @@ systemctl stop networking; ! ip -o -4 addr show dev other | grep 10.78.0.1/24 >&
 			name: "trixieNetworkManager", variant: Variant{Suite: "trixie", Packages: []string{"network-manager"}, Script: wantsOnline + ownProfile},
 			// The tree's profile is for a card below the bond.
 			words: "sidustest.profile bond=bond0:eth0,eth1:mode=active-backup ip=bond0:dhcp", cards: []NIC{{}, otherCard}, device: "bond0",
-			restart: "systemctl restart NetworkManager; nm-online -s -q -t 30; nmcli con reload; sleep 2", ends: PoweredOff,
+			restart: "systemctl restart NetworkManager; nm-online -s -q -t 120; nmcli con reload; sleep 2", ends: PoweredOff,
 			says: map[string]string{
 				connected: "bond0:connected (externally):bond0\neth0:unmanaged:\neth1:unmanaged:",
 				"cat /sys/class/net/eth0/carrier_up_count /sys/class/net/eth1/carrier_up_count": "1\n1",

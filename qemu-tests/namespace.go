@@ -100,7 +100,7 @@ func newNamespace(ctx context.Context, ipv6 bool) (*namespace, error) {
 // waitReady reads the holder's output until it says that it is ready.
 func waitReady(ctx context.Context, r *os.File) error {
 	deadline, ok := ctx.Deadline()
-	if latest := time.Now().Add(30 * time.Second); !ok || deadline.After(latest) {
+	if latest := time.Now().Add(defaultPatience); !ok || deadline.After(latest) {
 		deadline = latest
 	}
 	if err := r.SetReadDeadline(deadline); err != nil {

@@ -15,8 +15,8 @@ import (
 // other tests of the boot build on.
 func TestCardsAndCopiedTree(t *testing.T) {
 	t.Parallel()
-	lab := NewLab(t, LabOptions{})
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
+	lab := newLab(t, LabOptions{})
+	ctx, cancel := lab.Watched(t.Context())
 	defer cancel()
 	tree, err := Tree(ctx, Suites[0])
 	if err != nil {
@@ -48,25 +48,26 @@ func TestCardsAndCopiedTree(t *testing.T) {
 		t.Fatal(err)
 	}
 
-	carrier := func(mac string) string {
+	carrier := func(mac, script string) string {
 		t.Helper()
 		out, err := guest.Must(ctx, `for d in /sys/class/net/*; do [ "$(cat $d/address)" = `+mac+` ] || continue
-			ip link set ${d##*/} up; sleep 2; cat $d/carrier; done`)
+			ip link set ${d##*/} up; `+script+`; done`)
 		if err != nil {
 			t.Fatal(err)
 		}
 		return strings.TrimSpace(out)
 	}
-	if got := carrier(guest.MAC(1)); got != "0" {
+	if got := carrier(guest.MAC(1), "sleep 2; cat $d/carrier"); got != "0" {
 		t.Errorf("carrier of a card that started without = %q, want 0", got)
 	}
+	const comes = "until grep -x 1 $d/carrier; do sleep 0.2; done"
 	if err := guest.SetLink(ctx, 1, true); err != nil {
 		t.Fatal(err)
 	}
-	if got := carrier(guest.MAC(1)); got != "1" {
+	if got := carrier(guest.MAC(1), comes); got != "1" {
 		t.Errorf("carrier after SetLink = %q, want 1", got)
 	}
-	if got := carrier("52:54:00:77:01:01"); got != "1" {
+	if got := carrier("52:54:00:77:01:01", comes); got != "1" {
 		t.Errorf("carrier of the third card = %q, want 1", got)
 	}
 

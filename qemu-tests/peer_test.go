@@ -6,13 +6,12 @@ import (
 	"context"
 	"strings"
 	"testing"
-	"time"
 )
 
 // peer boots the peer's initrd on a tree, with servers for it.
 func peer(ctx context.Context, t *testing.T, suite, words string) *Guest {
 	t.Helper()
-	lab := NewLab(t, LabOptions{})
+	lab := newLab(t, LabOptions{})
 	tree, err := Tree(ctx, suite)
 	if err != nil {
 		t.Fatal(err)
@@ -49,8 +48,7 @@ func TestPeerProbe(t *testing.T) {
 	for _, suite := range Suites {
 		t.Run(suite, func(t *testing.T) {
 			t.Parallel()
-			ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
-			defer cancel()
+			ctx := t.Context()
 			guest := peer(ctx, t, suite, "init="+AgentInit)
 
 			out, err := guest.Must(ctx, "cat /usr/share/sidusboot-test/lower; echo changed > /usr/share/sidusboot-test/lower; stat -f -c %T / /ro; cat /proc/uptime")

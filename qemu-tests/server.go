@@ -34,9 +34,9 @@ type Server struct {
 	done chan struct{}
 }
 
-// readyTimeout is what a server gets to answer. ganesha takes a second or two
-// on a quiet machine.
-const readyTimeout = 60 * time.Second
+// readyTimeout is what a server gets to answer, unless it ends before. ganesha
+// takes a second or two on a quiet machine.
+const readyTimeout = defaultPatience
 
 // Start runs a program in the lab and waits until it is ready. Its output goes
 // to a log in the lab.
@@ -65,6 +65,7 @@ func (l *Lab) Start(ctx context.Context, p Program) (*Server, error) {
 		s.Stop()
 		return nil, fmt.Errorf("%s: %w; its log:\n%s", s.name, err, lastLines(s.Log(), 40))
 	}
+	l.watch.progress("the start of " + s.name)
 	l.logf("%s started", s.name)
 	return s, nil
 }
@@ -115,7 +116,7 @@ func (s *Server) Stop() error {
 	case <-s.done:
 		s.lab.logf("%s stopped", s.name)
 		return nil
-	case <-time.After(5 * time.Second):
+	case <-time.After(30 * time.Second):
 	}
 	return s.Kill()
 }

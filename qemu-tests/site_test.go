@@ -5,6 +5,7 @@ package qemutests
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -34,11 +35,11 @@ type site struct {
 	release             string
 }
 
-// siteTime is what a test gets once a guest of its own may run.
-const siteTime = 4 * time.Minute
+// siteTime is how long a test that boots may go without a sign of progress: see
+// watch.
+const siteTime = defaultPatience
 
-// newSite opens a lab without any server, with a place for one guest. The test's
-// time starts when it has that.
+// newSite opens a lab without any server, with a place for one guest.
 func newSite(t *testing.T, suite string) *site {
 	t.Helper()
 	return newSiteOf(t, Variant{Suite: suite})
@@ -52,7 +53,7 @@ func newSiteOf(t *testing.T, v Variant) *site {
 
 func newSiteIn(t *testing.T, v Variant, o LabOptions) *site {
 	t.Helper()
-	s := &site{Lab: NewLab(t, o), t: t}
+	s := &site{Lab: newLab(t, o), t: t}
 	var err error
 	if s.tree, err = v.Tree(t.Context()); err != nil {
 		t.Fatal(err)
@@ -66,13 +67,18 @@ func newSiteIn(t *testing.T, v Variant, o LabOptions) *site {
 }
 
 // boots takes places for guests side by side, instead of those that the site
-// has, and begins the test's time anew. No guest may run.
-func (s *site) boots(guests int, within time.Duration) {
+// has. No guest may run. The test's time ends when there was no sign of progress
+// for patience.
+//
+// Patience is no estimate of how long the test takes: siteTime, unless something
+// in the test is silent for longer.
+func (s *site) boots(guests int, patience time.Duration) {
 	s.t.Helper()
 	if err := s.Reserve(s.t.Context(), guests); err != nil {
 		s.t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(s.t.Context(), within)
+	s.SetPatience(patience)
+	ctx, cancel := s.Watched(s.t.Context())
 	s.t.Cleanup(cancel)
 	s.ctx = ctx
 }
@@ -80,8 +86,10 @@ func (s *site) boots(guests int, within time.Duration) {
 // rest lets the guests wait for something for a while, in which others may run
 // in their places, and from then on.
 func (s *site) rest(d time.Duration) {
-	s.Idle()
-	time.Sleep(d)
+	s.t.Helper()
+	if err := s.Rest(s.ctx, d); err != nil {
+		s.t.Fatal(err)
+	}
 }
 
 // build makes an image of the profile virtual.
@@ -266,6 +274,22 @@ func (r bootReport) failedWith(text string) bool {
 // stamp is a time in the kernel's log.
 const stamp = `\[ *([0-9]+\.[0-9]+)\] `
 
+// took checks that something on the node took no longer than a limit, which is
+// that of a quiet machine as fast as the one that the figures are of.
+func (s *site) took(g *Guest, what string, took, within time.Duration) {
+	s.t.Helper()
+	if pace := g.Pace(); took.Seconds() > within.Seconds()*pace {
+		s.t.Errorf("%s took %v on a node %.1f times slower than usual, want at most %v times that", what, took, pace, within)
+	}
+}
+
+// until waits until a command prints a text in the node: for as long as there is
+// progress.
+func (s *site) until(g *Guest, command, text string) {
+	s.t.Helper()
+	s.run(g, fmt.Sprintf("until [ \"$(%s)\" = %s ]; do sleep 0.5; done", command, quoted([]string{text})))
+}
+
 // stopped checks how much of the guest's own time went by between two lines of
 // the console: what /init or a test said, and the kernel's last word.
 func (s *site) stopped(g *Guest, said string, within time.Duration) {
@@ -283,7 +307,5 @@ func (s *site) stopped(g *Guest, said string, within time.Duration) {
 			s.t.Fatal(err)
 		}
 	}
-	if took := at[1] - at[0]; took > within.Seconds() {
-		s.t.Errorf("%.1f s from %q to the end, want at most %v", took, said, within)
-	}
+	s.took(g, fmt.Sprintf("the end after %q", said), time.Duration((at[1]-at[0])*float64(time.Second)), within)
 }

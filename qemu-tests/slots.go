@@ -24,6 +24,7 @@ const several = "several"
 // him holds the other. The wait is over when ctx ends.
 func (l *Lab) Reserve(ctx context.Context, guests int) error {
 	l.giveUp() // Who waits for several must hold none.
+	defer l.waits()()
 	if guests > 1 {
 		// One at a time takes several, so that those who take one always come to
 		// an end and leave theirs.
@@ -71,7 +72,35 @@ func (l *Lab) place(ctx context.Context) (release func(), err error) {
 	if reserved := l.takeReserved(); reserved != nil {
 		return func() { l.giveBack(reserved) }, nil
 	}
+	defer l.waits()()
 	return slot(ctx, l.logf)
+}
+
+// waits keeps apart the time in which the lab waits for a place: nothing is
+// expected of it until the function that is returned is called.
+func (l *Lab) waits() (done func()) {
+	release, start := l.watch.hold("a place for a guest"), time.Now()
+	return func() {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		if l.began.IsZero() {
+			l.began = time.Now()
+		} else {
+			l.waited += time.Since(start)
+		}
+		release()
+	}
+}
+
+// Took is how long the lab has had a place for a guest so far, without the waits
+// for others after its first; 0 if it has never asked for one.
+func (l *Lab) Took() time.Duration {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.began.IsZero() {
+		return 0
+	}
+	return time.Since(l.began) - l.waited
 }
 
 func (l *Lab) takeReserved() (release func()) {

@@ -174,10 +174,10 @@ func TestBlankVolume(t *testing.T) {
 	g := s.boot(s.volumeWords("sidus.onerror=reboot panic=-1"), GuestOptions{})
 	s.says(g, "rw: rwlayer: /dev/sda", "is blank: allow a file system to be made on it with sidus.mkfs=blank")
 	e, err := g.WaitStage(s.ctx, "rw", Failed)
-	if err != nil || e.Took > time.Minute {
-		t.Errorf("the proof took %v, %v, want at most a minute", e.Took, err)
+	if err != nil {
+		t.Fatal(err)
 	}
-	t.Logf("the stage took %v", e.Took)
+	s.took(g, "the proof", e.Took, time.Minute)
 	s.ends(g, Rebooted)
 	var st unix.Stat_t
 	if err := unix.Stat(host, &st); err != nil || st.Blocks != 0 {
@@ -326,8 +326,9 @@ const outage = 90 * time.Second
 // writer writes numbered records, each with fsync, until /run/stop is there. It
 // goes on behind the last record that is there, notes the last one that was
 // acknowledged in /run/acknowledged and on the console, and what failed in
-// /run/errors.
-const writer = `cat >/run/writer <<'EOW'
+// /run/errors. /run/ended is there when it has ended.
+const writer = `rm -f /run/stop /run/ended
+cat >/run/writer <<'EOW'
 i=$(cat /records 2>/dev/null | wc -l)
 while [ ! -e /run/stop ]; do
 	i=$((i+1))
@@ -338,6 +339,7 @@ while [ ! -e /run/stop ]; do
 		echo "record $i failed" >>/run/errors
 	fi
 done
+touch /run/ended
 EOW
 sh /run/writer </dev/null >/dev/null 2>&1 &
 while [ ! -e /run/acknowledged ]; do sleep 0.2; done`
@@ -389,8 +391,8 @@ func TestOutage(t *testing.T) {
 func (s *site) goesOn(g *Guest) {
 	s.t.Helper()
 	before := s.run(g, "cat /run/acknowledged")
-	s.run(g, "i=0; while [ $(cat /run/acknowledged) -le "+before+" ] && [ $((i+=1)) -lt 120 ]; do sleep 1; done")
-	s.run(g, "sleep 2; touch /run/stop; sleep 2; sync")
+	s.run(g, "until [ $(cat /run/acknowledged) -gt "+before+" ]; do sleep 0.5; done")
+	s.run(g, "sleep 2; touch /run/stop; until [ -e /run/ended ]; do sleep 0.1; done; sync")
 	s.same(g, map[string]string{
 		"cat /run/errors 2>/dev/null || true":                                                                    "",
 		"awk '$2 == \"/rw\" { print $4 }' /proc/mounts | cut -d, -f1":                                            "rw",
