@@ -2,6 +2,7 @@ package image
 
 import (
 	"bytes"
+	"fmt"
 	"strings"
 	"testing"
 
@@ -27,11 +28,13 @@ func TestManifestRoundTrip(t *testing.T) {
 			Kernel:  "6.1.0-56-amd64",
 			Profile: "generic",
 			Modules: []Module{
-				{Name: "sunrpc"},
+				{Name: "grace"}, {Name: "lockd", Needs: []string{"grace"}},
 				{Name: "nfs", Needs: []string{"grace", "lockd"}},
 				{Name: "mlx4_core", After: []string{"mlx4_en"}},
+				{Name: "mlx4_en", Needs: []string{"mlx4_core"}},
 				{Name: "e1000", Params: `copybreak=0 name="a b" params=1`},
-				{Name: "all", Needs: []string{"a"}, After: []string{"b", "c"}, Params: "x=1,2"},
+				{Name: "r8152"}, {Name: "virtio_pci"}, {Name: "macvlan"}, {Name: "ahci"}, {Name: "nvme"},
+				{Name: "all", Needs: []string{"grace"}, After: []string{"e1000", "nvme"}, Params: "x=1,2"},
 			},
 			Load:    []string{"macvlan", "e1000"},
 			Disks:   []string{"ahci", "nvme"},
@@ -72,16 +75,32 @@ func TestWithProfile(t *testing.T) {
 
 func TestReadManifestErrors(t *testing.T) {
 	for text, want := range map[string]string{
-		"":                                           "first line",
-		"sidusboot-manifest 2":                       "first line",
-		manifestHeader + "\nkernel x\nfoo":           `line 3: unknown kind "foo"`,
-		manifestHeader + "\nmodule":                  "line 2: module without a name",
-		manifestHeader + "\nmodule a wants=b":        `line 2: module a: unknown word "wants=b"`,
-		manifestHeader + "\nload":                    "line 2: load without a module",
-		manifestHeader + "\nalias pci:x":             "line 2: alias without a module",
-		manifestHeader + "\n":                        "",
-		manifestHeader + strings.Repeat("x", 2<<20):  "manifest",
-		manifestHeader + "\nmodule a needs=b after=": "",
+		"":                                            "first line",
+		"sidusboot-manifest 2":                        "first line",
+		manifestHeader + "\nkernel x\nfoo":            `line 3: unknown kind "foo"`,
+		manifestHeader + "\nmodule":                   `line 2: module: name "" is empty`,
+		manifestHeader + "\nmodule a wants=b":         `line 2: module a: unknown word "wants=b"`,
+		manifestHeader + "\nload":                     `line 2: load: name "" is empty`,
+		manifestHeader + "\nalias pci:x":              `line 2: alias: name "" is empty`,
+		manifestHeader + "\nalias  a":                 `line 2: alias: pattern "" is empty`,
+		manifestHeader + "\nalias pci:x a b":          `line 2: alias: name "a b" has a blank`,
+		manifestHeader + "\n":                         "",
+		manifestHeader + strings.Repeat("x", 2<<20):   "manifest",
+		manifestHeader + "\nmodule a needs=b after=":  `line 2: module: name "" is empty`,
+		manifestHeader + "\nmodule a needs=b,,c":      `line 2: module: name "" is empty`,
+		manifestHeader + "\nmodule a\nmodule a":       "line 3: module a is listed twice",
+		manifestHeader + "\nmodule ../a":              `name "../a" has a blank, a comma, a slash`,
+		manifestHeader + "\nmodule a needs=../a":      `name "../a" has a blank, a comma, a slash`,
+		manifestHeader + "\nmodule a after=b\x00":     `name "b\x00" has a blank`,
+		manifestHeader + "\nkernel ../6.1":            `name "../6.1" has a blank`,
+		manifestHeader + "\nprofile \x1b[2J":          "has a control character",
+		manifestHeader + "\ndisk ":                    `disk: name "" is empty`,
+		manifestHeader + "\nbuiltin a,b":              `builtin: name "a,b" has a blank`,
+		manifestHeader + "\nalias pci:\x1b* a":        `alias: pattern "pci:\x1b*" has a blank`,
+		manifestHeader + "\nmodule a params=x\x1b[2J": "has a control character",
+		// These the loader deals with.
+		manifestHeader + "\nmodule a needs=b":                   "",
+		manifestHeader + "\nmodule a after=b\nmodule b after=a": "",
 	} {
 		_, err := ReadManifest(strings.NewReader(text))
 		if want == "" {
@@ -96,10 +115,49 @@ func TestReadManifestErrors(t *testing.T) {
 	}
 }
 
-// A manifest is read by PID 1, where a panic is the kernel's.
+// A manifest that could not be read back is not written.
+func TestWriteManifestErrors(t *testing.T) {
+	long := make([]string, 0, 1+MaxNeeds)
+	var modules []Module
+	for i := range 1 + MaxNeeds {
+		long = append(long, fmt.Sprint("m", i))
+		modules = append(modules, Module{Name: long[i]})
+	}
+	for want, m := range map[string]*Manifest{
+		`module "a b" has a blank, a comma`:                 {Modules: []Module{{Name: "a b"}}},
+		`module "a\nload b" has a blank, a comma`:           {Modules: []Module{{Name: "a\nload b"}}},
+		`module a needs "b,c", which is not listed`:         {Modules: []Module{{Name: "b"}, {Name: "c"}, {Name: "a", Needs: []string{"b,c"}}}},
+		`parameters of module a: "x\ny" has`:                {Modules: []Module{{Name: "a", Params: "x\ny"}}},
+		`module a needs "b", which is not listed before it`: {Modules: []Module{{Name: "a", Needs: []string{"b"}}, {Name: "b"}}},
+		`module a needs "a", which is not listed before it`: {Modules: []Module{{Name: "a", Needs: []string{"a"}}}},
+		"module a is to be loaded after itself":             {Modules: []Module{{Name: "a", After: []string{"a"}}}},
+		"module a is listed twice":                          {Modules: []Module{{Name: "a"}, {Name: "a"}}},
+		`module a after=: module "b" is not listed`:         {Modules: []Module{{Name: "a", After: []string{"b"}}}},
+		`load: module "b" is not listed`:                    {Load: []string{"b"}},
+		`disk: module "b" is not listed`:                    {Disks: []string{"b"}},
+		`alias pci:*: module "b" is not listed`:             {Aliases: []Alias{{"pci:*", "b"}}},
+		"is longer than 55 bytes":                           {Modules: []Module{{Name: strings.Repeat("a", 56)}}},
+		`alias "pci: x" of module a has`:                    {Modules: []Module{{Name: "a"}}, Aliases: []Alias{{"pci: x", "a"}}},
+		`kernel release "6.1 old" has`:                      {Kernel: "6.1 old"},
+		`profile "a\n" has`:                                 {Profile: "a\n"},
+		`builtin module "" is empty`:                        {Builtin: []string{""}},
+		"module big needs 4097 others, more than 4096":      {Modules: append(modules, Module{Name: "big", Needs: long})},
+		`module "é" has a blank, a comma`:                   {Modules: []Module{{Name: "é"}}},
+	} {
+		var b bytes.Buffer
+		if _, err := m.WriteTo(&b); err == nil || !strings.Contains(err.Error(), want) || b.Len() > 0 {
+			t.Errorf("WriteTo = %v, wrote %d bytes, want %q", err, b.Len(), want)
+		}
+	}
+}
+
+// A manifest is read by PID 1, where a panic is the kernel's. What can be
+// written is read back as it was.
 func FuzzReadManifest(f *testing.F) {
-	f.Add(manifestHeader + "\nkernel 6.1\nprofile generic\nmodule a needs=b,c after=d params=x y\nload a\nbuiltin e\nalias pci:* a\n")
+	f.Add(manifestHeader + "\nkernel 6.1\nprofile generic\nmodule b\nmodule c needs=b\nmodule d\nmodule a needs=b,c after=d params=x y\nload a\nbuiltin e\nalias pci:* a\n")
 	f.Add(manifestHeader + "\nmodule  needs=\n")
+	f.Add(manifestHeader + "\nmodule a after=b\nmodule b after=a params= params=\r\n")
+	f.Add(manifestHeader + "\r\nkernel \nkernel 6\ndisk a\n")
 	f.Add("")
 	f.Fuzz(func(t *testing.T, text string) {
 		m, err := ReadManifest(strings.NewReader(text))
@@ -109,8 +167,25 @@ func FuzzReadManifest(f *testing.F) {
 		if err != nil {
 			return
 		}
-		if _, err := m.WriteTo(new(bytes.Buffer)); err != nil {
-			t.Errorf("WriteTo: %v", err)
+		var b bytes.Buffer
+		if _, err := m.WriteTo(&b); err != nil {
+			return // What is needed is not listed.
+		}
+		again, err := ReadManifest(&b)
+		if err != nil {
+			t.Fatalf("ReadManifest of what was written: %v", err)
+		}
+		if diff := cmp.Diff(m, again); diff != "" {
+			t.Errorf("read back (-first +second):\n%s", diff)
+		}
+		loaded := make(map[string]bool)
+		for _, mod := range m.Modules {
+			for _, need := range mod.Needs {
+				if !loaded[need] {
+					t.Errorf("%s needs %q, which is not loaded yet", mod.Name, need)
+				}
+			}
+			loaded[mod.Name] = true
 		}
 	})
 }

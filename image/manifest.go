@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 )
 
@@ -57,8 +58,11 @@ func CanonicalName(name string) string {
 }
 
 // WriteTo writes m in the manifest format: one fact a line, words separated by
-// one blank.
+// one blank. It refuses what ReadManifest would not read back as it is.
 func (m *Manifest) WriteTo(w io.Writer) (int64, error) {
+	if err := m.check(); err != nil {
+		return 0, fmt.Errorf("manifest: %w", err)
+	}
 	var b strings.Builder
 	fmt.Fprintln(&b, manifestHeader)
 	fmt.Fprintln(&b, "kernel", m.Kernel)
@@ -88,15 +92,22 @@ func (m *Manifest) WriteTo(w io.Writer) (int64, error) {
 	for _, a := range m.Aliases {
 		fmt.Fprintln(&b, "alias", a.Pattern, a.Module)
 	}
+	for line := range strings.Lines(b.String()) {
+		if len(line) > maxLine {
+			return 0, fmt.Errorf("manifest: the line %.60q… has more than %d bytes", line, maxLine)
+		}
+	}
 	n, err := io.WriteString(w, b.String())
 	return int64(n), err
 }
 
-// ReadManifest reads what WriteTo wrote. A line that it cannot read is an
-// error that names the line: a manifest is made by a program, not by hand.
+// ReadManifest reads what WriteTo wrote. A line of another form is an error that
+// names the line, and so is a name that no module can have: a manifest is made by
+// a program, not by hand. Whether the modules that are needed are there is not
+// asked here: a node does without those that it has no use for.
 func ReadManifest(r io.Reader) (*Manifest, error) {
 	s := bufio.NewScanner(r)
-	s.Buffer(make([]byte, 0, 4096), 1<<20)
+	s.Buffer(make([]byte, 0, 4096), maxLine)
 	if !s.Scan() || s.Text() != manifestHeader {
 		if err := s.Err(); err != nil {
 			return nil, fmt.Errorf("manifest: %w", err)
@@ -104,36 +115,10 @@ func ReadManifest(r io.Reader) (*Manifest, error) {
 		return nil, fmt.Errorf("manifest: first line is %q, want %q", s.Text(), manifestHeader)
 	}
 	m := &Manifest{}
+	listed := make(map[string]bool)
 	for line := 2; s.Scan(); line++ {
-		kind, rest, _ := strings.Cut(s.Text(), " ")
-		switch kind {
-		case "kernel":
-			m.Kernel = rest
-		case "profile":
-			m.Profile = rest
-		case "module":
-			mod, err := readModule(rest)
-			if err != nil {
-				return nil, fmt.Errorf("manifest line %d: %w", line, err)
-			}
-			m.Modules = append(m.Modules, mod)
-		case "load":
-			if rest == "" {
-				return nil, fmt.Errorf("manifest line %d: load without a module", line)
-			}
-			m.Load = append(m.Load, rest)
-		case "disk":
-			m.Disks = append(m.Disks, rest)
-		case "builtin":
-			m.Builtin = append(m.Builtin, rest)
-		case "alias":
-			pattern, name, ok := strings.Cut(rest, " ")
-			if !ok || pattern == "" || name == "" {
-				return nil, fmt.Errorf("manifest line %d: alias without a module: %q", line, rest)
-			}
-			m.Aliases = append(m.Aliases, Alias{Pattern: pattern, Module: name})
-		default:
-			return nil, fmt.Errorf("manifest line %d: unknown kind %q", line, kind)
+		if err := m.readLine(s.Text(), listed); err != nil {
+			return nil, fmt.Errorf("manifest line %d: %w", line, err)
 		}
 	}
 	if err := s.Err(); err != nil {
@@ -142,15 +127,66 @@ func ReadManifest(r io.Reader) (*Manifest, error) {
 	return m, nil
 }
 
+// readLine reads any line but the first. listed are the modules so far.
+func (m *Manifest) readLine(text string, listed map[string]bool) error {
+	kind, rest, _ := strings.Cut(text, " ")
+	switch kind {
+	case "kernel":
+		m.Kernel = rest
+		if rest == "" {
+			return nil
+		}
+		return checkNames("kernel", rest)
+	case "profile":
+		m.Profile = rest
+		return CheckParams(rest)
+	case "module":
+		mod, err := readModule(rest)
+		if err != nil {
+			return err
+		}
+		if listed[mod.Name] {
+			return fmt.Errorf("module %s is listed twice", mod.Name)
+		}
+		listed[mod.Name] = true
+		m.Modules = append(m.Modules, mod)
+	case "load":
+		m.Load = append(m.Load, rest)
+		return checkNames("load", rest)
+	case "disk":
+		m.Disks = append(m.Disks, rest)
+		return checkNames("disk", rest)
+	case "builtin":
+		m.Builtin = append(m.Builtin, rest)
+		return checkNames("builtin", rest)
+	case "alias":
+		pattern, name, _ := strings.Cut(rest, " ")
+		m.Aliases = append(m.Aliases, Alias{Pattern: pattern, Module: name})
+		if err := CheckPattern(pattern); err != nil {
+			return fmt.Errorf("alias: pattern %q %w", pattern, err)
+		}
+		return checkNames("alias", name)
+	default:
+		return fmt.Errorf("unknown kind %q", kind)
+	}
+	return nil
+}
+
+func checkNames(kind string, names ...string) error {
+	for _, name := range names {
+		if err := CheckName(name); err != nil {
+			return fmt.Errorf("%s: name %q %w", kind, name, err)
+		}
+	}
+	return nil
+}
+
 // readModule reads the words behind "module". The parameters come last,
 // because they may contain blanks.
 func readModule(s string) (Module, error) {
 	s, params, _ := strings.Cut(s, " params=")
 	words := strings.Split(s, " ")
 	mod := Module{Name: words[0], Params: params}
-	if mod.Name == "" {
-		return Module{}, fmt.Errorf("module without a name")
-	}
 	for _, word := range words[1:] {
 		key, value, _ := strings.Cut(word, "=")
 		switch key {
@@ -162,5 +198,8 @@ func readModule(s string) (Module, error) {
 			return Module{}, fmt.Errorf("module %s: unknown word %q", mod.Name, word)
 		}
 	}
-	return mod, nil
+	if err := checkNames("module", slices.Concat([]string{mod.Name}, mod.Needs, mod.After)...); err != nil {
+		return Module{}, err
+	}
+	return mod, CheckParams(params)
 }

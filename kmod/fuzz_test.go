@@ -14,7 +14,7 @@ import (
 )
 
 // loops are soft and hard dependencies in circles, a module that depends on
-// itself, names that are empty, not listed, or not canonical.
+// itself, names that are not listed, or not canonical.
 const loops = `sidusboot-manifest 1
 kernel 6.1.0-test
 profile virtual
@@ -23,13 +23,11 @@ module b after=a
 module self needs=self after=self
 module hard1 needs=hard2
 module hard2 needs=hard1
-module empty needs=, after=,
 module lost needs=nobody
-module soft after=nobody,soft2,,soft-2
+module soft after=nobody,soft2,soft-2
 module soft2
 module soft_2 after=soft
 load a
-load empty
 disk nobody
 builtin a_built_in
 alias pci:v*d*sv*sd*bc*sc*i* soft
@@ -128,7 +126,7 @@ func FuzzManifest(f *testing.F) {
 	f.Add(loops, uint8(0))
 	f.Add(loops, uint8(1))
 	f.Add("sidusboot-manifest 1\nmodule a needs=../../x,/ after=\x00 params= a=b params=\n", uint8(2))
-	f.Add("sidusboot-manifest 1\nmodule \nload \nalias  \n", uint8(0))
+	f.Add("sidusboot-manifest 1\nmodule empty needs=, after=,\nmodule \nload \nalias  \n", uint8(0))
 	f.Fuzz(func(t *testing.T, text string, refuse uint8) {
 		defer debug.SetMaxStack(debug.SetMaxStack(4 << 20))
 		loadAll(t, text, func(path string) error {
