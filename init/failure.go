@@ -4,7 +4,6 @@ import (
 	"errors"
 	"math/rand/v2"
 	"os"
-	"path/filepath"
 	"syscall"
 	"time"
 
@@ -15,6 +14,7 @@ import (
 	"github.com/sidusboot/sidusboot/kmod"
 	"github.com/sidusboot/sidusboot/network"
 	"github.com/sidusboot/sidusboot/overlay"
+	"github.com/sidusboot/sidusboot/tree"
 )
 
 // Delays of the policies.
@@ -157,11 +157,11 @@ func (n *node) shell(then string) {
 func shellRoot() (root, program string) {
 	for _, root := range []string{unionDir, roDir} {
 		const sh = "/bin/sh"
-		if resolved, err := resolve(root, sh); err == nil && executable(filepath.Join(root, resolved)) == nil {
+		if tree.At(root).Executable(sh) == nil {
 			return root, sh
 		}
 	}
-	if executable(image.Rescue) == nil {
+	if tree.At("/").Executable(image.Rescue) == nil {
 		return "/", image.Rescue
 	}
 	return "", ""

@@ -7,46 +7,46 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/sidusboot/sidusboot/network"
+	"github.com/sidusboot/sidusboot/tree"
 )
 
 // writeFiles puts into the union, and into /run, what makes this node differ
 // from its neighbours: host name, name servers, fstab without a line for "/".
+// All of that is nice to have: what is kept of earlier boots may have anything
+// in a file's place, and a node without a name is better than none.
 func (n *node) writeFiles() (string, error) {
-	if err := makeMountPoints(); err != nil {
-		return "", err
-	}
 	if name := n.lease.Hostname; name != "" && n.has("hostname") {
-		if err := replaceFile(unionDir, "/etc/hostname", []byte(name+"\n")); err != nil {
-			return "", err
-		}
+		n.optional(tree.At(unionDir).Replace("/etc/hostname", []byte(name+"\n")))
 	}
-	if err := n.writeResolver(); err != nil {
-		return "", err
-	}
-	if err := n.writeIdentity(); err != nil {
-		return "", err
-	}
-	if err := n.adviseManagers(); err != nil {
-		return "", err
-	}
-	if err := n.writeTime(); err != nil {
-		return "", err
-	}
-	if err := rewriteFstab(unionDir); err != nil {
-		return "", err
-	}
+	n.optional(n.writeResolver())
+	n.writeIdentity()
+	n.optional(n.adviseManagers())
+	n.optional(n.writeTime())
+	n.optional(rewriteFstab(unionDir))
 	n.awaitIB()
 	for _, l := range n.leases() {
-		if err := writeKlibc(l); err != nil {
-			return "", err
-		}
+		n.optional(writeKlibc(l))
 	}
 	return n.lease.Hostname, nil
+}
+
+// optional says what went wrong with something that is nice to have. The boot
+// goes on.
+func (n *node) optional(err error) {
+	if err == nil {
+		return
+	}
+	note := "identity: " + err.Error()
+	n.log.errorf("%s: the node boots without that", note)
+	if !slices.Contains(n.report.Notes, note) {
+		n.report.Notes = append(n.report.Notes, note)
+	}
 }
 
 // writeResolver tells the tree the lease's name servers. A resolv.conf that is
@@ -56,8 +56,7 @@ func (n *node) writeResolver() error {
 	if len(l.DNS) == 0 || !n.has("resolver") {
 		return nil
 	}
-	info, err := os.Lstat(filepath.Join(unionDir, "/etc/resolv.conf"))
-	if err == nil && info.Mode()&fs.ModeSymlink != 0 && ownedByResolved() {
+	if ownedByResolved() {
 		dir := "/run/systemd/resolved.conf.d"
 		if err := os.MkdirAll(dir, 0o755); err != nil {
 			return err
@@ -68,14 +67,14 @@ func (n *node) writeResolver() error {
 		}
 		return os.WriteFile(filepath.Join(dir, "sidusboot.conf"), []byte(text), 0o644)
 	}
-	return replaceFile(unionDir, "/etc/resolv.conf", []byte(resolvConf(l)))
+	return tree.At(unionDir).Replace("/etc/resolv.conf", []byte(resolvConf(l)))
 }
 
 // ownedByResolved tells whether the tree's resolv.conf is a link to one of
 // systemd-resolved's files. A link of another making (resolvconf,
 // NetworkManager) is replaced: who made it may not run, or not know the NIC.
 func ownedByResolved() bool {
-	target, err := os.Readlink(filepath.Join(unionDir, "/etc/resolv.conf"))
+	target, err := tree.At(unionDir).Readlink("/etc/resolv.conf")
 	return err == nil && strings.Contains(target, "systemd/resolve/")
 }
 
@@ -124,7 +123,7 @@ func joinAddrs(all []netip.Addr) string {
 // systemd remount the union with another file system's options. The rest stays
 // byte for byte.
 func rewriteFstab(root string) error {
-	old, err := readFile(root, "/etc/fstab")
+	old, err := tree.At(root).ReadFile("/etc/fstab")
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
@@ -135,7 +134,7 @@ func rewriteFstab(root string) error {
 	if !changed {
 		return nil
 	}
-	return replaceFile(root, "/etc/fstab", []byte(text))
+	return tree.At(root).Replace("/etc/fstab", []byte(text))
 }
 
 // withoutRootLine comments out every line of fstab(5) that mounts on "/".
@@ -151,57 +150,6 @@ func withoutRootLine(fstab string) (string, bool) {
 		b.WriteString(line)
 	}
 	return b.String(), changed
-}
-
-// readFile reads a file of the tree in root, following links inside it.
-func readFile(root, name string) ([]byte, error) {
-	resolved, err := resolve(root, name)
-	if err != nil {
-		return nil, err
-	}
-	return os.ReadFile(filepath.Join(root, resolved))
-}
-
-// replaceFile writes a file of the tree in root. It follows links inside the
-// root, makes the directory where there is none, and leaves no half-written
-// file.
-func replaceFile(root, name string, content []byte) error {
-	dir, err := makeDir(root, filepath.Dir(name))
-	if err != nil {
-		return fmt.Errorf("write %s: %w", name, err)
-	}
-	path := filepath.Join(root, dir, filepath.Base(name))
-	mode := fs.FileMode(0o644)
-	if info, err := os.Lstat(path); err == nil && info.Mode().IsRegular() {
-		mode = info.Mode().Perm() // fstab may hold passwords.
-	}
-	temp := path + ".sidusboot"
-	defer os.Remove(temp) // which is gone unless something fails.
-	if err := os.WriteFile(temp, content, mode); err != nil {
-		return fmt.Errorf("write %s: %w", name, err)
-	}
-	if err := os.Chmod(temp, mode); err != nil {
-		return fmt.Errorf("write %s: %w", name, err)
-	}
-	if err := os.Rename(temp, path); err != nil {
-		return fmt.Errorf("write %s: %w", name, err)
-	}
-	return nil
-}
-
-// makeDir makes a directory of the tree in root, with those above it, where
-// there is none, and returns it without links.
-func makeDir(root, name string) (string, error) {
-	dir, err := resolve(root, name)
-	if !errors.Is(err, fs.ErrNotExist) {
-		return dir, err
-	}
-	parent, err := makeDir(root, filepath.Dir(name))
-	if err != nil {
-		return "", err
-	}
-	dir = filepath.Join(parent, filepath.Base(name))
-	return dir, os.Mkdir(filepath.Join(root, dir), 0o755)
 }
 
 // freeInitramfs removes everything on the initramfs itself, whose memory is

@@ -9,11 +9,11 @@ import (
 	"io/fs"
 	"net/netip"
 	"os"
-	"path/filepath"
 	"strings"
 	"time"
 
 	"github.com/sidusboot/sidusboot/config"
+	"github.com/sidusboot/sidusboot/tree"
 )
 
 // A node's own names are made of its machine, so that no two nodes of a tree
@@ -26,47 +26,34 @@ func (n *node) has(identity string) bool { return !n.cfg.IdentityOff[identity] }
 
 // writeIdentity gives the node what sidus.identity= does not leave out, beside
 // name, name servers and time.
-func (n *node) writeIdentity() error {
+func (n *node) writeIdentity() {
 	machine := n.machine()
 	if n.has("entropy") {
-		if err := stirEntropy(machine); err != nil {
-			n.log.errorf("entropy: %v", err)
-		}
+		n.optional(stirEntropy(machine))
 	}
 	if n.has("hosts") && n.lease.Hostname != "" {
-		if err := writeHosts(unionDir, n.lease.Hostname, n.lease.Domain, n.lease.Addr.Addr()); err != nil {
-			return err
-		}
+		n.optional(writeHosts(unionDir, n.lease.Hostname, n.lease.Domain, n.lease.Addr.Addr()))
 	}
 	if n.has("machine-id") {
-		if err := writeMachineID(roDir, unionDir, machineID(machine)); err != nil {
-			return err
-		}
+		n.optional(writeMachineID(roDir, unionDir, machineID(machine)))
 	}
 	if n.has("hostid") {
-		if err := giveOwn(roDir, unionDir, "/etc/hostid", hostID(machine)); err != nil {
-			return err
-		}
+		n.optional(giveOwn(roDir, unionDir, "/etc/hostid", hostID(machine)))
 	}
-	if n.has("nvme") && isDir(unionDir, "/etc/nvme") {
+	if n.has("nvme") && tree.At(unionDir).IsDir("/etc/nvme") {
 		id := uuidText(derive("nvme", machine))
-		if err := giveOwn(roDir, unionDir, "/etc/nvme/hostnqn", []byte("nqn.2014-08.org.nvmexpress:uuid:"+id+"\n")); err != nil {
-			return err
-		}
-		if err := giveOwn(roDir, unionDir, "/etc/nvme/hostid", []byte(id+"\n")); err != nil {
-			return err
-		}
+		n.optional(giveOwn(roDir, unionDir, "/etc/nvme/hostnqn", []byte("nqn.2014-08.org.nvmexpress:uuid:"+id+"\n")))
+		n.optional(giveOwn(roDir, unionDir, "/etc/nvme/hostid", []byte(id+"\n")))
 	}
 	if n.has("initiator") {
-		return n.writeInitiator()
+		n.optional(n.writeInitiator())
 	}
-	return nil
 }
 
 // writeInitiator names the node for the tree's open-iscsi, where it has one. On
 // a LUN it is the name of the session that is there.
 func (n *node) writeInitiator() error {
-	if !isDir(unionDir, "/etc/iscsi") {
+	if !tree.At(unionDir).IsDir("/etc/iscsi") {
 		return nil
 	}
 	if n.lun != nil {
@@ -78,8 +65,7 @@ func (n *node) writeInitiator() error {
 	}
 	name, err := config.Expand(template, n.leaseFacts())
 	if err != nil {
-		n.log.errorf("sidus.iscsi.initiator=: %v: the tree's own name stays", err)
-		return nil
+		return fmt.Errorf("sidus.iscsi.initiator=: %w: the tree's own name stays", err)
 	}
 	return giveOwn(roDir, unionDir, "/etc/iscsi/initiatorname.iscsi", []byte("InitiatorName="+name+"\n"))
 }
@@ -113,11 +99,11 @@ func writeMachineID(ro, union string, id []byte) error {
 	if err := giveOwn(ro, union, name, id); err != nil {
 		return err
 	}
-	info, err := os.Lstat(filepath.Join(union, copied))
+	info, err := tree.At(union).Lstat(copied)
 	if err != nil || !info.Mode().IsRegular() {
 		return nil // None, or a link to the one above.
 	}
-	now, err := readFile(union, name)
+	now, err := tree.At(union).ReadFile(name)
 	if err != nil {
 		return err
 	}
@@ -127,7 +113,7 @@ func writeMachineID(ro, union string, id []byte) error {
 // giveOwn writes a file of the node's own over one that is the tree's, or
 // empty, or not there.
 func giveOwn(ro, union, name string, content []byte) error {
-	have, err := readFile(union, name)
+	have, err := tree.At(union).ReadFile(name)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("read %s: %w", name, err)
 	}
@@ -136,21 +122,12 @@ func giveOwn(ro, union, name string, content []byte) error {
 	}
 	// "uninitialized" is machine-id(5)'s word for none.
 	if text := strings.TrimSpace(string(have)); text != "" && text != "uninitialized" {
-		shared, err := readFile(ro, name)
+		shared, err := tree.At(ro).ReadFile(name)
 		if err != nil || !bytes.Equal(have, shared) {
 			return nil
 		}
 	}
-	return replaceFile(union, name, content)
-}
-
-func isDir(root, name string) bool {
-	resolved, err := resolve(root, name)
-	if err != nil {
-		return false
-	}
-	info, err := os.Stat(filepath.Join(root, resolved))
-	return err == nil && info.IsDir()
+	return tree.At(union).Replace(name, content)
 }
 
 // hostsMark ends the line that is ours in /etc/hosts. What is kept from boot to
@@ -160,7 +137,7 @@ const hostsMark = " # by sidusboot"
 // writeHosts lets the node's own name lead to its address, and localhost to the
 // loopback.
 func writeHosts(root, name, domain string, addr netip.Addr) error {
-	old, err := readFile(root, "/etc/hosts")
+	old, err := tree.At(root).ReadFile("/etc/hosts")
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("read /etc/hosts: %w", err)
 	}
@@ -168,7 +145,7 @@ func writeHosts(root, name, domain string, addr netip.Addr) error {
 	if text == string(old) {
 		return nil
 	}
-	return replaceFile(root, "/etc/hosts", []byte(text))
+	return tree.At(root).Replace("/etc/hosts", []byte(text))
 }
 
 // withOwnName is a hosts(5) with a line for the node.

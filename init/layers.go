@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strings"
 
 	"golang.org/x/sys/unix"
 
@@ -12,6 +13,7 @@ import (
 	"github.com/sidusboot/sidusboot/nfs"
 	"github.com/sidusboot/sidusboot/overlay"
 	"github.com/sidusboot/sidusboot/rwlayer"
+	"github.com/sidusboot/sidusboot/tree"
 )
 
 // mountRoot finds out what the root is and mounts it.
@@ -59,7 +61,7 @@ func (n *node) mountRoot() (string, error) {
 // warnSquash warns of an export in which root is nobody: login and sudo fail
 // there in ways that nobody traces back to NFS.
 func (n *node) warnSquash() {
-	f, err := os.Open(roDir + "/etc/shadow")
+	f, err := tree.At(roDir).Open("/etc/shadow")
 	if errors.Is(err, os.ErrPermission) {
 		n.log.errorf("nfs: root may not read /etc/shadow in the tree: export it with no_root_squash, or nobody can log in")
 	}
@@ -78,9 +80,14 @@ func (n *node) mountRW() (string, error) {
 	if err == nil || n.cfg.RW.Fallback != "tmpfs" {
 		return detail, err
 	}
-	n.log.errorf("rw: %v", err)
+	return n.fallBack("rw: " + err.Error())
+}
+
+// fallBack takes a tmpfs for /rw instead of a volume. The volume is left as it is.
+func (n *node) fallBack(why string) (string, error) {
+	n.log.errorf("%s", why)
 	n.log.errorf("rw: a tmpfs instead (sidus.rw.fallback=tmpfs): WHAT THIS NODE WRITES IS LOST AT ITS NEXT BOOT")
-	n.report.Failures = append(n.report.Failures, "rw: "+err.Error())
+	n.report.Failures = append(n.report.Failures, why)
 	// It may have failed behind its mount.
 	if err := unmountAll(rwDir); err != nil {
 		n.log.errorf("rw: %v", err)
@@ -101,7 +108,8 @@ func (n *node) mountTmpfs() (string, error) {
 	return fmt.Sprintf("tmpfs of at most %d MiB", n.report.RW.Bytes>>20), nil
 }
 
-// mountUnion stacks the layers and tests that the union can be written.
+// mountUnion makes the union, or, where the volume is to blame and the operator
+// allows it, one with a tmpfs instead.
 func (n *node) mountUnion() (string, error) {
 	n.waitFor("the modules of the union")
 	can := <-n.union
@@ -109,6 +117,22 @@ func (n *node) mountUnion() (string, error) {
 	if can.err != nil {
 		return "", can.err
 	}
+	detail, err := n.stackLayers(can)
+	if err == nil || n.report.RW.Kind == "tmpfs" || n.cfg.RW.Fallback != "tmpfs" {
+		return detail, err
+	}
+	if uerr := unmountAll(unionDir); uerr != nil {
+		return "", errors.Join(err, uerr)
+	}
+	if _, err := n.fallBack("union: " + strings.TrimPrefix(err.Error(), "union: ")); err != nil {
+		return "", err
+	}
+	// Where the tree is to blame, this one fails as well.
+	return n.stackLayers(can)
+}
+
+// stackLayers stacks the layers and tests that the union can be written.
+func (n *node) stackLayers(can unionResult) (string, error) {
 	n.waitFor("the union to be written and read")
 	layers := overlay.Layers{
 		Lower: roDir, Upper: rwDir + "/" + rwlayer.Upper, Work: rwDir + "/" + rwlayer.Work,
@@ -126,11 +150,14 @@ func (n *node) mountUnion() (string, error) {
 	if err != nil {
 		return "", err
 	}
-	resolved, err := resolve(unionDir, program)
+	resolved, err := tree.At(unionDir).Resolve(program)
 	if err != nil {
 		return "", err
 	}
 	if err := testUsers(unionDir + resolved); err != nil {
+		return "", err
+	}
+	if err := makeMountPoints(); err != nil {
 		return "", err
 	}
 	n.report.Union.Kind = string(can.kind)

@@ -13,6 +13,7 @@ import (
 	"github.com/sidusboot/sidusboot/config"
 	"github.com/sidusboot/sidusboot/managers"
 	"github.com/sidusboot/sidusboot/network"
+	"github.com/sidusboot/sidusboot/tree"
 )
 
 // adviseManagers tells every network manager that the tree may have to keep the
@@ -23,16 +24,14 @@ func (n *node) adviseManagers() error {
 	if err != nil {
 		return fmt.Errorf("network managers: %w", err)
 	}
-	if err := keepNames(advice); err != nil {
-		return fmt.Errorf("network managers: %w", err)
-	}
+	n.optional(keepNames(advice))
 	if n.cfg.LeaseOwner == config.OwnerTree {
 		advice = managers.Advice{}
 	} else if err := n.tellManagers(advice); err != nil {
-		return fmt.Errorf("network managers: %w", err)
+		n.optional(fmt.Errorf("network managers: %w", err))
 	}
 	for _, err := range editTree(unionDir, advice.Devices()) {
-		n.log.errorf("%v", err)
+		n.optional(err)
 	}
 	return nil
 }
@@ -157,9 +156,9 @@ func writeAdvice(root string, files []managers.File) error {
 
 // readUnit reads a unit of the tree where systemd would find it
 // (systemd.unit(5)). A tree without it gives nothing.
-func readUnit(tree, name string) ([]byte, error) {
+func readUnit(root, name string) ([]byte, error) {
 	for _, dir := range []string{"/etc/systemd/system", "/usr/local/lib/systemd/system", "/usr/lib/systemd/system", "/lib/systemd/system"} {
-		text, err := readFile(tree, filepath.Join(dir, name))
+		text, err := tree.At(root).ReadFile(filepath.Join(dir, name))
 		if !errors.Is(err, fs.ErrNotExist) {
 			return text, err
 		}
@@ -170,21 +169,21 @@ func readUnit(tree, name string) ([]byte, error) {
 // editTree changes the files of those managers that read nothing below /run.
 // Without devices it takes back what an earlier boot from a kept upper layer
 // has changed.
-func editTree(tree string, devices []string) []error {
+func editTree(root string, devices []string) []error {
 	var errs []error
 	for _, e := range managers.Edits() {
-		if !hasProgram(tree, e.Programs) {
+		if !hasProgram(root, e.Programs) {
 			continue
 		}
-		if err := edit(tree, e, devices); err != nil {
+		if err := edit(root, e, devices); err != nil {
 			errs = append(errs, fmt.Errorf("%s is not told about the NIC and may take it down: %w", e.Manager, err))
 		}
 	}
 	return errs
 }
 
-func edit(tree string, e managers.Edit, devices []string) error {
-	old, err := readFile(tree, e.Path)
+func edit(root string, e managers.Edit, devices []string) error {
+	old, err := tree.At(root).ReadFile(e.Path)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
@@ -192,20 +191,16 @@ func edit(tree string, e managers.Edit, devices []string) error {
 	case text == string(old):
 		return nil
 	case text == "":
-		dir, err := resolve(tree, filepath.Dir(e.Path))
-		if err != nil {
-			return err
-		}
-		return os.Remove(filepath.Join(tree, dir, filepath.Base(e.Path)))
+		return tree.At(root).Remove(e.Path)
 	default:
-		return replaceFile(tree, e.Path, []byte(text))
+		return tree.At(root).Replace(e.Path, []byte(text))
 	}
 }
 
 // hasProgram tells whether one of the programs is in the tree.
-func hasProgram(tree string, names []string) bool {
+func hasProgram(root string, names []string) bool {
 	for _, name := range names {
-		if _, err := resolve(tree, name); err == nil {
+		if _, err := tree.At(root).Stat(name); err == nil {
 			return true
 		}
 	}

@@ -5,6 +5,8 @@ import (
 	"io/fs"
 	"os"
 	"strings"
+
+	"github.com/sidusboot/sidusboot/tree"
 )
 
 // openISCSIMark is the first line of what is added to /etc/default/open-iscsi.
@@ -21,20 +23,21 @@ ISCSI_ROOT_KEEP_ALL_SESSIONS_AT_SHUTDOWN=1
 // adviseOpenISCSI tells the tree's open-iscsi, where it has one, who this node
 // is and to leave the node's session alone.
 func adviseOpenISCSI(root, initiator string) error {
-	if _, err := readFile(root, "/etc/iscsi/iscsid.conf"); errors.Is(err, fs.ErrNotExist) {
+	etc := tree.At(root)
+	if _, err := etc.ReadFile("/etc/iscsi/iscsid.conf"); errors.Is(err, fs.ErrNotExist) {
 		return nil
 	} else if err != nil {
 		return err
 	}
-	if err := replaceFile(root, "/etc/iscsi/initiatorname.iscsi", []byte("InitiatorName="+initiator+"\n")); err != nil {
+	if err := etc.Replace("/etc/iscsi/initiatorname.iscsi", []byte("InitiatorName="+initiator+"\n")); err != nil {
 		return err
 	}
 	// The scripts heed the setting only where this file is.
-	if err := replaceFile(root, "/etc/iscsi/iscsi.initramfs", nil); err != nil {
+	if err := etc.Replace("/etc/iscsi/iscsi.initramfs", nil); err != nil {
 		return err
 	}
 	const name = "/etc/default/open-iscsi"
-	old, err := readFile(root, name)
+	old, err := etc.ReadFile(name)
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
 		return err
 	}
@@ -46,5 +49,5 @@ func adviseOpenISCSI(root, initiator string) error {
 	if text != "" && !strings.HasSuffix(text, "\n") {
 		text += "\n"
 	}
-	return replaceFile(root, name, []byte(text+openISCSIDefaults))
+	return etc.Replace(name, []byte(text+openISCSIDefaults))
 }

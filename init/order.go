@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/sidusboot/sidusboot/panics"
+	"github.com/sidusboot/sidusboot/tree"
 )
 
 // A node that is to end while its target is gone would wait for the dead disk
@@ -85,7 +86,7 @@ func adviseSystemd(root string) error {
 // directory in /run tells programs that they run under it, so that it may not
 // be there under another.
 func isSystemd(root, program string) bool {
-	resolved, err := resolve(root, program)
+	resolved, err := tree.At(root).Resolve(program)
 	return err == nil && filepath.Base(resolved) == "systemd"
 }
 

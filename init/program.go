@@ -6,15 +6,11 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"os"
-	"path"
-	"path/filepath"
 	"strings"
 	"syscall"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/sidusboot/sidusboot/nfs"
+	"github.com/sidusboot/sidusboot/tree"
 )
 
 // usualInits are tried in the kernel's own order when there is no init= word
@@ -28,10 +24,7 @@ func findInit(root, wanted string) (string, error) {
 		candidates = []string{wanted}
 	}
 	for _, name := range candidates {
-		resolved, err := resolve(root, name)
-		if err == nil {
-			err = executable(filepath.Join(root, resolved))
-		}
+		err := tree.At(root).Executable(name)
 		if err == nil {
 			return name, nil
 		}
@@ -45,55 +38,6 @@ func findInit(root, wanted string) (string, error) {
 	return "", fmt.Errorf("the tree has none of %s: is this the root of a system? %w", strings.Join(candidates, ", "), fs.ErrNotExist)
 }
 
-func executable(file string) error {
-	info, err := os.Stat(file)
-	if err != nil {
-		return err
-	}
-	if !info.Mode().IsRegular() || info.Mode()&0o111 == 0 {
-		return fmt.Errorf("is no executable file: %w", unix.ENOEXEC)
-	}
-	return nil
-}
-
-// maxLinks is the kernel's own limit of symbolic links in one path
-// (MAXSYMLINKS, linux/namei.h).
-const maxLinks = 40
-
-// resolve follows the symbolic links of name as they are meant inside root:
-// the tree's absolute links must not lead into the initramfs.
-func resolve(root, name string) (string, error) {
-	done, rest := "/", strings.Split(name, "/")
-	for links := 0; len(rest) > 0; {
-		part := rest[0]
-		rest = rest[1:]
-		switch part {
-		case "", ".":
-			continue
-		case "..":
-			done = path.Dir(done)
-			continue
-		}
-		next := path.Join(done, part)
-		target, err := os.Readlink(filepath.Join(root, next))
-		if errors.Is(err, unix.EINVAL) { // No link.
-			done = next
-			continue
-		}
-		if err != nil {
-			return "", err
-		}
-		if links++; links > maxLinks {
-			return "", fmt.Errorf("%s: %w", name, unix.ELOOP)
-		}
-		if path.IsAbs(target) {
-			done = "/"
-		}
-		rest = append(strings.Split(target, "/"), rest...)
-	}
-	return done, nil
-}
-
 // checkInit reads the init program of the tree in root to its end and looks at
 // what it got: a server can mount well and then fail to read, or hand out
 // zeros (nfs-ganesha 4.3 with NFS 4.2 to a kernel that uses READ_PLUS). The
@@ -103,11 +47,7 @@ func checkInit(root, wanted string) error {
 	if err != nil {
 		return err
 	}
-	resolved, err := resolve(root, name)
-	if err != nil {
-		return err
-	}
-	f, err := os.Open(filepath.Join(root, resolved))
+	f, err := tree.At(root).Open(name)
 	if err != nil {
 		return err
 	}

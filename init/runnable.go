@@ -7,10 +7,11 @@ import (
 	"io"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/sidusboot/sidusboot/tree"
 )
 
 // runnable proves as far as it can be proven that the kernel can run a program
@@ -93,11 +94,7 @@ func elfLoader(r io.ReaderAt, head []byte) (string, error) {
 
 // present makes sure that a program of the tree is there.
 func present(root, name, what string) error {
-	resolved, err := resolve(root, name)
-	if err == nil {
-		err = executable(filepath.Join(root, resolved))
-	}
-	if err != nil {
+	if err := tree.At(root).Executable(name); err != nil {
 		return fmt.Errorf("%s %s cannot be run: %w", what, name, notExist(err))
 	}
 	return nil

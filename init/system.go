@@ -79,11 +79,22 @@ func unmountAll(dirs ...string) error {
 
 // testUnion proves that the union in dir can be written: in a directory that
 // comes from the tree, so that copying up works too. It leaves nothing behind.
-func testUnion(dir string) error {
-	where := dir
-	if info, err := os.Stat(dir + "/etc"); err == nil && info.IsDir() {
-		where += "/etc"
+// One that an administrator has made immutable on a kept layer proves nothing
+// about the others.
+func testUnion(dir string) (err error) {
+	for _, name := range []string{"/etc", "/usr", "/var", "/root", "/"} {
+		// A link could lead out of the union.
+		if info, lerr := os.Lstat(dir + name); lerr != nil || !info.IsDir() {
+			continue
+		}
+		if err = testDir(dir + name); !errors.Is(err, unix.EPERM) {
+			return err
+		}
 	}
+	return err
+}
+
+func testDir(where string) error {
 	test, err := os.MkdirTemp(where, ".sidusboot-test-")
 	if err != nil {
 		return err

@@ -8,6 +8,8 @@ import (
 	"syscall"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/sidusboot/sidusboot/tree"
 )
 
 // treeMounts are what a program in the tree cannot do without.
@@ -23,6 +25,10 @@ func bindInto(root string) (undo func(), err error) {
 		}
 	}
 	for _, dir := range treeMounts {
+		// mount(2) would follow a link out of the tree.
+		if info, err := tree.At(root).Lstat(dir); err != nil || !info.IsDir() {
+			continue
+		}
 		err := unix.Mount(dir, root+dir, "", unix.MS_BIND, "")
 		if errors.Is(err, unix.ENOENT) {
 			continue

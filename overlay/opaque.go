@@ -30,7 +30,11 @@ func Opaque(lower, upper string, names ...string) error {
 		if err := os.Mkdir(dir, 0o755); err != nil && !errors.Is(err, os.ErrExist) {
 			return fmt.Errorf("overlay: %w", err)
 		}
-		err := unix.Setxattr(dir, opaqueAttr, []byte("y"), 0)
+		// Not through a link, which somebody may have left there.
+		if info, err := os.Lstat(dir); err != nil || !info.IsDir() {
+			continue
+		}
+		err := unix.Lsetxattr(dir, opaqueAttr, []byte("y"), 0)
 		if err != nil && !errors.Is(err, unix.EOPNOTSUPP) {
 			return fmt.Errorf("overlay: make %s opaque: %w", dir, err)
 		}

@@ -52,6 +52,10 @@ func makeDirs(dir string) error {
 		if err := os.Mkdir(path, d.mode); err != nil && !errors.Is(err, os.ErrExist) {
 			return fmt.Errorf("rwlayer: %w", err)
 		}
+		// A link would make the union write somewhere else.
+		if info, err := os.Lstat(path); err != nil || !info.IsDir() {
+			return fmt.Errorf("rwlayer: %s of the volume is no directory: %w: what it is was not made by a node; remove it", d.name, errors.Join(unix.ENOTDIR, err))
+		}
 		if err := os.Chmod(path, d.mode); err != nil {
 			return fmt.Errorf("rwlayer: %w", err)
 		}
