@@ -60,7 +60,7 @@ cd -`)
 		"grep -c ^nameserver /etc/resolv.conf":      "1",
 		"test -p /etc/machine-id && echo untouched": "untouched",
 		"test -d /etc/fstab && echo untouched":      "untouched",
-		"ls /run/sidusboot":                         "boot.json\nboot.log\nrw-check",
+		"ls -1 /run/sidusboot":                      "boot.json\nboot.log\nrw-check",
 		"find /etc /rw/upper -name '*.sidusboot*'":  "",
 	})
 	r := s.report(g)

@@ -162,18 +162,20 @@ func (t Tree) ReadFile(name string) ([]byte, error) {
 		return nil, err
 	}
 	defer f.Close()
-	b, err := io.ReadAll(io.LimitReader(f, MaxFile+1))
+	info, err := f.Stat()
 	if err != nil {
 		return nil, err
 	}
-	if len(b) > MaxFile {
-		e := &SizeError{Name: name, Size: int64(len(b))}
-		if info, err := f.Stat(); err == nil {
-			e.Size = info.Size()
+	size := info.Size()
+	if size <= MaxFile {
+		// It may have grown.
+		b, err := io.ReadAll(io.LimitReader(f, MaxFile+1))
+		if err != nil || len(b) <= MaxFile {
+			return b, err
 		}
-		return nil, e
+		size = int64(len(b))
 	}
-	return b, nil
+	return nil, &SizeError{Name: name, Size: size}
 }
 
 // Executable returns nil if a name is, or links to, a regular file that may be
