@@ -148,6 +148,14 @@ func applyTakeover(c *Config, a arg) error {
 	return nil
 }
 
+func applyAdopt(c *Config, a arg) error {
+	if a.value == "" || strings.IndexFunc(a.value, isControl) >= 0 {
+		return errUnknown
+	}
+	c.RW.Adopt = a.value
+	return nil
+}
+
 func applyMkFS(c *Config, a arg) error {
 	if a.value != "never" && a.value != "blank" {
 		return errUnknown

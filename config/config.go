@@ -154,6 +154,9 @@ type RW struct {
 	// Takeover is the reservation key of another node from which the volume is
 	// taken over. Zero: none.
 	Takeover uint64
+	// Adopt is the UUID or the label, a template, of a file system that may
+	// become /rw whatever is in it, sidus.rw.adopt=. Empty: none.
+	Adopt string
 }
 
 // An IP is one ip= word.

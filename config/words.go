@@ -63,6 +63,8 @@ var words = []word{
 		help: "tmpfs: boot without the volume of sidus.rw when it cannot be had, and lose what is written", apply: applyFallback},
 	{name: "sidus.rw.takeover", value: "0xKEY", example: "sidus.rw.takeover=0x1f0e92d4c3b5a697",
 		help: "take the node's LUN over from another node, gone for good, that holds it under this key", apply: applyTakeover},
+	{name: "sidus.rw.adopt", value: "UUID or LABEL", example: "sidus.rw.adopt=9c1f0f5e-7d0c-4c58-9d86-5a0a3a3e2b11",
+		help: "this file system on the node's volume may become /rw although it holds somebody's files", apply: applyAdopt},
 	{name: "sidus.mkfs", value: "never or blank", standard: "never", example: "sidus.mkfs=blank",
 		help: "blank: make an ext4 on a volume that is proven to hold nothing but zeros", apply: applyMkFS},
 	{name: "sidus.union", value: "auto, aufs or overlay", standard: "auto", example: "sidus.union=overlay",

@@ -101,7 +101,7 @@ func (n *node) prepare() error {
 // undo takes away what a failed attempt left. The network stays: a link that
 // goes down and up starts the switch's spanning tree anew.
 func (n *node) undo() {
-	if err := unmountAll(unionDir, rwDir); err != nil {
+	if err := unmountAll(unionDir, rwDir, lookDir); err != nil {
 		n.log.errorf("%v", err)
 	}
 	n.dropLUN()

@@ -34,6 +34,7 @@ const (
 	unionDir = "/aufs"
 	stateDir = "/run/sidusboot"
 	checkDir = "/run/sidusboot/rw-check"
+	lookDir  = "/look" // A volume, while it is found out whose it is.
 )
 
 func mountEarly() error {
@@ -45,7 +46,7 @@ func mountEarly() error {
 			return fmt.Errorf("mount %s on %s: %w", m.fstype, m.dir, err)
 		}
 	}
-	for _, dir := range []string{roDir, rwDir, unionDir, stateDir, checkDir} {
+	for _, dir := range []string{roDir, rwDir, unionDir, stateDir, checkDir, lookDir} {
 		if err := os.MkdirAll(dir, 0o755); err != nil {
 			return err
 		}

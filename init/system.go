@@ -38,6 +38,19 @@ func (s *system) Mount(device, dir, fstype string, flags uintptr, data string) e
 
 func (s *system) Unmount(dir string) error { return unix.Unmount(dir, unix.MNT_DETACH) }
 
+func (s *system) SetReadOnly(device string, on bool) error {
+	f, err := os.OpenFile(device, os.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	value := 0
+	if on {
+		value = 1
+	}
+	return unix.IoctlSetPointerInt(int(f.Fd()), unix.BLKROSET, value)
+}
+
 func (s *system) Verify(dir string) error { return checkInit(dir, s.initProgram) }
 
 func (s *system) Dial(ctx context.Context, address netip.AddrPort) error {

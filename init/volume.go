@@ -47,10 +47,19 @@ func (n *node) mountVolume() (string, error) {
 	if n.lun != nil {
 		name += fmt.Sprintf(" (LUN %d of %s)", n.lun.target.LUN, n.lun.target.Name)
 	}
+	adopt, err := n.adopted()
+	if err != nil {
+		return "", err
+	}
 	v, made, err := rwlayer.Mount(n.system, device, rwDir, rwlayer.VolumeOptions{
-		Format: n.cfg.RW.MkFS == "blank", Reserve: key, Takeover: rwlayer.Key(n.cfg.RW.Takeover), Label: "sidusboot", Name: name,
+		Format: n.cfg.RW.MkFS == "blank", Reserve: key, Takeover: rwlayer.Key(n.cfg.RW.Takeover),
+		Label: "sidusboot", Adopt: adopt, LookDir: lookDir, Name: name,
 		Logf: n.log.errorf, Waiting: n.waitFor,
 	})
+	var others *rwlayer.OthersError
+	if errors.As(err, &others) {
+		err = fmt.Errorf("%w: sidus.rw.adopt=%s", err, others.UUID)
+	}
 	if err != nil {
 		return "", err
 	}
@@ -60,6 +69,29 @@ func (n *node) mountVolume() (string, error) {
 		detail += ", made just now"
 	}
 	return detail, nil
+}
+
+// adopted are the UUID or the label of the file system that the operator has
+// named: that one is the node's own, whatever is in it. The name of a device,
+// or of a partition, says nothing of what lies there.
+func (n *node) adopted() ([]string, error) {
+	var names []string
+	for _, word := range []struct{ name, template string }{{"sidus.rw.adopt=", n.cfg.RW.Adopt}, {"sidus.rw=", n.cfg.RW.Device}} {
+		template := word.template
+		if word.name == "sidus.rw=" {
+			key, value, _ := strings.Cut(template, "=")
+			if n.cfg.RW.Kind != "device" || key != "LABEL" && key != "UUID" {
+				continue
+			}
+			template = value
+		}
+		name, err := config.Expand(template, n.leaseFacts())
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", word.name, err)
+		}
+		names = append(names, name)
+	}
+	return names, nil
 }
 
 // findDisk waits for the local device that sidus.rw= names.

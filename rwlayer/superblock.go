@@ -19,6 +19,14 @@ type Volume struct {
 	Label string
 }
 
+func (v Volume) String() string {
+	label := "without a label"
+	if v.Label != "" {
+		label = fmt.Sprintf("labelled %q", v.Label)
+	}
+	return fmt.Sprintf("the file system %s %s, UUID %s,", v.Type, label, v.UUID)
+}
+
 // A ForeignError says that a device holds something that is none of our file
 // systems. It is never formatted.
 type ForeignError struct {

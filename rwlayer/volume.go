@@ -15,6 +15,11 @@ type System interface {
 	Load(module string) error
 	// Mount is mount(2).
 	Mount(device, dir, fstype string, flags uintptr, data string) error
+	// Unmount ends what Mount began.
+	Unmount(dir string) error
+	// SetReadOnly makes the kernel's file systems leave a device unwritten, or
+	// ends that.
+	SetReadOnly(device string, on bool) error
 	// Run runs a program of the tree, in the tree, with /dev, and returns what
 	// it said and its exit status.
 	Run(argv ...string) (output string, status int, err error)
@@ -30,8 +35,15 @@ type VolumeOptions struct {
 	// Takeover, where it is not zero, is the key of another node from which the
 	// device may be taken.
 	Takeover Key
-	// Label is given to a file system that is made.
+	// Label is given to a file system that is made. One that has it is this
+	// node's own.
 	Label string
+	// Adopt are UUIDs and labels of file systems that the operator gives to this
+	// node, whatever is in them.
+	Adopt []string
+	// LookDir is an empty directory, outside the union, on which a file system
+	// is mounted read-only to see whose it is.
+	LookDir string
 	// Name is what messages call the device; without it, its path.
 	Name string
 	Logf func(format string, args ...any)
@@ -65,67 +77,112 @@ func (e *CheckError) Error() string {
 		e.Name, e.Status, strings.TrimSpace(e.Output))
 }
 
-// Mount makes /rw of a block device: it reserves it, makes a file system where
-// that is allowed and the device is proven blank, checks the file system with
-// the tree's own program, mounts it on dir and makes the upper and the work
-// directory. It returns what was mounted, and whether it was made just now.
+// Mount makes /rw of a block device. It looks first, without writing anything
+// and without telling the target anything: is it blank, or a file system of this
+// node's own? Only then it reserves the device, looks again, makes a file system
+// where that is allowed and the device is proven blank, checks the file system
+// with the tree's own program, mounts it on dir and makes the upper and the work
+// directory. It returns what was mounted, and whether it was made just now. When
+// it fails it has given back the reservation that it took.
 func Mount(sys System, device, dir string, o VolumeOptions) (v Volume, made bool, err error) {
 	if o.Name == "" {
 		o.Name = device
 	}
-	o.waiting("to be opened")
-	f, err := os.OpenFile(device, os.O_RDWR|unix.O_EXCL|unix.O_CLOEXEC, 0)
+	found, err := inspect(sys, device, o)
 	if err != nil {
-		return v, false, fmt.Errorf("rwlayer: open the volume: %w", err)
+		return found.Volume, false, fmt.Errorf("rwlayer: %w", err)
 	}
-	defer f.Close()
 	if o.Reserve != 0 {
 		o.waiting("its reservation")
-		err := Reserve(f, o.Reserve, o.Takeover)
-		if errors.Is(err, ErrNoReservations) || errors.Is(err, ErrUnsaved) {
-			o.Logf("%s: %v", o.Name, err)
-		} else if err != nil {
-			return v, false, fmt.Errorf("rwlayer: reserve %s: %w", o.Name, err)
+		if err := takeReservation(device, o); err != nil {
+			return found.Volume, false, fmt.Errorf("rwlayer: reserve %s: %w", o.Name, err)
+		}
+		defer func() {
+			if err != nil {
+				err = errors.Join(err, giveBack(device, o.Reserve))
+			}
+		}()
+		if err := inspectAgain(device, o, found); err != nil {
+			return found.Volume, false, fmt.Errorf("rwlayer: %w", err)
 		}
 	}
-	o.waiting("its superblock")
-	size, err := f.Seek(0, 2)
-	if err != nil {
-		return v, false, fmt.Errorf("rwlayer: size of %s: %w", o.Name, err)
-	}
-	v, err = Identify(f, size)
-	if errors.Is(err, errUnknown) {
-		o.waiting("the proof that it is blank")
-		if err := ProveBlank(f, size); err != nil {
-			return v, false, fmt.Errorf("rwlayer: %s: %w", o.Name, err)
-		}
-		if !o.Format {
-			return v, false, fmt.Errorf("rwlayer: %w", &BlankError{o.Name})
-		}
-		// mkfs wants the device for itself.
-		f.Close()
+	v = found.Volume
+	if found.blank {
 		o.waiting("mkfs.ext4")
 		v, err = format(sys, device, o.Label)
-		made = err == nil
-	}
-	if err != nil {
-		return v, made, fmt.Errorf("rwlayer: %s: %w", o.Name, err)
-	}
-	f.Close()
-	if !made {
+		if err != nil {
+			return v, false, fmt.Errorf("rwlayer: %s: %w", o.Name, err)
+		}
+		made = true
+	} else {
 		o.waiting("its check by fsck")
 		if err := check(sys, device, o.Name, v); err != nil {
-			return v, made, fmt.Errorf("rwlayer: %w", err)
+			return v, false, fmt.Errorf("rwlayer: %w", err)
 		}
 	}
 	if err := sys.Load(v.Type); err != nil {
 		return v, made, fmt.Errorf("rwlayer: %s is %s: %w", o.Name, v.Type, err)
 	}
+	if err := mountMarked(sys, device, dir, v, o, found.unmarked); err != nil {
+		return v, made, errors.Join(fmt.Errorf("rwlayer: %w", err), unmount(sys, dir))
+	}
+	return v, made, nil
+}
+
+// mountMarked mounts the file system on dir and makes the union's directories in
+// it. For one that nothing else marks as this node's own (unmarked) they are the
+// mark by which the next boot knows it, and a look does not replay a journal:
+// unmounting once brings them to their place.
+func mountMarked(sys System, device, dir string, v Volume, o VolumeOptions, unmarked bool) error {
 	o.waiting("its mount as " + v.Type)
 	if err := sys.Mount(device, dir, v.Type, unix.MS_NOATIME, mountData[v.Type]); err != nil {
-		return v, made, fmt.Errorf("rwlayer: mount %s (%s) on %s: %w%s", o.Name, v.Type, dir, err, mountHint(err))
+		return fmt.Errorf("mount %s (%s) on %s: %w%s", o.Name, v.Type, dir, err, mountHint(err))
 	}
-	return v, made, makeDirs(dir)
+	if err := makeDirs(dir); err != nil || !unmarked {
+		return err
+	}
+	o.waiting("its mark to be written")
+	if err := sys.Unmount(dir); err != nil {
+		return fmt.Errorf("unmount %s: %w", o.Name, err)
+	}
+	return mountMarked(sys, device, dir, v, o, false)
+}
+
+// unmount takes away what a failed mount may have left: a device whose
+// reservation is given back must not be mounted.
+func unmount(sys System, dir string) error {
+	if err := sys.Unmount(dir); err != nil && !errors.Is(err, unix.EINVAL) { // EINVAL: nothing is mounted there.
+		return fmt.Errorf("rwlayer: unmount %s: %w", dir, err)
+	}
+	return nil
+}
+
+// takeReservation reserves the device.
+func takeReservation(device string, o VolumeOptions) error {
+	f, err := os.OpenFile(device, os.O_RDWR|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	err = Reserve(f, o.Reserve, o.Takeover)
+	if errors.Is(err, ErrNoReservations) || errors.Is(err, ErrUnsaved) {
+		o.Logf("%s: %v", o.Name, err)
+		return nil
+	}
+	return err
+}
+
+// giveBack ends what takeReservation began.
+func giveBack(device string, key Key) error {
+	f, err := os.OpenFile(device, os.O_RDWR|unix.O_CLOEXEC, 0)
+	if err == nil {
+		defer f.Close()
+		err = Release(f, key)
+	}
+	if err != nil {
+		return fmt.Errorf("rwlayer: give the reservation back: %w", err)
+	}
+	return nil
 }
 
 func mountHint(err error) string {
@@ -139,9 +196,9 @@ func mountHint(err error) string {
 var mountData = map[string]string{"ext4": "errors=remount-ro"}
 
 // format makes an ext4 with the tree's own program, and reads it back from the
-// disk.
+// disk. It discards nothing: what the proof did not read, it does not destroy.
 func format(sys System, device, label string) (Volume, error) {
-	o, status, err := sys.Run("/sbin/mkfs.ext4", "-q", "-L", label, device)
+	o, status, err := sys.Run("/sbin/mkfs.ext4", "-q", "-E", "nodiscard", "-L", label, device)
 	if err != nil {
 		return Volume{}, fmt.Errorf("mkfs.ext4 of the tree: %w: install e2fsprogs in it", err)
 	}

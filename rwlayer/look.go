@@ -1,0 +1,232 @@
+package rwlayer
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// A finding is what was found on a device that may become /rw: a file system of
+// this node's own, or nothing at all.
+type finding struct {
+	Volume
+	// blank says that it is proven blank.
+	blank bool
+	// unmarked says that nothing in it tells that it is this node's own: it is
+	// empty.
+	unmarked bool
+}
+
+// inspect finds out what is on a device and whose that is. It writes nothing, and
+// reserves nothing: a device that this node was pointed at by mistake stays
+// another's. What is not this node's own is an error.
+func inspect(sys System, device string, o VolumeOptions) (finding, error) {
+	o.waiting("to be opened")
+	f, err := os.OpenFile(device, os.O_RDONLY|unix.O_EXCL|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return finding{}, fmt.Errorf("open the volume: %w", err)
+	}
+	defer f.Close()
+	o.waiting("its superblock")
+	size, err := f.Seek(0, io.SeekEnd)
+	if err != nil {
+		return finding{}, fmt.Errorf("size of %s: %w", o.Name, err)
+	}
+	v, err := Identify(f, size)
+	if errors.Is(err, errUnknown) {
+		o.waiting("the proof that it is blank")
+		if err := ProveBlank(f, size); err != nil {
+			return finding{}, fmt.Errorf("%s: %w", o.Name, err)
+		}
+		if !o.Format {
+			return finding{}, &BlankError{o.Name}
+		}
+		return finding{blank: true}, nil
+	}
+	if err != nil {
+		return finding{}, fmt.Errorf("%s: %w", o.Name, err)
+	}
+	if o.own(v) {
+		return finding{Volume: v}, nil
+	}
+	if o.Reserve != 0 {
+		// A file system that another node has mounted is not looked into: it
+		// changes meanwhile.
+		if err := Look(SGDevice(f), o.Reserve, o.Takeover); err != nil {
+			return finding{}, err
+		}
+	}
+	// A mount wants the device for itself.
+	f.Close()
+	o.waiting("a look into its " + v.Type)
+	unmarked, err := lookInto(sys, device, v, o)
+	return finding{Volume: v, unmarked: unmarked}, err
+}
+
+// own tells whether a file system is this node's by its label, or by the
+// operator's word.
+func (o VolumeOptions) own(v Volume) bool {
+	return v.Label == o.Label && o.Label != "" || slices.ContainsFunc(o.Adopt, func(name string) bool {
+		return name != "" && (name == v.Label || strings.EqualFold(name, v.UUID))
+	})
+}
+
+// inspectAgain makes sure, under the reservation, that a device still is what was
+// found. Of a blank one the beginning and the end are read again, where a file
+// system that somebody made meanwhile would show.
+func inspectAgain(device string, o VolumeOptions, found finding) error {
+	o.waiting("a second look at its superblock")
+	f, err := os.OpenFile(device, os.O_RDONLY|unix.O_EXCL|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return fmt.Errorf("open the volume: %w", err)
+	}
+	defer f.Close()
+	size, err := f.Seek(0, io.SeekEnd)
+	if err != nil {
+		return fmt.Errorf("size of %s: %w", o.Name, err)
+	}
+	v, err := Identify(f, size)
+	if errors.Is(err, errUnknown) && found.blank {
+		err = zeros(f, 0, min(size, chunkBytes))
+		if err == nil {
+			err = zeros(f, max(size-chunkBytes, 0), min(size, chunkBytes))
+		}
+	} else if err == nil && (found.blank || v != found.Volume) {
+		err = fmt.Errorf("it has changed since it was looked at, there is %s now: it is left untouched", v)
+	}
+	if err != nil {
+		return fmt.Errorf("%s: %w", o.Name, err)
+	}
+	return nil
+}
+
+// lookData are the mount options that keep a journal from being replayed.
+var lookData = map[string]string{"ext4": "noload", "xfs": "norecovery", "btrfs": "rescue=nologreplay"}
+
+// lookFlags: what is in somebody's file system is not run.
+const lookFlags = unix.MS_RDONLY | unix.MS_NOSUID | unix.MS_NODEV | unix.MS_NOEXEC | unix.MS_NOATIME
+
+// lostFound is what mkfs.ext4 makes in an empty file system.
+const lostFound = "lost+found"
+
+// lookInto mounts a file system read-only to see whose it is. This node's own
+// bears the directories of a union; one that is empty belongs to nobody, and is
+// taken (unmarked). Any other is an *OthersError.
+//
+// The device is made read-only for that: ext4 ends deletions that a crash cut
+// short even in a read-only mount with noload (ext4_orphan_cleanup in
+// fs/ext4/orphan.c), unless the device cannot be written.
+func lookInto(sys System, device string, v Volume, o VolumeOptions) (unmarked bool, err error) {
+	if err := sys.Load(v.Type); err != nil {
+		return false, fmt.Errorf("%s is %s: %w", o.Name, v.Type, err)
+	}
+	if err := sys.SetReadOnly(device, true); err != nil {
+		return false, fmt.Errorf("make %s read-only to look into it: %w", o.Name, err)
+	}
+	defer func() { err = errors.Join(err, sys.SetReadOnly(device, false)) }()
+	others := &OthersError{Name: o.Name, Volume: v}
+	others.Entries, err = entries(sys, device, v.Type, lookData[v.Type], o.LookDir)
+	switch {
+	case err != nil:
+		others.Err = err
+		return false, others
+	case slices.Contains(others.Entries, Upper+"/") && slices.Contains(others.Entries, Work+"/"):
+		return false, nil
+	}
+	rest := slices.DeleteFunc(slices.Clone(others.Entries), func(name string) bool { return name == lostFound+"/" })
+	if len(rest) > 0 {
+		others.Entries = rest
+		return false, others
+	}
+	// Is it empty, or is what was written last still in its journal? A journal
+	// that has to be replayed cannot be on a read-only device, and the mount is
+	// refused.
+	if _, err := entries(sys, device, v.Type, "", o.LookDir); err != nil {
+		others.Entries, others.Err = nil, fmt.Errorf("it looks empty, but its journal may tell otherwise: %w", err)
+		return false, others
+	}
+	return true, nil
+}
+
+// maxEntries is how many names of a root directory are read.
+const maxEntries = 1000
+
+// entries are the names in a file system's root, those of directories with a
+// slash.
+func entries(sys System, device, fstype, data, dir string) (names []string, err error) {
+	if err := sys.Mount(device, dir, fstype, lookFlags, data); err != nil {
+		return nil, fmt.Errorf("mount it read-only: %w", err)
+	}
+	defer func() { err = errors.Join(err, sys.Unmount(dir)) }()
+	f, err := os.Open(dir)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	found, err := f.ReadDir(maxEntries)
+	if err != nil && !errors.Is(err, io.EOF) {
+		return nil, fmt.Errorf("read its root directory: %w", err)
+	}
+	for _, e := range found {
+		name := e.Name()
+		if e.IsDir() {
+			name += "/"
+		}
+		names = append(names, name)
+	}
+	// The two that count, should they be behind a thousand others.
+	for _, name := range []string{Upper, Work} {
+		if info, err := os.Lstat(filepath.Join(dir, name)); err == nil && info.IsDir() && !slices.Contains(names, name+"/") {
+			names = append(names, name+"/")
+		}
+	}
+	slices.Sort(names)
+	return names, nil
+}
+
+// An OthersError says that a file system is not known to be this node's own. It
+// was not written to, nor checked.
+type OthersError struct {
+	// Name is the device's, for messages.
+	Name string
+	Volume
+	// Entries are the names in its root, directories with a slash.
+	Entries []string
+	// Err, which may be nil, says why it could not be looked into.
+	Err error
+}
+
+// named is how many names an error tells.
+const named = 6
+
+func (e *OthersError) Error() string {
+	what := ": "
+	switch {
+	case e.Err != nil:
+		what += e.Err.Error()
+	default:
+		what += "there is " + strings.Join(printableAll(e.Entries[:min(len(e.Entries), named)]), ", ")
+		if len(e.Entries) > named {
+			what += ", …"
+		}
+		what += " in it"
+	}
+	return fmt.Sprintf("%s holds %s that is not known to be this node's own%s: it is left untouched; give the node an empty volume, or, if this one is meant, name it by its label or UUID",
+		e.Name, e.Volume, what)
+}
+
+func (e *OthersError) Unwrap() error { return e.Err }
+
+func printableAll(names []string) []string {
+	var all []string
+	for _, name := range names {
+		all = append(all, label([]byte(name)))
+	}
+	return all
+}
