@@ -1,6 +1,7 @@
 package iscsi
 
 import (
+	"context"
 	"encoding/binary"
 	"net"
 	"os"
@@ -140,4 +141,10 @@ func (f *FakeKernel) receive(c net.Conn) {
 		}
 		f.Deliver(p)
 	}
+}
+
+// NewUnit is a LogicalUnit on a connection that has logged in.
+func NewUnit(ctx context.Context, c net.Conn, t Target) (*LogicalUnit, error) {
+	t, err := t.complete()
+	return &LogicalUnit{ctx: ctx, conn: &conn{c: c}, target: &t, params: Params{MaxRecv: declaredRecv, MaxXmit: 512, FirstBurst: 512}, cmdSN: 1}, err
 }

@@ -3,6 +3,7 @@ package iscsi
 import (
 	"bytes"
 	"context"
+	"io"
 	"net"
 	"testing"
 	"time"
@@ -141,6 +142,44 @@ func FuzzNames(f *testing.F) {
 			if again, err := NormalizeName(name); err != nil || again != name {
 				t.Fatalf("%q is %q, and that is %q, %v", text, name, again, err)
 			}
+		}
+	})
+}
+
+// FuzzUnit is what a target may answer a command with.
+func FuzzUnit(f *testing.F) {
+	response := PDU{Data: []byte{0, 3, 0x70, 0, 5}}
+	response.Header[0], response.Header[3] = opResponse, 2
+	dataIn := PDU{Data: []byte("0123456789")}
+	dataIn.Header[0], dataIn.Header[1] = opDataIn, flagFinal|flagStatus
+	r2t := PDU{}
+	r2t.Header[0] = opR2T
+	r2t.Header.SetUint32(44, 16)
+	for _, p := range []PDU{response, dataIn, r2t} {
+		p.Header.SetUint32(16, 1)
+		f.Add(p.Append(nil), p.Header[0] == opR2T)
+	}
+	f.Fuzz(func(t *testing.T, b []byte, write bool) {
+		ours, theirs := net.Pipe()
+		go func() {
+			go func() { _, _ = io.Copy(io.Discard, theirs) }()
+			_, _ = theirs.Write(b)
+			theirs.Close()
+		}()
+		defer ours.Close()
+		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+		defer cancel()
+		u, err := NewUnit(ctx, ours, Target{Name: "iqn.2013-09.org.example:t", Initiator: "iqn.2013-09.org.example:i"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		frame := bytes.Repeat([]byte{0xa5}, 48)
+		_, sense, err := u.Execute([]byte{0x28}, frame[16:32:32], write)
+		if err == nil && len(sense) > len(b) || ctx.Err() != nil {
+			t.Fatalf("%d bytes of sense, %v, %v", len(sense), err, ctx.Err())
+		}
+		if !bytes.Equal(frame[:16], frame[32:]) || frame[0] != 0xa5 {
+			t.Fatal("something else was written to")
 		}
 	})
 }

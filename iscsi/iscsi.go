@@ -28,6 +28,10 @@ type Target struct {
 	// Resolve looks up a portal's name, of a word or of a redirect. Without it
 	// only addresses can be dialled.
 	Resolve func(ctx context.Context, host string) (netip.Addr, error)
+	// Admit, which may be nil, is asked in each Session.Recover before the kernel
+	// sends anything that it has held back, over a session of its own. With an
+	// error, which Recover returns in an *AdmitError, it goes on holding that back.
+	Admit func(*LogicalUnit) error
 	// LUN is the number as the kernel writes it.
 	LUN uint64
 	// ISID names the session among those of this initiator. A target that sees

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"time"
 )
 
 // maxRedirects is how many times in a row one portal may send us elsewhere.
@@ -38,20 +39,23 @@ func (l *login) redirected(p *PDU, detail byte) error {
 
 // walk dials the portals in order, follows their redirects, and ends with the
 // first connection that try accepts, or with what all of them had to say. A
-// KernelError is final: it would be the same everywhere. The result is the
+// KernelError or AdmitError is final: it would be the same everywhere. The result is the
 // portal to come back to: a temporary redirect is not remembered.
 func (t *Target) walk(ctx context.Context, try func(ctx context.Context, home Portal, c net.Conn) error) (Portal, error) {
 	if len(t.Portals) == 0 {
 		return Portal{}, fmt.Errorf("iscsi: %s has no portal: give one in sidus.iscsi.portal=", t.Name)
 	}
 	var all PortalsError
-	for _, portal := range t.Portals {
-		home, err := t.follow(ctx, portal, try)
+	for i, portal := range t.Portals {
+		one, cancel := share(ctx, len(t.Portals)-i)
+		home, err := t.follow(one, portal, try)
+		cancel()
 		if err == nil {
 			return home, nil
 		}
 		var kernel *KernelError
-		if errors.As(err, &kernel) {
+		var admit *AdmitError
+		if errors.As(err, &kernel) || errors.As(err, &admit) {
 			return Portal{}, err
 		}
 		all = append(all, err)
@@ -64,6 +68,16 @@ func (t *Target) walk(ctx context.Context, try func(ctx context.Context, home Po
 		return Portal{}, all[0]
 	}
 	return Portal{}, all
+}
+
+// share is the part of the time left that one of several gets, so that each has
+// its turn: those that are reachable and silent use up what they get.
+func share(ctx context.Context, n int) (context.Context, context.CancelFunc) {
+	end, ok := ctx.Deadline()
+	if !ok || n < 2 {
+		return context.WithCancel(ctx)
+	}
+	return context.WithTimeout(ctx, time.Until(end)/time.Duration(n))
 }
 
 // follow logs in at one portal, or where it sends us.
@@ -110,8 +124,9 @@ func (t *Target) attempt(ctx context.Context, portal, home Portal, try func(cont
 	var login *LoginError
 	var r *redirect
 	var kernel *KernelError
+	var admit *AdmitError
 	switch {
-	case err == nil, errors.As(err, &r), errors.As(err, &kernel):
+	case err == nil, errors.As(err, &r), errors.As(err, &kernel), errors.As(err, &admit):
 		return err
 	case errors.As(err, &login):
 		named := *login

@@ -24,21 +24,42 @@ func (s *Session) Recover(ctx context.Context) error {
 	if err := s.stop(); err != nil {
 		return err
 	}
-	home, err := s.target.walk(ctx, func(ctx context.Context, home Portal, c net.Conn) error {
+	home, err := s.target.walk(ctx, func(ctx context.Context, home Portal, c net.Conn) (err error) {
 		if s.bound() {
 			return &KernelError{Op: opBind, Err: ErrTakenOver}
 		}
-		err := s.establish(ctx, home, c)
-		if err != nil {
+		if s.unasked, err = s.target.admit(ctx, c); err != nil {
+			return err
+		}
+		if err := s.establish(ctx, home, c); err != nil {
 			return errors.Join(err, s.stop())
 		}
 		return nil
 	})
 	if err == nil {
 		s.remember(home)
+		s.online()
 	}
 	return err
 }
+
+// online wakes disks that the kernel has given up, because a target that was
+// there did not carry out commands (scsi_eh_offline_sdevs): these stay so when
+// the session is unblocked (scsi_internal_device_unblock_nowait).
+// That one of them cannot be woken is no reason to log in once more.
+func (s *Session) online() {
+	for _, target := range list(filepath.Join(s.sysfs(), "device"), "target") {
+		for _, lun := range list(target, "") {
+			if read(lun, "state") == "offline" {
+				_ = os.WriteFile(filepath.Join(lun, "state"), []byte("running"), 0)
+			}
+		}
+	}
+}
+
+// Unasked says why the last Recover could not ask Target.Admit and logged in
+// without: the target refuses a session beside the kernel's.
+func (s *Session) Unasked() error { return s.unasked }
 
 // stop ends the connection, if there is one, and keeps the session.
 func (s *Session) stop() error {

@@ -24,6 +24,8 @@ type Session struct {
 	id     ID
 	sub    *subscription
 	params Params
+	// unasked is for Unasked.
+	unasked error
 }
 
 // Commands that the kernel may have open with the target, and with one LUN.

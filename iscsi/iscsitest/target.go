@@ -39,6 +39,14 @@ type Target struct {
 	Slow bool
 	// StatSN is the first one.
 	StatSN uint32
+	// SCSI, where set, carries out commands after the login: it returns a status
+	// and sense data, or fills data when it is no write.
+	SCSI func(cdb, data []byte, write bool) (status byte, sense []byte)
+	// Before, where set, is sent ahead of each answer to a command.
+	Before func(request iscsi.PDU) []iscsi.PDU
+	// Chunk is how many bytes of data a Data-In or an R2T may have. Zero does not
+	// split.
+	Chunk int
 	// Mutate, where set, changes each answer before it is sent.
 	Mutate func(p *iscsi.PDU)
 
@@ -75,22 +83,6 @@ func (t *Target) Listen(l net.Listener) {
 				t.afterLogin(c)
 			}
 		}()
-	}
-}
-
-// afterLogin answers logouts and ignores the rest.
-func (t *Target) afterLogin(c net.Conn) {
-	for {
-		p, err := iscsi.ReadPDU(c, 1<<20)
-		if err != nil {
-			return
-		}
-		if p.Header.Opcode() == iscsi.OpLogoutRequest {
-			answer := iscsi.PDU{}
-			answer.Header[0], answer.Header[1] = iscsi.OpLogoutResponse, 0x80
-			c.Write(answer.Append(nil))
-			return
-		}
 	}
 }
 
