@@ -1,0 +1,74 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// TestCommands runs the commands as a user does: init, publish, list, diff,
+// rollback and gc of one base.
+func TestCommands(t *testing.T) {
+	dir := t.TempDir()
+	old, base := filepath.Join(dir, "old"), filepath.Join(dir, "base")
+	write := func(path, text string) {
+		t.Helper()
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write(filepath.Join(old, "etc/file"), "one")
+	sidustree := func(code int, says string, args ...string) string {
+		t.Helper()
+		var out, errs bytes.Buffer
+		if got := run(args, &out, &errs); got != code {
+			t.Fatalf("%v: exit %d, want %d: %s", args, got, code, errs.String())
+		}
+		all := out.String() + errs.String()
+		if !strings.Contains(all, says) {
+			t.Errorf("%v says %q, want %q", args, all, says)
+		}
+		return out.String()
+	}
+	sidustree(0, "is a base", "init", base, "--from", old)
+	sidustree(0, "version a is current", "publish", base, "--id", "a")
+	write(filepath.Join(base, "staging/etc/file"), "two")
+	write(filepath.Join(base, "staging/etc/new\x1b[31m"), "")
+	sidustree(0, "version b is current", "publish", base, "--id=b")
+	sidustree(0, "b *", "list", base)
+	sidustree(0, "~ etc/file content\n  + \"etc/new\\x1b[31m\"", "diff", base, "a", "b")
+	sidustree(0, "version a is current, it was b", "rollback", base)
+	var d struct{ Etc []struct{ Name string } }
+	if err := json.Unmarshal([]byte(sidustree(0, "", "diff", base, "a", "b", "--json")), &d); err != nil || len(d.Etc) != 2 {
+		t.Errorf("got %+v, %v", d, err)
+	}
+	sidustree(0, "0 would be removed, 2 kept", "gc", base, "--keep=1", "--dry-run", "--assume-unused")
+	sidustree(0, "is current, it was a", "rollback", base, "b")
+	sidustree(0, "a removed\n1 removed, 1 kept", "gc", base, "--keep=1", "--assume-unused")
+
+	sidustree(1, "has no version a", "rollback", base, "a")
+	sidustree(1, "an ID has", "publish", base, "--id", "../x")
+	sidustree(1, "has a version b already", "publish", base, "--id", "b")
+	sidustree(1, "is no base", "list", old)
+	sidustree(2, "BASE is missing", "publish")
+	sidustree(2, "TO is missing", "diff", base, "a")
+	sidustree(2, `unexpected argument "c"`, "rollback", base, "b", "c")
+	sidustree(2, `unknown command "bild"`, "bild")
+	sidustree(2, "want a number from 1", "gc", base, "--keep=0")
+	sidustree(0, "sidustree", "--version")
+}
+
+// TestHelp wants an example of every command.
+func TestHelp(t *testing.T) {
+	for _, cmd := range rootCommand().Commands() {
+		if cmd.Example == "" || cmd.Long == "" {
+			t.Errorf("%s has no help", cmd.Name())
+		}
+	}
+}

@@ -1,0 +1,105 @@
+package versions
+
+import (
+	"path/filepath"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// A Version is one of a base, as List tells of it.
+type Version struct {
+	Note
+	Current bool `json:"current"`
+	// Kernels are the releases in its lib/modules.
+	Kernels []string `json:"kernels"`
+	// Own is how many bytes would be free if it were removed. Where files are
+	// clones it is more than that, since they share blocks.
+	Own int64 `json:"own_bytes"`
+}
+
+// List returns the versions, newest first. It reads every directory of them.
+func (b *Base) List() ([]Version, error) {
+	current, err := b.Current()
+	if err != nil {
+		return nil, err
+	}
+	notes, err := b.notes()
+	if err != nil {
+		return nil, err
+	}
+	all := make([]Version, 0, len(notes))
+	for _, n := range notes {
+		v := Version{Note: n, Current: n.ID == current, Kernels: b.kernels(n.ID)}
+		dir, err := openDir(b.all, n.ID)
+		if err != nil {
+			return nil, err
+		}
+		seen := make(map[inode]uint64)
+		err = own(dir, seen, &v.Own)
+		_ = unix.Close(dir)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, v)
+	}
+	return all, nil
+}
+
+// own adds up the blocks of inodes that have no name outside of a directory.
+func own(dir int, seen map[inode]uint64, sum *int64) error {
+	all, err := names(dir)
+	if err != nil {
+		return err
+	}
+	for _, name := range all {
+		st, err := statAt(dir, name)
+		if err != nil {
+			return err
+		}
+		if isType(st, unix.S_IFDIR) {
+			*sum += st.Blocks * blockBytes
+			sub, err := openDir(dir, name)
+			if err != nil {
+				return err
+			}
+			err = own(sub, seen, sum)
+			_ = unix.Close(sub)
+			if err != nil {
+				return err
+			}
+			continue
+		}
+		key := inode{st.Dev, st.Ino}
+		seen[key]++
+		if seen[key] == uint64(st.Nlink) {
+			*sum += st.Blocks * blockBytes
+			delete(seen, key)
+		}
+	}
+	return nil
+}
+
+// blockBytes is the unit of st_blocks (stat(2)).
+const blockBytes = 512
+
+// kernels are the releases that a version has modules of.
+func (b *Base) kernels(id string) []string {
+	var releases []string
+	for _, dir := range []string{"usr/lib/modules", "lib/modules"} {
+		// A version is root's and does not change; a link in it stays in it.
+		found, _ := filepath.Glob(filepath.Join(b.path, Dir, id, dir, "*", "modules.dep"))
+		for _, path := range found {
+			releases = append(releases, filepath.Base(filepath.Dir(path)))
+		}
+		if len(releases) > 0 {
+			break
+		}
+	}
+	return releases
+}
+
+// Text is the version in one line, for messages.
+func (v Version) Text() string {
+	return v.ID + " of " + v.Published.Format("2006-01-02 15:04") + ", kernel " + strings.Join(v.Kernels, " ")
+}

@@ -1,0 +1,190 @@
+package versions
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"path/filepath"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// PublishOptions say how staging becomes a version.
+type PublishOptions struct {
+	// ID of the new version; empty: made of Now.
+	ID string
+	// Now is the time of the publication.
+	Now time.Time
+	// Check, which may be nil, looks at the tree before anything is done, and
+	// refuses it by an error.
+	Check func(tree string) error
+	// Progress, which may be nil, is told now and then how far it is.
+	Progress func(Stats)
+}
+
+// An ExistsError is an ID that a version has already.
+type ExistsError struct{ Base, ID string }
+
+func (e *ExistsError) Error() string {
+	return fmt.Sprintf("%s has a version %s already: choose another ID", e.Base, e.ID)
+}
+
+// Publish makes a version of staging and makes it current. Staging stays as it
+// is and shares no inode with the version. When it fails, or is ended at any
+// moment, current is what it was before, or the new version, whole.
+//
+// Where the file system can clone files, the version's are clones. Elsewhere
+// files that did not change since the current version are hard links to it, and
+// the others are copies.
+func (b *Base) Publish(ctx context.Context, o PublishOptions) (Note, error) {
+	var note Note
+	err := b.change(func() (err error) {
+		note, err = b.publish(ctx, o)
+		return err
+	})
+	return note, err
+}
+
+func (b *Base) publish(ctx context.Context, o PublishOptions) (Note, error) {
+	// A current that leads nowhere is mended by this; what is known of the
+	// former version is only a help.
+	previous, _ := b.Current()
+	id, err := b.newID(o)
+	if err != nil {
+		return Note{}, err
+	}
+	staging := filepath.Join(b.path, Staging)
+	src, err := openDir(b.dir, Staging)
+	if errors.Is(err, fs.ErrNotExist) {
+		return Note{}, &LayoutError{staging, "is not there", "put the tree there that is to be published"}
+	}
+	if err != nil {
+		return Note{}, &LayoutError{staging, "is no directory", "put the tree there that is to be published"}
+	}
+	defer unix.Close(src)
+	var st unix.Stat_t
+	if err := unix.Fstat(src, &st); err != nil {
+		return Note{}, err
+	}
+	if err := b.sameFileSystem(Staging, st); err != nil {
+		return Note{}, err
+	}
+	if o.Check != nil {
+		if err := o.Check(staging); err != nil {
+			return Note{}, fmt.Errorf("%s cannot be published: %w", staging, err)
+		}
+	}
+	prev := -1
+	if previous != "" {
+		if prev, err = openDir(b.all, previous); err != nil {
+			return Note{}, err
+		}
+		defer unix.Close(prev)
+	}
+	note := Note{ID: id, Published: o.Now.UTC().Round(0), Previous: previous}
+	temporary := newPrefix + id
+	err = func() (err error) {
+		if note.Stats, err = b.copyTree(ctx, src, staging, b.all, temporary, prev, o.Progress); err != nil {
+			return err
+		}
+		if err := b.writeNote(note); err != nil {
+			return err
+		}
+		// Everything of it, before it has a name that somebody could boot.
+		if err := b.disk.syncAll(b.dir, b.path); err != nil {
+			return err
+		}
+		return b.disk.renameNew(b.all, temporary, id)
+	}()
+	if err != nil {
+		return Note{}, errors.Join(fmt.Errorf("publish %s: %w", id, err), b.disk.removeAll(b.all, temporary), b.forget(id))
+	}
+	if err := b.disk.sync(b.all, Dir); err != nil {
+		return note, fmt.Errorf("version %s is made, but not current: %w", id, err)
+	}
+	if err := b.point(id); err != nil {
+		return note, fmt.Errorf("version %s is made, but not current: %w: sidustree rollback %s makes it so", id, err, id)
+	}
+	return note, nil
+}
+
+// forget removes the note about a version.
+func (b *Base) forget(id string) error {
+	err := b.disk.unlink(b.note, id+".json", 0)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return err
+}
+
+// newID is the ID of the version to publish, which no version has.
+func (b *Base) newID(o PublishOptions) (string, error) {
+	if o.ID != "" {
+		err := b.exists(o.ID)
+		if missing := (*NotFoundError)(nil); errors.As(err, &missing) {
+			return o.ID, nil
+		}
+		if err == nil {
+			err = &ExistsError{b.path, o.ID}
+		}
+		return "", err
+	}
+	base := o.Now.UTC().Format("20060102-150405")
+	id := base
+	for n := 2; ; n++ {
+		if _, err := statAt(b.all, id); errors.Is(err, fs.ErrNotExist) {
+			return id, nil
+		} else if err != nil {
+			return "", err
+		}
+		id = fmt.Sprintf("%s-%d", base, n)
+	}
+}
+
+// Rollback makes another version current: id, or, where that is empty, the one
+// that was current when the present one was published. It returns both.
+func (b *Base) Rollback(id string) (from, to string, err error) {
+	err = b.change(func() error {
+		from, _ = b.Current() // It may be what is to be mended.
+		to = id
+		if to == "" {
+			if to, err = b.before(from); err != nil {
+				return err
+			}
+		}
+		if err := b.exists(to); err != nil {
+			return err
+		}
+		if from == to {
+			return nil
+		}
+		return b.point(to)
+	})
+	return from, to, err
+}
+
+// before is the version that came before another one.
+func (b *Base) before(id string) (string, error) {
+	if id == "" {
+		return "", fmt.Errorf("%s has no current version to go back from: name the one to take", b.path)
+	}
+	note, err := b.readNote(id)
+	if err != nil {
+		return "", err
+	}
+	if note.Previous != "" && b.exists(note.Previous) == nil {
+		return note.Previous, nil
+	}
+	all, err := b.ids()
+	if err != nil {
+		return "", err
+	}
+	for i, other := range all {
+		if other == id && i+1 < len(all) {
+			return all[i+1], nil
+		}
+	}
+	return "", fmt.Errorf("%s has no version older than %s: name the one to take", b.path, id)
+}
