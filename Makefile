@@ -1,4 +1,4 @@
-# make        build bin/init and bin/initrdgen
+# make        build bin/init, bin/initrdgen and bin/sidustree
 # make demo   see a node boot
 # make check  linters and unit tests: no root, nothing installed, on any Linux
 # make test   linters, unit tests, and the tests that boot
@@ -23,6 +23,7 @@ build:
 	@mkdir -p bin
 	$(GOBUILD) $(SMALL) -o bin/init ./init
 	$(GOBUILD) -ldflags="$(LDFLAGS)" -o bin/initrdgen ./initrdgen
+	$(GOBUILD) -ldflags="$(LDFLAGS)" -o bin/sidustree ./sidustree
 
 test: lint unit qemu-test
 

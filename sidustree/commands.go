@@ -4,12 +4,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"path/filepath"
 	"strings"
 	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"github.com/sidusboot/sidusboot/treecheck"
 	"github.com/sidusboot/sidusboot/versions"
 )
 
@@ -55,13 +57,23 @@ of files of the same size and time is compared. Staging stays as it is.
 
 The version is on the disk before current leads to it. No package manager may
 work in staging meanwhile: a change that is noticed is an error, and nothing is
-published then.`,
+published then.
+
+Staging is checked first, as sidustree check does: what no node could boot is
+refused, warnings are printed.`,
 		Example: `  sidustree publish /srv/nfsroot/sidus
   sidustree publish /srv/nfsroot/sidus --id 2026-11-kernel`,
 		Args: arguments(1, "BASE"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return withBase(args[0], func(b *versions.Base) error {
-				note, err := b.Publish(cmd.Context(), versions.PublishOptions{ID: id, Now: time.Now()})
+				note, err := b.Publish(cmd.Context(), versions.PublishOptions{ID: id, Now: time.Now(), Check: func(tree string) error {
+					findings, err := treecheck.Check(cmd.Context(), tree, treecheck.Options{})
+					if err != nil {
+						return err
+					}
+					printFindings(cmd.ErrOrStderr(), findings, treecheck.Warning)
+					return treecheck.Refusal(findings)
+				}})
 				if err != nil {
 					return err
 				}
@@ -75,6 +87,59 @@ published then.`,
 	}
 	cmd.Flags().StringVar(&id, "id", "", "the version's `ID` (default: date and time)")
 	return cmd
+}
+
+func checkCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "check TREE",
+		Short: "Say what will go wrong on nodes that boot a tree",
+		Long: `Look at the tree TREE and say what will go wrong on nodes that boot it, with a
+remedy for each: no program to start, no modules for a kernel, an image older
+than its kernel, file capabilities that NFS loses, whiteouts, what all nodes
+would share though each should have its own (ssh host keys, random seed), lines
+of fstab about disks, files that everybody may write, and how the kernel's NFS
+server exports it.
+
+The exit code is 1 where no node could boot the tree.`,
+		Example: `  sidustree check /srv/nfsroot/sidus/staging
+  sidustree check --json /srv/nfsroot/sidus/current/`,
+		Args: arguments(1, "TREE"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			// A link to the tree, such as current, is meant too.
+			dir, err := filepath.EvalSymlinks(args[0])
+			if err != nil {
+				return err
+			}
+			findings, err := treecheck.Check(cmd.Context(), dir, treecheck.Options{Exports: "/var/lib/nfs/etab"})
+			if err != nil {
+				return err
+			}
+			if findings == nil {
+				findings = []treecheck.Finding{}
+			}
+			err = print(cmd, findings, func(w io.Writer) {
+				printFindings(w, findings, treecheck.Note)
+				fmt.Fprintf(w, "%d findings\n", len(findings))
+			})
+			return errors.Join(err, treecheck.Refusal(findings))
+		},
+	}
+}
+
+// printFindings writes those that are at least as bad as least.
+func printFindings(w io.Writer, findings []treecheck.Finding, least treecheck.Severity) {
+	for _, f := range findings {
+		if f.Severity == treecheck.Note && least != treecheck.Note {
+			continue
+		}
+		fmt.Fprintf(w, "%s: %s: %s\n", f.Severity, f.Problem, f.Remedy)
+		for _, path := range f.Paths {
+			fmt.Fprintf(w, "  %s\n", printable(path))
+		}
+		if more := f.Count - len(f.Paths); more > 0 {
+			fmt.Fprintf(w, "  and %d more\n", more)
+		}
+	}
 }
 
 func listCommand() *cobra.Command {

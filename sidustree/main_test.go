@@ -24,6 +24,8 @@ func TestCommands(t *testing.T) {
 		}
 	}
 	write(filepath.Join(old, "etc/file"), "one")
+	write(filepath.Join(old, "lib/modules/6.1/modules.dep"), "")
+	write(filepath.Join(old, "etc/hostname"), "tree")
 	sidustree := func(code int, says string, args ...string) string {
 		t.Helper()
 		var out, errs bytes.Buffer
@@ -37,6 +39,13 @@ func TestCommands(t *testing.T) {
 		return out.String()
 	}
 	sidustree(0, "is a base", "init", base, "--from", old)
+	sidustree(1, "no program to start", "publish", base)
+	sidustree(1, "no program to start", "check", old)
+	write(filepath.Join(base, "staging/sbin/init"), "#!/bin/sh\n")
+	if err := os.Chmod(filepath.Join(base, "staging/sbin/init"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	sidustree(0, "note: the tree has a host name", "check", filepath.Join(base, "staging"))
 	sidustree(0, "version a is current", "publish", base, "--id", "a")
 	write(filepath.Join(base, "staging/etc/file"), "two")
 	write(filepath.Join(base, "staging/etc/new\x1b[31m"), "")
@@ -52,6 +61,7 @@ func TestCommands(t *testing.T) {
 	sidustree(0, "is current, it was a", "rollback", base, "b")
 	sidustree(0, "a removed\n1 removed, 1 kept", "gc", base, "--keep=1", "--assume-unused")
 
+	sidustree(0, `"hostname"`, "check", "--json", filepath.Join(base, "current"))
 	sidustree(1, "has no version a", "rollback", base, "a")
 	sidustree(1, "an ID has", "publish", base, "--id", "../x")
 	sidustree(1, "has a version b already", "publish", base, "--id", "b")
