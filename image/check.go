@@ -126,13 +126,16 @@ func (mod *Module) check(listed map[string]bool) error {
 	if listed[mod.Name] {
 		return fmt.Errorf("module %s is listed twice", mod.Name)
 	}
-	if len(mod.Needs) > MaxNeeds {
-		return fmt.Errorf("module %s needs %d others, more than %d", mod.Name, len(mod.Needs), MaxNeeds)
+	if n := len(mod.Needs) + len(mod.Before); n > MaxNeeds {
+		return fmt.Errorf("module %s needs %d others, more than %d", mod.Name, n, MaxNeeds)
 	}
 	for _, need := range mod.Needs {
 		if !listed[need] {
 			return fmt.Errorf("module %s needs %q, which is not listed before it", mod.Name, need)
 		}
+	}
+	if name, ok := unlisted(mod.Before, listed); ok {
+		return fmt.Errorf("module %s before=: module %q is not listed before it", mod.Name, name)
 	}
 	if slices.Contains(mod.After, mod.Name) {
 		return fmt.Errorf("module %s is to be loaded after itself", mod.Name)

@@ -34,7 +34,7 @@ func TestManifestRoundTrip(t *testing.T) {
 				{Name: "mlx4_en", Needs: []string{"mlx4_core"}},
 				{Name: "e1000", Params: `copybreak=0 name="a b" params=1`},
 				{Name: "r8152"}, {Name: "virtio_pci"}, {Name: "macvlan"}, {Name: "ahci"}, {Name: "nvme"},
-				{Name: "all", Needs: []string{"grace"}, After: []string{"e1000", "nvme"}, Params: "x=1,2"},
+				{Name: "all", Needs: []string{"grace"}, Before: []string{"e1000", "r8152"}, After: []string{"e1000", "nvme"}, Params: "x=1,2"},
 			},
 			Load:    []string{"macvlan", "e1000"},
 			Disks:   []string{"ahci", "nvme"},
@@ -133,6 +133,7 @@ func TestWriteManifestErrors(t *testing.T) {
 		"module a is to be loaded after itself":             {Modules: []Module{{Name: "a", After: []string{"a"}}}},
 		"module a is listed twice":                          {Modules: []Module{{Name: "a"}, {Name: "a"}}},
 		`module a after=: module "b" is not listed`:         {Modules: []Module{{Name: "a", After: []string{"b"}}}},
+		`module a before=: module "b" is not listed`:        {Modules: []Module{{Name: "a", Before: []string{"b"}}}},
 		`load: module "b" is not listed`:                    {Load: []string{"b"}},
 		`disk: module "b" is not listed`:                    {Disks: []string{"b"}},
 		`alias pci:*: module "b" is not listed`:             {Aliases: []Alias{{"pci:*", "b"}}},
@@ -154,7 +155,7 @@ func TestWriteManifestErrors(t *testing.T) {
 // A manifest is read by PID 1, where a panic is the kernel's. What can be
 // written is read back as it was.
 func FuzzReadManifest(f *testing.F) {
-	f.Add(manifestHeader + "\nkernel 6.1\nprofile generic\nmodule b\nmodule c needs=b\nmodule d\nmodule a needs=b,c after=d params=x y\nload a\nbuiltin e\nalias pci:* a\n")
+	f.Add(manifestHeader + "\nkernel 6.1\nprofile generic\nmodule b\nmodule c needs=b\nmodule d\nmodule a needs=b,c before=d after=d params=x y\nload a\nbuiltin e\nalias pci:* a\n")
 	f.Add(manifestHeader + "\nmodule  needs=\n")
 	f.Add(manifestHeader + "\nmodule a after=b\nmodule b after=a params= params=\r\n")
 	f.Add(manifestHeader + "\r\nkernel \nkernel 6\ndisk a\n")

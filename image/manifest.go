@@ -40,6 +40,10 @@ type Module struct {
 	// Needs are the names of the modules that must be loaded before this one,
 	// direct and indirect, in loading order.
 	Needs []string
+	// Before are modules to be loaded before this one and its needs, in this
+	// order, each with its own needs (softdep pre). One that does not load keeps
+	// no other from loading.
+	Before []string
 	// After are modules to be loaded once this one is in (softdep post).
 	After []string
 	// Params is the text for finit_module, from the tree's modprobe.d.
@@ -71,6 +75,9 @@ func (m *Manifest) WriteTo(w io.Writer) (int64, error) {
 		b.WriteString("module " + mod.Name)
 		if len(mod.Needs) > 0 {
 			b.WriteString(" needs=" + strings.Join(mod.Needs, ","))
+		}
+		if len(mod.Before) > 0 {
+			b.WriteString(" before=" + strings.Join(mod.Before, ","))
 		}
 		if len(mod.After) > 0 {
 			b.WriteString(" after=" + strings.Join(mod.After, ","))
@@ -192,13 +199,15 @@ func readModule(s string) (Module, error) {
 		switch key {
 		case "needs":
 			mod.Needs = strings.Split(value, ",")
+		case "before":
+			mod.Before = strings.Split(value, ",")
 		case "after":
 			mod.After = strings.Split(value, ",")
 		default:
 			return Module{}, fmt.Errorf("module %s: unknown word %q", mod.Name, word)
 		}
 	}
-	if err := checkNames("module", slices.Concat([]string{mod.Name}, mod.Needs, mod.After)...); err != nil {
+	if err := checkNames("module", slices.Concat([]string{mod.Name}, mod.Needs, mod.Before, mod.After)...); err != nil {
 		return Module{}, err
 	}
 	return mod, CheckParams(params)

@@ -62,114 +62,14 @@ func plan(t *tree, k *kernel, chosen []profile, extra []string) (m *image.Manife
 	}
 	m = &image.Manifest{
 		Kernel: k.release, Profile: joinNames(chosen),
-		Modules: c.modules, Load: load, Builtin: k.builtin, Aliases: deviceAliases(k, drives),
+		Modules: c.collected(), Load: load, Builtin: k.builtin, Aliases: deviceAliases(k, drives),
 	}
-	for _, mod := range c.modules {
+	for _, mod := range m.Modules {
 		if kinds[true][mod.Name] && !kinds[false][mod.Name] {
 			m.Disks = append(m.Disks, mod.Name)
 		}
 	}
-	return m, warnings, nil
-}
-
-// A closer collects modules with all that they need, each behind its needs.
-type closer struct {
-	k       *kernel
-	modules []image.Module
-	state   map[string]state
-	needs   map[string][]string
-}
-
-type state int
-
-const (
-	unseen state = iota
-	underway
-	done
-)
-
-func newCloser(k *kernel) *closer {
-	return &closer{k: k, state: make(map[string]state), needs: make(map[string][]string)}
-}
-
-// add collects a module. One that is built in needs nothing.
-func (c *closer) add(name string) error {
-	if c.state[name] != unseen || c.k.files[name] == "" {
-		return nil
-	}
-	c.state[name] = underway
-
-	before, after := c.softdeps(name)
-	for _, dep := range before {
-		if err := c.add(dep); err != nil {
-			return err
-		}
-	}
-	// A soft dependency that leads back here is dropped, as modprobe does.
-	before = slices.DeleteFunc(before, func(dep string) bool { return c.state[dep] == underway })
-	// modules.dep has the nearest first, so the farthest can go in first.
-	for i := len(c.k.deps[name]) - 1; i >= 0; i-- {
-		dep := c.k.deps[name][i]
-		if err := c.add(dep); err != nil {
-			return err
-		}
-		if c.state[dep] == underway {
-			return fmt.Errorf("modules %s and %s of kernel %s need each other: look for a loop of softdep lines in modprobe.d",
-				name, dep, c.k.release)
-		}
-		before = append(before, dep)
-	}
-	var needs []string
-	for _, dep := range before {
-		for _, n := range append(slices.Clone(c.needs[dep]), dep) {
-			if !slices.Contains(needs, n) {
-				needs = append(needs, n)
-			}
-		}
-	}
-	c.needs[name] = needs
-	c.state[name] = done
-	c.modules = append(c.modules, image.Module{
-		Name: name, Needs: needs, After: after, Params: c.k.conf.params[name],
-	})
-	for _, dep := range after {
-		if err := c.add(dep); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// softdeps gives what should be loaded before and after a module, by its soft
-// and hidden dependencies.
-func (c *closer) softdeps(name string) (before, after []string) {
-	soft := c.k.soft[name]
-	pre, post := slices.Clone(soft.pre), slices.Clone(soft.post)
-	for _, h := range hiddenDeps {
-		if h.module == name {
-			pre, post = append(pre, h.pre...), append(post, h.post...)
-		}
-	}
-	for _, word := range pre {
-		for _, dep := range c.k.lookup(word) {
-			switch {
-			case dep == name:
-			case c.k.optional(dep), slices.Contains(c.k.deps[dep], name):
-				after = append(after, dep)
-			default:
-				before = append(before, dep)
-			}
-		}
-	}
-	for _, word := range post {
-		for _, dep := range c.k.lookup(word) {
-			if dep != name {
-				after = append(after, dep)
-			}
-		}
-	}
-	slices.Sort(after)
-	return before, slices.Compact(after)
+	return m, append(warnings, c.warnings...), nil
 }
 
 // lookup gives the modules that a name or an alias stands for, none where it

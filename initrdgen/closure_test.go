@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -30,11 +31,12 @@ func checkOrder(t *testing.T, m *image.Manifest) {
 	t.Helper()
 	var loaded []string
 	for _, mod := range m.Modules {
-		for i, need := range mod.Needs {
+		needs := slices.Concat(mod.Needs, mod.Before)
+		for i, need := range needs {
 			if !slices.Contains(loaded, need) {
 				t.Errorf("%s stands before %s, which it needs", mod.Name, need)
 			}
-			if slices.Contains(mod.Needs[:i], need) {
+			if slices.Contains(needs[:i], need) {
 				t.Errorf("%s needs %s twice", mod.Name, need)
 			}
 		}
@@ -59,6 +61,7 @@ func TestClosure(t *testing.T) {
 		dep, alias, soft, builtin string
 		add                       string
 		want                      []image.Module
+		warnings                  []string
 	}{
 		{
 			name: "farthest first",
@@ -73,9 +76,9 @@ func TestClosure(t *testing.T) {
 			add:  "top",
 			want: []image.Module{
 				{Name: "deep"}, {Name: "pre_x", Needs: []string{"deep"}},
-				{Name: "mid", Needs: []string{"deep", "pre_x"}, After: []string{"post"}},
+				{Name: "mid", Before: []string{"deep", "pre_x"}, After: []string{"post"}},
+				{Name: "top", Needs: []string{"mid"}, Before: []string{"deep", "pre_x"}},
 				{Name: "post"},
-				{Name: "top", Needs: []string{"deep", "pre_x", "mid"}},
 			},
 		},
 		{
@@ -87,11 +90,64 @@ func TestClosure(t *testing.T) {
 			want:    []image.Module{{Name: "a"}},
 		},
 		{
-			name: "soft dependencies in a loop",
-			dep:  "kernel/a.ko:\nkernel/b.ko:\n",
-			soft: "softdep a pre: b\nsoftdep b pre: a\n",
+			name:     "soft dependencies in a loop",
+			dep:      "kernel/a.ko:\nkernel/b.ko:\n",
+			soft:     "softdep a pre: b\nsoftdep b pre: a\n",
+			add:      "a",
+			want:     []image.Module{{Name: "b"}, {Name: "a", Before: []string{"b"}}},
+			warnings: []string{"module b asks for a before it, which leads back to b"},
+		},
+		{
+			name:     "soft dependencies in a loop of three, by way of one that is needed",
+			dep:      "kernel/a.ko:\nkernel/b.ko:\nkernel/c.ko: kernel/a.ko\n",
+			soft:     "softdep a pre: b\nsoftdep b pre: c\n",
+			add:      "a",
+			want:     []image.Module{{Name: "b"}, {Name: "a", Before: []string{"b"}}},
+			warnings: []string{"module b asks for c before it, which leads back to b"},
+		},
+		{
+			name:     "soft dependencies in a loop of three, behind",
+			dep:      "kernel/a.ko:\nkernel/b.ko:\nkernel/c.ko:\n",
+			soft:     "softdep a post: b\nsoftdep b post: c\nsoftdep c post: a\n",
+			add:      "a",
+			want:     []image.Module{{Name: "a", After: []string{"b"}}, {Name: "b", After: []string{"c"}}, {Name: "c", After: []string{}}},
+			warnings: []string{"module c asks for a after it, which leads back to c"},
+		},
+		{
+			name: "soft dependency on itself",
+			dep:  "kernel/a.ko:\n",
+			soft: "softdep a pre: a post: a\n",
 			add:  "a",
-			want: []image.Module{{Name: "b"}, {Name: "a", Needs: []string{"b"}}},
+			want: []image.Module{{Name: "a"}},
+		},
+		{
+			// What comes after needs what is being collected just then.
+			name: "soft dependencies before and after",
+			dep:  "kernel/a.ko:\nkernel/b.ko:\nkernel/c.ko: kernel/a.ko\n",
+			soft: "softdep a pre: b\nsoftdep b post: c\n",
+			add:  "a",
+			want: []image.Module{{Name: "b", After: []string{"c"}}, {Name: "a", Before: []string{"b"}}, {Name: "c", Needs: []string{"a"}, Before: []string{"b"}}},
+		},
+		{
+			name:     "soft dependency on one that is broken",
+			dep:      "kernel/a.ko:\nkernel/b.ko: kernel/gone.ko\n",
+			soft:     "softdep a pre: b post: b\n",
+			add:      "a",
+			want:     []image.Module{{Name: "a", After: []string{}}},
+			warnings: []string{"module a asks for b, which is left out: kernel 6.1.0-test: module b: b needs gone, which modules.dep does not list", "module a asks for b"},
+		},
+		{
+			name: "soft dependency by the name of a device",
+			dep:  "kernel/a.ko:\nkernel/leds-gpio.ko:\n", alias: "alias platform:leds-gpio leds_gpio\n",
+			soft: "softdep a pre: platform:leds-gpio\n",
+			add:  "a",
+			want: []image.Module{{Name: "leds_gpio"}, {Name: "a", Before: []string{"leds_gpio"}}},
+		},
+		{
+			name: "modules.dep without what is needed indirectly",
+			dep:  "kernel/c.ko: kernel/b.ko\nkernel/b.ko: kernel/a.ko\nkernel/a.ko:\n",
+			add:  "c",
+			want: []image.Module{{Name: "a"}, {Name: "b", Needs: []string{"a"}}, {Name: "c", Needs: []string{"a", "b"}}},
 		},
 		{
 			name: "soft dependency that needs the module itself",
@@ -108,7 +164,7 @@ func TestClosure(t *testing.T) {
 			add:   "iscsi_tcp",
 			want: []image.Module{
 				{Name: "crc32c_generic"},
-				{Name: "iscsi_tcp", Needs: []string{"crc32c_generic"}, After: []string{"crc32c_intel"}},
+				{Name: "iscsi_tcp", Before: []string{"crc32c_generic"}, After: []string{"crc32c_intel"}},
 				{Name: "crc32c_intel"},
 			},
 		},
@@ -130,19 +186,103 @@ func TestClosure(t *testing.T) {
 			if err := c.add(tt.add); err != nil {
 				t.Fatal(err)
 			}
-			if diff := cmp.Diff(tt.want, c.modules); diff != "" {
+			modules := c.collected()
+			if diff := cmp.Diff(tt.want, modules); diff != "" {
 				t.Errorf("add(%s) (-want +got):\n%s", tt.add, diff)
+			}
+			if len(c.warnings) != len(tt.warnings) {
+				t.Errorf("warnings = %q, want %d", c.warnings, len(tt.warnings))
+			}
+			for i, want := range tt.warnings[:min(len(tt.warnings), len(c.warnings))] {
+				if !strings.Contains(c.warnings[i], want) {
+					t.Errorf("warning %q, want %q in it", c.warnings[i], want)
+				}
 			}
 			checkOrder(t, &image.Manifest{Modules: c.modules})
 		})
 	}
 }
 
+// A loop in modules.dep is an error for those in it and those that need them,
+// and for no others.
 func TestClosureHardLoop(t *testing.T) {
-	c := newCloser(parseKernel(t, "kernel/a.ko: kernel/b.ko\nkernel/b.ko: kernel/a.ko\n", "", "", ""))
-	err := c.add("a")
-	if err == nil || !strings.Contains(err.Error(), "need each other") {
-		t.Errorf("add = %v, want an error about a loop", err)
+	c := newCloser(parseKernel(t, "kernel/a.ko: kernel/b.ko\nkernel/b.ko: kernel/c.ko\nkernel/c.ko: kernel/a.ko\nkernel/d.ko: kernel/b.ko\nkernel/self.ko: kernel/self.ko\nkernel/e.ko:\n", "", "", ""))
+	for _, name := range []string{"a", "b", "c", "d", "self"} {
+		err := c.add(name)
+		if err == nil || !strings.Contains(err.Error(), "need each other") || !strings.Contains(err.Error(), "depmod") {
+			t.Errorf("add(%s) = %v, want an error about a loop", name, err)
+		}
+	}
+	if err := c.add("e"); err != nil || len(c.collected()) != 1 {
+		t.Errorf("add(e) = %v, modules %v", err, c.modules)
+	}
+}
+
+// The work grows as what is written, not faster: a chain of modules twice as
+// long has four times as many needs.
+func TestClosureWork(t *testing.T) {
+	chains := map[string]func(n int) (dep, soft string){
+		"modules.dep": func(n int) (string, string) {
+			var b strings.Builder
+			for i := range n {
+				fmt.Fprintf(&b, "m%d.ko:", i)
+				for j := i - 1; j >= 0; j-- {
+					fmt.Fprintf(&b, " m%d.ko", j)
+				}
+				b.WriteByte('\n')
+			}
+			return b.String(), ""
+		},
+		"modules.dep, the farthest first": func(n int) (string, string) {
+			var b strings.Builder
+			for i := range n {
+				fmt.Fprintf(&b, "m%d.ko:", i)
+				for j := range i {
+					fmt.Fprintf(&b, " m%d.ko", j)
+				}
+				b.WriteByte('\n')
+			}
+			return b.String(), ""
+		},
+		"softdep pre": func(n int) (string, string) {
+			var dep, soft strings.Builder
+			for i := range n {
+				fmt.Fprintf(&dep, "m%d.ko:\n", i)
+				fmt.Fprintf(&soft, "softdep m%d pre: m%d\n", i+1, i)
+			}
+			return dep.String(), soft.String()
+		},
+		"softdep post": func(n int) (string, string) {
+			var dep, soft strings.Builder
+			for i := range n {
+				fmt.Fprintf(&dep, "m%d.ko:\n", i)
+				fmt.Fprintf(&soft, "softdep m%d post: m%d\n", i, i+1)
+			}
+			return dep.String(), soft.String()
+		},
+	}
+	work := func(chain func(int) (string, string), n int) int {
+		dep, soft := chain(n)
+		k := parseKernel(t, dep, "", soft, "")
+		c := newCloser(k)
+		for i := range n {
+			if err := c.add(fmt.Sprint("m", i)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if got := len(c.collected()); got != n {
+			t.Fatalf("%d modules of %d", got, n)
+		}
+		return k.hard.steps + c.steps
+	}
+	for name, chain := range chains {
+		short, long := work(chain, 500), work(chain, 1000)
+		if long > 5*short {
+			t.Errorf("%s: %d steps for 500 modules, %d for 1000", name, short, long)
+		}
+		if long > 30*1000*1000 {
+			t.Errorf("%s: %d steps for 1000 modules", name, long)
+		}
 	}
 }
 

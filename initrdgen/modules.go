@@ -14,12 +14,15 @@ import (
 // one release. Names of modules are canonical throughout.
 type kernel struct {
 	release string
+	// tree is how the host calls the tree, for messages.
+	tree string
 	// files is the path of each module below lib/modules/RELEASE.
 	files map[string]string
 	// order has the modules as modules.dep lists them.
 	order []string
 	// deps are direct and indirect dependencies, nearest first.
 	deps    map[string][]string
+	hard    *hardGraph
 	builtin []string
 	// aliases are all of modules.alias, in its order; patterns as they are.
 	aliases []image.Alias
@@ -41,7 +44,7 @@ type softdep struct{ pre, post []string }
 
 // readKernel reads what the tree knows about the modules of a release.
 func readKernel(t *tree, release string) (*kernel, error) {
-	k := &kernel{release: release, soft: make(map[string]softdep)}
+	k := &kernel{release: release, tree: t.dir, soft: make(map[string]softdep)}
 	dir := path.Join(modulesDir, release)
 
 	dep, err := t.readFile(path.Join(dir, "modules.dep"))
@@ -96,6 +99,7 @@ func readOptional(t *tree, name string) (string, error) {
 
 // index builds the maps that the lists are searched through.
 func (k *kernel) index() {
+	k.hard = newHardGraph(k.order, k.deps)
 	k.isBuiltin = make(map[string]bool, len(k.builtin))
 	for _, name := range k.builtin {
 		k.isBuiltin[name] = true
@@ -106,7 +110,7 @@ func (k *kernel) index() {
 		if strings.Contains(a.Pattern, ":") && !strings.HasPrefix(a.Pattern, "devname:") {
 			k.hasDevices[a.Module] = true
 		}
-		if !strings.ContainsAny(a.Pattern, "*?[:") {
+		if !strings.ContainsAny(a.Pattern, "*?[") {
 			key := image.CanonicalName(a.Pattern)
 			k.byAlias[key] = append(k.byAlias[key], a.Module)
 		}
@@ -168,14 +172,15 @@ func (k *kernel) parseDep(text string) error {
 			k.deps[name] = append(k.deps[name], need)
 		}
 	}
-	for _, name := range k.order {
-		for _, need := range k.deps[name] {
-			if k.files[need] == "" {
-				return fmt.Errorf("%s needs %s, which is not listed: run depmod again", name, need)
-			}
-		}
-	}
 	return nil
+}
+
+// depmodWords are the words of depmod for this kernel, for messages.
+func (k *kernel) depmodWords() string {
+	if k.tree == "" {
+		return ""
+	}
+	return fmt.Sprintf(" -b %s %s", k.tree, k.release)
 }
 
 // parseBuiltin reads modules.builtin: one path a line.

@@ -211,8 +211,9 @@ func (l *Loader) loadWithSoft(name string) error {
 	return nil
 }
 
-// loadHard loads a module and what it cannot be without. The manifest lists
-// indirect needs too, so that these are not followed, nor any loop in them.
+// loadHard loads a module and what it cannot be without, and before that what it
+// asks for, with or without success. The manifest lists what is indirect too, so
+// that it is not followed, nor any loop in it.
 func (l *Loader) loadHard(name string) error {
 	if l.builtin[name] {
 		return nil
@@ -221,12 +222,21 @@ func (l *Loader) loadHard(name string) error {
 	if mod == nil {
 		return l.missing(name)
 	}
-	for _, need := range mod.Needs {
-		if err := l.loadOne(need); err != nil {
-			return fmt.Errorf("module %s: %w", name, err)
+	for _, before := range mod.Before {
+		if soft := l.modules[before]; soft != nil {
+			_ = l.loadWithNeeds(soft)
 		}
 	}
-	return l.loadOne(name)
+	return l.loadWithNeeds(mod)
+}
+
+func (l *Loader) loadWithNeeds(mod *image.Module) error {
+	for _, need := range mod.Needs {
+		if err := l.loadOne(need); err != nil {
+			return fmt.Errorf("module %s: %w", mod.Name, err)
+		}
+	}
+	return l.loadOne(mod.Name)
 }
 
 // errUnfinished is what those get who wait for a load that never ended.

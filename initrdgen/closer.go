@@ -1,0 +1,207 @@
+package main
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+
+	"github.com/sidusboot/sidusboot/image"
+)
+
+// A closer collects modules with all that they need, each behind its needs.
+type closer struct {
+	k       *kernel
+	modules []image.Module
+	// warnings are about dependencies that were left out.
+	warnings []string
+	state    map[string]state
+	failed   map[string]error
+	place    map[string]int // In modules.
+	// underway are those that add is at work on; all has, for each that is done,
+	// those that go before it, direct and indirect, needed or only asked for.
+	// Numbers are those of k.hard.
+	underway bitset
+	all      map[string]bitset
+	later    []later
+	steps    int // As in hardGraph.
+}
+
+// A later is a module to be collected because another is to be loaded before it.
+type later struct{ name, after string }
+
+type state int
+
+const (
+	unseen state = iota
+	underway
+	done
+)
+
+func newCloser(k *kernel) *closer {
+	return &closer{
+		k: k, state: make(map[string]state), failed: make(map[string]error), place: make(map[string]int),
+		underway: newBitset(len(k.order)), all: make(map[string]bitset),
+	}
+}
+
+// add collects a module, and those that are to be loaded after it. One that is
+// built in needs nothing. An error is about the module itself or one that it
+// cannot be without; what it only asks for is left out with a warning.
+func (c *closer) add(name string) error {
+	err := c.collect(name)
+	// In a list and not at once: what comes after a module may need another one
+	// that is being collected just now.
+	for len(c.later) > 0 {
+		l := c.later[0]
+		c.later = c.later[1:]
+		c.steps++
+		if err := c.collect(l.name); err != nil {
+			c.warnf("%s asks for %s, which is left out: %v", l.after, l.name, err)
+		}
+	}
+	return err
+}
+
+func (c *closer) collect(name string) error {
+	if c.state[name] != unseen || c.k.files[name] == "" {
+		return c.failed[name]
+	}
+	c.state[name] = underway
+	hard, id := c.k.hard, c.k.hard.id[name]
+	c.underway.set(id)
+	defer func() {
+		c.underway.clear(id)
+		c.state[name] = done
+	}()
+	if err := hard.broken[id]; err != nil {
+		c.failed[name] = fmt.Errorf("kernel %s: module %s: %w: install the package that it is from again, or remove it, and run depmod%s",
+			c.k.release, name, err, c.k.depmodWords())
+		return c.failed[name]
+	}
+
+	all := newBitset(len(c.k.order))
+	take := func(dep string) {
+		if j := hard.id[dep]; !all.has(j) { // If it is there, so is all before it.
+			all.add(c.all[dep])
+			all.set(j)
+			c.steps += len(all)
+		}
+	}
+	before, after := c.softdeps(name)
+	for _, dep := range before {
+		c.steps++
+		if j := hard.id[dep]; c.underway.has(j) || c.underway.meets(hard.needs[j]) {
+			c.warnf("%s asks for %s before it, which leads back to %s: that is not done; one of the softdep lines is wrong", name, dep, name)
+			continue
+		}
+		if err := c.collect(dep); err != nil {
+			c.warnf("%s asks for %s, which is left out: %v", name, dep, err)
+			continue
+		}
+		take(dep)
+	}
+	// modules.dep has the nearest first, so the farthest can go in first.
+	for _, dep := range slices.Backward(c.k.deps[name]) {
+		c.steps++
+		if err := c.collect(dep); err != nil {
+			c.failed[name] = err
+			return err
+		}
+	}
+	needed := slices.Clone(c.k.deps[name])
+	c.sortByPlace(needed)
+	for _, dep := range slices.Backward(needed) { // The last has the most.
+		c.steps++
+		take(dep)
+	}
+	c.all[name] = all
+	c.place[name] = len(c.modules)
+	mod := image.Module{Name: name, After: after, Params: c.k.conf.params[name]}
+	for _, j := range all.members() {
+		c.steps++
+		if hard.needs[id].has(j) {
+			mod.Needs = append(mod.Needs, c.k.order[j])
+		} else {
+			mod.Before = append(mod.Before, c.k.order[j])
+		}
+	}
+	c.sortByPlace(mod.Needs)
+	c.sortByPlace(mod.Before)
+	c.modules = append(c.modules, mod)
+	for _, dep := range after {
+		c.later = append(c.later, later{dep, name})
+	}
+	return nil
+}
+
+func (c *closer) warnf(format string, args ...any) {
+	c.warnings = append(c.warnings, fmt.Sprintf("kernel %s: module %s", c.k.release, fmt.Sprintf(format, args...)))
+}
+
+func (c *closer) sortByPlace(names []string) {
+	slices.SortFunc(names, func(a, b string) int { return cmp.Compare(c.place[a], c.place[b]) })
+}
+
+// collected gives the modules. What is to be loaded after a module never leads
+// back to it: a loader need not mind circles.
+func (c *closer) collected() []image.Module {
+	states := make([]state, len(c.modules))
+	var visit func(i int)
+	visit = func(i int) {
+		states[i] = underway
+		mod := &c.modules[i]
+		mod.After = slices.DeleteFunc(mod.After, func(dep string) bool {
+			j, ok := c.place[dep]
+			if ok && states[j] == underway {
+				c.warnf("%s asks for %s after it, which leads back to %s: that is not done; one of the softdep lines is wrong", mod.Name, dep, mod.Name)
+				return true
+			}
+			return !ok // It was left out.
+		})
+		for _, dep := range mod.After {
+			c.steps++
+			if j := c.place[dep]; states[j] == unseen {
+				visit(j)
+			}
+		}
+		states[i] = done
+	}
+	for i := range c.modules {
+		if states[i] == unseen {
+			visit(i)
+		}
+	}
+	return c.modules
+}
+
+// softdeps gives what should be loaded before and after a module, by its soft
+// and hidden dependencies.
+func (c *closer) softdeps(name string) (before, after []string) {
+	soft := c.k.soft[name]
+	pre, post := slices.Clone(soft.pre), slices.Clone(soft.post)
+	for _, h := range hiddenDeps {
+		if h.module == name {
+			pre, post = append(pre, h.pre...), append(post, h.post...)
+		}
+	}
+	for _, word := range pre {
+		for _, dep := range c.k.lookup(word) {
+			switch {
+			case dep == name:
+			case c.k.optional(dep), c.k.hard.needs[c.k.hard.id[dep]].has(c.k.hard.id[name]):
+				after = append(after, dep)
+			default:
+				before = append(before, dep)
+			}
+		}
+	}
+	for _, word := range post {
+		for _, dep := range c.k.lookup(word) {
+			if dep != name {
+				after = append(after, dep)
+			}
+		}
+	}
+	slices.Sort(after)
+	return before, slices.Compact(after)
+}
