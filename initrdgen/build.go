@@ -55,10 +55,11 @@ func build(ctx context.Context, opts options) (*report, error) {
 	if err != nil {
 		return nil, err
 	}
-	releases, err := chooseKernels(t, opts.Kernel)
+	releases, warnings, err := chooseKernels(t, opts.Kernel)
 	if err != nil {
 		return nil, err
 	}
+	rep.Warnings = append(rep.Warnings, warnings...)
 	entries = append(entries, releaseEntry(joinNames(chosen), releases))
 	var modules []*moduleFile
 	for _, release := range releases {
@@ -66,8 +67,8 @@ func build(ctx context.Context, opts options) (*report, error) {
 		if err != nil {
 			return nil, err
 		}
-		warnings, err := check(t, k, chosen)
-		if err != nil {
+		rep.Warnings = append(rep.Warnings, k.problems...)
+		if warnings, err = check(t, k, chosen); err != nil {
 			return nil, err
 		}
 		rep.Warnings = append(rep.Warnings, warnings...)
@@ -78,7 +79,7 @@ func build(ctx context.Context, opts options) (*report, error) {
 		rep.Warnings = append(rep.Warnings, warnings...)
 		var text bytes.Buffer
 		if _, err := manifest.WriteTo(&text); err != nil {
-			return nil, err
+			return nil, fmt.Errorf("kernel %s: %w", release, err)
 		}
 		entries = append(entries, fileEntry(image.ManifestPath(release), 0o644, text.Bytes()))
 		for _, mod := range manifest.Modules {

@@ -74,8 +74,7 @@ func (c *closer) collect(name string) error {
 		c.state[name] = done
 	}()
 	if err := hard.broken[id]; err != nil {
-		c.failed[name] = fmt.Errorf("kernel %s: module %s: %w: install the package that it is from again, or remove it, and run depmod%s",
-			c.k.release, name, err, c.k.depmodWords())
+		c.failed[name] = c.k.brokenModule(name, err)
 		return c.failed[name]
 	}
 

@@ -29,7 +29,8 @@ func plan(t *tree, k *kernel, chosen []profile, extra []string) (m *image.Manife
 	}
 	names := joinSets(chosen)
 	if slices.ContainsFunc(names, func(s string) bool { return sets[s].imports != nil }) {
-		if err := readImports(t, k); err != nil {
+		readImports(t, k)
+		if warnings, err = k.checkUnread(names); err != nil {
 			return nil, nil, err
 		}
 	}

@@ -37,7 +37,7 @@ func newHardGraph(order []string, deps map[string][]string) *hardGraph {
 			j, listed := g.id[dep]
 			switch {
 			case !listed:
-				g.broken[i] = fmt.Errorf("%s needs %s, which modules.dep does not list", order[i], dep)
+				g.broken[i] = fmt.Errorf("%s needs %s, which is not listed", order[i], dep)
 				continue
 			case states[j] == unseen:
 				visit(j)

@@ -7,61 +7,92 @@ import (
 	"path"
 	"slices"
 	"strings"
-	"unicode"
+
+	"github.com/sidusboot/sidusboot/image"
 )
 
 // modulesDir is where a tree keeps the modules of its kernels.
 const modulesDir = "lib/modules"
 
 // chooseKernels gives the releases to pack: the only one in the tree, the one
-// that was asked for, or all.
-func chooseKernels(t *tree, want string) ([]string, error) {
-	whole, links, err := findKernels(t, want)
+// that was asked for, or all. What is left of a removed kernel is told in a
+// warning, and counts only where there is nothing else, or it is asked for.
+func chooseKernels(t *tree, want string) (releases, warnings []string, err error) {
+	found, err := findKernels(t, want)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	releases := []string{want}
+	whole, links := found.whole, found.links
+	switch {
+	case slices.Contains(found.remains, want):
+		whole = append(whole, want)
+	case len(whole) == 0:
+		whole = found.remains
+	case want == "" || want == "all":
+		for _, release := range found.remains {
+			warnings = append(warnings, fmt.Sprintf("kernel %s is left out: %s names no module of it that is there: remove %s if that kernel was removed, or install its package again",
+				release, t.path(path.Join(modulesDir, release, "modules.dep")), t.path(path.Join(modulesDir, release))))
+		}
+	}
+	if want == "" || want == "all" {
+		whole = slices.DeleteFunc(whole, func(release string) bool {
+			err := image.CheckName(release)
+			if err != nil && len(whole) > 1 {
+				warnings = append(warnings, fmt.Sprintf("%s: %q is no kernel's release, it %v: it is left out", t.path(modulesDir), release, err))
+			}
+			return err != nil && len(whole) > 1
+		})
+	}
+	releases = []string{want}
 	switch {
 	case len(whole) == 0 && len(links) > 0:
-		return nil, fmt.Errorf("%s has no kernel, only the link %s: if that is one, choose it with --kernel %s",
+		return nil, nil, fmt.Errorf("%s has no kernel, only the link %s: if that is one, choose it with --kernel %s",
 			t.path(modulesDir), links[0], links[0])
 	case len(whole) == 0:
-		return nil, fmt.Errorf("%s has no kernel: install a kernel package in the tree", t.path(modulesDir))
+		return nil, nil, fmt.Errorf("%s has no kernel: install a kernel package in the tree", t.path(modulesDir))
 	case want == "" && len(whole) > 1:
-		return nil, fmt.Errorf("%s has %d kernels: choose with --kernel one of %s, or all",
+		return nil, nil, fmt.Errorf("%s has %d kernels: choose with --kernel one of %s, or all",
 			t.path(modulesDir), len(whole), strings.Join(whole, ", "))
 	case want == "" || want == "all":
 		releases = whole
 	case slices.Contains(links, want):
 		if releases[0], err = releaseBehind(t, want); err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 	case !slices.Contains(whole, want):
-		return nil, fmt.Errorf("%s has no kernel %s: choose with --kernel one of %s, or all",
+		return nil, nil, fmt.Errorf("%s has no kernel %s: choose with --kernel one of %s, or all",
 			t.path(modulesDir), want, strings.Join(whole, ", "))
 	}
 	for _, release := range releases {
-		if err := checkName(release); err != nil {
-			return nil, fmt.Errorf("%s: kernel release %q %w: rename the folder as uname -r has it", t.path(modulesDir), release, err)
+		if err := image.CheckName(release); err != nil {
+			return nil, nil, fmt.Errorf("%s: kernel release %q %w: rename the folder as uname -r has it", t.path(modulesDir), release, err)
 		}
 	}
-	return releases, nil
+	return releases, warnings, nil
 }
 
-// findKernels lists the releases in a tree. Links to folders are apart: they
-// are second names, and count only where they are asked for.
-func findKernels(t *tree, want string) (whole, links []string, err error) {
+// The kernels of a tree, by release.
+type kernels struct {
+	whole []string
+	// links are second names, and count only where they are asked for.
+	links []string
+	// remains are the folders whose modules.dep names nothing that is there.
+	remains []string
+}
+
+// findKernels lists the releases in a tree.
+func findKernels(t *tree, want string) (found kernels, err error) {
 	noTree := fmt.Errorf("%s has no %s: is it a root tree with a kernel package installed?", t.dir, modulesDir)
 	fi, err := t.stat(modulesDir)
 	if errors.Is(err, fs.ErrNotExist) || err == nil && !fi.IsDir() {
-		return nil, nil, noTree
+		return kernels{}, noTree
 	}
 	if err != nil {
-		return nil, nil, err
+		return kernels{}, err
 	}
 	entries, err := t.readDir(modulesDir)
 	if err != nil {
-		return nil, nil, err
+		return kernels{}, err
 	}
 	var broken []string
 	for _, e := range entries {
@@ -73,27 +104,58 @@ func findKernels(t *tree, want string) (whole, links []string, err error) {
 		fi, err := t.stat(path.Join(dir, "modules.dep"))
 		switch {
 		case errors.Is(err, fs.ErrPermission) && (want == "" || want == "all" || want == release):
-			return nil, nil, fmt.Errorf("kernel %s: %w", release, err)
+			return kernels{}, fmt.Errorf("kernel %s: %w", release, err)
 		case e.Type()&fs.ModeSymlink != 0:
 			if err == nil {
-				links = append(links, release)
+				found.links = append(found.links, release)
 			}
+		case err == nil && fi.Mode().IsRegular() && isKernel(t, release):
+			found.whole = append(found.whole, release)
 		case err == nil && fi.Mode().IsRegular():
-			whole = append(whole, release)
+			found.remains = append(found.remains, release)
 		default:
 			broken = append(broken, release)
 		}
 	}
 	if slices.Contains(broken, want) {
-		return nil, nil, noModulesDep(t, want)
+		return kernels{}, noModulesDep(t, want)
 	}
-	if want == "" && len(whole) == 0 && len(broken) > 0 {
-		return nil, nil, noModulesDep(t, broken[0])
+	if want == "" && len(found.whole)+len(found.remains) == 0 && len(broken) > 0 {
+		return kernels{}, noModulesDep(t, broken[0])
 	}
-	if slices.Contains(links, want) {
-		whole = append(whole, want)
+	if slices.Contains(found.links, want) {
+		found.whole = append(found.whole, want)
 	}
-	return whole, links, nil
+	return found, nil
+}
+
+// isKernel tells a kernel from what is left of one: modules.dep names one of its
+// modules that is there, or the kernel itself is there, with everything built
+// in. A module of DKMS does not count: it outlives the kernel that it is for.
+func isKernel(t *tree, release string) bool {
+	dir := path.Join(modulesDir, release)
+	text, err := t.readFile(path.Join(dir, "modules.dep"))
+	if err != nil {
+		return true // Whoever reads it next has the error.
+	}
+	k := &kernel{release: release}
+	k.parseDep(string(text))
+	for _, name := range k.order {
+		if isOutside(k.files[name]) {
+			continue
+		}
+		if _, err := t.stat(path.Join(dir, k.files[name])); !errors.Is(err, fs.ErrNotExist) {
+			return true
+		}
+	}
+	for _, file := range []string{"vmlinuz", "vmlinux", "Image"} {
+		for _, place := range []string{path.Join(dir, file), path.Join("boot", file+"-"+release)} {
+			if _, err := t.stat(place); err == nil {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // releaseBehind gives the release that a link stands for: the name of the
@@ -116,15 +178,4 @@ func releaseBehind(t *tree, link string) (string, error) {
 func noModulesDep(t *tree, release string) error {
 	return fmt.Errorf("%s is missing: run depmod -b %s %s, or remove what is left of that kernel",
 		t.path(path.Join(modulesDir, release, "modules.dep")), t.dir, release)
-}
-
-// checkName refuses the name of a release or a module that a manifest, where
-// blanks, commas and lines divide, could not hold.
-func checkName(name string) error {
-	for _, r := range name {
-		if r == ',' || r == unicode.ReplacementChar || unicode.IsSpace(r) || !unicode.IsGraphic(r) {
-			return errors.New("has a blank, a comma or a control character in it")
-		}
-	}
-	return nil
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
 	"path"
 	"slices"
@@ -20,18 +21,24 @@ type modprobeConf struct {
 	params map[string]string
 	// blacklist has the file that forbids a module.
 	blacklist map[string]string
-	softdeps  string
+	softdeps  string // And weakdeps.
+	// problems are about files and lines that were skipped.
+	problems []string
 }
 
 func readModprobeConf(t *tree) (modprobeConf, error) {
+	conf := modprobeConf{params: make(map[string]string), blacklist: make(map[string]string)}
 	files := make(map[string]string)
 	for _, dir := range modprobeDirs {
 		entries, err := t.readDir(dir)
-		if errors.Is(err, fs.ErrNotExist) {
+		switch {
+		case errors.Is(err, fs.ErrNotExist):
 			continue
-		}
-		if err != nil {
+		case errors.Is(err, fs.ErrPermission):
 			return modprobeConf{}, err
+		case err != nil:
+			conf.skip(err)
+			continue
 		}
 		for _, e := range entries {
 			base := e.Name()
@@ -46,19 +53,27 @@ func readModprobeConf(t *tree) (modprobeConf, error) {
 	}
 	slices.Sort(names)
 
-	conf := modprobeConf{params: make(map[string]string), blacklist: make(map[string]string)}
 	for _, base := range names {
 		real, err := t.resolve(files[base])
 		if errors.Is(err, fs.ErrNotExist) || real == "dev/null" {
 			continue // A file masked with a link to /dev/null, or a dead link.
 		}
 		text, err := t.readFile(files[base])
-		if err != nil {
-			return modprobeConf{}, err
+		switch {
+		case errors.Is(err, fs.ErrPermission):
+			return modprobeConf{}, err // It would be another image for another user.
+		case err != nil:
+			conf.skip(err)
+		default:
+			conf.parse(t.path(files[base]), string(text))
 		}
-		conf.parse(t.path(files[base]), string(text))
 	}
 	return conf, nil
+}
+
+// skip notes a file that modprobe could not read either.
+func (c *modprobeConf) skip(err error) {
+	c.problems = append(c.problems, fmt.Sprintf("%v: skipped, as modprobe does", err))
 }
 
 // parse reads the text of one file. Words that need a shell, install and
@@ -73,7 +88,10 @@ func (c *modprobeConf) parse(file, text string) {
 		name := image.CanonicalName(words[1])
 		switch words[0] {
 		case "options":
-			if params := strings.Join(words[2:], " "); params != "" {
+			params := strings.Join(words[2:], " ")
+			if err := image.CheckParams(params); err != nil {
+				c.problems = append(c.problems, fmt.Sprintf("%s: options of %s: %q %v: skipped", file, name, params, err))
+			} else if params != "" {
 				c.params[name] = strings.TrimSpace(c.params[name] + " " + params)
 			}
 		case "blacklist":
@@ -82,7 +100,7 @@ func (c *modprobeConf) parse(file, text string) {
 			if len(words) == 3 && (path.Base(words[2]) == "true" || path.Base(words[2]) == "false") {
 				c.blacklist[name] = file
 			}
-		case "softdep":
+		case "softdep", "weakdep":
 			c.softdeps += strings.Join(words, " ") + "\n"
 		}
 	}

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"io/fs"
 	"path"
+	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/sidusboot/sidusboot/image"
@@ -28,6 +30,13 @@ type kernel struct {
 	aliases []image.Alias
 	soft    map[string]softdep
 	conf    modprobeConf
+	// problems are about lines and files that were skipped.
+	problems []string
+	// own is where the kernel's own modules lie that others have taken the place
+	// of, by modules.order.
+	own map[string]string
+	// unread are modules from elsewhere that cannot be read.
+	unread map[string]error
 	// imports are the kernel symbols that modules from elsewhere ask for, see
 	// readImports.
 	imports map[string]map[string]bool
@@ -51,8 +60,9 @@ func readKernel(t *tree, release string) (*kernel, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := k.parseDep(string(dep)); err != nil {
-		return nil, fmt.Errorf("%s: %w", t.path(path.Join(dir, "modules.dep")), err)
+	k.parseDep(string(dep))
+	if len(k.order) > image.MaxModules {
+		return nil, fmt.Errorf("%s: %d modules are more than any kernel has: run depmod -b %s %s", t.path(path.Join(dir, "modules.dep")), len(k.order), t.dir, release)
 	}
 	alias, err := t.readFile(path.Join(dir, "modules.alias"))
 	if err != nil {
@@ -67,25 +77,57 @@ func readKernel(t *tree, release string) (*kernel, error) {
 	if err != nil {
 		return nil, err
 	}
-	k.builtin = parseBuiltin(builtin)
-	for _, name := range k.builtin {
-		if err := checkName(name); err != nil {
-			return nil, fmt.Errorf("%s: module %q %w: install the kernel package again", t.path(path.Join(dir, "modules.builtin")), name, err)
+	k.builtin = slices.DeleteFunc(parseBuiltin(builtin), func(name string) bool {
+		err := image.CheckName(name)
+		if err != nil {
+			k.problem("modules.builtin: module %q %v", name, err)
 		}
-	}
+		return err != nil
+	})
 
 	soft, err := readOptional(t, path.Join(dir, "modules.softdep"))
 	if err != nil {
 		return nil, err
 	}
 	parseSoftdeps(k.soft, soft)
+	weak, err := readOptional(t, path.Join(dir, "modules.weakdep"))
+	if err != nil {
+		return nil, err
+	}
+	parseSoftdeps(k.soft, weak)
+	own, err := readOptional(t, path.Join(dir, "modules.order"))
+	if err != nil {
+		return nil, err
+	}
+	k.parseOrder(own)
 
 	if k.conf, err = readModprobeConf(t); err != nil {
 		return nil, err
 	}
 	parseSoftdeps(k.soft, k.conf.softdeps)
+	k.problems = append(k.problems, k.conf.problems...)
 	k.index()
 	return k, nil
+}
+
+// maxProblems is how many are told of one kernel.
+const maxProblems = 10
+
+// problem notes what was skipped in a file of the kernel.
+func (k *kernel) problem(format string, args ...any) {
+	switch {
+	case len(k.problems) > maxProblems:
+		return
+	case len(k.problems) == maxProblems:
+		k.problems = append(k.problems, fmt.Sprintf("%s and the files beside it: more lines are skipped", k.fileOf("modules.dep")))
+		return
+	}
+	k.problems = append(k.problems, fmt.Sprintf("%s: skipped: run depmod%s", k.fileOf(fmt.Sprintf(format, args...)), k.depmodWords()))
+}
+
+// fileOf is how the host calls a file in the kernel's folder, for messages.
+func (k *kernel) fileOf(name string) string {
+	return filepath.Join(k.tree, modulesDir, k.release) + "/" + name
 }
 
 // readOptional reads a file that need not be there.
@@ -100,6 +142,15 @@ func readOptional(t *tree, name string) (string, error) {
 // index builds the maps that the lists are searched through.
 func (k *kernel) index() {
 	k.hard = newHardGraph(k.order, k.deps)
+	var broken []string
+	for i, name := range k.order {
+		if k.hard.broken[i] != nil {
+			broken = append(broken, name)
+		}
+	}
+	if n := len(broken); n > 0 {
+		k.problem("modules.dep: %v; %s cannot be loaded", k.hard.broken[k.hard.id[broken[0]]], someOf(broken))
+	}
 	k.isBuiltin = make(map[string]bool, len(k.builtin))
 	for _, name := range k.builtin {
 		k.isBuiltin[name] = true
@@ -115,6 +166,15 @@ func (k *kernel) index() {
 			k.byAlias[key] = append(k.byAlias[key], a.Module)
 		}
 	}
+}
+
+// someOf gives the first of many names, for messages.
+func someOf(names []string) string {
+	const few = 5
+	if len(names) <= few {
+		return strings.Join(names, ", ")
+	}
+	return fmt.Sprintf("%s and %d more", strings.Join(names[:few], ", "), len(names)-few)
 }
 
 // has tells whether the kernel has the module, as a file or built in.
@@ -138,8 +198,9 @@ func moduleName(file string) string {
 }
 
 // parseDep reads modules.dep: "path: path path", each below the release's
-// folder, dependencies nearest first.
-func (k *kernel) parseDep(text string) error {
+// folder, dependencies nearest first. A line that is none is skipped, and so is a
+// module whose name no image could hold.
+func (k *kernel) parseDep(text string) {
 	k.files = make(map[string]string)
 	k.deps = make(map[string][]string)
 	number := 0
@@ -152,10 +213,12 @@ func (k *kernel) parseDep(text string) error {
 		file, rest, ok := strings.Cut(line, ":")
 		name := moduleName(file)
 		if !ok || name == "" {
-			return fmt.Errorf("line %d is no dependency: %q: run depmod again", number, line)
+			k.problem("modules.dep: line %d is no dependency: %.80q", number, line)
+			continue
 		}
-		if err := checkName(name); err != nil {
-			return fmt.Errorf("line %d: module %q %w: rename the file and run depmod again", number, name, err)
+		if err := image.CheckModuleName(name); err != nil {
+			k.problem("modules.dep: module %.80q %v", name, err)
+			continue
 		}
 		if k.files[name] != "" {
 			continue // As modprobe has it: the first one counts.
@@ -167,12 +230,29 @@ func (k *kernel) parseDep(text string) error {
 		for dep := range strings.FieldsSeq(rest) {
 			need := moduleName(dep)
 			if need == "" {
-				return fmt.Errorf("line %d: %q is no module: run depmod again", number, dep)
+				need = dep // Which is not listed then.
 			}
 			k.deps[name] = append(k.deps[name], need)
 		}
 	}
-	return nil
+}
+
+// parseOrder reads modules.order, one path of the kernel's own modules a line,
+// for those that come from elsewhere in modules.dep.
+func (k *kernel) parseOrder(text string) {
+	k.own = make(map[string]string)
+	for line := range strings.Lines(text) {
+		file := strings.TrimSpace(line)
+		if name := moduleName(file); name != "" && isOutside(k.files[name]) {
+			k.own[name] = file
+		}
+	}
+}
+
+// brokenModule is the error about one that modules.dep makes unusable.
+func (k *kernel) brokenModule(name string, err error) error {
+	return fmt.Errorf("%s: module %s cannot be loaded: %w: install the package that it is from again, or remove it, and run depmod%s",
+		k.fileOf("modules.dep"), name, err, k.depmodWords())
 }
 
 // depmodWords are the words of depmod for this kernel, for messages.
@@ -205,8 +285,8 @@ func parseAliases(text string) []image.Alias {
 		}
 		// The name is the last word: a careless pattern may contain a blank.
 		i := strings.LastIndexByte(rest, ' ')
-		if i <= 0 || strings.ContainsAny(rest[:i], " \t") {
-			continue
+		if i <= 0 || image.CheckPattern(rest[:i]) != nil {
+			continue // No device of the kernel's is called so.
 		}
 		aliases = append(aliases, image.Alias{Pattern: rest[:i], Module: image.CanonicalName(rest[i+1:])})
 	}
@@ -214,21 +294,27 @@ func parseAliases(text string) []image.Alias {
 }
 
 // parseSoftdeps adds lines "softdep MODULE pre: A B post: C" to soft. Words
-// before the first of pre: and post: mean nothing, as in libkmod.
+// before the first of pre: and post: mean nothing, as in libkmod. A line "weakdep
+// MODULE A B" names modules that the kernel itself asks modprobe for when it needs
+// them (kmod 33 and later); in an initrd, where it asks in vain, they are loaded
+// before.
 func parseSoftdeps(soft map[string]softdep, text string) {
 	for line := range strings.Lines(text) {
 		words := strings.Fields(line)
-		if len(words) < 3 || words[0] != "softdep" {
+		if len(words) < 3 || words[0] != "softdep" && words[0] != "weakdep" {
 			continue
 		}
 		name := image.CanonicalName(words[1])
 		dep := soft[name]
 		var into *[]string
+		if words[0] == "weakdep" {
+			into = &dep.pre
+		}
 		for _, word := range words[2:] {
 			switch {
-			case word == "pre:":
+			case word == "pre:" && words[0] == "softdep":
 				into = &dep.pre
-			case word == "post:":
+			case word == "post:" && words[0] == "softdep":
 				into = &dep.post
 			case into != nil:
 				*into = append(*into, image.CanonicalName(word))

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"io"
 	"strings"
 	"testing"
 
@@ -29,21 +30,28 @@ func TestModuleName(t *testing.T) {
 
 func TestParseDep(t *testing.T) {
 	k := &kernel{release: "6.1"}
-	err := k.parseDep("# comment\n\nkernel/b-1.ko.xz: kernel/a.ko\n/lib/modules/6.1/kernel/a.ko:\nupdates/../../../etc/c.ko:\n")
-	if err != nil {
-		t.Fatal(err)
-	}
-	wantFiles := map[string]string{"a": "kernel/a.ko", "b_1": "kernel/b-1.ko.xz", "c": "etc/c.ko"}
+	k.parseDep("# comment\n\nkernel/b-1.ko.xz: kernel/a.ko\n/lib/modules/6.1/kernel/a.ko:\nupdates/../../../etc/c.ko:\nkernel/d.ko: b e.ko\n")
+	wantFiles := map[string]string{"a": "kernel/a.ko", "b_1": "kernel/b-1.ko.xz", "c": "etc/c.ko", "d": "kernel/d.ko"}
 	if diff := cmp.Diff(wantFiles, k.files); diff != "" {
 		t.Errorf("files (-want +got):\n%s", diff)
 	}
-	if diff := cmp.Diff(map[string][]string{"b_1": {"a"}}, k.deps); diff != "" {
+	if diff := cmp.Diff(map[string][]string{"b_1": {"a"}, "d": {"b", "e"}}, k.deps); diff != "" {
 		t.Errorf("deps (-want +got):\n%s", diff)
 	}
-	for _, bad := range []string{"a b.ko:\n", "a\u00a0b.ko:\n", "a\x1b[2J.ko:\n", "a,b.ko:\n", "no colon\n", "a.txt:\n", "a.ko: b\n", "a.ko: b.ko\n"} {
-		if err := new(kernel).parseDep(bad); err == nil || !strings.Contains(err.Error(), "depmod") {
-			t.Errorf("parseDep(%q) = %v, want an error that names depmod", bad, err)
+	if len(k.problems) > 0 {
+		t.Errorf("problems = %q", k.problems)
+	}
+	for _, bad := range []string{"a b.ko:\n", "a\u00a0b.ko:\n", "a\x1b[2J.ko:\n", "a,b.ko:\n", "no colon\n", "a.txt:\n", strings.Repeat("a", 56) + ".ko:\n"} {
+		k := &kernel{release: "6.1", tree: "/srv/tree"}
+		k.parseDep(bad + "good.ko:\n")
+		if all := strings.Join(k.problems, "\n"); len(k.order) != 1 || len(k.problems) != 1 ||
+			!strings.Contains(all, "/srv/tree/lib/modules/6.1/modules.dep: ") || !strings.Contains(all, "run depmod -b /srv/tree 6.1") {
+			t.Errorf("parseDep(%q) = %v, problems %q, want one that names the file and depmod", bad, k.order, k.problems)
 		}
+	}
+	k.parseDep(strings.Repeat("bad\n", 1000))
+	if len(k.problems) != maxProblems+1 {
+		t.Errorf("%d problems of 1000 lines", len(k.problems))
 	}
 }
 
@@ -57,8 +65,8 @@ func TestParseAliases(t *testing.T) {
 
 func TestParseSoftdeps(t *testing.T) {
 	got := make(map[string]softdep)
-	parseSoftdeps(got, "# x\nsoftdep a pre: b-1 c post: d\nsoftdep cifs gcm\nsoftdep\nsoftdep a post: e\n")
-	want := map[string]softdep{"a": {pre: []string{"b_1", "c"}, post: []string{"d", "e"}}, "cifs": {}}
+	parseSoftdeps(got, "# x\nsoftdep a pre: b-1 c post: d\nsoftdep cifs gcm\nsoftdep\nsoftdep a post: e\nweakdep a f-1 g\nweakdep\nweakdep h pre: post: i\n")
+	want := map[string]softdep{"a": {pre: []string{"b_1", "c", "f_1", "g"}, post: []string{"d", "e"}}, "cifs": {}, "h": {pre: []string{"pre:", "post:", "i"}}}
 	if diff := cmp.Diff(want, got, cmp.AllowUnexported(softdep{})); diff != "" {
 		t.Errorf("parseSoftdeps (-want +got):\n%s", diff)
 	}
@@ -116,9 +124,7 @@ func FuzzModulesDep(f *testing.F) {
 	f.Add(":", "alias  ", "softdep a b c", "options \\\n")
 	f.Fuzz(func(t *testing.T, dep, alias, soft, conf string) {
 		k := &kernel{release: "6.1", soft: make(map[string]softdep)}
-		if err := k.parseDep(dep); err != nil {
-			return
-		}
+		k.parseDep(dep)
 		k.aliases = parseAliases(alias)
 		k.conf = modprobeConf{params: make(map[string]string), blacklist: make(map[string]string)}
 		k.conf.parse("x.conf", conf)
@@ -131,10 +137,13 @@ func FuzzModulesDep(f *testing.F) {
 		for _, name := range k.order {
 			drives[name] = true
 			if err := c.add(name); err != nil {
-				return
+				delete(drives, name)
 			}
 		}
-		m := image.Manifest{Kernel: "6.1", Modules: c.modules, Aliases: deviceAliases(k, drives)}
+		m := image.Manifest{Kernel: "6.1", Modules: c.collected(), Aliases: deviceAliases(k, drives)}
 		checkOrder(t, &m)
+		if _, err := m.WriteTo(io.Discard); err != nil {
+			t.Errorf("WriteTo: %v", err)
+		}
 	})
 }

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"fmt"
+	"maps"
 	"runtime"
 	"slices"
 	"strings"
@@ -18,9 +20,11 @@ import (
 // isOutside tells whether the file of a module lies outside kernel/.
 func isOutside(file string) bool { return !strings.HasPrefix(file, "kernel/") }
 
-// readImports reads which symbols the modules outside kernel/ ask for.
-func readImports(t *tree, k *kernel) error {
+// readImports reads which symbols the modules outside kernel/ ask for, as far as
+// they can be read.
+func readImports(t *tree, k *kernel) {
 	k.imports = make(map[string]map[string]bool)
+	k.unread = make(map[string]error)
 	var mu sync.Mutex
 	var g errgroup.Group
 	g.SetLimit(runtime.GOMAXPROCS(0))
@@ -31,20 +35,38 @@ func readImports(t *tree, k *kernel) error {
 		g.Go(func() error {
 			m := newModuleFile(k, name)
 			f, err := m.read(t)
-			if err != nil {
-				return err
-			}
-			symbols, err := imports(f)
-			if err != nil {
-				return m.broken(t, err)
+			var symbols map[string]bool
+			if err == nil {
+				if symbols, err = imports(f); err != nil {
+					err = m.broken(t, err)
+				}
 			}
 			mu.Lock()
 			defer mu.Unlock()
-			k.imports[name] = symbols
+			if err != nil {
+				k.unread[name] = err
+			} else {
+				k.imports[name] = symbols
+			}
 			return nil
 		})
 	}
-	return g.Wait()
+	_ = g.Wait()
+}
+
+// checkUnread tells modules from elsewhere that cannot be read from those that
+// the image wants: one that took the place of a driver of one of the sets is an
+// error, another a warning. Those that are wanted for other reasons are read again.
+func (k *kernel) checkUnread(names []string) (warnings []string, err error) {
+	for _, name := range slices.Sorted(maps.Keys(k.unread)) {
+		for _, s := range names {
+			if sets[s].has(name, k.own[name]) {
+				return nil, fmt.Errorf("%w; it takes the place of the kernel's own driver %s", k.unread[name], k.own[name])
+			}
+		}
+		warnings = append(warnings, fmt.Sprintf("kernel %s: %v: it is left out, whether it is a driver of a NIC or not", k.release, k.unread[name]))
+	}
+	return warnings, nil
 }
 
 // networkDrivers gives the modules outside kernel/ that ask for one of the

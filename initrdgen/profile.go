@@ -228,17 +228,9 @@ func profileHelp() string {
 // choose gives the modules of the set that a kernel has, sorted.
 func (s set) choose(k *kernel) []string {
 	var names []string
-	for _, name := range s.modules {
-		if k.files[name] != "" {
+	for _, name := range k.order {
+		if s.has(name, k.files[name]) {
 			names = append(names, name)
-		}
-	}
-	for _, dir := range s.dirs {
-		prefix := path.Join("kernel", dir) + "/"
-		for _, name := range k.order {
-			if rest, ok := strings.CutPrefix(k.files[name], prefix); ok && !s.leavesOut(name, rest) {
-				names = append(names, name)
-			}
 		}
 	}
 	if s.imports != nil {
@@ -250,6 +242,17 @@ func (s set) choose(k *kernel) []string {
 	}
 	slices.Sort(names)
 	return slices.Compact(names)
+}
+
+// has tells whether a module is of the set, by its name or its file.
+func (s set) has(name, file string) bool {
+	if slices.Contains(s.modules, name) {
+		return true
+	}
+	return slices.ContainsFunc(s.dirs, func(dir string) bool {
+		rest, ok := strings.CutPrefix(file, path.Join("kernel", dir)+"/")
+		return ok && !s.leavesOut(name, rest)
+	})
 }
 
 func (s set) leavesOut(name, file string) bool {
@@ -271,6 +274,9 @@ func check(t *tree, k *kernel, chosen []profile) (warnings []string, err error) 
 		if r.warn {
 			warnings = append(warnings, missing+": "+r.without)
 			continue
+		}
+		if len(k.problems) > 0 {
+			missing += " (" + k.problems[0] + ")"
 		}
 		return nil, fmt.Errorf("%s: install a kernel with %s, or the package with the rest of its modules, and run depmod", missing, r.option)
 	}

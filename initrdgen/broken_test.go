@@ -1,0 +1,188 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+)
+
+// What the image does not want does not stop a build, however broken: it is a
+// warning that names the file.
+func TestBrokenAndNotWanted(t *testing.T) {
+	for _, tt := range []struct {
+		name  string
+		setup func(t *testing.T, root, dir string)
+		want  string
+	}{
+		{"an empty file of dkms", func(t *testing.T, root, dir string) {
+			addModule(t, root, fakeModule{path: "updates/dkms/v4l2loopback.ko"})
+			writeFile(t, filepath.Join(dir, "updates/dkms/v4l2loopback.ko"), nil)
+		}, "updates/dkms/v4l2loopback.ko: an empty file"},
+		{"a file of dkms that is gone", func(t *testing.T, root, dir string) {
+			addModule(t, root, fakeModule{path: "updates/dkms/v4l2loopback.ko"})
+			if err := os.Remove(filepath.Join(dir, "updates/dkms/v4l2loopback.ko")); err != nil {
+				t.Fatal(err)
+			}
+		}, "updates/dkms/v4l2loopback.ko: no such file"},
+		{"a FIFO of dkms", func(t *testing.T, root, dir string) {
+			addModule(t, root, fakeModule{path: "updates/dkms/v4l2loopback.ko"})
+			fifo(t, filepath.Join(dir, "updates/dkms/v4l2loopback.ko"))
+		}, "updates/dkms/v4l2loopback.ko: not a regular file"},
+		{"a module's name with a blank", func(t *testing.T, root, dir string) {
+			addModule(t, root, fakeModule{path: "extra/my driver.ko"})
+		}, `modules.dep: module "my driver" has a blank`},
+		{"a line that is none", func(t *testing.T, root, dir string) {
+			appendFile(t, filepath.Join(dir, "modules.dep"), "extra/my\n")
+		}, `modules.dep: line 25 is no dependency: "extra/my"`},
+		{"a dependency that is not listed", func(t *testing.T, root, dir string) {
+			addModule(t, root, fakeModule{path: "extra/a.ko", deps: "extra/gone.ko"})
+		}, "modules.dep: a needs gone, which is not listed; a cannot be loaded"},
+		{"a loop of dependencies", func(t *testing.T, root, dir string) {
+			addModule(t, root, fakeModule{path: "extra/a.ko", deps: "extra/b.ko"})
+			addModule(t, root, fakeModule{path: "extra/b.ko", deps: "extra/a.ko"})
+		}, "b and a need each other; a, b cannot be loaded"},
+		{"a name of modules.builtin with a comma", func(t *testing.T, root, dir string) {
+			appendFile(t, filepath.Join(dir, "modules.builtin"), "kernel/a,b.ko\n")
+		}, `modules.builtin: module "a,b" has a blank, a comma`},
+		{"a directory in modprobe.d", func(t *testing.T, root, dir string) {
+			writeFile(t, filepath.Join(root, "etc/modprobe.d/dir.conf/x"), nil)
+		}, "etc/modprobe.d/dir.conf: not a regular file"},
+		{"a FIFO in modprobe.d", func(t *testing.T, root, dir string) {
+			fifo(t, filepath.Join(root, "etc/modprobe.d/fifo.conf"))
+		}, "etc/modprobe.d/fifo.conf: not a regular file"},
+		{"a circle of links in modprobe.d", func(t *testing.T, root, dir string) {
+			if err := os.Symlink("loop.conf", filepath.Join(root, "etc/modprobe.d/loop.conf")); err != nil {
+				t.Fatal(err)
+			}
+		}, "etc/modprobe.d/loop.conf: too many levels"},
+		{"a file in place of modprobe.d", func(t *testing.T, root, dir string) {
+			writeFile(t, filepath.Join(root, "usr/local/lib/modprobe.d"), nil)
+		}, "usr/local/lib/modprobe.d: not a directory"},
+		{"parameters with an escape", func(t *testing.T, root, dir string) {
+			writeFile(t, filepath.Join(root, "etc/modprobe.d/x.conf"), []byte("options e1000 x=\x1b[2J\n"))
+		}, `etc/modprobe.d/x.conf: options of e1000: "x=\x1b[2J" has a control character`},
+		{"a loop of softdep post", func(t *testing.T, root, dir string) {
+			writeFile(t, filepath.Join(root, "etc/modprobe.d/x.conf"), []byte("softdep e1000 post: r8169\nsoftdep r8169 post: e1000\n"))
+		}, "which leads back to"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			root := fakeTree(t)
+			dir := filepath.Join(root, "usr/lib/modules", fakeRelease)
+			opts := fakeOptions(t, root)
+			before, err := build(t.Context(), opts)
+			if err != nil {
+				t.Fatal(err)
+			}
+			tt.setup(t, root, dir)
+			rep, err := build(t.Context(), opts)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if len(rep.Warnings) != len(before.Warnings)+1 || !strings.Contains(strings.Join(rep.Warnings, "\n"), tt.want) {
+				t.Errorf("warnings = %q, want one more than %q, with %q", rep.Warnings, before.Warnings, tt.want)
+			}
+			if rep.Kernels[0].Modules != before.Kernels[0].Modules {
+				t.Errorf("%d modules, want %d", rep.Kernels[0].Modules, before.Kernels[0].Modules)
+			}
+		})
+	}
+}
+
+// What is left of a removed kernel is no second kernel.
+func TestRemovedKernel(t *testing.T) {
+	for name, setup := range map[string]func(t *testing.T, dir string){
+		"an empty modules.dep": func(t *testing.T, dir string) {
+			writeFile(t, filepath.Join(dir, "modules.dep"), nil)
+		},
+		"modules.dep and modules.builtin": func(t *testing.T, dir string) {
+			writeFile(t, filepath.Join(dir, "modules.dep"), []byte("kernel/fs/nfs/nfs.ko:\nkernel/a.ko:\n"))
+			writeFile(t, filepath.Join(dir, "modules.builtin"), []byte("kernel/fs/nfs/nfs.ko\n"))
+			writeFile(t, filepath.Join(dir, "modules.alias"), nil)
+		},
+		"what DKMS built for it": func(t *testing.T, dir string) {
+			writeFile(t, filepath.Join(dir, "modules.dep"), []byte("updates/dkms/r8125.ko:\nkernel/a.ko:\n"))
+			writeFile(t, filepath.Join(dir, "updates/dkms/r8125.ko"), fakeELF("r8125.ko", nil))
+		},
+		"no modules.dep": func(t *testing.T, dir string) {
+			writeFile(t, filepath.Join(dir, "modules.builtin"), []byte("kernel/fs/nfs/nfs.ko\n"))
+		},
+	} {
+		for _, kernel := range []string{"", "all", fakeRelease} {
+			t.Run(name+" "+kernel, func(t *testing.T) {
+				root := fakeTree(t)
+				setup(t, filepath.Join(root, "usr/lib/modules/5.10.0-old"))
+				opts := fakeOptions(t, root)
+				opts.Kernel = kernel
+				rep, err := build(t.Context(), opts)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if len(rep.Kernels) != 1 || rep.Kernels[0].Release != fakeRelease {
+					t.Errorf("kernels = %v, want %s", rep.Kernels, fakeRelease)
+				}
+				said := strings.Contains(strings.Join(rep.Warnings, "\n"), "kernel 5.10.0-old is left out: "+root+"/lib/modules/5.10.0-old/modules.dep names no module")
+				if said != (name != "no modules.dep" && kernel != fakeRelease) {
+					t.Errorf("warnings = %q", rep.Warnings)
+				}
+			})
+		}
+	}
+	// Alone it is what there is, and so is one that is asked for.
+	root := fakeTree(t)
+	opts := fakeOptions(t, root)
+	opts.Kernel = "5.10.0-old"
+	writeFile(t, filepath.Join(root, "usr/lib/modules/5.10.0-old/modules.dep"), nil)
+	writeFile(t, filepath.Join(root, "usr/lib/modules/5.10.0-old/modules.alias"), nil)
+	if _, err := build(t.Context(), opts); err == nil || !strings.Contains(err.Error(), "kernel 5.10.0-old in ") || !strings.Contains(err.Error(), "has no nfs") {
+		t.Errorf("build = %v, want an error about what it lacks", err)
+	}
+}
+
+// A kernel with everything built in is one: it is itself there.
+func TestMonolithicKernel(t *testing.T) {
+	for _, vmlinuz := range []string{"boot/vmlinuz-6.6.0-own", "usr/lib/modules/6.6.0-own/vmlinuz"} {
+		root := fakeTree(t)
+		dir := filepath.Join(root, "usr/lib/modules/6.6.0-own")
+		writeFile(t, filepath.Join(dir, "modules.dep"), nil)
+		writeFile(t, filepath.Join(dir, "modules.alias"), nil)
+		writeFile(t, filepath.Join(dir, "modules.builtin"), []byte("kernel/fs/nfs/nfs.ko\nkernel/fs/nfs/nfsv3.ko\nkernel/fs/overlayfs/overlay.ko\n"))
+		writeFile(t, filepath.Join(root, vmlinuz), []byte("kernel"))
+		opts := fakeOptions(t, root)
+		opts.Kernel = "all"
+		rep, err := build(t.Context(), opts)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(rep.Kernels) != 2 {
+			t.Errorf("%s: kernels = %v, want two", vmlinuz, rep.Kernels)
+		}
+	}
+}
+
+func copyTree(t *testing.T, from, to string) {
+	t.Helper()
+	if err := os.CopyFS(to, os.DirFS(from)); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func appendFile(t *testing.T, name, text string) {
+	t.Helper()
+	old, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	writeFile(t, name, append(old, text...))
+}
+
+func fifo(t *testing.T, name string) {
+	t.Helper()
+	if err := os.RemoveAll(name); err != nil {
+		t.Fatal(err)
+	}
+	if err := syscall.Mkfifo(name, 0o644); err != nil {
+		t.Fatal(err)
+	}
+}
