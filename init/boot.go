@@ -22,6 +22,11 @@ type node struct {
 	system *system
 	nfs    *nfs.Mounter
 
+	// drivers are those of the devices that were loaded; driverTrouble is what
+	// was told of some that were not.
+	drivers       []string
+	driverTrouble string
+
 	lease  *network.Lease
 	others []*network.Lease // of NICs that do not lead to the root
 	source nfs.Source

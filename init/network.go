@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/netip"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/vishvananda/netlink"
@@ -30,20 +31,17 @@ func (n *node) bringNetworkUp() (string, error) {
 	if err := n.system.loader.Load(planModules(&plan)...); err != nil {
 		return "", err
 	}
-	drivers, err := n.system.loader.LoadDevices("/sys", usbControllers)
-	if err != nil {
-		// The NIC may be another driver's: go on and see.
-		n.log.errorf("drivers: %v", err)
-	}
+	// An error is no end: the NIC may be another driver's.
+	n.loadDrivers(usbControllers)
 	if n.union == nil {
 		n.loadUnion(n.firstVersion())
 	}
 	lease, others, err := network.Up(context.Background(), plan, network.Options{
 		// In a second attempt all are tried: the first one did not lead to the root.
-		Sysfs: "/sys", First: defaultDevice, Wide: n.report.Attempts > 1,
+		Sysfs: "/sys", First: defaultDevice, Wide: n.report.Attempts > 1, Guess: n.cfg.BootIF,
 		CarrierTime: n.cfg.Timeout, LeaseTime: n.cfg.LeaseTimeout,
 		PreferRoot: n.cfg.Root.Path == "", Trust: n.cfg.TrustAddress,
-		Rescan: func() { _, _ = n.system.loader.LoadDevices("/sys", nil) },
+		Rescan: n.loadMoreDrivers,
 		Reach:  n.reach, Logf: n.log.errorf, WaitFor: n.waitFor,
 	})
 	if err != nil {
@@ -59,10 +57,35 @@ func (n *node) bringNetworkUp() (string, error) {
 	if gw := lease.Gateway(); gw.IsValid() {
 		detail += ", gateway " + gw.String()
 	}
-	if len(drivers) > 0 {
-		detail += ", drivers " + strings.Join(drivers, " ")
+	if len(n.drivers) > 0 {
+		detail += ", drivers " + strings.Join(n.drivers, " ")
 	}
 	return detail, nil
+}
+
+// loadDrivers loads the drivers of the devices that are there, and returns those
+// that were not loaded before. What fails is told once.
+func (n *node) loadDrivers(except map[string]bool) (added []string) {
+	all, err := n.system.loader.LoadDevices("/sys", except)
+	for _, name := range all {
+		if !slices.Contains(n.drivers, name) {
+			added = append(added, name)
+		}
+	}
+	n.drivers = append(n.drivers, added...)
+	if err != nil && err.Error() != n.driverTrouble {
+		n.driverTrouble = err.Error()
+		n.log.errorf("drivers: %v", err)
+	}
+	return added
+}
+
+// loadMoreDrivers loads the drivers of devices that have turned up since, and of
+// USB controllers: the NIC that is wanted may be behind one.
+func (n *node) loadMoreDrivers() {
+	if added := n.loadDrivers(nil); len(added) > 0 {
+		n.log.noticef("network: no address so far: loaded %s as well", strings.Join(added, ", "))
+	}
 }
 
 // planModules are what the plan needs beside the drivers of NICs.

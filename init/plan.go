@@ -99,7 +99,8 @@ func way(c *config.Config, ip config.IP) network.Way {
 }
 
 // choice is the NIC that an ip= word means: its own device, else what is on top
-// of bonds and VLANs, else the one of sidus.nic= or BOOTIF=, else any.
+// of bonds and VLANs, else the one of sidus.nic=, else any. Of any the one of
+// BOOTIF= comes first, see network.Options.
 func choice(c *config.Config, ip config.IP) network.Choice {
 	switch {
 	case ip.Device != "":
@@ -111,5 +112,5 @@ func choice(c *config.Config, ip config.IP) network.Choice {
 	case c.NIC.Name != "" || c.NIC.MAC != nil || c.NIC.Driver != "":
 		return network.Choice{Device: c.NIC.Name, MAC: c.NIC.MAC, Driver: c.NIC.Driver}
 	}
-	return network.Choice{MAC: c.BootIF}
+	return network.Choice{}
 }

@@ -18,7 +18,8 @@ func TestNetworkPlan(t *testing.T) {
 		"":                            "with a cable",
 		"ip=dhcp":                     "with a cable",
 		"ip=eth1:dhcp":                "eth1",
-		"BOOTIF=01-52-54-00-12-34-56": "52:54:00:12:34:56",
+		"BOOTIF=01-52-54-00-12-34-56": "with a cable",
+		"sidus.nic=52:54:00:12:34:56": "52:54:00:12:34:56",
 		"BOOTIF=01-52-54-00-12-34-56 ip=:::::eth2:dhcp": "eth2",
 		"BOOTIF=01-52-54-00-12-34-56 sidus.nic=eth3":    "eth3",
 		"sidus.nic=driver=e1000":                        "with the driver e1000",
@@ -27,7 +28,7 @@ func TestNetworkPlan(t *testing.T) {
 		"ip=eth0:dhcp ip=10.0.0.7:::24::eth0:none":      "eth0 by 1",
 		"ip=eth0:dhcp ip=eth0:auto6":                    "eth0, eth0 by 2",
 		// What pxelinux adds by IPAPPEND 3.
-		"ip=dhcp ip=10.0.0.7:10.0.0.1:10.0.0.254:255.255.255.0 BOOTIF=01-52-54-00-12-34-56": "52:54:00:12:34:56 by 1",
+		"ip=dhcp ip=10.0.0.7:10.0.0.1:10.0.0.254:255.255.255.0 BOOTIF=01-52-54-00-12-34-56": "with a cable by 1",
 		"ip=eth0:dhcp ip=eth1:dhcp":              "eth0, eth1",
 		"ip=eth0:dhcp ip=eth1:dhcp bootdev=eth1": "eth0 aside, eth1",
 		"bootdev=eth1":                           "eth1",
@@ -134,7 +135,7 @@ func carryOut(t *testing.T, net *networktest.Net, words string) (string, error) 
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	l, others, err := network.Up(ctx, networkPlan(&c), network.Options{
-		Sysfs: "/sys", First: defaultDevice, CarrierTime: 10 * time.Second, LeaseTime: 15 * time.Second,
+		Sysfs: "/sys", First: defaultDevice, Guess: c.BootIF, CarrierTime: 10 * time.Second, LeaseTime: 15 * time.Second,
 		Rescan: func() {}, Reach: func(context.Context, *network.Lease) error { return nil },
 		Logf: t.Logf, WaitFor: func(string) {},
 	})

@@ -58,7 +58,7 @@ type DHCPOptions struct {
 // passed over; an address that somebody on the link has is declined.
 func DHCP(ctx context.Context, link netlink.Link, o DHCPOptions) (*Lease, error) {
 	attrs := link.Attrs()
-	c := &dhcpClient{mac: attrs.HardwareAddr, device: attrs.Name, opts: o, start: time.Now(), failed: map[netip.Addr]bool{}}
+	c := &dhcpClient{link: link, mac: attrs.HardwareAddr, device: attrs.Name, opts: o, start: time.Now(), failed: map[netip.Addr]bool{}}
 	var err error
 	if c.conn, err = openPacket(attrs.Index, unix.ETH_P_IP, toPort(clientPort)); err != nil {
 		return nil, err
@@ -97,18 +97,21 @@ func DHCP(ctx context.Context, link netlink.Link, o DHCPOptions) (*Lease, error)
 	}
 	carrier, _ := HasCarrier(link)
 	return nil, &NoLeaseError{Device: attrs.Name, MAC: attrs.HardwareAddr,
-		Waited: time.Since(c.start), Carrier: carrier, Err: last}
+		Waited: time.Since(c.start), Carrier: carrier, Router6: last == nil && c.passed == 0 && hearsRouter(link), Err: last}
 }
 
 // A dhcpClient is one node's side of DHCP (RFC 2131) on one device.
 type dhcpClient struct {
 	conn   *packetConn
+	link   netlink.Link
 	device string
 	mac    net.HardwareAddr
 	opts   DHCPOptions
 	start  time.Time
 	xid    dhcpv4.TransactionID
 	passed int // offers
+	// hinted: that there is an IPv6 router was told.
+	hinted bool
 	// failed are servers that offered and then gave nothing: another one's offer
 	// is better.
 	failed map[netip.Addr]bool
@@ -244,8 +247,15 @@ func (c *dhcpClient) discover(ctx context.Context) (*dhcpv4.DHCPv4, error) {
 		if best != nil {
 			return best, nil
 		}
+		if !c.hinted && c.passed == 0 && time.Since(c.start) > hintAfter && hearsRouter(c.link) {
+			c.hinted = true
+			c.opts.Logf("network: %s: no answer from DHCP so far; %s", c.device, onlyIPv6)
+		}
 	}
 }
+
+// hintAfter is how long there is no answer before an IPv6 router is pointed to.
+const hintAfter = 5 * time.Second
 
 // errNoServerID is an offer that nobody can be asked for.
 var errNoServerID = errors.New("it has no server identifier (option 54)")

@@ -54,9 +54,14 @@ type NoLeaseError struct {
 	Waited  time.Duration
 	Carrier bool
 	// V6 is for DHCPv6.
-	V6  bool
-	Err error
+	V6 bool
+	// Router6: there is an IPv6 router on the link.
+	Router6 bool
+	Err     error
 }
+
+// onlyIPv6 is for a link on which a router speaks IPv6, and nobody IPv4.
+const onlyIPv6 = "an IPv6 router is on this link: if it is a network without IPv4, say ip=auto6 (or ip=dhcp6), and name the NFS server by an IPv6 address"
 
 func (e *NoLeaseError) Error() string {
 	protocol, link := "DHCP", "link is up"
@@ -69,6 +74,9 @@ func (e *NoLeaseError) Error() string {
 	where := fmt.Sprintf("%s on %s (%s) in %v, %s: ", protocol, e.Device, e.MAC, e.Waited.Round(time.Second), link)
 	if e.Err != nil {
 		return "no lease by " + where + e.Err.Error()
+	}
+	if e.Router6 {
+		return "no answer from " + where + onlyIPv6
 	}
 	return "no answer from " + where + "is the server up, and does it know this address?"
 }
@@ -139,7 +147,11 @@ func brief(err error) string {
 	case errors.As(err, &carrier):
 		return fmt.Sprintf("no carrier in %v", carrier.Waited.Round(time.Second))
 	case errors.As(err, &lease) && lease.Err == nil:
-		return fmt.Sprintf("no answer from DHCP in %v", lease.Waited.Round(time.Second))
+		text := fmt.Sprintf("no answer from DHCP in %v", lease.Waited.Round(time.Second))
+		if lease.Router6 {
+			text += ", but an IPv6 router is there"
+		}
+		return text
 	case errors.As(err, &lease):
 		err = lease.Err
 	}

@@ -1,6 +1,7 @@
 package network
 
 import (
+	"bytes"
 	"context"
 	"slices"
 	"strings"
@@ -12,11 +13,15 @@ import (
 // look sees which devices are there by now, makes what is to be made of them
 // and sends off those that are wanted.
 func (u *ascent) look(ctx context.Context) error {
-	if u.looks++; u.looks%25 == 0 && len(u.runners) == 0 {
+	if u.wantsDrivers() {
 		u.opts.Rescan()
+		u.rescanned = time.Now()
 	}
 	all, err := links()
 	if err != nil {
+		return err
+	}
+	if err := u.nameByPlace(all); err != nil {
 		return err
 	}
 	if err := u.build(&all); err != nil {
@@ -36,7 +41,7 @@ func (u *ascent) look(ctx context.Context) error {
 			if !u.named(l.Attrs()) || !w.fits(l, u.opts.Sysfs) {
 				continue
 			}
-			if !w.several() || !u.running(l) && !slices.Contains(u.plan.Leave, l.Attrs().Name) {
+			if !w.several() || !u.running(w, l) && !slices.Contains(u.plan.Leave, l.Attrs().Name) {
 				u.send(ctx, w, l)
 			}
 		}
@@ -104,61 +109,129 @@ func (u *ascent) build(all *[]netlink.Link) (err error) {
 	return err
 }
 
-// sendAny sends off the first NIC, and when that had its moment, all others.
+// sendAny sends off the first NICs, and when those had their moment, all others.
 func (u *ascent) sendAny(ctx context.Context, w *Way, all []netlink.Link) {
-	var first netlink.Link
-	var rest []netlink.Link
-	for _, l := range all {
-		a := l.Attrs()
-		if !wired(l, u.opts.Sysfs) || slices.Contains(u.plan.Leave, a.Name) || !u.named(a) {
-			continue
+	first, rest := u.order(all)
+	for _, l := range first {
+		if !u.running(w, l) {
+			u.send(ctx, w, l)
 		}
-		if a.Name == u.opts.First {
-			first = l
-		} else {
-			rest = append(rest, l)
-		}
-	}
-	if first != nil && !u.running(first) {
-		u.send(ctx, w, first)
 	}
 	if u.opts.Wide {
 		u.widened = true
 	}
-	if !u.widened && len(rest) > 0 {
-		since := time.Since(u.start)
-		switch {
-		case first == nil:
-			u.widened = since > aloneAbsent
-		case !hasCarrier(first.Attrs()):
-			u.widened = since > aloneDown
-		default:
-			u.widened = since > aloneSilent
-		}
-		// One that has ended has had its moment.
-		if first != nil && slices.ContainsFunc(u.runners, func(r *runner) bool { return r.done && r.link.Attrs().Index == first.Attrs().Index }) {
-			u.widened = true
-		}
-		if u.widened {
-			var names []string
-			for _, l := range rest {
-				names = append(names, l.Attrs().Name)
-			}
-			u.opts.Logf("network: no address by way of %s so far: trying %s as well", u.opts.First, strings.Join(names, ", "))
-		}
+	if !u.widened && len(rest) > 0 && u.hadMoment(first) {
+		u.widened = true
+		u.opts.Logf("network: no address by way of %s so far: trying %s as well", namesOf(first, u.opts.First), namesOf(rest, ""))
 	}
 	if !u.widened {
 		return
 	}
 	for _, l := range rest {
-		if !u.running(l) {
+		if !u.running(w, l) {
 			u.send(ctx, w, l)
 		}
 	}
 }
 
-func (u *ascent) running(l netlink.Link) bool {
-	return slices.ContainsFunc(u.runners, func(r *runner) bool { return r.link.Attrs().Index == l.Attrs().Index })
+// order are the NICs that come first where any would do, and the others.
+func (u *ascent) order(all []netlink.Link) (first, rest []netlink.Link) {
+	var byName, others []netlink.Link
+	for _, l := range all {
+		a := l.Attrs()
+		switch {
+		case !wired(l, u.opts.Sysfs) || slices.Contains(u.plan.Leave, a.Name) || !u.named(a):
+		case u.guessed(a):
+			first = append(first, l)
+		case a.Name == u.opts.First:
+			byName = append(byName, l)
+		default:
+			others = append(others, l)
+		}
+	}
+	rest = slices.Concat(byName, others)
+	if len(first) > 0 {
+		return first, rest
+	}
+	if u.anyFrom.IsZero() && time.Since(u.start) > guessAbsent {
+		u.anyFrom = time.Now()
+		if len(rest) > 0 {
+			u.opts.Logf("network: no NIC has %s, from which the firmware says it booted (BOOTIF=), only %s: any will do", u.opts.Guess, namesOf(rest, ""))
+		}
+	}
+	if u.anyFrom.IsZero() {
+		return nil, rest
+	}
+	return byName, others
+}
+
+// guessed tells whether it is the NIC that the firmware booted from.
+func (u *ascent) guessed(a *netlink.LinkAttrs) bool {
+	return u.opts.Guess != nil && (bytes.Equal(a.HardwareAddr, u.opts.Guess) || bytes.Equal(permanent(a), u.opts.Guess))
+}
+
+// hadMoment tells whether the NICs that come first have had the time that they
+// have to themselves.
+func (u *ascent) hadMoment(first []netlink.Link) bool {
+	if len(first) == 0 {
+		return !u.anyFrom.IsZero() && time.Since(u.anyFrom) > aloneAbsent
+	}
+	since, down, silent := time.Since(u.anyFrom), aloneDown, aloneSilent
+	if u.guessed(first[0].Attrs()) {
+		since, down, silent = time.Since(u.start), guessDown, guessSilent
+	}
+	ended := func(l netlink.Link) bool {
+		return slices.ContainsFunc(u.runners, func(r *runner) bool { return r.done && r.link.Attrs().Index == l.Attrs().Index })
+	}
+	if !slices.ContainsFunc(first, func(l netlink.Link) bool { return !ended(l) }) {
+		return true
+	}
+	if slices.ContainsFunc(first, func(l netlink.Link) bool { return hasCarrier(l.Attrs()) }) {
+		return since > silent
+	}
+	return since > down
+}
+
+// namesOf are the names of links, or what is said where there is none.
+func namesOf(all []netlink.Link, none string) string {
+	var names []string
+	for _, l := range all {
+		names = append(names, l.Attrs().Name)
+	}
+	if len(names) == 0 {
+		return none
+	}
+	return strings.Join(names, ", ")
+}
+
+// running tells whether a NIC was sent off by a way.
+func (u *ascent) running(w *Way, l netlink.Link) bool {
+	return slices.ContainsFunc(u.runners, func(r *runner) bool { return r.way == w && r.link.Attrs().Index == l.Attrs().Index })
+}
+
+// wantsDrivers tells whether drivers are to be looked for again: a NIC that was
+// named is not there, or the one that the firmware booted from, or nothing came
+// of those that are there for a while. The right one may be behind USB.
+func (u *ascent) wantsDrivers() bool {
+	if time.Since(u.rescanned) < rescanGap {
+		return false
+	}
+	if len(u.runners) == 0 || u.opts.Wide {
+		return true
+	}
+	for i := range u.plan.Ways {
+		if w := &u.plan.Ways[i]; !u.sent(w) {
+			return true
+		}
+	}
+	if !slices.ContainsFunc(u.plan.Ways, func(w Way) bool { return w.any() }) {
+		return false
+	}
+	since := time.Since(u.anyFrom)
+	if u.anyFrom.IsZero() {
+		since = time.Since(u.start)
+	}
+	return since > aloneSilent || since > aloneDown && !slices.ContainsFunc(u.runners, (*runner).asks)
 }
 
 // sayWaiting tells what is waited for.

@@ -45,8 +45,8 @@ func (c Choice) String() string {
 
 func (c Choice) any() bool { return c.Device == "" && c.MAC == nil && c.Driver == "" }
 
-// several tells whether more than one NIC may be meant.
-func (c Choice) several() bool { return c.Device == "" && c.MAC == nil }
+// several tells whether more than one NIC may be meant: two may have one MAC.
+func (c Choice) several() bool { return c.Device == "" }
 
 // fits tells whether a link is the one chosen. A MAC is that of the card, not
 // of a VLAN or bond on it.
@@ -104,13 +104,20 @@ type Options struct {
 	// Wide: then all are tried at once.
 	First string
 	Wide  bool
+	// Guess is the MAC of the NIC that the firmware booted from, as it says,
+	// BOOTIF=: where any would do, the NICs with it come before First, and have a
+	// longer moment. It is no order: docks and adapters show another MAC to the
+	// firmware than to the kernel. nil: it says nothing.
+	Guess net.HardwareAddr
 	// CarrierTime is how long to wait for a NIC and its carrier, LeaseTime how
 	// long for an address, from then on. A switch with spanning tree forwards
 	// nothing for 30 to 50 s.
 	CarrierTime, LeaseTime time.Duration
 	// PreferRoot and Trust are for DHCP, see DHCPOptions.
 	PreferRoot, Trust bool
-	// Rescan looks for new devices that want a driver.
+	// Rescan looks for new devices that want a driver, and for those whose
+	// drivers were left out at first. It is called while a NIC is missing, or
+	// none has led anywhere for a while.
 	Rescan func()
 	// Reach tells whether the server answers by way of a lease that is in
 	// place. It is asked where several NICs are in question.

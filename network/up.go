@@ -17,6 +17,19 @@ const (
 	aloneSilent = 10 * time.Second
 )
 
+// The same for the NIC that the firmware says it booted from. It has just led to
+// a server, so that it is missed only if it turns up late (by USB, after the
+// drivers of its controller), and without an answer only while a switch port
+// forwards nothing.
+const (
+	guessAbsent = 5 * time.Second
+	guessDown   = 10 * time.Second
+	guessSilent = time.Minute
+)
+
+// rescanGap is between two looks for devices without a driver.
+const rescanGap = 500 * time.Millisecond
+
 // How often the devices are looked at: until the first is on its way, and then.
 const (
 	lookFirst = 20 * time.Millisecond
@@ -50,7 +63,11 @@ func Up(ctx context.Context, p Plan, o Options) (boot *Lease, others []*Lease, e
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	u := &ascent{plan: p, opts: o, start: time.Now(), results: make(chan *runner)}
+	now := time.Now()
+	u := &ascent{plan: p, opts: o, start: now, rescanned: now, results: make(chan *runner)}
+	if o.Guess == nil || o.Wide {
+		u.anyFrom = now
+	}
 	return u.climb(ctx)
 }
 
@@ -59,11 +76,14 @@ type ascent struct {
 	plan    Plan
 	opts    Options
 	start   time.Time
-	looks   int
 	widened bool
-	built   bool // bonds and VLANs are there
-	runners []*runner
-	results chan *runner
+	// anyFrom is when any NIC was to do: after the wait for the one of
+	// Options.Guess.
+	anyFrom   time.Time
+	rescanned time.Time
+	built     bool // bonds and VLANs are there
+	runners   []*runner
+	results   chan *runner
 	// inHand is the best lease so far by which the server was not reached.
 	inHand    *runner
 	inHandAt  time.Time
@@ -182,7 +202,11 @@ func (u *ascent) patience() time.Duration {
 // first gives the NICs that come before the winner a moment, and returns the
 // first of those by which the server was reached.
 func (u *ascent) first(ctx context.Context, boot *runner) (*runner, error) {
-	late := time.After(firstTime)
+	wait := firstTime
+	if slices.ContainsFunc(u.runners, func(r *runner) bool { return u.guessed(r.link.Attrs()) }) {
+		wait = guessAbsent
+	}
+	late := time.After(wait)
 	for {
 		before := u.runners[:slices.Index(u.runners, boot)]
 		if !slices.ContainsFunc(before, (*runner).asks) {
@@ -230,7 +254,7 @@ func (u *ascent) alone(r *runner) bool {
 		return false
 	}
 	if r.way.any() && !u.widened {
-		return true
+		return !slices.ContainsFunc(u.runners, func(other *runner) bool { return other != r && !other.done && other.way.any() })
 	}
 	for _, other := range u.runners {
 		if other != r && !other.done && !other.way.Aside {
@@ -325,10 +349,14 @@ func (u *ascent) end(boot *runner) error {
 		if r == boot || !r.way.several() {
 			continue
 		}
-		if r.lease != nil && r.lease.Proto == "dhcp" {
+		// Two NICs with one MAC are given one address.
+		if r.lease != nil && r.lease.Proto == "dhcp" && r.lease.Addr != boot.lease.Addr {
 			if err := Release(r.link, r.lease); err != nil {
 				u.opts.Logf("%v", err)
 			}
+		}
+		if r.link.Attrs().Index == boot.link.Attrs().Index {
+			continue // By another way.
 		}
 		err := dropAll(r.link)
 		// One with a carrier may be the right one, behind a switch port that

@@ -67,7 +67,9 @@ func (n *node) up(p network.Plan, o network.Options) (*network.Lease, []*network
 	if o.LeaseTime == 0 {
 		o.LeaseTime = 30 * time.Second
 	}
-	o.Rescan = func() {}
+	if o.Rescan == nil {
+		o.Rescan = func() {}
+	}
 	o.Logf = n.logf
 	o.WaitFor = func(what string) { n.logf("waiting for %s", what) }
 	if o.Reach == nil {
@@ -179,14 +181,13 @@ func TestUpBootIF(t *testing.T) {
 		n.Plug(fmt.Sprintf("eth%d", i), networktest.Cable{})
 	}
 	n.Server.DNSMasq(pool, "--dhcp-host=52:54:00:77:00:03,10.77.0.13")
-	mac, err := net.ParseMAC("52:54:00:77:00:03")
-	if err != nil {
-		t.Fatal(err)
-	}
-	n.must("eth2", "10.77.0.13/24", network.Plan{Ways: []network.Way{{Choice: network.Choice{MAC: mac}}}}, network.Options{})
+	n.must("eth2", "10.77.0.13/24", network.Plan{}, network.Options{Guess: mac(3)})
 	n.isDown("eth0")
 	n.isDown("eth1")
 }
+
+// mac is that of the cable of some number.
+func mac(n byte) net.HardwareAddr { return net.HardwareAddr{0x52, 0x54, 0, 0x77, 0, n} }
 
 // eth0 without a carrier: another one is taken after a moment.
 func TestUpNoCarrier(t *testing.T) {

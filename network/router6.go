@@ -1,0 +1,48 @@
+package network
+
+import (
+	"errors"
+
+	"github.com/vishvananda/netlink"
+	"github.com/vishvananda/netlink/nl"
+	"golang.org/x/sys/unix"
+)
+
+// hearsRouter tells whether the kernel has heard an IPv6 router on the link,
+// unasked by us: there is a route that it took from one (RTPROT_RA), or an
+// address from a prefix.
+func hearsRouter(link netlink.Link) bool {
+	all, err := addresses(link, netlink.FAMILY_V6)
+	if err != nil {
+		return false // It is for a hint only.
+	}
+	for i := range all {
+		if all[i].Flags&unix.IFA_F_PERMANENT == 0 && all[i].IP.IsGlobalUnicast() {
+			return true
+		}
+	}
+	req := nl.NewNetlinkRequest(unix.RTM_GETROUTE, unix.NLM_F_DUMP)
+	filter := nl.NewRtMsg()
+	filter.Family = unix.AF_INET6
+	req.AddData(filter)
+	routes, err := req.Execute(unix.NETLINK_ROUTE, unix.RTM_NEWROUTE)
+	if err != nil && !errors.Is(err, nl.ErrDumpInterrupted) {
+		return false
+	}
+	for _, b := range routes {
+		if len(b) < unix.SizeofRtMsg {
+			continue
+		}
+		msg := nl.DeserializeRtMsg(b)
+		attrs, err := nl.ParseRouteAttr(b[msg.Len():])
+		if err != nil || msg.Protocol != unix.RTPROT_RA {
+			continue
+		}
+		for _, a := range attrs {
+			if a.Attr.Type == unix.RTA_OIF && len(a.Value) == 4 && int(nl.NativeEndian().Uint32(a.Value)) == link.Attrs().Index {
+				return true
+			}
+		}
+	}
+	return false
+}
