@@ -116,6 +116,10 @@ func build(ctx context.Context, opts options) (*report, error) {
 	}
 	rep.count(releases, modules)
 	rep.Seconds = time.Since(start).Seconds()
+	if err := out.finish(); err != nil {
+		return nil, err
+	}
+	rep.Warnings = append(rep.Warnings, out.warnings...)
 	if repOut != nil {
 		if err := rep.save(repOut); err != nil {
 			return nil, err
@@ -123,9 +127,7 @@ func build(ctx context.Context, opts options) (*report, error) {
 		if err := repOut.finish(); err != nil {
 			return nil, err
 		}
-	}
-	if err := out.finish(); err != nil {
-		return nil, err
+		rep.Warnings = append(rep.Warnings, repOut.warnings...) // Not in the report itself.
 	}
 	if err := out.commit(); err != nil {
 		return nil, err

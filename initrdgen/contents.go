@@ -67,7 +67,7 @@ func fixedEntries(opts options, rep *report) (entries []entry, programs []progra
 			return nil, nil, fmt.Errorf("--secrets: %s: %s", opts.Secrets, strings.ReplaceAll(err.Error(), "\n", "; "))
 		}
 		rep.Warnings = append(rep.Warnings, fmt.Sprintf(
-			"--secrets: everybody who can fetch %s by TFTP or HTTP can read the secrets in it; on this host only its owner may read it (mode 0600): a boot server that runs as another user needs it as its own", opts.Output))
+			"--secrets: everybody who can fetch %s by TFTP or HTTP can read the secrets in it; on this host only its owner may read it (mode 0600): a boot server that runs as another user needs it as its own (chown, which later builds keep)", opts.Output))
 		entries = append(entries, fileEntry(image.Secrets, 0o600, data))
 	}
 	return entries, programs, nil

@@ -121,8 +121,15 @@ and the image gets it as well: everybody who can fetch the image can read them.
 initrdgen secrets makes such a file out of one key.
 
 TREE is only read. FILE appears whole or not at all: a build that fails or is
-interrupted leaves the old one as it was. What went in, and what it weighs, is
-printed at the end.`,
+interrupted leaves the old one as it was. The new one has the owner, the mode and
+the access list of the one that it replaces, so that a boot server keeps what it
+was given; only root may give a file to another user. With --secrets a mode that
+let everybody read becomes 0600. Links on the way to FILE are followed if they are
+root's or yours: another user's could lead the image to any place.
+
+What the image has no use for may be broken, that is a warning; what it needs is
+an error that names the file. Folders that a removed kernel left behind are no
+kernels. What went in, and what it weighs, is printed at the end.`,
 		Example: `  # The kernel of a Debian tree, for any node with a wired network
   initrdgen build --root /srv/nfs/bookworm --output /srv/tftp/initrd.img
 

@@ -1,19 +1,27 @@
 package main
 
 import (
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"syscall"
+
+	"golang.org/x/sys/unix"
 )
 
 // An output is a file that appears under its name whole or not at all.
 type output struct {
 	flag, path string
+	folder     *folder
+	temp       string // The temporary file's name in the folder.
 	file       *os.File
 	mode       fs.FileMode
+	uid, gid   int // Who is to own it; -1 is whoever makes it.
+	acl        []byte
+	warnings   []string
 	committed  bool
 	failed     error // The first error in writing.
 }
@@ -71,28 +79,84 @@ func place(path string) string {
 	return path
 }
 
-// createOutput opens a temporary file beside path. Whoever calls it calls abort
-// in the end, after commit too.
+// createOutput opens a temporary file beside the one that path leads to. Whoever
+// calls it calls abort in the end, after commit too.
 func createOutput(flag, path string, mode fs.FileMode) (*output, error) {
-	path = place(path)
-	if fi, err := os.Stat(path); err == nil {
-		if fi.IsDir() {
-			return nil, fmt.Errorf("%s: %s is a directory: name a file in it", flag, path)
-		}
-		if !fi.Mode().IsRegular() {
-			return nil, fmt.Errorf("%s: %s is not a regular file: name one that can be replaced", flag, path)
-		}
-	}
-	dir := filepath.Dir(path)
-	if fi, err := os.Stat(dir); err != nil || !fi.IsDir() {
-		return nil, fmt.Errorf("%s: %s: there is no directory %s: make it first", flag, path, dir)
-	}
-	o := &output{flag: flag, path: path, mode: mode}
+	o := &output{flag: flag, path: path, mode: mode, uid: -1, gid: -1}
 	var err error
-	if o.file, err = os.CreateTemp(dir, "."+filepath.Base(path)+".*.tmp"); err != nil {
+	o.folder, err = openFolder(path)
+	foreign := (*foreignLinkError)(nil)
+	switch {
+	case errors.Is(err, unix.EISDIR):
+		return nil, fmt.Errorf("%s: %s is a directory: name a file in it", flag, path)
+	case errors.Is(err, fs.ErrNotExist), errors.Is(err, unix.ENOTDIR):
+		return nil, fmt.Errorf("%s: %s: there is no directory %s: make it first", flag, path, pathOf(err))
+	case errors.As(err, &foreign):
+		return nil, fmt.Errorf("%s: %s: %w", flag, path, err)
+	case err != nil:
 		return nil, o.wrap(err)
 	}
+	o.path = o.folder.file()
+	if old := o.folder.old; old != nil {
+		switch old.Mode & unix.S_IFMT {
+		case unix.S_IFREG:
+		case unix.S_IFDIR:
+			o.folder.close()
+			return nil, fmt.Errorf("%s: %s is a directory: name a file in it", flag, o.path)
+		default:
+			o.folder.close()
+			return nil, fmt.Errorf("%s: %s is not a regular file: name one that can be replaced", flag, o.path)
+		}
+	}
+	o.keep()
+	// A name that nobody can guess, and never a file or a link that is there.
+	o.temp = fmt.Sprintf(".%s.%s.tmp", o.folder.name, rand.Text())
+	fd, err := unix.Openat(o.folder.fd, o.temp, unix.O_RDWR|unix.O_CREAT|unix.O_EXCL|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0o600)
+	if err != nil {
+		o.folder.close()
+		return nil, o.wrap(err)
+	}
+	o.file = os.NewFile(uintptr(fd), o.temp)
 	return o, nil
+}
+
+func pathOf(err error) string {
+	if pe := (*fs.PathError)(nil); errors.As(err, &pe) {
+		return pe.Path
+	}
+	return ""
+}
+
+// keep decides what of the file that is replaced the new one gets: owner, mode
+// and access list, so that a boot server which was given the image still has it.
+// Where everybody may make files, a file of another user is nobody's will.
+func (o *output) keep() {
+	makes, removes := o.folder.openToAll()
+	if removes {
+		o.warnf("everybody may write in %s, and can exchange the file: chmod +t %s, or name a file elsewhere", o.folder.path, o.folder.path)
+	}
+	old := o.folder.old
+	if old == nil {
+		return
+	}
+	if makes && old.Uid != 0 && int(old.Uid) != os.Geteuid() {
+		o.warnf("%s was the user %d's, in a folder where everybody may write: it is yours now", o.path, old.Uid)
+		return
+	}
+	o.uid, o.gid = int(old.Uid), int(old.Gid)
+	mode := fs.FileMode(old.Mode & 0o777)
+	if o.mode == secretMode && mode&0o007 != 0 {
+		return // Whoever could read an image without secrets was not chosen for it.
+	}
+	if o.mode == publicMode && mode&0o044 == 0 && o.uid == os.Geteuid() {
+		o.warnf("%s keeps mode %04o of the one that it replaces, which nobody else may read: chmod 644 it if the boot server is another user", o.path, mode)
+	}
+	o.mode = mode
+	o.acl = o.folder.accessList()
+}
+
+func (o *output) warnf(format string, args ...any) {
+	o.warnings = append(o.warnings, o.flag+": "+fmt.Sprintf(format, args...))
 }
 
 func (o *output) Write(p []byte) (int, error) {
@@ -108,9 +172,7 @@ func (o *output) Write(p []byte) (int, error) {
 
 // wrap names the file that was asked for, not the temporary one.
 func (o *output) wrap(err error) error {
-	if pe := (*fs.PathError)(nil); errors.As(err, &pe) {
-		err = pe.Err
-	}
+	err = errorOf(err)
 	dir, remedy := filepath.Dir(o.path), "name a file elsewhere"
 	switch {
 	case errors.Is(err, fs.ErrPermission):
@@ -123,7 +185,8 @@ func (o *output) wrap(err error) error {
 
 // finish puts all of the file on disk.
 func (o *output) finish() error {
-	// Whatever the umask was.
+	o.chown()
+	// Whatever the umask was. It comes last: a change of owner takes bits away.
 	if err := o.file.Chmod(o.mode); err != nil {
 		return o.wrap(err)
 	}
@@ -136,21 +199,48 @@ func (o *output) finish() error {
 	return nil
 }
 
+// chown gives the file to whom the old one belonged. One who may not do that has
+// a file nevertheless, and is told.
+func (o *output) chown() {
+	var st unix.Stat_t
+	if err := unix.Fstat(int(o.file.Fd()), &st); err != nil || o.uid < 0 {
+		return
+	}
+	if int(st.Uid) != o.uid || int(st.Gid) != o.gid {
+		if err := o.file.Chown(o.uid, o.gid); err != nil {
+			_ = o.file.Chown(-1, o.gid) // Of which one may be a member.
+			o.warnf("%s belonged to %d:%d, and cannot be given back (%v): run initrdgen as root, or chown %d:%d %s",
+				o.path, o.uid, o.gid, errorOf(err), o.uid, o.gid, o.path)
+		}
+	}
+	if o.acl != nil {
+		if err := unix.Fsetxattr(int(o.file.Fd()), accessListName, o.acl, 0); err != nil {
+			o.warnf("%s loses its access list (%v): see setfacl(1)", o.path, err)
+		}
+	}
+}
+
+// errorOf is an error without the name of a temporary file.
+func errorOf(err error) error {
+	if pe := (*fs.PathError)(nil); errors.As(err, &pe) {
+		return pe.Err
+	}
+	return err
+}
+
 // commit puts a finished file in its place.
 func (o *output) commit() error {
-	if err := os.Rename(o.file.Name(), o.path); err != nil {
-		if le := (*os.LinkError)(nil); errors.As(err, &le) {
-			err = le.Err
-		}
+	if err := unix.Renameat(o.folder.fd, o.temp, o.folder.fd, o.folder.name); err != nil {
 		return o.wrap(err)
 	}
 	o.committed = true
 	// The rename itself is on disk with the directory. Not every file system
 	// can do that, and the image is whole either way.
-	if dir, err := os.Open(filepath.Dir(o.path)); err == nil {
-		_ = dir.Sync()
-		_ = dir.Close()
+	if fd, err := unix.Openat(o.folder.fd, ".", unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0); err == nil {
+		_ = unix.Fsync(fd)
+		_ = unix.Close(fd)
 	}
+	o.folder.close()
 	return nil
 }
 
@@ -160,5 +250,6 @@ func (o *output) abort() {
 		return
 	}
 	_ = o.file.Close()
-	_ = os.Remove(o.file.Name())
+	_ = unix.Unlinkat(o.folder.fd, o.temp, 0)
+	o.folder.close()
 }
