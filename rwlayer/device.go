@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -32,6 +33,15 @@ func (e *NotFoundError) Error() string {
 // patience is how long Find waits for what is there before it asks for more.
 const patience = 2 * time.Second
 
+// A device that fits may have a twin that is slower. So the search goes on until
+// no block device has turned up for quiet, and every SCSI disk that a controller
+// has found has become one, which takes a disk that spins up a while; but not
+// longer than settled from the first device that fits on.
+const (
+	quiet   = time.Second
+	settled = 15 * time.Second
+)
+
 // Find waits for the device that spec names, by label, UUID, PARTUUID or path,
 // until ctx ends; then the error is a *NotFoundError. Two devices that both fit
 // are an error: it would be a guess which of them to write to. sysfs and dev
@@ -44,27 +54,59 @@ func Find(ctx context.Context, spec, sysfs, dev string, more func()) (string, er
 	}
 	ticker := time.NewTicker(100 * time.Millisecond)
 	defer ticker.Stop()
-	enough := time.After(patience)
+	start := time.Now()
+	var first, last time.Time // When one fitted first, and when any turned up last.
+	known := 0
 	for {
 		have, found := search(sysfs, dev, fits)
-		switch len(found) {
-		case 0:
-		case 1:
-			return found[0], nil
-		default:
+		if len(have) != known {
+			known, last = len(have), time.Now()
+		}
+		switch {
+		case len(found) > 1:
 			return "", fmt.Errorf("rwlayer: %s fits %s: give one of them another name", spec, strings.Join(found, " and "))
+		case len(found) == 1 && strings.HasPrefix(spec, "/dev/"):
+			return found[0], nil // There is one of that name only.
+		case len(found) == 1:
+			if first.IsZero() {
+				first = time.Now()
+			}
+			if time.Since(last) >= quiet && !awaited(sysfs) || time.Since(first) >= settled {
+				return found[0], nil
+			}
+		case more != nil && time.Since(start) >= patience:
+			more()
+			more = nil
 		}
 		select {
 		case <-ctx.Done():
-			return "", fmt.Errorf("rwlayer: %w", &NotFoundError{Spec: spec, Have: have})
-		case <-enough:
-			if more != nil {
-				more()
+			if len(found) == 1 {
+				return found[0], nil
 			}
+			return "", fmt.Errorf("rwlayer: %w", &NotFoundError{Spec: spec, Have: have})
 		case <-ticker.C:
 		}
 	}
 }
+
+// awaited tells whether a controller has found a disk that is no block device
+// yet: sd adds it when it has spun up.
+func awaited(sysfs string) bool {
+	all, _ := filepath.Glob(filepath.Join(sysfs, "class/scsi_device/*/device"))
+	for _, device := range all {
+		kind, err := os.ReadFile(filepath.Join(device, "type"))
+		if err != nil || strings.TrimSpace(string(kind)) != scsiDisk {
+			continue
+		}
+		if _, err := os.Stat(filepath.Join(device, "block")); errors.Is(err, os.ErrNotExist) {
+			return true
+		}
+	}
+	return false
+}
+
+// scsiDisk is TYPE_DISK of scsi/scsi_proto.h.
+const scsiDisk = "0"
 
 // A candidate is a block device with what may be read from it.
 type candidate struct {
@@ -81,9 +123,11 @@ func matcher(spec string) (func(candidate) bool, error) {
 		return func(c candidate) bool { return c.name == name }, nil
 	case !ok || value == "":
 	case key == "LABEL":
-		return func(c candidate) bool { v, err := c.volume(); return err == nil && v.Label == value }, nil
+		return func(c candidate) bool { return c.holds(func(v Volume) bool { return v.Label == value }) }, nil
 	case key == "UUID":
-		return func(c candidate) bool { v, err := c.volume(); return err == nil && strings.EqualFold(v.UUID, value) }, nil
+		return func(c candidate) bool {
+			return c.holds(func(v Volume) bool { return strings.EqualFold(v.UUID, value) })
+		}, nil
 	case key == "PARTUUID":
 		return func(c candidate) bool { id, err := c.partUUID(); return err == nil && strings.EqualFold(id, value) }, nil
 	}
@@ -117,17 +161,23 @@ func (c candidate) number(attribute string) (int64, error) {
 	return strconv.ParseInt(strings.TrimSpace(string(b)), 10, 64)
 }
 
-func (c candidate) volume() (Volume, error) {
+// holds tells whether the device is a file system that fits. Only such a one is
+// read further for what may lie over it.
+func (c candidate) holds(fits func(Volume) bool) bool {
 	f, err := os.Open(c.path)
 	if err != nil {
-		return Volume{}, err
+		return false
 	}
 	defer f.Close()
 	size, err := f.Seek(0, io.SeekEnd)
 	if err != nil {
-		return Volume{}, err
+		return false
 	}
-	return Identify(f, size)
+	if all, err := names(f, size); err != nil || !slices.ContainsFunc(all, fits) {
+		return false
+	}
+	v, err := Identify(f, size)
+	return err == nil && fits(v)
 }
 
 // partUUID reads a partition's identity from the table of its disk.

@@ -100,6 +100,59 @@ func TestFindDevice(t *testing.T) {
 	}
 }
 
+// Two disks with one label, of which the second spins up later: none of them is
+// taken, however late its controller is done with it.
+func TestFindSlowTwin(t *testing.T) {
+	for name, slow := range map[string]bool{"300ms": false, "spinsUp": true} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			sysfs, dev, add := fakeSysfs(t)
+			shell(t, "mkfs.ext4 -q -L node "+add("sda", "", 8<<20))
+			twin := filepath.Join(t.TempDir(), "twin")
+			shell(t, "truncate -s 8M "+twin+"; mkfs.ext4 -q -L node "+twin)
+			image, err := os.ReadFile(twin)
+			if err != nil {
+				t.Fatal(err)
+			}
+			device := sysfs + "/class/scsi_device/0:0:1:0/device"
+			wait := 300 * time.Millisecond
+			if slow {
+				wait = 2500 * time.Millisecond
+				shell(t, "mkdir -p "+device+"; echo 0 >"+device+"/type; mkdir -p "+sysfs+"/class/scsi_device/0:0:2:0/device; echo 5 >"+sysfs+"/class/scsi_device/0:0:2:0/device/type")
+			}
+			timer := time.AfterFunc(wait, func() {
+				if err := os.WriteFile(dev+"/.sdb", image, 0o600); err != nil {
+					t.Error(err)
+				}
+				path := add("sdb", "", 8<<20)
+				if err := os.Rename(dev+"/.sdb", path); err != nil {
+					t.Error(err)
+				}
+				if err := os.MkdirAll(device+"/block", 0o755); err != nil {
+					t.Error(err)
+				}
+			})
+			defer timer.Stop()
+			if got, err := Find(t.Context(), "LABEL=node", sysfs, dev, nil); err == nil || !strings.Contains(err.Error(), "sda and") {
+				t.Errorf("Find = %q, %v, want an error that names both", got, err)
+			}
+		})
+	}
+}
+
+// A disk whose first superblock is an old one, below a partition table, is not
+// what a label names.
+func TestFindOldLabel(t *testing.T) {
+	sysfs, dev, add := fakeSysfs(t)
+	disk := add("sda", "", 16<<20)
+	shell(t, "mkfs.ext4 -q -L node "+disk+"; echo 2048,,L | sfdisk -q -w never -W never "+disk)
+	part := add("sda", "1", 15<<20)
+	shell(t, "mkfs.ext4 -q -L node "+part)
+	if got, err := Find(t.Context(), "LABEL=node", sysfs, dev, nil); got != part || err != nil {
+		t.Errorf("Find = %q, %v, want %s", got, err, part)
+	}
+}
+
 // A device that turns up later is waited for.
 func TestFindDeviceLate(t *testing.T) {
 	sysfs, dev, add := fakeSysfs(t)

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 )
 
@@ -38,105 +39,166 @@ func (e *ForeignError) Error() string {
 	return "it holds " + e.Found + ": it is left untouched; give the node an empty volume, or wipe this one yourself (wipefs -a, or zero it)"
 }
 
-// superblocks is how far into a device the superblocks lie that are looked at.
-const superblocks = 0x10000 + 0x1000
-
 // errUnknown means that no known signature was found.
 var errUnknown = errors.New("no known signature")
 
-// Identify reads the superblocks of a device. A device that holds something
-// else is a *ForeignError; one without any signature that we know is
-// errUnknown, and may be blank or not.
+// Identify finds out what a device holds, by its beginning and its end. A
+// *ForeignError is anything but exactly one file system of ours: also an old
+// superblock of ours below something that contains others, such as a partition
+// table, and two file systems at once. A device without any signature that we
+// know is errUnknown, and may be blank or not.
 func Identify(r io.ReaderAt, size int64) (Volume, error) {
-	b := make([]byte, superblocks) // Zeros beyond the end of a small device.
-	if _, err := r.ReadAt(b[:min(superblocks, size)], 0); err != nil && !errors.Is(err, io.EOF) {
-		return Volume{}, fmt.Errorf("read the superblock: %w", err)
+	d := &probe{r: r, size: size}
+	ours, foreign := d.ours(), d.foreign()
+	if len(ours)+len(foreign) == 0 {
+		foreign = d.named(weakSignatures)
 	}
-	for _, s := range containers {
-		if at(b, s.offset, s.magic) {
-			return Volume{}, &ForeignError{Found: s.what}
+	switch {
+	case d.err != nil:
+		return Volume{}, fmt.Errorf("read what it holds: %w", d.err)
+	case len(foreign) > 0:
+		for _, v := range ours {
+			foreign = append(foreign, "below it an old "+v.Type)
 		}
-	}
-	for _, known := range []func([]byte) (Volume, bool){extVolume, xfsVolume, btrfsVolume} {
-		if v, ok := known(b); ok {
-			return v, nil
-		}
-	}
-	for _, s := range signatures {
-		if at(b, s.offset, s.magic) {
-			return Volume{}, &ForeignError{Found: s.what}
-		}
+		return Volume{}, &ForeignError{Found: strings.Join(foreign, ", ")}
+	case len(ours) > 1:
+		return Volume{}, &ForeignError{Found: "both " + ours[0].String() + " and " + ours[1].String()}
+	case len(ours) == 1:
+		return ours[0], nil
 	}
 	return Volume{}, errUnknown
+}
+
+// names are the file systems of ours whose superblocks a device has, whatever
+// else there is: by their label a disk is found that is looked at more closely
+// later.
+func names(r io.ReaderAt, size int64) ([]Volume, error) {
+	d := &probe{r: r, size: size}
+	return d.ours(), d.err
+}
+
+// A probe reads places of a device, each part of it once.
+type probe struct {
+	r     io.ReaderAt
+	size  int64
+	parts map[int64][]byte
+	err   error
+}
+
+// partBytes is how much is read at once, aligned.
+const partBytes = 64 << 10
+
+// bytes are n bytes at offset, or nil where the device has none. What cannot be
+// read sets err.
+func (d *probe) bytes(offset, n int64) []byte {
+	if d.err != nil || offset < 0 || offset > d.size-n {
+		return nil
+	}
+	out := make([]byte, 0, n)
+	for int64(len(out)) < n {
+		from := offset + int64(len(out))
+		begin := from - from%partBytes
+		part := d.parts[begin]
+		if part == nil {
+			part = make([]byte, min(partBytes, d.size-begin))
+			if _, err := io.ReadFull(io.NewSectionReader(d.r, begin, int64(len(part))), part); err != nil {
+				d.err = fmt.Errorf("%d bytes at %d: %w", len(part), begin, err)
+				return nil
+			}
+			if d.parts == nil {
+				d.parts = make(map[int64][]byte)
+			}
+			d.parts[begin] = part
+		}
+		part = part[from-begin:]
+		out = append(out, part[:min(int64(len(part)), n-int64(len(out)))]...)
+	}
+	return out
+}
+
+// place is where a signature's offset lies on the device.
+func (d *probe) place(align, offset int64) int64 {
+	if align != 0 {
+		offset += d.size - d.size%align
+	}
+	return offset
+}
+
+// ours are the file systems that can become /rw.
+func (d *probe) ours() []Volume {
+	var all []Volume
+	for _, known := range []func(*probe) (Volume, bool){extVolume, xfsVolume, btrfsVolume} {
+		if v, ok := known(d); ok {
+			all = append(all, v)
+		}
+	}
+	return all
+}
+
+// foreign names everything else, best first.
+func (d *probe) foreign() []string {
+	found := d.named(signatures)
+	for _, s := range checkedSignatures {
+		if b := d.bytes(d.place(s.align, s.place), 512); b != nil && s.check(b) {
+			found = append(found, s.what)
+		}
+	}
+	return found
+}
+
+func (d *probe) named(all []signature) []string {
+	var found []string
+	for _, s := range all {
+		if d.has(s) && !slices.Contains(found, s.what) {
+			found = append(found, s.what)
+		}
+	}
+	return found
+}
+
+func (d *probe) has(s signature) bool {
+	for _, offset := range s.places {
+		for _, magic := range s.magics {
+			if b := d.bytes(d.place(s.align, offset), int64(len(magic))); b != nil && string(b) == magic {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 func at(b []byte, offset int, magic string) bool {
 	return string(b[offset:offset+len(magic)]) == magic
 }
 
-// A signature names what a volume may hold instead of a file system of ours.
-type signature struct {
-	offset int
-	magic  string
-	what   string
-}
-
-// containers are what may lie over an old superblock without touching it: the
-// file system that this belonged to is gone.
-var containers = []signature{
-	{512, "EFI PART", "a GPT partition table"},
-	{4096, "EFI PART", "a GPT partition table (4096-byte sectors)"},
-	{0, "LUKS\xba\xbe", "a LUKS volume"},
-	{0, "LABELONE", "an LVM physical volume"},
-	{512, "LABELONE", "an LVM physical volume"},
-	{1024, "LABELONE", "an LVM physical volume"},
-	{1536, "LABELONE", "an LVM physical volume"},
-	{0, "\xfc\x4e\x2b\xa9", "a member of an md RAID"},
-	{4096, "\xfc\x4e\x2b\xa9", "a member of an md RAID"},
-}
-
-// signatures are here to name the rest: what is not known is not formatted
-// either, unless it is blank.
-var signatures = []signature{
-	{4086, "SWAPSPACE2", "swap space"},
-	{4086, "SWAP-SPACE", "swap space"},
-	{0, "hsqs", "a squashfs"},
-	{32769, "CD001", "an ISO 9660 file system"},
-	{1024, "\x10\x20\xf5\xf2", "an f2fs"},
-	{0x1018, "\xc6\x85\x73\xf6\x4e\x1a\x45\xca", "a bcachefs or bcache device"},
-	{3, "NTFS    ", "an NTFS"},
-	{3, "EXFAT   ", "an exFAT"},
-	{82, "FAT32   ", "a FAT file system"},
-	{54, "FAT", "a FAT file system"},
-	// Last, because boot sectors of file systems end like it too.
-	{510, "\x55\xaa", "a partition table (MBR)"},
-}
-
 // extVolume reads an ext2, ext3 or ext4 superblock (Documentation/filesystems/
-// ext4/super.rst).
-func extVolume(b []byte) (Volume, bool) {
-	const base = 1024
-	if !at(b, base+0x38, "\x53\xef") {
+// ext4/super.rst). A journal that lies on a device of its own has one as well.
+func extVolume(d *probe) (Volume, bool) {
+	b := d.bytes(1024, 1024)
+	if b == nil || !at(b, 0x38, "\x53\xef") || b[0x60]&incompatJournalDev != 0 {
 		return Volume{}, false
 	}
-	return Volume{Type: "ext4", UUID: uuid(b[base+0x68:]), Label: label(b[base+0x78 : base+0x88])}, true
+	return Volume{Type: "ext4", UUID: uuid(b[0x68:]), Label: label(b[0x78:0x88])}, true
 }
 
+const incompatJournalDev = 0x8
+
 // xfsVolume reads the superblock of XFS (fs/xfs/libxfs/xfs_format.h).
-func xfsVolume(b []byte) (Volume, bool) {
-	if !at(b, 0, "XFSB") {
+func xfsVolume(d *probe) (Volume, bool) {
+	b := d.bytes(0, 512)
+	if b == nil || !at(b, 0, "XFSB") {
 		return Volume{}, false
 	}
 	return Volume{Type: "xfs", UUID: uuid(b[32:]), Label: label(b[108:120])}, true
 }
 
 // btrfsVolume reads the first superblock of btrfs (fs/btrfs/accessors.h).
-func btrfsVolume(b []byte) (Volume, bool) {
-	const base = 0x10000
-	if !at(b, base+0x40, "_BHRfS_M") {
+func btrfsVolume(d *probe) (Volume, bool) {
+	b := d.bytes(0x10000, 0x1000)
+	if b == nil || !at(b, 0x40, "_BHRfS_M") {
 		return Volume{}, false
 	}
-	return Volume{Type: "btrfs", UUID: uuid(b[base+0x20:]), Label: label(b[base+0x12b : base+0x22b])}, true
+	return Volume{Type: "btrfs", UUID: uuid(b[0x20:]), Label: label(b[0x12b:0x22b])}, true
 }
 
 func uuid(b []byte) string {
