@@ -106,6 +106,9 @@ func (m *Manifest) check() error {
 	if name, ok := unlisted(m.Disks, listed); ok {
 		return fmt.Errorf("disk: module %q is not listed", name)
 	}
+	if name, ok := unlisted(m.USBHosts, listed); ok {
+		return fmt.Errorf("usb: module %q is not listed", name)
+	}
 	for _, a := range m.Aliases {
 		if err := CheckPattern(a.Pattern); err != nil {
 			return fmt.Errorf("alias %q of module %s %w", a.Pattern, a.Module, err)

@@ -27,6 +27,9 @@ type Manifest struct {
 	// Disks are the modules that drive disks and nothing else. A node without
 	// use for a disk leaves them out.
 	Disks []string
+	// USBHosts are the modules that drive USB host controllers. A node whose NIC is
+	// found without them leaves them to udev.
+	USBHosts []string
 	// Builtin are the names that this kernel has built in.
 	Builtin []string
 	// Aliases tell which module drives which device.
@@ -92,6 +95,9 @@ func (m *Manifest) WriteTo(w io.Writer) (int64, error) {
 	}
 	for _, name := range m.Disks {
 		fmt.Fprintln(&b, "disk", name)
+	}
+	for _, name := range m.USBHosts {
+		fmt.Fprintln(&b, "usb", name)
 	}
 	for _, name := range m.Builtin {
 		fmt.Fprintln(&b, "builtin", name)
@@ -163,6 +169,9 @@ func (m *Manifest) readLine(text string, listed map[string]bool) error {
 	case "disk":
 		m.Disks = append(m.Disks, rest)
 		return checkNames("disk", rest)
+	case "usb":
+		m.USBHosts = append(m.USBHosts, rest)
+		return checkNames("usb", rest)
 	case "builtin":
 		m.Builtin = append(m.Builtin, rest)
 		return checkNames("builtin", rest)

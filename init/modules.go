@@ -53,7 +53,7 @@ func (n *node) loadUnion(version string) {
 		case "iscsi":
 			_ = n.system.loader.Load(append(iscsiModules, "ext4")...)
 		case "device":
-			n.loadDisks(usbControllers)
+			n.loadDisks(n.system.loader.USBHosts())
 			_ = n.system.loader.Load("ext4")
 		}
 	}()

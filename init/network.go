@@ -16,13 +16,6 @@ import (
 	"github.com/sidusboot/sidusboot/nfs"
 )
 
-// usbControllers are not loaded unless no NIC turns up without them: every
-// machine has some, few need them to boot, and udev loads them later.
-var usbControllers = map[string]bool{
-	"xhci_pci": true, "xhci_hcd": true, "ehci_pci": true, "ehci_hcd": true,
-	"ohci_pci": true, "ohci_hcd": true, "uhci_hcd": true,
-}
-
 // bringNetworkUp loads the NICs' drivers and gets an address on the one that
 // leads to the root. While it waits for the network, the modules for NFS and
 // the union are loaded.
@@ -32,7 +25,9 @@ func (n *node) bringNetworkUp() (string, error) {
 		return "", err
 	}
 	// An error is no end: the NIC may be another driver's.
-	n.loadDrivers(usbControllers)
+	// USB controllers are not loaded unless no NIC turns up without them: every
+	// machine has some, few need them to boot, and udev loads them later.
+	n.loadDrivers(n.system.loader.USBHosts())
 	if n.union == nil {
 		n.loadUnion(n.firstVersion())
 	}

@@ -101,7 +101,7 @@ func (n *node) findDisk(ctx context.Context) (string, error) {
 		return "", fmt.Errorf("sidus.rw=: %w", err)
 	}
 	n.waitFor("the device " + spec)
-	n.loadDisks(usbControllers)
+	n.loadDisks(n.system.loader.USBHosts())
 	return rwlayer.Find(ctx, spec, "/sys", "/dev", func() { n.loadDisks(nil) })
 }
 

@@ -35,12 +35,16 @@ func plan(t *tree, k *kernel, chosen []profile, extra []string) (m *image.Manife
 		}
 	}
 	// By whether it is of a set of disks; virtio_pci is of both kinds.
+	usb := make(map[string]bool)
 	kinds := map[bool]map[string]bool{false: {}, true: {}}
 	for _, name := range names {
 		s := sets[name]
 		for _, module := range s.choose(k) {
 			if err := c.add(module); err != nil {
 				return nil, nil, err
+			}
+			if s.inFolder(s.usb, module, k.files[module]) {
+				usb[module] = true
 			}
 			if s.devices {
 				kinds[s.disks][module] = true
@@ -68,6 +72,9 @@ func plan(t *tree, k *kernel, chosen []profile, extra []string) (m *image.Manife
 	for _, mod := range m.Modules {
 		if kinds[true][mod.Name] && !kinds[false][mod.Name] {
 			m.Disks = append(m.Disks, mod.Name)
+		}
+		if usb[mod.Name] {
+			m.USBHosts = append(m.USBHosts, mod.Name)
 		}
 	}
 	return m, append(warnings, c.warnings...), nil

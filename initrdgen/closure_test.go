@@ -379,6 +379,44 @@ func TestDisks(t *testing.T) {
 	}
 }
 
+// Folders are taken whole, whatever a kernel has in them: host controllers of USB
+// that came later, and MDIO and PCS drivers beside the MACs.
+func TestFolders(t *testing.T) {
+	k := parseKernel(t, strings.Join([]string{
+		"kernel/drivers/usb/host/xhci-pci.ko:", "kernel/drivers/usb/host/xhci-pci-renesas.ko: kernel/drivers/usb/host/xhci-pci.ko",
+		"kernel/drivers/usb/host/xhci-pci-prom21.ko: kernel/drivers/usb/host/xhci-pci.ko", "kernel/drivers/usb/host/never-heard-of.ko:",
+		"kernel/drivers/usb/dwc2/dwc2.ko: kernel/drivers/usb/gadget/udc-core.ko", "kernel/drivers/usb/dwc3/dwc3-pci.ko:", "kernel/drivers/usb/gadget/udc-core.ko:",
+		"kernel/drivers/usb/gadget/g_ether.ko:", "kernel/drivers/usb/class/cdc-acm.ko:",
+		"kernel/drivers/net/usb/r8152.ko:", "kernel/drivers/net/mdio/mdio-bcm-unimac.ko:", "kernel/drivers/net/pcs/pcs-lynx.ko:",
+		"kernel/drivers/net/ethernet/a.ko:", "kernel/drivers/ata/ahci.ko:", "kernel/drivers/pci/controller/pci-hyperv.ko:", "kernel/drivers/net/team/team.ko:",
+	}, "\n"), "alias pci:p xhci_pci_prom21\nalias pci:r xhci_pci_renesas\nalias of:d dwc2\n", "", "")
+	hosts := "dwc2 dwc3_pci never_heard_of xhci_pci xhci_pci_prom21 xhci_pci_renesas"
+	for _, tt := range []struct{ profiles, modules, usb, disks string }{
+		{"generic", "a dwc2 dwc3_pci mdio_bcm_unimac never_heard_of pci_hyperv pcs_lynx r8152 udc_core xhci_pci xhci_pci_prom21 xhci_pci_renesas", hosts, ""},
+		{"virtual", "", "", ""},
+		{"virtual disk", "ahci dwc2 dwc3_pci never_heard_of udc_core xhci_pci xhci_pci_prom21 xhci_pci_renesas", hosts, "ahci " + hosts},
+		{"generic disk", "a ahci dwc2 dwc3_pci mdio_bcm_unimac never_heard_of pci_hyperv pcs_lynx r8152 udc_core xhci_pci xhci_pci_prom21 xhci_pci_renesas", hosts, "ahci"},
+	} {
+		m, _, err := plan(nil, k, choose(t, strings.Fields(tt.profiles)...), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		sorted := func(names []string) string { return strings.Join(slices.Sorted(slices.Values(names)), " ") }
+		if got := strings.Join(moduleNames(m), " "); got != tt.modules {
+			t.Errorf("%s: modules %s, want %s", tt.profiles, got, tt.modules)
+		}
+		if got := sorted(m.USBHosts); got != tt.usb {
+			t.Errorf("%s: USB hosts %s, want %s", tt.profiles, got, tt.usb)
+		}
+		if got := sorted(m.Disks); got != tt.disks {
+			t.Errorf("%s: disks %s, want %s", tt.profiles, got, tt.disks)
+		}
+		if tt.usb != "" && !slices.Contains(m.Aliases, image.Alias{Pattern: "pci:p", Module: "xhci_pci_prom21"}) {
+			t.Errorf("%s: no alias of xhci_pci_prom21", tt.profiles)
+		}
+	}
+}
+
 // modprobe.d forbids a driver, --module allows it again.
 func TestBlacklist(t *testing.T) {
 	k := parseKernel(t, "kernel/drivers/net/ethernet/a.ko:\nkernel/drivers/net/ethernet/b.ko:\nkernel/drivers/net/ethernet/lib.ko:\n",

@@ -22,6 +22,9 @@ type set struct {
 	// devices says that these drive devices: their aliases go into the
 	// manifest, so that /init finds them by what the node has.
 	devices bool
+	// usb are folders like those of dirs, of USB host controllers: a node whose NIC
+	// or disk is found without them loads none.
+	usb []string
 	// disks says that those devices are disks: only a node that wants one loads
 	// them.
 	disks bool
@@ -45,7 +48,7 @@ var profiles = []profile{
 	},
 	{
 		name: "virtual",
-		help: "the NICs of QEMU, VMware, Hyper-V, Xen and VirtualBox",
+		help: "the NICs of QEMU (not igb and i8255x), VMware, Hyper-V, Xen and VirtualBox",
 		sets: slices.Concat(base, []string{"virtual"}),
 	},
 	{
@@ -71,6 +74,13 @@ const standardProfile = "generic"
 // base are the sets of every profile.
 var base = []string{"nfs", "union", "packet", "stack"}
 
+// usbHosts are the folders of USB host controllers, those that can be devices too,
+// and what stands between them and the port.
+var usbHosts = []string{
+	"drivers/usb/host", "drivers/usb/dwc2", "drivers/usb/dwc3", "drivers/usb/chipidea", "drivers/usb/cdns3", "drivers/usb/musb",
+	"drivers/usb/mtu3", "drivers/usb/isp1760", "drivers/usb/fotg210", "drivers/usb/renesas_usbhs", "drivers/usb/c67x00", "drivers/usb/phy",
+}
+
 // sets are what profiles are made of.
 var sets = map[string]set{
 	// The kernel asks modprobe for nfsv3 and nfsv4 when it mounts, and there is
@@ -88,8 +98,10 @@ var sets = map[string]set{
 
 	"ethernet": {
 		devices: true,
-		dirs:    []string{"drivers/net/ethernet"},
-		modules: []string{"qlge"}, // Staging, up to Linux 6.6.
+		dirs:    []string{"drivers/net/ethernet", "drivers/net/mdio", "drivers/net/pcs"},
+		// qlge: staging, up to Linux 6.6. The others bring PCI devices of the host to
+		// light in a guest of Hyper-V or Xen.
+		modules: []string{"qlge", "pci_hyperv", "xen_pcifront"},
 		imports: []string{"alloc_etherdev_mqs", "devm_alloc_etherdev_mqs", "stmmac_dvr_probe"},
 		// Chips of switches, not of nodes, with firmware of 50 MB and more.
 		except: []string{"mellanox/mlxsw/", "marvell/prestera/"},
@@ -106,6 +118,9 @@ var sets = map[string]set{
 	"virtual": {devices: true, modules: []string{
 		"virtio_net", "virtio_pci", "virtio_mmio",
 		"e1000", "e1000e", "vmxnet3", "hv_netvsc", "hv_vmbus", "xen_netfront", "pcnet32",
+		// What QEMU, Xen and Hyper-V emulate besides, but for igb, which is big, and e100,
+		// which wants firmware.
+		"8139cp", "8139too", "ne2k_pci", "tulip",
 	}},
 
 	"ext4": {modules: []string{"ext4"}},
@@ -127,14 +142,14 @@ var sets = map[string]set{
 		"mptsas", "mptspi", "mpt3sas", "mpi3mr", "megaraid_sas", "aacraid", "hpsa", "smartpqi",
 		"isci", "mvsas", "pm80xx", "arcmsr", "hptiop",
 		"mmc_block", "sdhci_pci", "sdhci_acpi",
-		"usb_storage", "uas", "xhci_pci", "xhci_plat_hcd", "ehci_pci", "ohci_pci", "uhci_hcd",
-	}},
+		"usb_storage", "uas",
+	}, usb: usbHosts},
 
 	"usb": {
 		devices: true,
 		dirs:    []string{"drivers/net/usb"},
+		usb:     usbHosts,
 		imports: []string{"usbnet_probe"},
-		modules: []string{"xhci_pci", "xhci_plat_hcd", "ehci_pci", "ohci_pci", "uhci_hcd"},
 		except: []string{
 			// Modems and phones.
 			"qmi_wwan", "cdc_mbim", "huawei_cdc_ncm", "hso", "sierra_net", "kalmia", "lg_vl600",
@@ -249,7 +264,11 @@ func (s set) has(name, file string) bool {
 	if slices.Contains(s.modules, name) {
 		return true
 	}
-	return slices.ContainsFunc(s.dirs, func(dir string) bool {
+	return s.inFolder(s.dirs, name, file) || s.inFolder(s.usb, name, file)
+}
+
+func (s set) inFolder(dirs []string, name, file string) bool {
+	return slices.ContainsFunc(dirs, func(dir string) bool {
 		rest, ok := strings.CutPrefix(file, path.Join("kernel", dir)+"/")
 		return ok && !s.leavesOut(name, rest)
 	})

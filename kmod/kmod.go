@@ -70,6 +70,7 @@ type Loader struct {
 	modules  map[string]*image.Module
 	builtin  map[string]bool
 	disks    map[string]bool
+	usbHosts map[string]bool
 	root     string
 	opts     Options
 	insert   func(path, params string) error
@@ -110,6 +111,7 @@ func newLoader(m *image.Manifest, root string, opts Options, insert func(path, p
 		modules:  make(map[string]*image.Module, len(m.Modules)),
 		builtin:  make(map[string]bool, len(m.Builtin)),
 		disks:    make(map[string]bool, len(m.Disks)),
+		usbHosts: make(map[string]bool, len(m.USBHosts)),
 		root:     root,
 		opts:     opts,
 		insert:   insert,
@@ -123,6 +125,9 @@ func newLoader(m *image.Manifest, root string, opts Options, insert func(path, p
 	}
 	for _, name := range m.Disks {
 		l.disks[name] = true
+	}
+	for _, name := range m.USBHosts {
+		l.usbHosts[name] = true
 	}
 	return l
 }
@@ -147,6 +152,9 @@ func (l *Loader) Has(name string) bool {
 
 // Profile is what the image was built with: names of profiles, with commas.
 func (l *Loader) Profile() string { return l.manifest.Profile }
+
+// USBHosts are the drivers of USB host controllers.
+func (l *Loader) USBHosts() map[string]bool { return l.usbHosts }
 
 // LoadNamed loads the modules that the image builder named with --module. Not
 // every node has what they drive: one that fails does not keep the others from
