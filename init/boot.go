@@ -51,7 +51,7 @@ type unionResult struct {
 func newNode(log *logger) *node {
 	n := &node{narrator: &narrator{log: log, report: &report{}}}
 	n.system = &system{}
-	n.nfs = &nfs.Mounter{System: n.system, Logf: log.errorf}
+	n.nfs = &nfs.Mounter{System: n.system, Logf: log.errorf, Waiting: n.waitFor}
 	return n
 }
 
