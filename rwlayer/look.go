@@ -40,8 +40,7 @@ func inspect(sys System, device string, o VolumeOptions) (finding, error) {
 	}
 	v, err := Identify(f, size)
 	if errors.Is(err, errUnknown) {
-		o.waiting("the proof that it is blank")
-		if err := ProveBlank(f, size); err != nil {
+		if err := o.proveBlank(f, size); err != nil {
 			return finding{}, fmt.Errorf("%s: %w", o.Name, err)
 		}
 		if !o.Format {
@@ -69,6 +68,26 @@ func inspect(sys System, device string, o VolumeOptions) (finding, error) {
 	return finding{Volume: v, unmarked: unmarked}, err
 }
 
+// proveBlank is ProveBlank with what the target tells.
+func (o VolumeOptions) proveBlank(f *os.File, size int64) error {
+	const what = "the proof that it is blank"
+	o.waiting(what)
+	var mapped []extent
+	if size > fullBytes {
+		var err error
+		if mapped, err = mappedExtents(deviceOf(f), size); err != nil {
+			o.waiting(what + ", by samples")
+		}
+	}
+	said := int64(-1)
+	return ProveBlank(f, size, mapped, func(done, total int64) {
+		if percent := 100 * done / total; percent != said {
+			o.waiting(fmt.Sprintf("%s, %d%% read", what, percent))
+			said = percent
+		}
+	})
+}
+
 // own tells whether a file system is this node's by its label, or by the
 // operator's word.
 func (o VolumeOptions) own(v Volume) bool {
@@ -93,9 +112,10 @@ func inspectAgain(device string, o VolumeOptions, found finding) error {
 	}
 	v, err := Identify(f, size)
 	if errors.Is(err, errUnknown) && found.blank {
-		err = zeros(f, 0, min(size, chunkBytes))
+		b := make([]byte, min(size, chunkBytes))
+		err = zeros(f, 0, b)
 		if err == nil {
-			err = zeros(f, max(size-chunkBytes, 0), min(size, chunkBytes))
+			err = zeros(f, size-int64(len(b)), b)
 		}
 	} else if err == nil && (found.blank || v != found.Volume) {
 		err = fmt.Errorf("it has changed since it was looked at, there is %s now: it is left untouched", v)

@@ -272,7 +272,7 @@ func TestIdentifyOurs(t *testing.T) {
 			}
 			defer f.Close()
 			var data *DataError
-			if err := ProveBlank(f, imageSize); !errors.As(err, &data) {
+			if err := ProveBlank(f, imageSize, nil, nil); !errors.As(err, &data) {
 				t.Errorf("ProveBlank = %v, want a DataError", err)
 			}
 		})
