@@ -201,6 +201,10 @@ func applyLease(c *Config, a arg) error {
 	return setNamed(&c.LeaseOwner, ownerNames[:], a.value)
 }
 
+func applyFstab(c *Config, a arg) error {
+	return setNamed(&c.Fstab, fstabNames[:], a.value)
+}
+
 func applyOnError(c *Config, a arg) error {
 	return setNamed(&c.OnError, onErrorNames[:], a.value)
 }

@@ -51,6 +51,9 @@ type Config struct {
 	TrustAddress bool
 	// Hostname is sidus.hostname=, a template (see Expand). Empty: from the lease.
 	Hostname string
+	// Fstab is what becomes of lines of fstab for devices that the node has not,
+	// sidus.fstab=. Default FstabKeep.
+	Fstab Fstab
 	// LeaseOwner is who keeps the address after the switch, sidus.lease=.
 	// Default OwnerResident.
 	LeaseOwner LeaseOwner
@@ -100,6 +103,17 @@ const (
 	Reboot
 	PowerOff
 	Shell
+)
+
+// Fstab is what becomes of lines of fstab for devices that the node has not.
+type Fstab int
+
+// What sidus.fstab= says.
+const (
+	// FstabKeep leaves them, and says so.
+	FstabKeep Fstab = iota
+	// FstabNoFail gives them the option nofail.
+	FstabNoFail
 )
 
 // LeaseOwner is who keeps the node's address after the switch.
@@ -212,6 +226,7 @@ type Lease struct {
 
 var (
 	onErrorNames = [...]string{Retry: "retry", Reboot: "reboot", PowerOff: "poweroff", Shell: "shell"}
+	fstabNames   = [...]string{FstabKeep: "keep", FstabNoFail: "nofail"}
 	ownerNames   = [...]string{OwnerResident: "resident", OwnerTree: "tree"}
 	unionNames   = [...]string{UnionAuto: "auto", UnionAufs: "aufs", UnionOverlay: "overlay"}
 	methodNames  = [...]string{MethodDHCP: "dhcp", MethodStatic: "static", MethodOff: "off", MethodAuto6: "auto6", MethodDHCP6: "dhcp6"}

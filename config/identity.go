@@ -9,7 +9,7 @@ import (
 
 // Identities are what /init gives a node of its own, each of which can be
 // turned off by sidus.identity=.
-var Identities = []string{"hostname", "hosts", "resolver", "ntp", "machine-id", "hostid", "initiator", "nvme", "entropy"}
+var Identities = []string{"hostname", "hosts", "resolver", "ntp", "machine-id", "hostid", "initiator", "nvme", "ssh-keys", "entropy"}
 
 // applyIdentity reads all, none, names to have, or names with a minus to leave
 // out.

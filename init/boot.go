@@ -40,6 +40,8 @@ type node struct {
 	ibOwn netip.Addr
 	// waiting is what the stage waits for, under the narrator's mutex.
 	waiting string
+	// end is reboot, but in tests.
+	end func(cmd int)
 }
 
 // A unionResult is the kind of union that the kernel can do.
@@ -51,7 +53,8 @@ type unionResult struct {
 func newNode(log *logger) *node {
 	n := &node{narrator: &narrator{log: log, report: &report{}}}
 	n.system = &system{}
-	n.nfs = &nfs.Mounter{System: n.system, Logf: log.errorf, Waiting: n.waitFor}
+	n.end = n.reboot
+	n.nfs = &nfs.Mounter{System: n.system, Logf: log.errorf}
 	return n
 }
 

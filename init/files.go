@@ -1,9 +1,7 @@
 package main
 
 import (
-	"errors"
 	"fmt"
-	"io/fs"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -13,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/sidusboot/sidusboot/network"
+	"github.com/sidusboot/sidusboot/rwlayer"
 	"github.com/sidusboot/sidusboot/tree"
 )
 
@@ -28,7 +27,10 @@ func (n *node) writeFiles() (string, error) {
 	n.writeIdentity()
 	n.optional(n.adviseManagers())
 	n.optional(n.writeTime())
-	n.optional(rewriteFstab(unionDir))
+	n.optional(n.rewriteFstab(unionDir))
+	if n.report.RW.Kind != "tmpfs" {
+		n.optional(rwlayer.KeepSpare(rwDir))
+	}
 	n.awaitIB()
 	for _, l := range n.leases() {
 		n.optional(writeKlibc(l))
@@ -39,11 +41,15 @@ func (n *node) writeFiles() (string, error) {
 // optional says what went wrong with something that is nice to have. The boot
 // goes on.
 func (n *node) optional(err error) {
-	if err == nil {
-		return
+	if err != nil {
+		n.note("identity: " + err.Error() + ": the node boots without that")
 	}
-	note := "identity: " + err.Error()
-	n.log.errorf("%s: the node boots without that", note)
+}
+
+// note says something that is to be mended in the tree or on a volume, and leaves
+// it in the report.
+func (n *node) note(note string) {
+	n.log.errorf("%s", note)
 	if !slices.Contains(n.report.Notes, note) {
 		n.report.Notes = append(n.report.Notes, note)
 	}
@@ -117,39 +123,6 @@ func joinAddrs(all []netip.Addr) string {
 		texts = append(texts, a.String())
 	}
 	return strings.Join(texts, " ")
-}
-
-// rewriteFstab comments out the tree's own line for "/", which would make
-// systemd remount the union with another file system's options. The rest stays
-// byte for byte.
-func rewriteFstab(root string) error {
-	old, err := tree.At(root).ReadFile("/etc/fstab")
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	text, changed := withoutRootLine(string(old))
-	if !changed {
-		return nil
-	}
-	return tree.At(root).Replace("/etc/fstab", []byte(text))
-}
-
-// withoutRootLine comments out every line of fstab(5) that mounts on "/".
-func withoutRootLine(fstab string) (string, bool) {
-	var b strings.Builder
-	changed := false
-	for line := range strings.Lines(fstab) {
-		fields := strings.Fields(line)
-		if len(fields) >= 2 && !strings.HasPrefix(fields[0], "#") && fields[1] == "/" {
-			b.WriteString("# sidusboot: / is the union already: ")
-			changed = true
-		}
-		b.WriteString(line)
-	}
-	return b.String(), changed
 }
 
 // freeInitramfs removes everything on the initramfs itself, whose memory is

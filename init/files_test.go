@@ -20,25 +20,6 @@ import (
 	"github.com/sidusboot/sidusboot/overlay"
 )
 
-func TestWithoutRootLine(t *testing.T) {
-	const note = "# sidusboot: / is the union already: "
-	tests := []struct{ name, fstab, want string }{
-		{"empty", "", ""},
-		{"none", "tmpfs /mnt tmpfs size=1m 0 0\n", "tmpfs /mnt tmpfs size=1m 0 0\n"},
-		{"one", "# x\n/dev/sda1 / ext4 errors=remount-ro 0 1\nLABEL=home  /home\text4 defaults 0 2",
-			"# x\n" + note + "/dev/sda1 / ext4 errors=remount-ro 0 1\nLABEL=home  /home\text4 defaults 0 2"},
-		{"comment about /", "# UUID=1 / ext4\n", "# UUID=1 / ext4\n"},
-		{"two, no newline at the end", "a / nfs ro\nb / ext4", note + "a / nfs ro\n" + note + "b / ext4"},
-		{"damaged line", "garbage\n\x00\n", "garbage\n\x00\n"},
-	}
-	for _, tt := range tests {
-		got, changed := withoutRootLine(tt.fstab)
-		if got != tt.want || changed != (got != tt.fstab) {
-			t.Errorf("%s: withoutRootLine = %q, %v, want %q", tt.name, got, changed, tt.want)
-		}
-	}
-}
-
 func TestFindInit(t *testing.T) {
 	root := t.TempDir()
 	mustMkdir(t, root+"/sbin", root+"/usr/lib/systemd", root+"/bin")

@@ -48,6 +48,9 @@ func (n *node) writeIdentity() {
 	if n.has("initiator") {
 		n.optional(n.writeInitiator())
 	}
+	if n.has("ssh-keys") && n.runsSystemd() {
+		n.optional(adviseSSH(unionDir, "/"))
+	}
 }
 
 // writeInitiator names the node for the tree's open-iscsi, where it has one. On

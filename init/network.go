@@ -156,7 +156,7 @@ func (n *node) firstVersion() string {
 	if n.cfg.Root.Path == "" {
 		return ""
 	}
-	versions, err := nfs.Source{Version: n.cfg.Root.Version}.Versions(true)
+	versions, err := nfs.Source{Version: n.cfg.Root.Version}.Versions()
 	if err != nil {
 		return ""
 	}

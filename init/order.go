@@ -82,6 +82,12 @@ func adviseSystemd(root string) error {
 	return nil
 }
 
+// runsSystemd tells whether the node will run systemd.
+func (n *node) runsSystemd() bool {
+	program, err := findInit(unionDir, n.cfg.Init)
+	return err == nil && isSystemd(unionDir, program)
+}
+
 // isSystemd tells whether the init program of the tree in root is systemd: its
 // directory in /run tells programs that they run under it, so that it may not
 // be there under another.

@@ -60,10 +60,12 @@ type rwFacts struct {
 	// Of a tmpfs.
 	Size  string
 	Bytes uint64
-	// Of a volume. Made says that the file system was made in this boot.
+	// Of a volume. Usage is how full it was; Full says that this is too full. Made says that the file system was made in this boot.
 	Device     string
 	FileSystem string
 	UUID       string
+	Usage      string
+	Full       bool
 	Made       bool
 }
 
@@ -165,6 +167,8 @@ func (f *rwFacts) json(o *jsonObject) {
 		o.text("filesystem", f.FileSystem)
 		o.text("uuid", f.UUID)
 		o.flag("made", f.Made)
+		o.text("usage", f.Usage)
+		o.flag("full", f.Full)
 	}
 }
 

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bufio"
 	"errors"
 	"fmt"
 	"io"
@@ -9,6 +10,8 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/sidusboot/sidusboot/panics"
+	"github.com/sidusboot/sidusboot/rwlayer"
 	"github.com/sidusboot/sidusboot/tree"
 )
 
@@ -45,8 +48,13 @@ func bindInto(root string) (undo func(), err error) {
 // maxOutput is how much is kept of what a program of the tree says.
 const maxOutput = 4096
 
-// Run runs a program of the tree in /ro and waits for its end.
-func (s *system) Run(argv ...string) (output string, status int, err error) {
+// maxProgress is the longest line that is heard of a program's progress.
+const maxProgress = 4096
+
+// Run runs a program of the tree in /ro and waits for its end. heard, which may
+// be nil, is called with each line that the program writes to
+// rwlayer.ProgressFD.
+func (s *system) Run(heard func(line string), argv ...string) (output string, status int, err error) {
 	undo, err := bindInto(roDir)
 	if err != nil {
 		return "", 0, err
@@ -62,24 +70,54 @@ func (s *system) Run(argv ...string) (output string, status int, err error) {
 		return "", 0, err
 	}
 	defer r.Close()
+	progress, pw, err := os.Pipe()
+	if err != nil {
+		w.Close()
+		return "", 0, err
+	}
+	defer progress.Close()
 	p, err := os.StartProcess(argv[0], argv, &os.ProcAttr{
-		Dir: "/", Env: treeEnv, Files: []*os.File{null, w, w},
+		Dir: "/", Env: treeEnv, Files: []*os.File{null, w, w, rwlayer.ProgressFD: pw},
 		Sys: &syscall.SysProcAttr{Chroot: roDir},
 	})
 	w.Close()
+	pw.Close()
 	if err != nil {
 		return "", 0, err
 	}
+	s.setChild(p.Pid)
+	defer s.setChild(0)
+	read := panics.Go(func() error { return hear(progress, heard) })
 	b, readErr := io.ReadAll(io.LimitReader(r, maxOutput))
 	_, drainErr := io.Copy(io.Discard, r)
 	state, err := p.Wait()
-	if err := errors.Join(err, readErr, drainErr); err != nil {
+	// Nobody but the program has the other end.
+	hearErr := <-read
+	if err := errors.Join(err, readErr, drainErr, hearErr); err != nil {
 		return "", 0, fmt.Errorf("%s: %w", argv[0], err)
 	}
 	if state.ExitCode() < 0 {
 		return string(b), 0, fmt.Errorf("%s: %s", argv[0], state)
 	}
 	return string(b), state.ExitCode(), nil
+}
+
+// hear calls heard with each line, and takes all to the end in any case: a program
+// that cannot write stops.
+func hear(r io.Reader, heard func(line string)) error {
+	b := bufio.NewReaderSize(r, maxProgress)
+	for {
+		line, _, err := b.ReadLine()
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		if heard != nil {
+			heard(string(line))
+		}
+	}
 }
 
 // treeEnv is the environment of programs of the tree.

@@ -51,6 +51,7 @@ func (n *node) mountVolume() (string, error) {
 	if err != nil {
 		return "", err
 	}
+	n.system.watchDisk(device)
 	v, made, err := rwlayer.Mount(n.system, device, rwDir, rwlayer.VolumeOptions{
 		Format: n.cfg.RW.MkFS == "blank", Reserve: key, Takeover: rwlayer.Key(n.cfg.RW.Takeover),
 		Label: "sidusboot", Adopt: adopt, LookDir: lookDir, Name: name,
@@ -64,6 +65,9 @@ func (n *node) mountVolume() (string, error) {
 		return "", err
 	}
 	n.report.RW = rwFacts{Kind: n.cfg.RW.Kind, Device: device, FileSystem: v.Type, UUID: v.UUID, Made: made}
+	if err := n.makeRoom(name); err != nil {
+		return "", err
+	}
 	detail := fmt.Sprintf("%s, %s %s", device, v.Type, v.UUID)
 	if made {
 		detail += ", made just now"

@@ -1,15 +1,20 @@
 package main
 
 import (
+	"fmt"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/sidusboot/sidusboot/config"
 )
 
-// When a stage is still at work, it is said what it waits for.
+// When a stage is still at work, it is said what it waits for, and how far it is.
 const (
 	firstWord = 5 * time.Second
 	nextWord  = 30 * time.Second
+	// lookEvery is how often a stage's progress is looked at.
+	lookEvery = 5 * time.Second
 )
 
 // waitFor notes what the stage is going to wait for, for the watchdog to say.
@@ -19,41 +24,113 @@ func (n *node) waitFor(what string) {
 	n.waiting = what
 }
 
-// watched runs a stage under a watchdog. Most waits have a deadline of their
-// own; a few are in the kernel, on a server that has died meanwhile, and cannot
-// be ended. Then the policy acts over the stage's head, except for retry: going
-// on to wait is what that would do too.
-func (n *node) watched(name string, run func() (string, error)) error {
-	done := make(chan struct{})
-	defer close(done)
-	n.waitFor("")
-	go func() {
-		defer n.recovered()
-		n.watchdog(name, done)
-	}()
-	return n.stage(name, run)
+// waitsFor is what the stage waits for.
+func (n *node) waitsFor() string {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.waiting == "" {
+		return "an answer"
+	}
+	return n.waiting
 }
 
-func (n *node) watchdog(name string, done <-chan struct{}) {
+// watched runs a stage under a watchdog and waits for the end of what that has
+// begun: a shell is not to be robbed of its console, and a node that reboots
+// does not hand over.
+func (n *node) watched(name string, run func() (string, error)) error {
+	n.waitFor("")
+	n.system.forget()
+	w := watchdog{stage: name, limit: n.stageLimit(), say: n.log.errorf, waitsFor: n.waitsFor, progress: n.system.progress, giveUp: n.giveUp}
+	if n.cfg.OnError == config.Retry {
+		w.giveUp = nil
+	}
+	done, ended := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer n.recovered()
+		defer close(ended)
+		w.run(done)
+	}()
+	err := n.stage(name, run)
+	close(done)
+	<-ended
+	return err
+}
+
+// stageLimit is how long a stage may be without a sign of progress: it waits for
+// its device or server, and then for one answer.
+func (n *node) stageLimit() time.Duration { return n.cfg.Timeout + n.cfg.LeaseTimeout + nextWord }
+
+// A watchdog watches one stage. Most waits have a deadline of their own; a few
+// are in the kernel, on a server that has died meanwhile, and cannot be ended.
+// Work that makes progress, a check or an mkfs that takes hours, is never cut.
+type watchdog struct {
+	stage    string
+	limit    time.Duration
+	say      func(format string, args ...any)
+	waitsFor func() string
+	progress func() progress
+	// giveUp acts by the policy over the stage's head. Nil, with the policy
+	// retry: going on to wait is what that would do too.
+	giveUp func(stage string, done <-chan struct{})
+}
+
+// run returns when done is closed.
+func (w *watchdog) run(done <-chan struct{}) {
 	start := time.Now()
-	for wait := firstWord; ; wait = nextWord {
+	seen, moved, next := w.progress(), start, start.Add(firstWord)
+	for {
 		select {
 		case <-done:
 			return
-		case <-time.After(wait):
+		case <-time.After(lookEvery):
 		}
-		n.mu.Lock()
-		what := n.waiting
-		n.mu.Unlock()
-		if what == "" {
-			what = "an answer"
+		now := time.Now()
+		if p := w.progress(); p != seen {
+			seen, moved = p, now
 		}
-		took := time.Since(start).Round(time.Second)
-		n.log.errorf("%s: waiting for %s since %v", name, what, took)
-		// A stage waits for its device or server and then for one answer.
-		if took > n.cfg.Timeout+n.cfg.LeaseTimeout+nextWord && n.cfg.OnError != config.Retry {
-			n.log.errorf("%s: no end after %v", name, took)
-			n.act("waits on")
+		idle := now.Sub(moved).Round(time.Second)
+		if !now.Before(next) {
+			next = now.Add(nextWord)
+			w.say("%s: waiting for %s since %v%s", w.stage, w.waitsFor(), now.Sub(start).Round(time.Second), seen.text(idle))
+		}
+		if w.giveUp != nil && idle > w.limit {
+			w.say("%s: no progress for %v", w.stage, idle)
+			w.giveUp(w.stage, done)
+			moved = time.Now()
 		}
 	}
+}
+
+// giveUp does what the policy says about a stage that makes no progress, unless
+// that ends after all.
+func (n *node) giveUp(stage string, done <-chan struct{}) {
+	after := func(delay time.Duration, what string, cmd int) {
+		n.log.errorf("%s in %v, unless %s goes on (sidus.onerror=%s)", what, delay, stage, n.cfg.OnError)
+		select {
+		case <-done:
+			n.log.errorf("%s: it went on: no %s", stage, what)
+		case <-time.After(delay):
+			n.end(cmd)
+		}
+	}
+	switch n.cfg.OnError {
+	case config.Reboot:
+		after(n.restartDelay(), "reboot", unix.LINUX_REBOOT_CMD_RESTART)
+	case config.PowerOff:
+		after(defaultDelay, "power off", unix.LINUX_REBOOT_CMD_POWER_OFF)
+	case config.Shell:
+		n.shell("waits on")
+	}
+}
+
+// text is what is said of progress that was last seen idle ago.
+func (p progress) text(idle time.Duration) string {
+	text := ""
+	if p.disk {
+		text = fmt.Sprintf("; its disk has read %d MiB and written %d MiB", p.read>>20, p.written>>20)
+	}
+	if idle >= nextWord && p != (progress{}) {
+		text += fmt.Sprintf(", nothing for %v", idle)
+	}
+	return text
 }

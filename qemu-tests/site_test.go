@@ -233,8 +233,9 @@ type bootReport struct {
 	}
 	RW struct {
 		Kind, Size, Filesystem, Device, UUID string
+		Usage                                string
 		Bytes                                int64
-		Made                                 bool
+		Made, Full                           bool
 	}
 	Union  struct{ Kind string }
 	Stages []struct {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strconv"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -21,8 +22,9 @@ type System interface {
 	// ends that.
 	SetReadOnly(device string, on bool) error
 	// Run runs a program of the tree, in the tree, with /dev, and returns what
-	// it said and its exit status.
-	Run(argv ...string) (output string, status int, err error)
+	// it said and its exit status. heard, which may be nil, hears each line that
+	// the program writes to ProgressFD.
+	Run(heard func(line string), argv ...string) (output string, status int, err error)
 }
 
 // VolumeOptions say how a device becomes /rw.
@@ -116,7 +118,7 @@ func Mount(sys System, device, dir string, o VolumeOptions) (v Volume, made bool
 		made = true
 	} else {
 		o.waiting("its check by fsck")
-		if err := check(sys, device, o.Name, v); err != nil {
+		if err := check(sys, device, v, o); err != nil {
 			return v, false, fmt.Errorf("rwlayer: %w", err)
 		}
 	}
@@ -198,7 +200,7 @@ var mountData = map[string]string{"ext4": "errors=remount-ro"}
 // format makes an ext4 with the tree's own program, and reads it back from the
 // disk. It discards nothing: what the proof did not read, it does not destroy.
 func format(sys System, device, label string) (Volume, error) {
-	o, status, err := sys.Run("/sbin/mkfs.ext4", "-q", "-E", "nodiscard", "-L", label, device)
+	o, status, err := sys.Run(nil, "/sbin/mkfs.ext4", "-q", "-E", "nodiscard", "-L", label, device)
 	if err != nil {
 		return Volume{}, fmt.Errorf("mkfs.ext4 of the tree: %w: install e2fsprogs in it", err)
 	}
@@ -232,11 +234,16 @@ const (
 
 // check runs the tree's fsck for the file system. XFS and btrfs replay their
 // journals when they are mounted and have none to be run at boot.
-func check(sys System, device, name string, v Volume) error {
+func check(sys System, device string, v Volume, o VolumeOptions) error {
 	if v.Type != "ext4" {
 		return nil
 	}
-	o, status, err := sys.Run("/sbin/fsck.ext4", "-p", device)
+	heard := func(line string) {
+		if text := fsckProgress(line); text != "" {
+			o.waiting("its check by fsck, " + text)
+		}
+	}
+	said, status, err := sys.Run(heard, "/sbin/fsck.ext4", "-p", "-C", strconv.Itoa(ProgressFD), device)
 	if err != nil {
 		return fmt.Errorf("fsck.ext4 of the tree: %w: install e2fsprogs in it", err)
 	}
@@ -244,5 +251,5 @@ func check(sys System, device, name string, v Volume) error {
 	case fsckClean, fsckMended:
 		return nil
 	}
-	return &CheckError{Name: name, Output: o, Status: status}
+	return &CheckError{Name: o.Name, Output: said, Status: status}
 }

@@ -90,12 +90,19 @@ func (s *fakeSystem) SetReadOnly(_ string, on bool) error {
 	return nil
 }
 
-func (s *fakeSystem) Run(argv ...string) (string, int, error) {
+func (s *fakeSystem) Run(_ func(string), argv ...string) (string, int, error) {
 	if s.readOnly {
 		s.t.Errorf("%s on a read-only device", argv[0])
 	}
 	s.note("%s", filepath.Base(argv[0]))
-	out, err := exec.Command(filepath.Base(argv[0]), argv[1:]...).CombinedOutput()
+	cmd := exec.Command(filepath.Base(argv[0]), argv[1:]...)
+	null, err := os.OpenFile(os.DevNull, os.O_WRONLY, 0)
+	if err != nil {
+		return "", 0, err
+	}
+	defer null.Close()
+	cmd.ExtraFiles = []*os.File{null} // ProgressFD
+	out, err := cmd.CombinedOutput()
 	var exit *exec.ExitError
 	if errors.As(err, &exit) {
 		return string(out), exit.ExitCode(), nil

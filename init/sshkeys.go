@@ -1,0 +1,67 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+
+	"github.com/sidusboot/sidusboot/tree"
+)
+
+// Host keys tell a node's clients that it is the node, so nobody else may know
+// them: they are drawn from the node's own randomness, by the tree's ssh-keygen,
+// and not derived from anything that others can know (the tree, the image, a MAC
+// or a serial number). They stay where /rw is kept. Debian 13 makes them at the
+// first boot only (ConditionFirstBoot=), which a node with a machine-id never
+// has, and Debian 12 only when the package is installed. To let the first boot
+// hold instead would have systemd preset every unit of the tree and ask for a
+// time zone and a password on the console (systemd-firstboot(1)).
+
+// sshKeysUnit makes them before sshd looks for them.
+const (
+	sshKeysName = "sidusboot-ssh-keys.service"
+	sshKeysUnit = `# Written by sidusboot at boot: the tree has no ssh host keys, so that nodes do
+# not share theirs. sidus.identity=-ssh-keys leaves this unit out.
+[Unit]
+Description=This node's own ssh host keys
+ConditionPathExistsGlob=!/etc/ssh/ssh_host_*_key
+Before=ssh.service sshd.service
+
+[Service]
+Type=oneshot
+RemainAfterExit=yes
+ExecStart=/usr/bin/ssh-keygen -A
+`
+)
+
+// sshUnits want the keys. A socket must not wait for them: it is ready before
+// what is no part of the early boot.
+var sshUnits = []string{"ssh.service", "sshd.service", "ssh.socket", "sshd.socket"}
+
+// adviseSSH has systemd make ssh host keys where the tree in root has a server
+// and none. run is where /run is.
+func adviseSSH(root, run string) error {
+	t := tree.At(root)
+	for _, program := range []string{"/usr/sbin/sshd", "/usr/bin/ssh-keygen"} {
+		if t.Executable(program) != nil {
+			return nil
+		}
+	}
+	dir := filepath.Join(run, unitDir)
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return err
+	}
+	if err := os.WriteFile(filepath.Join(dir, sshKeysName), []byte(sshKeysUnit), 0o644); err != nil {
+		return err
+	}
+	for _, unit := range sshUnits {
+		wants := filepath.Join(dir, unit+".wants")
+		if err := os.MkdirAll(wants, 0o755); err != nil {
+			return err
+		}
+		link := filepath.Join(wants, sshKeysName)
+		if err := os.Symlink("../"+sshKeysName, link); err != nil && !os.IsExist(err) {
+			return err
+		}
+	}
+	return nil
+}
