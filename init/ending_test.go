@@ -20,6 +20,8 @@ type stateWatcher struct {
 	abandoned chan struct{}
 }
 
+func (w *stateWatcher) Unasked() error { return nil }
+
 func (w *stateWatcher) State() (string, error) { return w.state, w.err }
 
 func (w *stateWatcher) Abandon() error {

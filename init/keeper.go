@@ -87,16 +87,24 @@ func keepLease(lease *network.Tenancy, log *logger) error {
 
 // newKeeper takes the session over.
 func newKeeper(s *sessionState, log *logger) (*keeper, error) {
-	session, err := s.adopt()
-	if err != nil {
-		return nil, err
-	}
 	// The tree's /dev is on its way elsewhere.
 	const disk = "/dev/volume"
 	if err := unix.Mknod(disk, unix.S_IFBLK|0o600, int(s.disk)); err != nil {
 		return nil, fmt.Errorf("keeper: mknod: %w", err)
 	}
-	return &keeper{session: session, log: log, iscsid: runs("iscsid"), reserve: func() error { return reserveAgain(disk, s.key) }}, nil
+	admission, err := newAdmission(disk, s)
+	if err != nil {
+		return nil, fmt.Errorf("keeper: %w", err)
+	}
+	s.target.Admit = admission.admit
+	session, err := s.adopt()
+	if err != nil {
+		return nil, err
+	}
+	return &keeper{
+		session: session, log: log, iscsid: runs("iscsid"),
+		reserve: func() error { return reserveAgain(disk, s.key) }, giveBack: giveBack(session, s.key),
+	}, nil
 }
 
 // run watches the session until it is gone, and the end of the node.
@@ -152,6 +160,7 @@ type watcher interface {
 	Recover(ctx context.Context) error
 	State() (string, error)
 	Abandon() error
+	Unasked() error
 }
 
 type keeper struct {
@@ -163,6 +172,10 @@ type keeper struct {
 	// reserve takes the volume's reservation again: a target that was restarted
 	// may have forgotten it.
 	reserve func() error
+	// giveBack takes back what this node has at its target.
+	giveBack func() error
+	// unasked is what was said of a target that lets nobody look.
+	unasked string
 	// reserving says that it is being done.
 	reserving atomic.Bool
 	// hurry says that the node is about to end: no long pauses any more.
@@ -189,43 +202,61 @@ func reserveAgain(disk string, key rwlayer.Key) error {
 		return err
 	}
 	defer f.Close()
-	err = rwlayer.Reserve(f, key, 0)
+	err = rwlayer.Hold(f, key)
 	if errors.Is(err, rwlayer.ErrNoReservations) || errors.Is(err, rwlayer.ErrUnsaved) {
 		return nil // Said at boot.
 	}
 	return err
 }
 
-// heldTries and heldPause are how often another node may be found to hold the
-// volume until that is believed: two that register at once both go, and come
-// again.
+// heldTries and heldPause are how often another node may be found to have the
+// volume until that is believed. One that is booting sees this node's key and
+// goes.
 const (
-	heldTries = 4
+	heldTries = 6
 	heldPause = 2 * time.Second
 )
 
 // hold reserves the volume. Where another node has taken it, this one must not
 // write to it any more: what its kernel remembers of the volume is no longer
-// true.
+// true. A reservation that fails otherwise is tried again for as long as there
+// is a session.
 func (k *keeper) hold() {
-	var held *rwlayer.HeldError
-	for try := 1; ; try++ {
+	said, held := "", 0
+	for pause := firstRecover; ; pause = min(2*pause, maxRecover) {
 		err := k.reserve()
 		if err == nil {
 			return
 		}
-		k.log.errorf("reserve the volume again: %v", err)
-		if !errors.As(err, &held) {
+		if text := err.Error(); text != said {
+			k.log.errorf("reserve the volume again: %v", err)
+			said = text
+		}
+		var other *rwlayer.HeldError
+		if !errors.As(err, &other) {
+			held = 0
+		} else if held++; held == heldTries {
+			k.letGo()
+			return
+		} else {
+			pause = heldPause
+		}
+		if _, err := k.session.State(); errors.Is(err, iscsi.ErrGone) {
 			return
 		}
-		if try == heldTries {
-			break
-		}
-		time.Sleep(jitter(heldPause))
+		time.Sleep(jitter(pause))
 	}
+}
+
+// letGo ends the session, so that nothing that this node has not written yet
+// reaches the volume, and takes back the keys, which would keep out who has it.
+func (k *keeper) letGo() {
 	k.log.errorf("ANOTHER NODE HAS TAKEN THE VOLUME: this one lets go of it, and what it has not written yet is lost; see to it that only one node is given this volume, and reboot this one")
 	if err := k.session.Abandon(); err != nil && !errors.Is(err, iscsi.ErrGone) {
 		k.log.errorf("%v", err)
+	}
+	if err := k.giveBack(); err != nil {
+		k.log.errorf("this node's key stays with the target: %v", err)
 	}
 }
 
@@ -236,6 +267,8 @@ const (
 	oneRecover = 30 * time.Second
 	// standBy is how often the keeper looks whether iscsid still runs.
 	standBy = 5 * time.Second
+	// otherLogin is what another process gets that logs in on the session.
+	otherLogin = 30 * time.Second
 )
 
 // watch keeps the session until it is gone or ctx ends.
@@ -250,7 +283,10 @@ func (k *keeper) watch(ctx context.Context) error {
 		case errors.Is(err, iscsi.ErrGone):
 			k.log.noticef("the session is gone, nothing is left to keep")
 			return nil
-		case k.iscsid(), errors.Is(err, iscsi.ErrTakenOver):
+		case errors.Is(err, iscsi.ErrTakenOver):
+			k.standAside(ctx)
+			continue
+		case k.iscsid():
 			// Ours again when iscsid has ended, as it does at shutdown. Of
 			// reservations it knows nothing.
 			k.wait(ctx, standBy)
@@ -260,18 +296,39 @@ func (k *keeper) watch(ctx context.Context) error {
 			continue
 		}
 		k.log.errorf("%v; logging in again", err)
-		k.recover(ctx)
+		if err := k.recover(ctx); errors.Is(err, iscsi.ErrTakenOver) {
+			k.standAside(ctx)
+		}
 	}
 	return nil
 }
 
-// recover logs in again until it succeeds, iscsid takes over, or ctx ends.
-func (k *keeper) recover(ctx context.Context) {
+// standAside lets another process log in on the session. A login of ours would
+// end its connection.
+func (k *keeper) standAside(ctx context.Context) {
+	for waited := time.Duration(0); waited < otherLogin && ctx.Err() == nil; waited += time.Second {
+		k.wait(ctx, time.Second)
+		if k.hurry.Load() {
+			return
+		}
+		switch state, err := k.session.State(); {
+		case errors.Is(err, iscsi.ErrGone):
+			return
+		case err == nil && state == iscsi.LoggedIn:
+			k.reserveSoon()
+			return
+		}
+	}
+}
+
+// recover logs in again until it succeeds, another process takes over, which is
+// iscsi.ErrTakenOver, the volume is another node's, or ctx ends.
+func (k *keeper) recover(ctx context.Context) error {
 	start := time.Now()
-	said := ""
+	said, held := "", 0
 	for pause := firstRecover; ctx.Err() == nil; pause = min(2*pause, maxRecover) {
 		if k.iscsid() {
-			return
+			return nil
 		}
 		one, cancel := context.WithTimeout(ctx, oneRecover)
 		err := k.session.Recover(one)
@@ -279,10 +336,28 @@ func (k *keeper) recover(ctx context.Context) {
 		switch {
 		case err == nil:
 			k.log.errorf("logged in again after %v", time.Since(start).Round(time.Second/10))
+			if why := k.session.Unasked(); why != nil && why.Error() != k.unasked {
+				k.unasked = why.Error()
+				k.log.errorf("the target lets nobody look who has the volume before this node writes to it again: %v", why)
+			}
 			k.reserveSoon()
-			return
+			return nil
 		case errors.Is(err, iscsi.ErrGone), ctx.Err() != nil:
-			return
+			return nil
+		case errors.Is(err, iscsi.ErrTakenOver):
+			return err
+		case errors.Is(err, rwlayer.ErrTaken):
+			k.letGo()
+			return nil
+		}
+		var other *rwlayer.HeldError
+		if !errors.As(err, &other) {
+			held = 0
+		} else if held++; held == heldTries {
+			k.letGo()
+			return nil
+		} else {
+			pause = heldPause
 		}
 		if text := err.Error(); text != said {
 			k.log.errorf("%s; trying on", text)
@@ -290,6 +365,7 @@ func (k *keeper) recover(ctx context.Context) {
 		}
 		k.wait(ctx, jitter(pause))
 	}
+	return nil
 }
 
 // wait pauses for d, or for a second when there is hurry.

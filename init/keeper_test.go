@@ -3,9 +3,11 @@ package main
 import (
 	"context"
 	"errors"
+	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"reflect"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -37,6 +39,7 @@ type fakeWatcher struct {
 	watch, recover []error
 	recovered      int
 	abandoned      int
+	unasked        error
 }
 
 func (f *fakeWatcher) Watch(context.Context) error {
@@ -54,6 +57,7 @@ func (f *fakeWatcher) Recover(context.Context) error {
 
 func (f *fakeWatcher) State() (string, error) { return iscsi.LoggedIn, nil }
 func (f *fakeWatcher) Abandon() error         { f.abandoned++; return nil }
+func (f *fakeWatcher) Unasked() error         { return f.unasked }
 
 func TestKeeper(t *testing.T) {
 	broken := &iscsi.ConnError{Code: 1020}
@@ -69,6 +73,8 @@ func TestKeeper(t *testing.T) {
 		{"again and again", fakeWatcher{watch: []error{broken, broken, iscsi.ErrGone}, recover: []error{nil, nil}}, nil, 2, true},
 		{"ends with the session", fakeWatcher{watch: []error{iscsi.ErrGone}}, nil, 0, false},
 		{"gone while recovering", fakeWatcher{watch: []error{broken, iscsi.ErrGone}, recover: []error{iscsi.ErrGone}}, nil, 1, false},
+		{"another process logs in meanwhile", fakeWatcher{watch: []error{broken, iscsi.ErrGone}, recover: []error{&iscsi.KernelError{Op: "bind", Err: iscsi.ErrTakenOver}}}, nil, 1, true},
+		{"nobody may look first", fakeWatcher{watch: []error{broken, iscsi.ErrGone}, recover: []error{nil}, unasked: errors.New("one session only")}, nil, 1, true},
 	} {
 		iscsid := tt.iscsid
 		if iscsid == nil {
@@ -136,31 +142,134 @@ func TestKeeperDoesNotWaitForReservation(t *testing.T) {
 	}
 }
 
-// A node whose volume another has taken lets go of it. Two that have only met
-// come again.
+// A node whose volume another has taken lets go of it, and gives back its keys,
+// before it writes anything. One that has only met a booting node does not, and
+// what fails otherwise is tried again.
 func TestKeeperLetsGo(t *testing.T) {
 	t.Parallel()
-	held := &rwlayer.HeldError{Holder: 2, Own: 1}
-	for _, tt := range []struct {
-		name  string
-		tries []error
-		want  int
-	}{
-		{"taken", []error{held, held, held, held}, 1},
-		{"met", []error{held, nil}, 0},
-		{"another error", []error{errors.New("no answer")}, 0},
-	} {
-		session := &fakeWatcher{}
-		tries := tt.tries
-		k := &keeper{session: session, log: &logger{name: "keeper"}, reserve: func() error {
-			err := tries[0]
-			tries = tries[1:]
-			return err
-		}}
-		k.hold()
-		if session.abandoned != tt.want || len(tries) > 0 {
-			t.Errorf("%s: abandoned %d times, want %d; %d tries left", tt.name, session.abandoned, tt.want, len(tries))
+	held, busy := &rwlayer.HeldError{Holder: 2, Own: 1}, errors.New("the target is busy")
+	admit := func(err error) error { return &iscsi.AdmitError{Err: err} }
+	broken := &iscsi.ConnError{Code: 1020}
+	repeat := func(err error) (all []error) {
+		for range heldTries {
+			all = append(all, err)
 		}
+		return all
+	}
+	for _, tt := range []struct {
+		name string
+		// tries are what the reservation has to say, or, before the session is
+		// started, the new login.
+		tries, logins []error
+		want          int
+	}{
+		{"taken", repeat(held), nil, 1},
+		{"met", []error{held, held, nil}, nil, 0},
+		{"another error", []error{busy, busy, nil}, nil, 0},
+		{"found at the login", nil, repeat(admit(held)), 1},
+		{"met at the login", []error{nil}, []error{admit(held), admit(held), nil}, 0},
+		{"mounted by another", nil, []error{admit(rwlayer.ErrTaken)}, 1},
+		{"cannot look yet", []error{nil}, []error{admit(busy), nil}, 0},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			session := &fakeWatcher{recover: tt.logins}
+			tries, gaveBack := tt.tries, 0
+			k := &keeper{session: session, log: &logger{name: "keeper"}, iscsid: func() bool { return false }, reserve: func() error {
+				err := tries[0]
+				tries = tries[1:]
+				return err
+			}, giveBack: func() error { gaveBack++; return nil }}
+			if tt.logins == nil {
+				k.hold()
+			} else {
+				session.watch = []error{broken, iscsi.ErrGone}
+				if err := k.watch(t.Context()); err != nil {
+					t.Error(err)
+				}
+			}
+			for k.reserving.Load() {
+				time.Sleep(time.Millisecond)
+			}
+			if session.abandoned != tt.want || gaveBack != tt.want || len(tries) > 0 || len(session.recover) > 0 {
+				t.Errorf("abandoned %d times, gave back %d times, want %d; %d tries and %d logins left",
+					session.abandoned, gaveBack, tt.want, len(tries), len(session.recover))
+			}
+		})
+	}
+}
+
+// Before a login the keeper looks at the volume's stamp, knows what its own
+// kernel has made of it, and does not wait for a disk that is gone.
+func TestAdmissionKnowsItsOwn(t *testing.T) {
+	disk := filepath.Join(t.TempDir(), "disk")
+	write := func(count byte) {
+		t.Helper()
+		b := make([]byte, 4096)
+		b[1024+0x34], b[1024+0x38], b[1024+0x39] = count, 0x53, 0xef
+		if err := os.WriteFile(disk, b, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write(1)
+	state := testSession(t)
+	var err error
+	if state.stamp, err = readStamp(disk); err != nil || state.stamp == "" {
+		t.Fatalf("%q, %v", state.stamp, err)
+	}
+	a, err := newAdmission(disk, &state)
+	if err != nil {
+		t.Fatal(err)
+	}
+	a.refresh()
+	write(2) // A remount.
+	a.refresh()
+	a.refresh()
+	if len(a.stamps) != 2 {
+		t.Errorf("stamps %q", a.stamps)
+	}
+	r, w, err := os.Pipe() // Which cannot be read at a place, and says nothing.
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer w.Close()
+	defer r.Close()
+	a.disk = r
+	a.refresh()
+	if len(a.stamps) != 2 {
+		t.Errorf("stamps %q", a.stamps)
+	}
+	state.stamp = ""
+	if a, err = newAdmission("/nowhere", &state); err != nil || a.disk != nil || len(a.stamps) != 0 {
+		t.Errorf("a file system without stamps: %+v, %v", a, err)
+	}
+}
+
+// A target redirects its nodes to a name. The keeper finds its address by the
+// servers of the lease, and else by what it knew.
+func TestNames(t *testing.T) {
+	state := testSession(t)
+	state.names = &names{known: map[string]netip.Addr{"portal.example": netip.MustParseAddr("10.0.0.9")}}
+	state.names.resolver.Servers = []netip.Addr{netip.MustParseAddr("127.0.0.1")}
+	state.names.resolver.Search = []string{"example", "example.org"}
+	got, err := decodeSession(string(state.encode(false)))
+	if err != nil || got.target.Resolve == nil {
+		t.Fatalf("%v, resolves: %v", err, got.target.Resolve != nil)
+	}
+	if r := got.names.resolver; !reflect.DeepEqual(r.Servers, state.names.resolver.Servers) || !reflect.DeepEqual(r.Search, state.names.resolver.Search) {
+		t.Errorf("got %+v", r)
+	}
+	got.names.resolver.Port = 1 // Nobody answers there.
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	if addr, err := got.target.Resolve(ctx, "portal.example"); err != nil || addr.String() != "10.0.0.9" {
+		t.Errorf("got %v, %v", addr, err)
+	}
+	if addr, err := got.target.Resolve(ctx, "other.example"); err == nil {
+		t.Errorf("a name that nobody knows has the address %v", addr)
+	}
+	if addr, err := got.target.Resolve(ctx, "10.0.0.1"); err != nil || addr.String() != "10.0.0.1" {
+		t.Errorf("an address: %v, %v", addr, err)
 	}
 }
 

@@ -105,7 +105,10 @@ func (n *node) leaveSession() (*sessionState, error) {
 	if err := unix.Stat(n.report.RW.Device, &st); err != nil {
 		return nil, fmt.Errorf("%s: %w", n.report.RW.Device, err)
 	}
-	state := &sessionState{target: l.target, id: l.session.ID(), disk: st.Rdev, key: n.reservationKey()}
+	state := &sessionState{target: l.target, id: l.session.ID(), disk: st.Rdev, key: n.reservationKey(), names: l.names}
+	if state.stamp, err = readStamp(n.report.RW.Device); err != nil {
+		return nil, err
+	}
 	if err := os.WriteFile(filepath.Join(residentDir, sessionFile), state.encode(false), 0o600); err != nil {
 		return nil, err
 	}

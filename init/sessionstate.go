@@ -17,6 +17,9 @@ type sessionState struct {
 	// disk is the volume's device number, key the one it is reserved under.
 	disk uint64
 	key  rwlayer.Key
+	// stamp is that of the file system, if it has one.
+	stamp rwlayer.Stamp
+	names *names
 }
 
 // encode writes it down, a value a line. With secrets false the passwords are
@@ -29,6 +32,10 @@ func (s sessionState) encode(secrets bool) []byte {
 	add("host", strconv.FormatUint(uint64(id.Host), 10))
 	add("disk", strconv.FormatUint(s.disk, 10))
 	add("key", strconv.FormatUint(uint64(s.key), 10))
+	add("stamp", string(s.stamp))
+	if s.names != nil {
+		s.names.encode(add)
+	}
 	add("name", t.Name)
 	add("initiator", t.Initiator)
 	add("lun", strconv.FormatUint(t.LUN, 10))
@@ -63,6 +70,8 @@ func (s sessionState) adopt() (*iscsi.Session, error) {
 // decodeSession reads what encode wrote.
 func decodeSession(text string) (s sessionState, err error) {
 	s.target.Timeouts = pings
+	s.names = &names{}
+	s.target.Resolve = s.names.lookUp
 	for line := range strings.Lines(text) {
 		key, quoted, _ := strings.Cut(strings.TrimSuffix(line, "\n"), " ")
 		value, err := strconv.Unquote(quoted)
@@ -119,6 +128,10 @@ func (s *sessionState) set(key, value string) error {
 			return err
 		}
 		t.Portals = append(t.Portals, p)
+	case "stamp":
+		s.stamp = rwlayer.Stamp(value)
+	case "dns", "search", "dns6", "known":
+		return s.names.set(key, value)
 	case "name":
 		t.Name = value
 	case "initiator":

@@ -16,6 +16,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/sidusboot/sidusboot/iscsi"
 	"github.com/sidusboot/sidusboot/panics"
 )
 
@@ -173,6 +174,11 @@ func endSession(log *logger) error {
 	session, err := s.adopt()
 	if err != nil {
 		return err
+	}
+	if state, err := session.State(); err == nil && state == iscsi.LoggedIn {
+		if err := s.release(); err != nil {
+			log.errorf("the reservation of the volume stays with the target: %v", err)
+		}
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), logoutTime)
 	defer cancel()

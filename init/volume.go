@@ -35,8 +35,8 @@ func (n *node) mountVolume() (string, error) {
 	device, key := "", rwlayer.Key(0)
 	var err error
 	if n.cfg.RW.Kind == "iscsi" {
-		device, err = n.attachLUN(ctx)
 		key = n.reservationKey()
+		device, err = n.attachLUN(ctx, key)
 	} else {
 		device, err = n.findDisk(ctx)
 	}
@@ -125,13 +125,18 @@ func (n *node) loadDisks(except map[string]bool) {
 
 // attachLUN logs in to the node's target and returns the LUN's block device. A
 // target that is not up yet is waited for; one that refuses the login is not.
-func (n *node) attachLUN(ctx context.Context) (string, error) {
+func (n *node) attachLUN(ctx context.Context, key rwlayer.Key) (string, error) {
 	if err := n.system.loader.Load(iscsiModules...); err != nil {
 		return "", err
 	}
 	target, err := n.iscsiTarget(ctx)
 	if err != nil {
 		return "", err
+	}
+	names := n.names()
+	target.Resolve = names.lookUp
+	target.Admit = func(u *iscsi.LogicalUnit) error {
+		return rwlayer.Look(u, key, rwlayer.Key(n.cfg.RW.Takeover))
 	}
 	kernel, err := iscsi.Open("/")
 	if err != nil {
@@ -142,7 +147,7 @@ func (n *node) attachLUN(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", errors.Join(err, kernel.Close())
 	}
-	n.lun = &lun{kernel: kernel, session: session, target: target}
+	n.lun = &lun{kernel: kernel, session: session, target: target, names: names, giveBack: giveBack(session, key)}
 	n.tend(n.lun)
 	n.report.ISCSI = &iscsiFacts{Target: target.Name, Initiator: target.Initiator, LUN: target.LUN}
 	for _, p := range target.Portals {
@@ -160,6 +165,9 @@ type lun struct {
 	kernel  *iscsi.Kernel
 	session *iscsi.Session
 	target  iscsi.Target
+	names   *names
+	// giveBack takes back what this node has at its target.
+	giveBack func() error
 	// untend ends what tend began.
 	untend func()
 }
@@ -171,7 +179,10 @@ type lun struct {
 func (n *node) tend(l *lun) {
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
-	k := &keeper{session: l.session, log: n.log, iscsid: func() bool { return false }, reserve: func() error { return nil }}
+	k := &keeper{
+		session: l.session, log: n.log, iscsid: func() bool { return false },
+		reserve: func() error { return nil }, giveBack: l.giveBack,
+	}
 	go func() {
 		defer n.recovered()
 		defer close(done)
@@ -185,12 +196,17 @@ func (n *node) tend(l *lun) {
 	}
 }
 
-// detach ends the session after a failed attempt.
+// detach ends the session after a failed attempt, and then gives back what it
+// has taken: nothing can be written to the volume any more.
 func (l *lun) detach() error {
 	l.untend()
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
-	return errors.Join(l.session.Logout(ctx), l.kernel.Close())
+	err := l.session.Logout(ctx)
+	if err == nil { // The target answers.
+		err = l.giveBack()
+	}
+	return errors.Join(err, l.kernel.Close())
 }
 
 // pings: a cable that is pulled says nothing, but the keeper has to hear of it.
@@ -262,7 +278,7 @@ func (n *node) iscsiTarget(ctx context.Context) (iscsi.Target, error) {
 	}
 	t := iscsi.Target{
 		Timeouts: pings,
-		Name:     name, Initiator: initiator, LUN: uint64(c.LUN), ISID: n.isid(), Resolve: n.address,
+		Name:     name, Initiator: initiator, LUN: uint64(c.LUN), ISID: n.isid(),
 		User: secrets.User, Password: iscsi.Secret(secrets.Password),
 		UserIn: secrets.UserIn, PasswordIn: iscsi.Secret(secrets.PasswordIn),
 	}

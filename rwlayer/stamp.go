@@ -1,0 +1,89 @@
+package rwlayer
+
+import (
+	"encoding/binary"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+)
+
+// A Stamp tells one mount of a file system from the next: ext4 writes the time
+// and the number of a mount into its superblock. It is empty where the file
+// system has nothing of the kind.
+type Stamp string
+
+// ErrTaken says that another node has mounted the volume since this one did.
+var ErrTaken = errors.New("another node has mounted the volume since this one did")
+
+// Where ext4 has its superblock, and in it (struct ext4_super_block in
+// fs/ext4/ext4.h) what a mount changes.
+const (
+	extBlock      = 1024
+	extMountTime  = 0x2c // s_mtime
+	extMountCount = 0x34 // s_mnt_count
+	extMagicAt    = 0x38 // s_magic
+	extUUID       = 0x68 // s_uuid
+)
+
+// ReadStamp reads the stamp of the file system on a device.
+func ReadStamp(device io.ReaderAt) (Stamp, error) {
+	b := make([]byte, 2*extBlock)
+	if _, err := device.ReadAt(b, 0); err != nil {
+		return "", fmt.Errorf("read the superblock: %w", err)
+	}
+	return stampOf(b), nil
+}
+
+// stampOf is the stamp in the first bytes of a device.
+func stampOf(b []byte) Stamp {
+	b = b[extBlock:]
+	if binary.LittleEndian.Uint16(b[extMagicAt:]) != 0xef53 {
+		return ""
+	}
+	return Stamp(hex.EncodeToString(slices.Concat(b[extUUID:extUUID+16], b[extMountTime:extMountTime+4], b[extMountCount:extMountCount+2])))
+}
+
+// Commands for the stamp (SBC-3, 5.15 and 5.11).
+const (
+	readCapacity10 = 0x25
+	read10         = 0x28
+)
+
+// askStamp is ReadStamp by SCSI commands.
+func askStamp(d prDevice) (Stamp, error) {
+	var capacity [8]byte
+	if err := d.scsi([]byte{0: readCapacity10, 9: 0}, capacity[:], false); err != nil {
+		return "", fmt.Errorf("ask for the size of a block: %w", err)
+	}
+	size := binary.BigEndian.Uint32(capacity[4:])
+	if size < 512 || size > 1<<15 {
+		return "", fmt.Errorf("the target says that a block has %d bytes", size)
+	}
+	blocks := max(1, 2*extBlock/size)
+	data := make([]byte, blocks*size)
+	if err := d.scsi([]byte{0: read10, 8: byte(blocks), 9: 0}, data, false); err != nil {
+		return "", fmt.Errorf("read the superblock: %w", err)
+	}
+	return stampOf(data), nil
+}
+
+// Admit tells whether a node that runs on the volume may write to it after its
+// connection was down: nobody else has mounted it meanwhile, which the stamp
+// tells even where the target has forgotten all keys, and nobody else has it
+// now. Known are the stamps that this node's own mount has had; with none only
+// the keys tell. A volume that is gone is ErrTaken, and nothing is registered
+// there; a *HeldError is like that of Hold.
+func Admit(c Commander, key Key, known []Stamp) error {
+	if len(known) > 0 {
+		now, err := askStamp(newDevice(c))
+		if err != nil {
+			return err
+		}
+		if !slices.Contains(known, now) {
+			return ErrTaken
+		}
+	}
+	return Claim(c, key)
+}
