@@ -46,10 +46,18 @@ const (
 // Ask logs in beside the kernel's session, to the first portal that lets it in,
 // and carries f out.
 func (s *Session) Ask(ctx context.Context, f func(*LogicalUnit) error) error {
+	return s.target.Ask(ctx, f)
+}
+
+// Ask is Session.Ask where the kernel has no session.
+func (t Target) Ask(ctx context.Context, f func(*LogicalUnit) error) error {
+	t, err := t.complete()
+	if err != nil {
+		return err
+	}
 	var said error
-	_, err := s.target.walk(ctx, func(ctx context.Context, _ Portal, c net.Conn) error {
-		said = nil
-		return s.target.ask(ctx, c, func(u *LogicalUnit) error {
+	_, err = t.walk(ctx, func(ctx context.Context, _ Portal, c net.Conn) error {
+		return t.ask(ctx, c, func(u *LogicalUnit) error {
 			said = f(u)
 			return nil
 		})
