@@ -48,7 +48,7 @@ func (s *site) noSessions(l *LIO, target string) {
 // TestLIO is the life of a volume on the kernel's own target, with 4096-byte
 // sectors and mutual CHAP by SHA-256: it is made and found again at two more
 // boots; while the node writes, the portal refuses for a while; the node logs
-// out at reboot and at poweroff; it is cut off from its power three times.
+// out and gives its reservation back at reboot and at poweroff; it is cut off from its power three times.
 func TestLIO(t *testing.T) {
 	t.Parallel()
 	s := newVolumeSite(t)
@@ -81,6 +81,7 @@ func TestLIO(t *testing.T) {
 	s.goesOn(g)
 	s.shutsDown(g, "reboot", Rebooted)
 	s.noSessions(server, nodeTarget)
+	s.nothingReserved(server, 0)
 	clean(t, host)
 
 	g = s.boot(whole, node)
@@ -90,6 +91,7 @@ func TestLIO(t *testing.T) {
 	last := s.run(g, "wc -l </records")
 	s.shutsDown(g, "poweroff", PoweredOff)
 	s.noSessions(server, nodeTarget)
+	s.nothingReserved(server, 0)
 	clean(t, host)
 
 	for range 3 {

@@ -54,7 +54,9 @@ func (s *site) volume(name string, size int64) (host, inLab string) {
 
 // TestVolume boots a node from nothing on its LUN: a file system is made on the
 // blank volume, what is written is there at the next boot and the one after,
-// the reboot leaves the file system clean, and the target has seen a logout.
+// the reboot leaves the file system clean, and the target has seen a logout. The
+// last boot is one of another machine, say with a new mainboard, which needs no
+// takeover.
 func TestVolume(t *testing.T) {
 	t.Parallel()
 	Require(t)
@@ -65,10 +67,10 @@ func TestVolume(t *testing.T) {
 			host, file := s.volume("lun", 64<<20)
 			s.tgt(LUN{Target: nodeTarget, File: file, BlockSize: sector, User: "node", Password: "a-secret-of-16-b"})
 			words := s.root("vers=3 ") + EventWord + " " + AgentWord +
-				" sidus.rw=iscsi sidus.iscsi.lun=1 sidus.iscsi.user=node sidus.iscsi.password=a-secret-of-16-b sidus.mkfs=blank"
+				" sidus.rw=iscsi sidus.iscsi.lun=1 sidus.iscsi.user=node sidus.iscsi.password=a-secret-of-16-b sidus.mkfs=blank sidus.iscsi.target=" + nodeTarget
 			var boots []string
 			for boot := range 3 {
-				g := s.boot(words, GuestOptions{NICs: []NIC{{MAC: MAC(1)}}})
+				g := s.boot(words, GuestOptions{NICs: []NIC{{MAC: MAC(1 + boot/2)}}})
 				if _, err := failedUnits(g, t); err != nil {
 					t.Fatal(err)
 				}

@@ -1,0 +1,59 @@
+//go:build qemu
+
+package qemutests
+
+import (
+	"fmt"
+	"os"
+	"strings"
+	"testing"
+)
+
+// nothingReserved checks in LIO's configfs that the n-th LUN is nobody's, and
+// that it was somebody's before: each registration and each end of one counts.
+func (s *site) nothingReserved(l *LIO, n int) {
+	s.t.Helper()
+	got := s.run(l.Guest, fmt.Sprintf("cd %s/lun%d/pr; cat res_holder res_pr_registered_i_pts res_pr_generation", lioDisks, n))
+	if !strings.Contains(got, "No SPC-3 Reservation holder") || !strings.Contains(got, "None") || strings.Contains(got, "iqn.") {
+		s.t.Errorf("LIO still has %q", got)
+	}
+	if strings.Contains(got, "0x00000000") {
+		s.t.Errorf("nobody has taken anything: %q", got)
+	}
+}
+
+// TestLIOGivesBack has a node fail behind the reservation of its volume: in the
+// check of its file system, and when all is mounted and the union turns out to
+// have no init. Each time LIO has nothing of the node any more. Then the volume
+// is another machine's, without a takeover.
+func TestLIOGivesBack(t *testing.T) {
+	t.Parallel()
+	s := newVolumeSite(t)
+	host, file := s.volume("lun", 32<<20)
+	command(t, host, "mkfs.ext4 -q -L sidusboot $F; debugfs -w -R 'clri <2>' $F; debugfs -w -R 'ssv state 0' $F")
+	server := s.lio(LUN{Target: nodeTarget, File: file})
+	words := s.volumeWords(lioPortal + "sidus.mkfs=blank sidus.onerror=reboot panic=-1 sidus.iscsi.target=" + nodeTarget + " ")
+	node := GuestOptions{NICs: []NIC{{MAC: MAC(1)}}}
+
+	g := s.boot(words, node)
+	s.says(g, "rw: ", "ended with status 4, errors are left")
+	s.ends(g, Rebooted)
+	s.nothingReserved(server, 0)
+
+	if err := os.WriteFile(host, make([]byte, 32<<20), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	g = s.boot(strings.ReplaceAll(words, "init="+AgentInit, "init=/nowhere"), node)
+	s.says(g, "/nowhere")
+	s.ends(g, Rebooted)
+	s.nothingReserved(server, 0)
+
+	g = s.boot(words, GuestOptions{Name: "second", NICs: []NIC{{MAC: MAC(2)}}})
+	if r := s.report(g); r.RW.Made || r.RW.Kind != "iscsi" || r.Attempts != 1 {
+		t.Errorf("rw %+v in attempt %d", r.RW, r.Attempts)
+	}
+	if held := s.run(server.Guest, "cat "+lioDisks+"/lun0/pr/res_holder"); !strings.Contains(held, nodeInitiator(MAC(2))) {
+		t.Errorf("LIO says %q", held)
+	}
+	g.Kill()
+}
