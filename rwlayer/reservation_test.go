@@ -329,7 +329,7 @@ func TestHoldInATie(t *testing.T) {
 					return
 				}
 				met = true
-				_, claimed = claim(target.session(1), one)
+				claimed = hold(target.session(1), one)
 			}
 			booting := reserve(target.session(2), two, 0)
 			target.after = nil
