@@ -9,6 +9,7 @@ import (
 	"net"
 	"os"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/sidusboot/sidusboot/config"
@@ -63,6 +64,9 @@ func (n *node) mountVolume() (string, error) {
 	}
 	if err != nil {
 		return "", err
+	}
+	if n.lun != nil {
+		n.lun.mounted.Store(true)
 	}
 	n.report.RW = rwFacts{Kind: n.cfg.RW.Kind, Device: device, FileSystem: v.Type, UUID: v.UUID, Made: made}
 	if err := n.makeRoom(name); err != nil {
@@ -135,7 +139,11 @@ func (n *node) attachLUN(ctx context.Context, key rwlayer.Key) (string, error) {
 	}
 	names := n.names()
 	target.Resolve = names.lookUp
+	mounted := new(atomic.Bool)
 	target.Admit = func(u *iscsi.LogicalUnit) error {
+		if mounted.Load() { // The target may have forgotten that.
+			return rwlayer.Claim(u, key)
+		}
 		return rwlayer.Look(u, key, rwlayer.Key(n.cfg.RW.Takeover))
 	}
 	kernel, err := iscsi.Open("/")
@@ -147,7 +155,7 @@ func (n *node) attachLUN(ctx context.Context, key rwlayer.Key) (string, error) {
 	if err != nil {
 		return "", errors.Join(err, kernel.Close())
 	}
-	n.lun = &lun{kernel: kernel, session: session, target: target, names: names, giveBack: giveBack(session, key)}
+	n.lun = &lun{kernel: kernel, session: session, target: target, names: names, mounted: mounted, giveBack: giveBack(session, key)}
 	n.tend(n.lun)
 	n.report.ISCSI = &iscsiFacts{Target: target.Name, Initiator: target.Initiator, LUN: target.LUN}
 	for _, p := range target.Portals {
@@ -166,6 +174,8 @@ type lun struct {
 	session *iscsi.Session
 	target  iscsi.Target
 	names   *names
+	// mounted says that the node runs on the volume.
+	mounted *atomic.Bool
 	// giveBack takes back what this node has at its target.
 	giveBack func() error
 	// untend ends what tend began.
