@@ -21,17 +21,19 @@ func applyIP(c *Config, a arg) error {
 	if a.value == "" {
 		c.note("ip= is empty: DHCP is used")
 	}
-	ip, notes, err := parseIP(a.value)
-	if err != nil {
-		return err
+	for _, value := range eachFamily(a.value) {
+		ip, notes, err := parseIP(value)
+		if err != nil {
+			return err
+		}
+		for _, n := range notes {
+			c.note("ip=%q: %s", value, n)
+		}
+		if ip.Method != MethodStatic && ip.Client.IsValid() {
+			c.note("ip=%q: the client address is left to the server", value)
+		}
+		c.IPs = append(c.IPs, ip)
 	}
-	for _, n := range notes {
-		c.note("ip=%q: %s", a.value, n)
-	}
-	if ip.Method != MethodStatic && ip.Client.IsValid() {
-		c.note("ip=%q: the client address is left to the server", a.value)
-	}
-	c.IPs = append(c.IPs, ip)
 	return nil
 }
 
@@ -39,6 +41,90 @@ func applyBootIF(c *Config, a arg) error {
 	mac, err := parseBootIF(a.value)
 	c.BootIF = mac
 	return err
+}
+
+// applyUseBootIF follows BOOTIF in the table.
+func applyUseBootIF(c *Config, a arg) error {
+	if isOff(a.value) {
+		c.BootIF = nil
+	}
+	return nil
+}
+
+// isOff tells whether a value is one by which dracut switches something off.
+func isOff(value string) bool {
+	return value == "0" || value == "no" || value == "off"
+}
+
+// applyRoute reads dracut's NETWORK/MASK:GATEWAY[:DEVICE].
+func applyRoute(c *Config, a arg) error {
+	fields, err := splitFields(a.value)
+	if err != nil {
+		return err
+	}
+	if len(fields) < 2 || len(fields) > 3 {
+		return errors.New("not a network, a gateway and perhaps a device")
+	}
+	var r Route
+	network, mask, _ := strings.Cut(strings.Trim(fields[0], "[]"), "/")
+	addr, err := netip.ParseAddr(network)
+	if err != nil || addr.Zone() != "" {
+		return fmt.Errorf("%q is not a network such as 192.168.5.0/24", fields[0])
+	}
+	addr = addr.Unmap()
+	bits := 0
+	if mask != "0" {
+		if bits, err = parseMask(mask, addr.BitLen()); err != nil {
+			return err
+		}
+	}
+	r.Dst = netip.PrefixFrom(addr, bits).Masked()
+	if fields[1] != "" {
+		if r.Gateway, err = parseAddr("gateway", fields[1]); err != nil {
+			return err
+		}
+		if r.Gateway.IsValid() && r.Gateway.Is4() != addr.Is4() {
+			return fmt.Errorf("gateway %s and network %s are not of one family", r.Gateway, r.Dst)
+		}
+	}
+	if len(fields) == 3 && fields[2] != "" {
+		if err := checkDevice(fields[2]); err != nil {
+			return err
+		}
+		r.Device = fields[2]
+	}
+	if !r.Gateway.IsValid() && r.Device == "" {
+		return errors.New("neither a gateway nor a device")
+	}
+	c.Routes = append(c.Routes, r)
+	return nil
+}
+
+func applyNameserver(c *Config, a arg) error {
+	for s := range strings.SplitSeq(a.value, ",") {
+		if strings.Contains(s, ":") && !strings.HasPrefix(s, "[") {
+			s = "[" + s + "]"
+		}
+		addr, err := parseAddr("name server", s)
+		if err != nil {
+			return err
+		}
+		if !addr.IsValid() {
+			return fmt.Errorf("%s is no server's address", s)
+		}
+		c.DNS = append(c.DNS, addr)
+	}
+	return nil
+}
+
+func applyLoad(c *Config, a arg) error {
+	for name := range strings.SplitSeq(a.value, ",") {
+		if name = canonical(name); !isIdentifier(name) {
+			return fmt.Errorf("%q is not the name of a module", name)
+		}
+		c.Load = append(c.Load, name)
+	}
+	return nil
 }
 
 func applyInit(c *Config, a arg) error {

@@ -47,6 +47,12 @@ type Config struct {
 	Renames []Rename
 	Bonds   []Bond
 	VLANs   []VLAN
+	// Routes are added to those of the lease, rd.route=.
+	Routes []Route
+	// DNS are name servers that come before the lease's, nameserver=; with
+	// OnlyDNS there are no others, rd.peerdns=0.
+	DNS     []netip.Addr
+	OnlyDNS bool
 	// TrustAddress is sidus.dad=0: nobody is asked whether an address is taken.
 	TrustAddress bool
 	// Hostname is sidus.hostname=, a template (see Expand). Empty: from the lease.
@@ -85,6 +91,8 @@ type Config struct {
 	// Blacklist are the modules not to load, modprobe.blacklist= and the
 	// kernel's module_blacklist=, with underscores.
 	Blacklist map[string]bool
+	// Load are modules to load at once, rd.driver.pre= and its like.
+	Load []string
 	// Consumed are the names of the words that /init acted upon, so that they
 	// are not handed on to the real init as environment: spelled as they were
 	// written, with every iscsi_ word, which may hold a password.
@@ -189,6 +197,17 @@ type IP struct {
 	MTU      int
 	// MAC is the address that the device shall be given, dracut's last field.
 	MAC net.HardwareAddr
+	// byBootIF: the device was written as BOOTIF.
+	byBootIF bool
+}
+
+// A Route is one rd.route= parameter.
+type Route struct {
+	Dst netip.Prefix
+	// Gateway is the zero Addr where Dst is on the link.
+	Gateway netip.Addr
+	// Device is empty where the route is for any NIC.
+	Device string
 }
 
 // Method is how an address is had.

@@ -51,6 +51,58 @@ func TestExamples(t *testing.T) {
 	}
 }
 
+// Each example in the table of other people's parameters does what its row says:
+// obeyed and silent, silent, or told. And each of foreignWords is in the table.
+func TestForeignParameters(t *testing.T) {
+	b, err := os.ReadFile("../docs/parameters.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, text, _ := strings.Cut(string(b), "## Parameters of other initramfs\n")
+	text, _, _ = strings.Cut(text, "\n## ")
+	seen := map[string]bool{}
+	for line := range strings.Lines(text) {
+		columns := strings.Split(strings.Trim(strings.TrimSpace(line), "|"), "|")
+		if len(columns) != 3 || !strings.Contains(columns[0], "`") {
+			continue
+		}
+		for i, example := range strings.Split(columns[0], "`") {
+			if i%2 == 0 {
+				continue
+			}
+			name, _, _ := strings.Cut(example, "=")
+			if f := findForeign(canonical(name)); f != nil {
+				seen[f.name] = true
+			}
+			c, err := Parse(example, "")
+			var kind string
+			switch {
+			case err != nil || len(c.Notes) > 0:
+				kind = "not supported"
+			case find(canonical(name)) >= 0 || c.Modules[canonical(strings.Split(name, ".")[0])] != "":
+				kind = "obeyed"
+			default:
+				kind = "no effect"
+			}
+			// What systemd reads has the form of a module's parameter.
+			want := strings.TrimSpace(columns[2])
+			if !strings.HasPrefix(want, kind) && !(kind == "obeyed" && strings.HasPrefix(want, "no effect") && find(canonical(name)) < 0) {
+				t.Errorf("%s: %s (%v, %q), the table says %s", example, kind, err, c.Notes, want)
+			}
+			for _, note := range c.Notes {
+				if strings.Contains(note, "10.0.0.1") || strings.Contains(note, "correct-horse") {
+					t.Errorf("%s: its value is in %q", example, note)
+				}
+			}
+		}
+	}
+	for _, w := range foreignWords {
+		if !seen[w.name] {
+			t.Errorf("docs/parameters.md has no example of %s", w.name)
+		}
+	}
+}
+
 func TestNamesAreUnique(t *testing.T) {
 	seen := map[string]bool{}
 	for _, w := range words {

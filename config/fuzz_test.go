@@ -11,6 +11,10 @@ func FuzzParse(f *testing.F) {
 		f.Add(w.example, "")
 		f.Add("quiet", w.name+"=x # comment")
 	}
+	for _, w := range foreignWords {
+		f.Add(w.name+"x=y", w.name)
+	}
+	f.Add("rd.\x1b rd.route=[::]/0:[::1] ip=dhcp,dhcp6 nfsroot=/a:ro:", "netroot=a:/b")
 	f.Add(`foo="`, `"`)
 	f.Add(`a="b c" "d=e f" -- sidus.rw=x`, "\xff\x00=\n=")
 	f.Fuzz(func(t *testing.T, cmdline, file string) {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -81,7 +82,7 @@ func parseMethod(s string) (methodWord, error) {
 	switch s {
 	case "":
 		return wordUnset, nil
-	case "dhcp", "on", "any", "auto":
+	case "dhcp", "on", "any", "auto", "single-dhcp":
 		return wordDHCP, nil
 	case "none", "off", "done":
 		return wordNone, nil
@@ -91,8 +92,8 @@ func parseMethod(s string) (methodWord, error) {
 		return wordRouter, nil
 	case "dhcp6":
 		return wordDHCP6, nil
-	case "bootp", "rarp", "both":
-		return 0, fmt.Errorf("%s is not supported: use dhcp, or write the address in the word", s)
+	case "bootp", "rarp", "both", "ibft", "frommedia":
+		return 0, fmt.Errorf("%s is not supported: use dhcp, or write the address in the parameter", s)
 	case "link6", "link-local":
 		return 0, fmt.Errorf("%s is not supported: no server can be reached by such an address; use auto6 or dhcp6", s)
 	}
@@ -288,7 +289,36 @@ func parseClientID(s string) (string, error) {
 	return string([]byte{byte(n)}) + value, nil
 }
 
+// setDevice also takes BOOTIF for a device, as Ubuntu's initramfs-tools does
+// (MAAS writes ip=::::NAME:BOOTIF): the NIC of BOOTIF=, which comes first where
+// no device is named.
 func setDevice(ip *IP, name string) error {
+	if strings.EqualFold(name, "BOOTIF") {
+		ip.byBootIF = true
+		return nil
+	}
 	ip.Device = name
 	return checkDevice(name)
 }
+
+// eachFamily makes several values of one that has several methods, such as
+// eth0:dhcp,dhcp6: an address of each family is tried.
+func eachFamily(value string) []string {
+	fields := strings.Split(value, ":")
+	for i, f := range fields {
+		methods := strings.Split(f, ",")
+		if len(methods) < 2 || slices.ContainsFunc(methods, func(m string) bool { return !slices.Contains(families, m) }) {
+			continue
+		}
+		var all []string
+		for _, m := range methods {
+			fields[i] = m
+			all = append(all, strings.Join(fields, ":"))
+		}
+		return all
+	}
+	return []string{value}
+}
+
+// families are the methods that may stand together.
+var families = []string{"dhcp", "on", "any", "single-dhcp", "dhcp6", "auto6", "either6"}

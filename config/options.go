@@ -2,6 +2,7 @@ package config
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -62,6 +63,24 @@ func parseOptions(list string) (o nfsOptions, notes []string, err error) {
 		}
 	}
 	return o, notes, nil
+}
+
+// flags are options that stand alone, and those that have a value (nfs(5),
+// fs/nfs/fs_context.c), for where they must be told from a part of a path.
+var (
+	optionFlags  = strings.Fields("ro rw soft softerr softreval nosoftreval hard intr nointr lock nolock tcp udp rdma v2 v3 v4 v4.0 v4.1 v4.2 ac noac acl noacl cto nocto fsc nofsc posix noposix sharecache nosharecache resvport noresvport rdirplus nordirplus migration nomigration trunkdiscovery notrunkdiscovery bg fg defaults atime noatime diratime nodiratime relatime norelatime suid nosuid dev nodev exec noexec sync async nconnect")
+	optionValues = strings.Fields("vers nfsvers minorversion proto port mountproto mountport mountvers mountaddr mounthost rsize wsize bsize timeo retrans retry acregmin acregmax acdirmin acdirmax actimeo namlen sec nconnect max_connect lookupcache local_lock fsc addr clientaddr xprtsec context")
+)
+
+// areOptions tells whether each part of a list is an NFS option.
+func areOptions(list string) bool {
+	for option := range strings.SplitSeq(strings.ReplaceAll(list, ":", ","), ",") {
+		key, _, valued := strings.Cut(option, "=")
+		if valued && !slices.Contains(optionValues, key) || !valued && !slices.Contains(optionFlags, option) {
+			return false
+		}
+	}
+	return true
 }
 
 func parseVersion(v string) (string, error) {

@@ -60,12 +60,28 @@ func Parse(cmdline, file string) (Config, error) {
 		}
 	}
 	c.completePortals()
+	c.addDefaultIP(inFile, inLine)
 	c.LeaseTimeout = c.Timeout
 	if c.Timeout == 0 {
 		c.Timeout, c.LeaseTimeout = defaultTimeout, defaultLease
 	}
 	errs = append(errs, c.readRoots(inFile, inLine)...)
 	return c, errors.Join(errs...)
+}
+
+// addDefaultIP is for what other parameters mean for ip=.
+func (c *Config) addDefaultIP(inFile, inLine map[int][]arg) {
+	root, netroot := find("root"), find("netroot")
+	if len(c.IPs) == 0 {
+		for _, a := range slices.Concat(inFile[root], inFile[netroot], inLine[root], inLine[netroot]) {
+			if a.value == "dhcp6" {
+				c.IPs = []IP{{Method: MethodDHCP6}}
+			}
+		}
+	}
+	if c.BootIF == nil && slices.ContainsFunc(c.IPs, func(ip IP) bool { return ip.byBootIF }) {
+		c.note("ip= names the device BOOTIF, but there is no BOOTIF=: any NIC will do")
+	}
 }
 
 // choose returns the occurrences that count.
@@ -115,8 +131,12 @@ func (c *Config) sort(args []arg) map[int][]arg {
 		case isISCSI(name):
 			c.note("%q is ignored", a.name)
 		default:
-			c.addModule(a)
-			continue
+			if f := findForeign(name); f != nil {
+				c.warnOf(f, a)
+			} else {
+				c.addModule(a)
+				continue
+			}
 		}
 		c.Consumed[a.name] = true
 	}
@@ -130,14 +150,14 @@ func didYouMean(name string) string {
 	return ""
 }
 
-// foreign are the first parts of names that have a dot and are no module's.
-var foreign = []string{"rd", "systemd", "udev", "luks", "fsck", "quotacheck", "locale", "vconsole", "plymouth", "live"}
+// noModules are the first parts of names that have a dot and are no module's.
+var noModules = []string{"rd", "systemd", "udev", "luks", "fsck", "quotacheck", "locale", "vconsole", "plymouth", "live"}
 
 // addModule keeps MODULE.PARAMETER=VALUE for when that module is loaded.
 func (c *Config) addModule(a arg) {
 	module, parameter, dotted := strings.Cut(a.name, ".")
 	module = canonical(module)
-	if !dotted || !isIdentifier(module) || !isIdentifier(canonical(parameter)) || slices.Contains(foreign, module) {
+	if !dotted || !isIdentifier(module) || !isIdentifier(canonical(parameter)) || slices.Contains(noModules, module) {
 		return
 	}
 	if near := nearest(a.name); near != "" {

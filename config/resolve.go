@@ -17,7 +17,7 @@ const (
 
 // readRoots fills in Root and FileRoot.
 func (c *Config) readRoots(inFile, inLine map[int][]arg) (errs []error) {
-	nfsroot, root := find("nfsroot"), find("root")
+	nfsroot, root, netroot, nfsopts := find("nfsroot"), find("root"), find("netroot"), find("nfsopts")
 	type source struct {
 		args   map[int][]arg
 		to     *Root
@@ -27,8 +27,11 @@ func (c *Config) readRoots(inFile, inLine map[int][]arg) (errs []error) {
 		// A root= that is no NFS root is the other boot loader entry's leftover
 		// when somebody wrote nfsroot=, and a mistake otherwise.
 		leftover := len(inFile[nfsroot])+len(inLine[nfsroot]) > 0
-		r, notes, err := readRoot(s.args[root], s.args[nfsroot], leftover)
+		r, notes, err := readRoot(s.args[root], s.args[netroot], s.args[nfsroot], leftover)
 		c.Notes = append(c.Notes, notes...)
+		if n := len(s.args[nfsopts]); n > 0 && err == nil {
+			r = fill(r, c.readNFSOptions(s.args[nfsopts][n-1]))
+		}
 		switch {
 		case err == nil:
 			*s.to = r
@@ -44,19 +47,38 @@ func (c *Config) readRoots(inFile, inLine map[int][]arg) (errs []error) {
 	return errs
 }
 
+// readNFSOptions reads initramfs-tools' nfsopts=, options without a path.
+func (c *Config) readNFSOptions(a arg) Root {
+	r, notes, err := makeRoot("", "", strings.TrimPrefix(a.value, "-o "), "")
+	c.Notes = append(c.Notes, notes...)
+	if err != nil {
+		c.note("nfsopts=%q ignored: %v", a.value, err)
+	}
+	return r
+}
+
 func (r Root) given() bool {
 	return r.Server != "" || r.Path != "" || r.Version != "" || len(r.Options) > 0
 }
 
-// readRoot reads the last root= and the last nfsroot= of one source.
-func readRoot(roots, nfsroots []arg, leftover bool) (r Root, notes []string, err error) {
+// readRoot reads the last root= and the last nfsroot= of one source, and a
+// netroot= where root= says nothing.
+func readRoot(roots, netroots, nfsroots []arg, leftover bool) (r Root, notes []string, err error) {
 	var byRoot, byNFSRoot Root
 	var more []string
 	if n := len(roots); n > 0 {
 		a := roots[n-1]
-		if byRoot, notes, err = parseRootWord(a.value, leftover); err != nil {
+		if byRoot, notes, err = parseRootWord(a.value, leftover || len(netroots) > 0); err != nil {
 			return Root{}, nil, words[find("root")].wrong(a, err)
 		}
+	}
+	if n := len(netroots); n > 0 && !byRoot.given() {
+		byRoot, more, err = parseRootWord(netroots[n-1].value, false)
+		if err != nil {
+			// The value stays out: it may hold a password.
+			more = []string{"netroot= is ignored: it names no NFS root; a LUN for /rw is said with sidus.rw=iscsi and sidus.iscsi.target="}
+		}
+		notes = append(notes, more...)
 	}
 	n := len(nfsroots)
 	if n == 0 {
@@ -73,7 +95,7 @@ func readRoot(roots, nfsroots []arg, leftover bool) (r Root, notes []string, err
 	if !byNFSRoot.given() {
 		return byRoot, notes, nil
 	}
-	if byRoot.Server != byNFSRoot.Server || byRoot.Path != byNFSRoot.Path {
+	if byRoot.Server+byRoot.Path != "" && (byRoot.Server != byNFSRoot.Server || byRoot.Path != byNFSRoot.Path) {
 		err := fmt.Errorf("root=%s names another tree; keep one of the two", roots[len(roots)-1].value)
 		return Root{}, nil, words[find("nfsroot")].wrong(a, err)
 	}
@@ -84,16 +106,35 @@ func readRoot(roots, nfsroots []arg, leftover bool) (r Root, notes []string, err
 func parseRootWord(v string, leftover bool) (Root, []string, error) {
 	kind, rest, _ := strings.Cut(v, ":")
 	switch {
-	case v == "/dev/nfs" || v == "dhcp":
+	case v == "/dev/nfs" || v == "dhcp" || v == "dhcp6":
 		return Root{}, nil, nil
+	case v == "/dev/nfs4":
+		return Root{Version: "4"}, nil, nil
 	case kind == "nfs":
 		return parseDracutRoot(rest, "")
 	case kind == "nfs4":
 		return parseDracutRoot(rest, "4")
+	case isLegacyRoot(v):
+		return parseDracutRoot(v, "")
 	case leftover:
 		return Root{}, []string{fmt.Sprintf("root=%q ignored: nfsroot= says where the tree is", v)}, nil
 	}
 	return Root{}, nil, errors.New("sidusboot boots NFS roots; say nfsroot=SERVER:/PATH where the tree is")
+}
+
+// otherRoots are the first parts of roots that are none of NFS
+// (dracut.cmdline(7), Linux's Documentation/admin-guide/kernel-parameters.txt).
+var otherRoots = []string{"9p", "aoe", "block", "cifs", "fcoe", "http", "https", "ftp", "iscsi", "live", "liveimg", "mtd", "nbd",
+	"nvmf", "smb", "ssh", "tftp", "ubi", "virtiofs", "zfs"}
+
+// isLegacyRoot tells whether root= is dracut's [SERVER:]PATH[:OPTIONS] without
+// a word for NFS in front. A path below /dev is a disk.
+func isLegacyRoot(v string) bool {
+	if strings.HasPrefix(v, "/") {
+		return !strings.HasPrefix(v+"/", "/dev/")
+	}
+	server, rest, err := cutServer(v)
+	return err == nil && server != "" && strings.HasPrefix(rest, "/") && !strings.HasPrefix(rest, "//") && !slices.Contains(otherRoots, server)
 }
 
 // fill takes from weaker what r leaves empty.

@@ -10,8 +10,9 @@ import (
 	"strings"
 )
 
-// parseNFSRoot reads the kernel's [SERVER:]PATH[,OPTIONS]. "auto" and an empty
-// path leave it to DHCP.
+// parseNFSRoot reads the kernel's [SERVER:]PATH[,OPTIONS], and the same with a
+// colon before the options, as initramfs-tools and dracut have it. "auto" and an
+// empty path leave it to DHCP.
 func parseNFSRoot(v string) (Root, []string, error) {
 	if v == "auto" {
 		return Root{}, nil, nil
@@ -24,18 +25,22 @@ func parseNFSRoot(v string) (Root, []string, error) {
 }
 
 // parseDracutRoot reads dracut's [SERVER:]PATH[:OPTIONS], where a comma before
-// the options does as well, and nfs://SERVER[:PORT]/PATH without its scheme.
+// the options does as well, Anaconda's OPTIONS:SERVER:PATH, and
+// nfs://SERVER[:PORT]/PATH without its scheme.
 func parseDracutRoot(v, version string) (Root, []string, error) {
 	if rest, ok := strings.CutPrefix(v, "//"); ok {
 		return parseNFSURL(rest, version)
+	}
+	options := ""
+	if before, rest, _ := strings.Cut(v, ":"); areOptions(before) && strings.Contains(rest, ":/") {
+		options, v = before, rest
 	}
 	server, rest, err := cutServer(v)
 	if err != nil {
 		return Root{}, nil, err
 	}
-	options := ""
 	if i := strings.IndexAny(rest, ":,"); i >= 0 {
-		rest, options = rest[:i], rest[i+1:]
+		rest, options = rest[:i], join(options, rest[i+1:])
 	}
 	return makeRoot(server, rest, options, version)
 }
@@ -47,6 +52,7 @@ func parseNFSURL(v, version string) (Root, []string, error) {
 		return Root{}, nil, errors.New("an NFS URL is written nfs://SERVER[:PORT]/PATH[,OPTIONS]")
 	}
 	server, dir := location[:slash], location[slash:]
+	server = strings.TrimSuffix(server, ":") // Anaconda's nfs://SERVER:/PATH.
 	if i := strings.LastIndexByte(server, ':'); i > strings.LastIndexByte(server, ']') {
 		if n, err := strconv.ParseUint(server[i+1:], 10, 16); err != nil || n == 0 {
 			return Root{}, nil, fmt.Errorf("%q is not a port", server[i+1:])
@@ -61,13 +67,25 @@ func parseNFSURL(v, version string) (Root, []string, error) {
 	return makeRoot(server, dir, options, version)
 }
 
-// newRoot is for [SERVER:]PATH.
+// newRoot is for [SERVER:]PATH, where options may follow a colon: but a path can
+// have a colon too, so that only what is an NFS option ends it.
 func newRoot(location, options, version string) (Root, []string, error) {
 	server, dir, err := cutServer(location)
 	if err != nil {
 		return Root{}, nil, err
 	}
+	for i := range len(dir) {
+		if rest := dir[i:]; rest == ":" || rest[0] == ':' && areOptions(rest[1:]) {
+			dir, options = dir[:i], join(rest[1:], options)
+			break
+		}
+	}
 	return makeRoot(server, dir, options, version)
+}
+
+// join puts two lists of options together.
+func join(a, b string) string {
+	return strings.Trim(strings.Trim(a, ":")+","+strings.Trim(b, ":"), ",")
 }
 
 // cutServer takes the server off the front. A path begins with a slash, so a

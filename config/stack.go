@@ -143,6 +143,9 @@ func applyIfname(c *Config, a arg) error {
 }
 
 func applyBootDev(c *Config, a arg) error {
+	if strings.EqualFold(a.value, "BOOTIF") {
+		return nil // Which comes first anyhow.
+	}
 	c.BootDev = a.value
 	return checkDevice(a.value)
 }

@@ -28,6 +28,11 @@ func (n *node) openModules() (string, error) {
 	}
 	n.system.loader = loader
 	n.report.Profile = loader.Profile()
+	for _, name := range n.cfg.Load {
+		if err := loader.Load(name); err != nil {
+			n.log.errorf("%v", err)
+		}
+	}
 	return release, nil
 }
 

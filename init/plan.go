@@ -40,6 +40,10 @@ func networkPlan(c *config.Config) network.Plan {
 		}
 		p.Ways = []network.Way{way(c, ip)}
 	}
+	for _, r := range c.Routes {
+		p.Routes = append(p.Routes, network.DeviceRoute{Route: network.Route{Dst: r.Dst, Gateway: r.Gateway}, Device: r.Device})
+	}
+	p.DNS, p.OnlyDNS = c.DNS, c.OnlyDNS
 	if c.BootDev != "" {
 		p.Ways = chooseBootDev(p.Ways, c.BootDev)
 	}

@@ -107,8 +107,18 @@ func TestIPForms(t *testing.T) {
 		{"ip=10.77.0.7:::24::eth0:none ip=eth1:dhcp bootdev=eth1", dhcp12 + " and eth0 10.77.0.7/24"},
 		{"ip=auto6", "eth0 fd77::5054:ff:fe77:1/64 via - dns fd77::1 ntp - mtu 1500 mac 52:54:00:77:00:01 name -"},
 		{"ip=[fd77::7]:::64::eth0:none:[fd77::53]", "eth0 fd77::7/64 via - dns fd77::53 ntp - mtu 1500 mac 52:54:00:77:00:01 name -"},
+		// Of both, and of others.
+		{"ip=single-dhcp", dhcp11}, {"ip=dhcp,dhcp6", dhcp11}, {"ip=eth1:dhcp,auto6", dhcp12 + " and eth1 fd77::5054:ff:fe77:2/64"},
+		{"ip=enx525400770002:dhcp", strings.Replace(dhcp12, "eth1", "enx525400770002", 1)},
+		{"nameserver=10.77.0.99", strings.Replace(dhcp11, "dns ", "dns 10.77.0.99 ", 1)},
+		{"nameserver=10.77.0.99 rd.peerdns=0", strings.Replace(dhcp11, "dns 10.77.0.53", "dns 10.77.0.99", 1)},
+		{"rd.peerdns=0", strings.Replace(dhcp11, "dns 10.77.0.53", "dns -", 1)},
+		{"rd.route=0.0.0.0/0:10.77.0.9", strings.Replace(dhcp11, "via 10.77.0.1 ", "via 10.77.0.9 ", 1)},
 		// Whose NIC.
-		{"BOOTIF=01-52-54-00-77-00-02", dhcp12}, {"sidus.nic=eth1", dhcp12}, {"sidus.nic=52:54:00:77:00:02", dhcp12},
+		{"BOOTIF=01-52-54-00-77-00-02", dhcp12}, {"BOOTIF=01-52-54-00-77-00-02 ip=BOOTIF:dhcp", dhcp12},
+		{"BOOTIF=01-52-54-00-77-00-02 rd.bootif=0", dhcp11}, {"BOOTIF=01-02-00-00-00-00-01", dhcp11},
+		{"BOOTIF=01-52-54-00-77-00-02 ip=::::mine:BOOTIF", strings.Replace(dhcp12, "node12", "mine", 1)},
+		{"sidus.nic=eth1", dhcp12}, {"sidus.nic=52:54:00:77:00:02", dhcp12},
 		{"ifname=eth0:52:54:00:77:00:02 ip=eth0:dhcp", strings.Replace(dhcp12, "eth1", "eth0", 1)},
 		// The kernel's client identifier, last: dnsmasq remembers whose it was.
 		{"ip=dhcp,0,node", strings.NewReplacer("0.11/", "0.33/", "name node11", "name -").Replace(dhcp11)},
@@ -119,8 +129,35 @@ func TestIPForms(t *testing.T) {
 		if got != tt.want || err != nil {
 			t.Errorf("%s: %v\ngot  %s\nwant %s", tt.words, err, got, tt.want)
 		}
-		net.Unplug("eth0")
-		net.Unplug("eth1")
+		// By whichever name: the second may have got another one.
+		net.Run("for d in /sys/class/net/e*; do ip link del ${d##*/}; done; ip -6 route flush proto boot")
+		net.Unplugged(2)
+	}
+}
+
+// TestRoutesOfParameters gives routes beside those of a lease, for each NIC or
+// one of them, and beside an address of IPv6 that the kernel made.
+func TestRoutesOfParameters(t *testing.T) {
+	t.Parallel()
+	if !networktest.Isolated(t) {
+		return
+	}
+	net := networktest.New(t)
+	net.Plug("eth0", networktest.Cable{})
+	net.Plug("eth1", networktest.Cable{})
+	net.Server.DNSMasq("--dhcp-range=10.77.0.100,10.77.0.199,255.255.255.0,1h", "--enable-ra", "--dhcp-range=fd77::,ra-stateless")
+	for _, tt := range []struct{ words, family, want string }{
+		{"ip=eth0:dhcp ip=eth1:dhcp bootdev=eth0 rd.route=10.88.0.0/16:10.77.0.9 rd.route=10.89.0.0/16:10.77.0.9:eth1 rd.route=10.90.0.0/16::eth0 rd.route=10.91.0.0/16:10.77.0.9:eth9", "-4",
+			"10.88.0.0/16 via 10.77.0.9 dev eth0, 10.89.0.0/16 via 10.77.0.9 dev eth1, 10.90.0.0/16 dev eth0 scope link"},
+		{"ip=eth0:auto6 rd.route=[fd88::/32]:[fd77::9] rd.route=10.88.0.0/16:10.77.0.9", "-6", "fd88::/32 via fd77::9 dev eth0"},
+	} {
+		if _, err := carryOut(t, net, tt.words); err != nil {
+			t.Errorf("%s: %v", tt.words, err)
+		}
+		got := net.Run("ip " + tt.family + " route show proto boot | grep -v default | awk '{ print $1, $2, $3, $4, $5 }' | sort | paste -s -d , | sed 's/ *,/, /g;s/ *$//'")
+		if got != tt.want {
+			t.Errorf("%s: %q, want %q", tt.words, got, tt.want)
+		}
 	}
 }
 

@@ -21,7 +21,13 @@ func Apply(link netlink.Link, l *Lease, logf func(format string, args ...any)) e
 		logf("network: %s cannot have the MTU of %d that the lease wants, %d stays: %v", l.Device, l.MTU, link.Attrs().MTU, err)
 	}
 	if l.Proto == protoRouter || l.Proto == protoDHCP6 {
-		return nil // It is there already: see address6.
+		// The address is there already, see address6, and the way by the router.
+		for _, r := range l.Routes {
+			if r.Dst.Bits() > 0 {
+				l.setRoute(link, r, logf)
+			}
+		}
+		return nil
 	}
 	if err := dropOthers(link, l.Addr); err != nil {
 		return err
@@ -39,9 +45,7 @@ func Apply(link netlink.Link, l *Lease, logf func(format string, args ...any)) e
 		}
 	}
 	for _, r := range l.Routes {
-		if err := setRoute(link.Attrs().Index, r, l.Addr, l.Metric); err != nil {
-			logf("network: route %s by %s on %s: %v: left out", r.Dst, r.Gateway, l.Device, err)
-		}
+		l.setRoute(link, r, logf)
 	}
 	if l.Addr.Addr().Is4() && link.Attrs().EncapType == "ether" {
 		if err := Announce(link, l.Addr.Addr()); err != nil {
@@ -49,6 +53,12 @@ func Apply(link netlink.Link, l *Lease, logf func(format string, args ...any)) e
 		}
 	}
 	return nil
+}
+
+func (l *Lease) setRoute(link netlink.Link, r Route, logf func(format string, args ...any)) {
+	if err := setRoute(link.Attrs().Index, r, l.Addr, l.Metric); err != nil {
+		logf("network: route %s by %s on %s: %v: left out", r.Dst, r.Gateway, l.Device, err)
+	}
 }
 
 // dropOthers removes the link's other addresses of the family and the routes

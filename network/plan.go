@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"net"
+	"net/netip"
 	"slices"
 	"time"
 
@@ -94,6 +95,47 @@ type Plan struct {
 	Ways []Way
 	// Leave are NICs that are not to be touched.
 	Leave []string
+	// Routes are added to those of the leases.
+	Routes []DeviceRoute
+	// DNS are name servers that come before those of a lease; with OnlyDNS those
+	// that a server gave are left out.
+	DNS     []netip.Addr
+	OnlyDNS bool
+}
+
+// A DeviceRoute is a route by a device, or by whichever has its gateway where
+// Device is empty.
+type DeviceRoute struct {
+	Route
+	Device string
+}
+
+// add puts what the plan says for all NICs into a lease.
+func (p *Plan) add(w *Way, l *Lease) {
+	for _, r := range p.Routes {
+		switch {
+		case r.Dst.Addr().Is4() != l.Addr.Addr().Is4():
+			continue
+		case r.Device == "" && w.Aside, r.Device != "" && r.Device != l.Device:
+			continue
+		case r.Device == "" && len(p.Ways) > 1 && !l.Addr.Contains(r.Gateway):
+			continue
+		}
+		l.Routes = slices.DeleteFunc(slices.Clone(l.Routes), func(other Route) bool { return other.Dst == r.Dst })
+		l.Routes = append(l.Routes, r.Route)
+	}
+	rest := l.DNS
+	if p.OnlyDNS && len(w.Fixed.DNS) == 0 {
+		rest = nil
+	}
+	if len(p.DNS) > 0 || p.OnlyDNS {
+		l.DNS = slices.Clone(p.DNS)
+		for _, a := range rest {
+			if !slices.Contains(l.DNS, a) {
+				l.DNS = append(l.DNS, a)
+			}
+		}
+	}
 }
 
 // Options say how a Plan is carried out.

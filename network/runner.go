@@ -84,6 +84,7 @@ func (u *ascent) run(ctx context.Context, r *runner) (*Lease, error) {
 		return nil, err
 	}
 	w.fix(lease)
+	u.plan.add(w, lease)
 	return lease, nil
 }
 

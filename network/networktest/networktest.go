@@ -357,6 +357,10 @@ func (h *Host) Listen(network string, port int) {
 	}()
 }
 
+// Unplugged tells that the last cards were taken away by other means: their MAC
+// addresses will be those of the next ones.
+func (n *Net) Unplugged(cards int) { n.cables -= cards }
+
 // Unplug takes a card of the node away.
 func (n *Net) Unplug(name string) {
 	n.t.Helper()
