@@ -113,7 +113,7 @@ func (a *archive) add(ctx context.Context, entries []entry) error {
 			}
 			hdr.Size = int64(len(data))
 		}
-		if hdr.Size > maxUnpacked {
+		if hdr.Size > maxFile {
 			// newc has 8 hex digits for it, and the library cuts silently.
 			return fmt.Errorf("%s: %d bytes are too many for a file in an initrd", e.path, hdr.Size)
 		}

@@ -1,11 +1,11 @@
 package main
 
 import (
-	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"strings"
+	"syscall"
 
 	"github.com/sidusboot/sidusboot/config"
 	"github.com/sidusboot/sidusboot/image"
@@ -86,26 +86,53 @@ func checkArch(t *tree, programs []program, modules []*moduleFile) error {
 	return nil
 }
 
+// readHostFile reads a file that was named on the command line.
 func readHostFile(name string) ([]byte, error) {
-	fi, err := os.Stat(name)
+	f, _, err := openHostFile(name)
 	if err != nil {
 		return nil, err
 	}
-	if !fi.Mode().IsRegular() {
-		return nil, &fs.PathError{Op: "open", Path: name, Err: errors.New("not a regular file")}
+	defer f.Close()
+	data, err := readRegular(f)
+	if err != nil {
+		return nil, &fs.PathError{Op: "read", Path: name, Err: errorOf(err)}
 	}
-	return os.ReadFile(name)
+	return data, nil
+}
+
+// openHostFile opens a file that is one: a FIFO would hang the build.
+func openHostFile(name string) (*os.File, fs.FileInfo, error) {
+	fi, err := os.Stat(name)
+	if err != nil {
+		return nil, nil, err
+	}
+	if !fi.Mode().IsRegular() {
+		return nil, nil, &fs.PathError{Op: "open", Path: name, Err: errNotRegular}
+	}
+	f, err := os.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, nil, err
+	}
+	if fi, err = f.Stat(); err != nil {
+		f.Close()
+		return nil, nil, err
+	}
+	return f, fi, nil
 }
 
 // readSecretFile reads a file that nobody but its owner may read.
 func readSecretFile(name string) ([]byte, error) {
-	fi, err := os.Stat(name)
-	if err == nil && fi.Mode().IsRegular() && fi.Mode().Perm()&0o077 != 0 {
-		return nil, fmt.Errorf("%s has mode %04o, and what is in it is for its owner alone: chmod 600 %s", name, fi.Mode().Perm(), name)
-	}
-	data, err := readHostFile(name)
+	f, fi, err := openHostFile(name)
 	if err != nil {
 		return nil, fmt.Errorf("%w: name a file of mode 600 that is yours", err)
+	}
+	defer f.Close()
+	if perm := fi.Mode().Perm(); perm&0o077 != 0 {
+		return nil, fmt.Errorf("%s has mode %04o, and what is in it is for its owner alone: chmod 600 %s", name, perm, name)
+	}
+	data, err := readRegular(f)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w: name a file of mode 600 that is yours", name, err)
 	}
 	return data, nil
 }

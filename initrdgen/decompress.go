@@ -2,6 +2,8 @@ package main
 
 import (
 	"bytes"
+	"encoding/binary"
+	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -11,10 +13,6 @@ import (
 	"github.com/ulikunitz/xz"
 )
 
-// maxUnpacked is the most that one file of a tree may unpack to: more is a
-// broken file or a bomb, and a newc archive holds no file of 4 GiB.
-const maxUnpacked = 1 << 30
-
 // decompress unpacks a file that its name says is compressed. Images hold
 // modules and firmware plain: finit_module needs no flag then, any kernel has
 // the means, and one compressor over all does better.
@@ -23,11 +21,15 @@ func decompress(name string, data []byte) ([]byte, error) {
 	var err error
 	switch {
 	case strings.HasSuffix(name, ".xz"):
+		if err := checkXz(data); err != nil {
+			return nil, err
+		}
 		r, err = xz.NewReader(bytes.NewReader(data))
 	case strings.HasSuffix(name, ".zst"):
 		var d *zstd.Decoder
 		// One goroutine for each file: the files are read side by side already.
-		d, err = zstd.NewReader(bytes.NewReader(data), zstd.WithDecoderConcurrency(1))
+		d, err = zstd.NewReader(bytes.NewReader(data), zstd.WithDecoderConcurrency(1),
+			zstd.WithDecoderMaxMemory(maxFile), zstd.WithDecoderMaxWindow(maxDictionary))
 		if err == nil {
 			defer d.Close()
 			r = d
@@ -41,13 +43,76 @@ func decompress(name string, data []byte) ([]byte, error) {
 		return nil, err
 	}
 	var b bytes.Buffer
-	b.Grow(6 * len(data))
-	n, err := io.Copy(&b, io.LimitReader(r, maxUnpacked+1))
+	b.Grow(min(6*len(data), maxFile))
+	n, err := io.Copy(&b, io.LimitReader(r, maxFile+1))
 	if err != nil {
 		return nil, err
 	}
-	if n > maxUnpacked {
-		return nil, fmt.Errorf("unpacks to more than %d bytes", maxUnpacked)
+	if n > maxFile {
+		return nil, fmt.Errorf("unpacks to more than %d MB", maxFile>>20)
 	}
 	return b.Bytes(), nil
+}
+
+// maxDictionary is the most memory that unpacking may want to look back into
+// (xz -9 and zstd --ultra -22 want 64 and 128 MiB).
+const maxDictionary = 128 << 20
+
+// xzFilters are the filters of the .xz format, section 5.3, but for LZMA2, which
+// is the only one that the library unpacks.
+var xzFilters = map[byte]string{
+	0x03: "delta", 0x04: "x86", 0x05: "PowerPC", 0x06: "IA-64", 0x07: "ARM", 0x08: "ARM Thumb", 0x09: "SPARC", 0x0a: "ARM64", 0x0b: "RISC-V",
+}
+
+const lzma2Filter = 0x21
+
+// checkXz looks at the first block's header (the .xz format, section 3.1) for
+// what the library would refuse without saying why, or would reserve memory for.
+// What is no header is left to the library.
+func checkXz(data []byte) error {
+	const streamHeader = 12
+	if len(data) < streamHeader+2 || data[streamHeader] == 0 {
+		return nil // No block.
+	}
+	header := data[streamHeader:]
+	header = header[:min(len(header), 4*(int(header[0])+1))]
+	filters := int(header[1]&0x03) + 1
+	rest := header[2:]
+	for _, present := range []byte{0x40, 0x80} { // Sizes, packed and unpacked.
+		if header[1]&present != 0 {
+			_, n := binary.Uvarint(rest)
+			if n <= 0 {
+				return nil
+			}
+			rest = rest[n:]
+		}
+	}
+	for range filters {
+		if len(rest) < 2 {
+			return nil
+		}
+		id, size := rest[0], int(rest[1])
+		if len(rest) < 2+size {
+			return nil
+		}
+		properties := rest[2 : 2+size]
+		rest = rest[2+size:]
+		switch name := xzFilters[id]; {
+		case name != "" && id == 0x03:
+			return errors.New("packed by xz with the filter delta, which initrdgen does not unpack: unpack it, or pack it again without (unxz FILE.xz; xz --check=crc32 FILE)")
+		case name != "":
+			return fmt.Errorf("packed by xz with the filter for %s code (BCJ), which initrdgen does not unpack: unpack it, or pack it again without (unxz FILE.xz; xz --check=crc32 FILE)", name)
+		case id == lzma2Filter && size == 1:
+			if want := xzDictionary(properties[0]); want > maxDictionary {
+				return fmt.Errorf("packed by xz with a dictionary of %d MB, more than %d: pack it again (unxz FILE.xz; xz --check=crc32 FILE)", want>>20, maxDictionary>>20)
+			}
+		}
+	}
+	return nil
+}
+
+// xzDictionary is the size of LZMA2's dictionary (section 5.3.1).
+func xzDictionary(bits byte) uint64 {
+	bits &= 0x3f
+	return uint64(2|bits&1) << (bits/2 + 11)
 }

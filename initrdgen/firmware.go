@@ -7,6 +7,7 @@ import (
 	"path"
 	"slices"
 	"strings"
+	"syscall"
 
 	"github.com/sidusboot/sidusboot/image"
 )
@@ -23,28 +24,33 @@ func firmwareDirs(release string) []string {
 func packFirmware(t *tree, modules []*moduleFile) (entries []entry, missing map[string][]string, without []string, err error) {
 	packed := make(map[string]bool)
 	missing = make(map[string][]string)
+	total := 0
 	for _, m := range modules {
 		absent := 0
 		for _, name := range m.firmware {
-			if !fs.ValidPath(name) {
-				return nil, nil, nil, fmt.Errorf("%s: firmware name %q leads out of %s", t.path(m.path), name, image.Firmware)
+			files := []string{name}
+			if strings.ContainsAny(name, "*?[") {
+				files = globFirmware(t, m.release, name)
 			}
 			found := false
-			for _, dir := range firmwareDirs(m.release) {
-				file := path.Join(image.Firmware, dir, name)
-				if found = packed[file]; found {
-					break
-				}
-				data, err := readFirmware(t, strings.TrimPrefix(file, "/"))
-				if errors.Is(err, fs.ErrNotExist) {
-					continue
-				}
+			for _, file := range files {
+				place, data, err := findFirmware(t, m.release, file, packed)
 				if err != nil {
 					return nil, nil, nil, err
 				}
-				packed[file], found = true, true
-				entries = append(entries, fileEntry(file, 0o644, data))
-				break
+				if place == "" {
+					continue
+				}
+				found = true
+				if packed[place] {
+					continue
+				}
+				packed[place] = true
+				entries = append(entries, fileEntry(place, 0o644, data))
+				if total += len(data); total > maxImage {
+					return nil, nil, nil, fmt.Errorf("%s: the firmware that the modules name comes to more than %d MB, %s last: take away what no node needs",
+						t.path(image.Firmware), maxImage>>20, place)
+				}
 			}
 			if !found {
 				absent++
@@ -63,9 +69,79 @@ func packFirmware(t *tree, modules []*moduleFile) (entries []entry, missing map[
 	return entries, missing, slices.Compact(without), nil
 }
 
+// findFirmware finds a file in the folders where the kernel looks for it: its
+// place in the image, and its content unless it is packed already. The place is
+// empty where there is none, and for a name that leads out of the folders.
+func findFirmware(t *tree, release, name string, packed map[string]bool) (place string, data []byte, err error) {
+	if !fs.ValidPath(name) {
+		return "", nil, nil
+	}
+	for _, dir := range firmwareDirs(release) {
+		place = path.Join(image.Firmware, dir, name)
+		if packed[place] {
+			return place, nil, nil
+		}
+		data, err = readFirmware(t, strings.TrimPrefix(place, "/"))
+		if !isAbsent(err) {
+			return place, data, err
+		}
+	}
+	return "", nil, nil
+}
+
+// isAbsent tells errors about a file that is not there, or that is something
+// else and so no use: the kernel looks in the next folder then, too.
+func isAbsent(err error) bool {
+	return errors.Is(err, fs.ErrNotExist) || errors.Is(err, errNotRegular) || errors.Is(err, syscall.ENOTDIR) ||
+		errors.Is(err, syscall.ELOOP) || errors.Is(err, syscall.ENAMETOOLONG)
+}
+
+// firmwareSuffixes are how firmware is packed, plain first, as the kernel looks
+// for it.
+var firmwareSuffixes = []string{"", ".zst", ".xz"}
+
+// globFirmware gives the files that a name with stars stands for, in all the
+// folders of firmware: brcmfmac names brcm/brcmfmac*-pcie.*.bin. The kernel knows
+// no stars, but a driver puts its names together out of what it finds.
+func globFirmware(t *tree, release, pattern string) []string {
+	if _, err := path.Match(pattern, ""); err != nil || !fs.ValidPath(pattern) {
+		return nil
+	}
+	var names []string
+	for _, dir := range firmwareDirs(release) {
+		found := []string{""}
+		words := strings.Split(pattern, "/")
+		for i, word := range words {
+			var next []string
+			for _, parent := range found {
+				entries, err := t.readDir(path.Join(strings.TrimPrefix(image.Firmware, "/"), dir, parent))
+				if err != nil {
+					continue
+				}
+				for _, e := range entries {
+					name := e.Name()
+					if i == len(words)-1 {
+						for _, suffix := range firmwareSuffixes[1:] {
+							name = strings.TrimSuffix(name, suffix)
+						}
+					}
+					if ok, _ := path.Match(word, name); ok {
+						next = append(next, path.Join(parent, name))
+					}
+				}
+			}
+			found = next
+		}
+		names = append(names, found...)
+	}
+	slices.Sort(names)
+	return slices.Compact(names)
+}
+
 // doesWithout are drivers that ask for a file and work as well if there is none:
-// isci has its settings from the machine's own firmware (isci_request_oprom).
-var doesWithout = map[string]bool{"isci": true}
+// isci has its settings from the machine's own firmware (isci_request_oprom), most
+// of Renesas' USB controllers from a ROM (renesas_check_rom).
+var doesWithout = map[string]bool{"isci": true, "xhci_pci": true, "xhci_pci_renesas": true}
 
 // firmwarePackages are Debian's firmware-NAME, by how the files in them start.
 // The rest is spread over several, and moves.
@@ -104,7 +180,7 @@ func withoutFirmware(t *tree, without []string, missing map[string][]string) str
 // not every kernel can unpack firmware (CONFIG_FW_LOADER_COMPRESS).
 func readFirmware(t *tree, name string) ([]byte, error) {
 	var err error
-	for _, suffix := range []string{"", ".zst", ".xz"} {
+	for _, suffix := range firmwareSuffixes {
 		var raw []byte
 		if raw, err = t.readFile(name + suffix); err == nil {
 			data, err := decompress(name+suffix, raw)
@@ -113,7 +189,7 @@ func readFirmware(t *tree, name string) ([]byte, error) {
 			}
 			return data, nil
 		}
-		if !errors.Is(err, fs.ErrNotExist) {
+		if !isAbsent(err) {
 			return nil, err
 		}
 	}

@@ -50,6 +50,6 @@ func list(w io.Writer, r io.Reader) error {
 		if err != nil {
 			return err
 		}
-		fmt.Fprintf(w, "%06o %9d %s\n", uint32(hdr.Mode), hdr.Size, hdr.Name)
+		fmt.Fprintf(w, "%06o %9d %s\n", uint32(hdr.Mode), hdr.Size, printable(hdr.Name))
 	}
 }

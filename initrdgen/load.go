@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"path"
 	"runtime"
+	"sync/atomic"
 
 	"golang.org/x/sync/errgroup"
 
@@ -25,6 +26,10 @@ type moduleFile struct {
 	firmware []string
 	err      error
 }
+
+// maxImage is the most that the modules of an image come to, unpacked, and the
+// firmware: a node has all of it in memory.
+const maxImage = 2 << 30
 
 func newModuleFile(k *kernel, name string) *moduleFile {
 	return &moduleFile{
@@ -53,12 +58,17 @@ func (m *moduleFile) entry() entry {
 // error is that of the archive, which names the first one that failed.
 func loadModules(ctx context.Context, t *tree, modules []*moduleFile) {
 	var g errgroup.Group
+	var total atomic.Int64
 	g.SetLimit(runtime.GOMAXPROCS(0))
 	for _, m := range modules {
 		g.Go(func() error {
 			defer close(m.done)
 			if m.err = ctx.Err(); m.err == nil {
 				m.err = m.load(t)
+			}
+			if total.Add(int64(len(m.data))) > maxImage && m.err == nil {
+				m.data, m.err = nil, fmt.Errorf("%s: with it the modules come to more than %d MB, unpacked: look for what is too large, or take fewer profiles or kernels",
+					t.path(m.path), maxImage>>20)
 			}
 			return nil
 		})

@@ -12,8 +12,10 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"strconv"
 	"strings"
 	"syscall"
+	"unicode"
 
 	"github.com/spf13/cobra"
 )
@@ -48,12 +50,27 @@ func run() int {
 	if err == nil {
 		return 0
 	}
-	fmt.Fprintf(os.Stderr, "initrdgen: %v\n", err)
+	fmt.Fprintf(os.Stderr, "initrdgen: %s\n", printable(err.Error()))
 	if usage := (usageError{}); errors.As(err, &usage) {
 		fmt.Fprintf(os.Stderr, "Try '%s --help'.\n", cmd.CommandPath())
 		return exitUsage
 	}
 	return exitFailure
+}
+
+// printable writes out what would mean something to a terminal, or end the line:
+// files of a tree may have any names.
+func printable(text string) string {
+	var b strings.Builder
+	for _, r := range text {
+		if unicode.IsGraphic(r) && !unicode.Is(unicode.Bidi_Control, r) {
+			b.WriteRune(r)
+		} else {
+			quoted := strconv.QuoteRuneToASCII(r)
+			b.WriteString(quoted[1 : len(quoted)-1])
+		}
+	}
+	return b.String()
 }
 
 func rootCommand() *cobra.Command {
@@ -157,7 +174,7 @@ kernels. What went in, and what it weighs, is printed at the end.`,
 				return err
 			}
 			for _, w := range rep.Warnings {
-				fmt.Fprintf(cmd.ErrOrStderr(), "initrdgen: warning: %s\n", w)
+				fmt.Fprintf(cmd.ErrOrStderr(), "initrdgen: warning: %s\n", printable(w))
 			}
 			rep.print(cmd.OutOrStdout(), opts.Verbose)
 			return nil

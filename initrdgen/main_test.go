@@ -185,3 +185,17 @@ func TestInitBesideProgram(t *testing.T) {
 		t.Errorf("init = %q, %v", got, err)
 	}
 }
+
+// Names of files are no commands to a terminal.
+func TestPrintable(t *testing.T) {
+	for text, want := range map[string]string{
+		"plain, with é and %": "plain, with é and %",
+		"a\x1b[2J\nb\r\u009b": `a\x1b[2J\nb\r\u009b`,
+		"a\u202eb":            `a\u202eb`,
+		"\xff":                "\ufffd",
+	} {
+		if got := printable(text); got != want {
+			t.Errorf("printable(%q) = %q, want %q", text, got, want)
+		}
+	}
+}

@@ -110,7 +110,7 @@ func (r *report) print(w io.Writer, verbose bool) {
 		fmt.Fprintf(w, "  kernel    %s: %d modules, %s\n", k.Release, k.Modules, megabytes(k.Bytes))
 		var outside, names []string
 		for _, m := range k.Outside {
-			outside = append(outside, fmt.Sprintf("%s (%s)", m.Name, m.Path))
+			outside = append(outside, fmt.Sprintf("%s (%s)", m.Name, printable(m.Path)))
 		}
 		if len(outside) > 0 {
 			fmt.Fprintf(w, "  outside   kernel/: %s\n", strings.Join(outside, ", "))
@@ -126,7 +126,7 @@ func (r *report) print(w io.Writer, verbose bool) {
 	if verbose {
 		for _, driver := range slices.Sorted(maps.Keys(r.Firmware.MissingFor)) {
 			for _, name := range r.Firmware.MissingFor[driver] {
-				fmt.Fprintf(w, "            %s: missing %s\n", driver, name)
+				fmt.Fprintf(w, "            %s: missing %s\n", driver, printable(name))
 			}
 		}
 	}

@@ -1,8 +1,10 @@
 package main
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path"
@@ -43,24 +45,59 @@ func (t *tree) close() error { return t.root.Close() }
 // path is how a name in the tree is called on the host, for messages.
 func (t *tree) path(name string) string { return filepath.Join(t.dir, filepath.Clean("/"+name)) }
 
+// errNotRegular is about what is there and no file: a directory, a FIFO, a device.
+var errNotRegular = errors.New("not a regular file")
+
+// maxFile is the most that one file of a tree may have, as it is and unpacked:
+// more is no module, no firmware and no list of modules.
+const maxFile = 256 << 20
+
 func (t *tree) readFile(name string) ([]byte, error) {
 	real, err := t.resolve(name)
 	if err != nil {
 		return nil, err
 	}
+	// Looked at first, because opening may do something to a device, and once more
+	// after it. A FIFO in place of the file would hang the build.
 	fi, err := t.root.Stat(real)
 	if err != nil {
 		return nil, t.wrap("open", name, err)
 	}
 	if !fi.Mode().IsRegular() {
-		// A FIFO here would hang the build.
-		return nil, t.wrap("open", name, errors.New("not a regular file"))
+		return nil, t.wrap("open", name, errNotRegular)
 	}
-	data, err := t.root.ReadFile(real)
+	f, err := t.root.OpenFile(real, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	if err != nil {
 		return nil, t.wrap("open", name, err)
 	}
+	defer f.Close()
+	data, err := readRegular(f)
+	if err != nil {
+		return nil, t.wrap("read", name, err)
+	}
 	return data, nil
+}
+
+// readRegular reads an open file, if it is one and of a size that can be.
+func readRegular(f *os.File) ([]byte, error) {
+	fi, err := f.Stat()
+	if err != nil {
+		return nil, err
+	}
+	if !fi.Mode().IsRegular() {
+		return nil, errNotRegular
+	}
+	tooLarge := fmt.Errorf("larger than %d MB", maxFile>>20)
+	if fi.Size() > maxFile {
+		return nil, tooLarge
+	}
+	var b bytes.Buffer
+	b.Grow(int(fi.Size()) + bytes.MinRead)
+	n, err := io.Copy(&b, io.LimitReader(f, maxFile+1))
+	if err == nil && n > maxFile {
+		err = tooLarge
+	}
+	return b.Bytes(), err
 }
 
 // readDir lists a directory, sorted by name.
