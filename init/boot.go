@@ -54,7 +54,7 @@ func newNode(log *logger) *node {
 	n := &node{narrator: &narrator{log: log, report: &report{}}}
 	n.system = &system{}
 	n.end = n.reboot
-	n.nfs = &nfs.Mounter{System: n.system, Logf: log.errorf}
+	n.nfs = &nfs.Mounter{System: n.system, Logf: log.errorf, Waiting: n.waitOn}
 	return n
 }
 

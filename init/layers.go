@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -36,26 +38,74 @@ func (n *node) mountRoot() (string, error) {
 		return "", err
 	}
 	n.waitFor("the NFS server " + addr.String())
+	n.identify()
 	version, err := n.nfs.Mount(ctx, n.source, roDir)
 	if err != nil {
+		if errors.Is(err, fs.ErrNotExist) {
+			n.warnNested("3", "") // It may lie in one.
+		}
 		return "", err
 	}
-	writable, err := n.nfs.Writable(n.source, version, checkDir)
+	if err := n.inspectRoot(version, root.Origin); err != nil {
+		return "", err
+	}
+	return fmt.Sprintf("%s with version %s, from the %s", n.source, version, root.Origin), nil
+}
+
+// looks is what the looks at a mounted root may take that do not decide the
+// boot.
+const looks = 15 * time.Second
+
+// inspectRoot looks at what was mounted: whether the server would let us write,
+// and what is missing in it.
+func (n *node) inspectRoot(version, origin string) error {
+	ctx, cancel := context.WithTimeout(context.Background(), looks)
+	defer cancel()
+	n.waitFor("the NFS server, which is asked whether the export is writable")
+	writable, err := n.nfs.Writable(ctx, n.source, version, checkDir)
 	if err != nil {
+		if n.cfg.RefuseWritable {
+			return err
+		}
 		n.log.errorf("%v", err)
 	}
 	if writable {
 		if n.cfg.RefuseWritable {
-			return "", fmt.Errorf("nfs: %s: %w", n.source, nfs.ErrWritable)
+			return fmt.Errorf("nfs: %s: %w", n.source, nfs.ErrWritable)
 		}
 		n.log.errorf("nfs: %s: %v", n.source, nfs.ErrWritable)
 	}
 	n.report.Root = rootFacts{
 		Source: n.source.String(), Version: version, Options: n.source.Data(version),
-		Origin: root.Origin, Writable: writable,
+		Origin: origin, Writable: writable,
 	}
 	n.warnSquash()
-	return fmt.Sprintf("%s with version %s, from the %s", n.source, version, root.Origin), nil
+	n.warnNested(version, roDir)
+	return nil
+}
+
+// identify gives the node an identity of its own towards servers of NFSv4, also
+// for what the tree mounts later on.
+func (n *node) identify() {
+	if err := n.system.Load("nfs"); err != nil {
+		return // The mount is going to say so.
+	}
+	if err := nfs.SetIdentity("/sys", uuidText(derive("nfs", n.machine()))); err != nil {
+		n.log.errorf("%v", err)
+	}
+}
+
+// warnNested names what is on the server below the tree in dir and cannot be
+// seen.
+func (n *node) warnNested(version, dir string) {
+	ctx, cancel := context.WithTimeout(context.Background(), looks)
+	defer cancel()
+	n.waitFor("the NFS server, which is asked for file systems within the tree")
+	nested := n.nfs.Nested(ctx, n.source, version, dir)
+	if len(nested) > 0 {
+		n.log.errorf("nfs: %s: on the server other file systems begin within the tree, at %s, and no node sees them: "+
+			"put these directories on the tree's own file system, or mount them by the tree's fstab", n.source, strings.Join(nested, ", "))
+	}
 }
 
 // warnSquash warns of an export in which root is nobody: login and sudo fail
@@ -118,7 +168,8 @@ func (n *node) mountUnion() (string, error) {
 		return "", can.err
 	}
 	detail, err := n.stackLayers(can)
-	if err == nil || n.report.RW.Kind == "tmpfs" || n.cfg.RW.Fallback != "tmpfs" {
+	var gone *versionError
+	if err == nil || n.report.RW.Kind == "tmpfs" || n.cfg.RW.Fallback != "tmpfs" || errors.As(err, &gone) {
 		return detail, err
 	}
 	if uerr := unmountAll(unionDir); uerr != nil {
@@ -131,39 +182,44 @@ func (n *node) mountUnion() (string, error) {
 	return n.stackLayers(can)
 }
 
-// stackLayers stacks the layers and tests that the union can be written.
+// stackLayers stacks the layers and tests the union, by the next version of NFS
+// where the one by which the tree came does not do.
 func (n *node) stackLayers(can unionResult) (string, error) {
-	n.waitFor("the union to be written and read")
+	for {
+		n.waitFor("the union to be written and read")
+		err := n.stack(can.kind)
+		if err == nil {
+			n.report.Union.Kind = string(can.kind)
+			return string(can.kind), nil
+		}
+		again, lerr := n.lowerVersion(can.kind, err)
+		if lerr != nil {
+			return "", lerr
+		}
+		if !again {
+			return "", err
+		}
+	}
+}
+
+// stack makes and tests the union of the layers.
+func (n *node) stack(kind overlay.Kind) error {
 	layers := overlay.Layers{
 		Lower: roDir, Upper: rwDir + "/" + rwlayer.Upper, Work: rwDir + "/" + rwlayer.Work,
 		XIno: rwDir + "/.aufs.xino", Source: rwDir, Kept: n.report.RW.Kind != "tmpfs",
 	}
-	if can.kind == overlay.Overlay {
+	if kind == overlay.Overlay {
 		if err := overlay.Opaque(layers.Lower, layers.Upper, moved...); err != nil {
-			return "", err
+			return err
 		}
 	}
-	test := testUnion
+	write := testUnion
 	if layers.Kept {
-		test = n.testKept
+		write = n.testKept
 	}
-	if err := overlay.Mount(n.system, can.kind, layers, unionDir, test); err != nil {
-		return "", err
+	test := func(dir string) error { return n.tryUnion(dir, write) }
+	if err := overlay.Mount(n.system, kind, layers, unionDir, test); err != nil {
+		return err
 	}
-	program, err := findInit(unionDir, n.cfg.Init)
-	if err != nil {
-		return "", err
-	}
-	resolved, err := tree.At(unionDir).Resolve(program)
-	if err != nil {
-		return "", err
-	}
-	if err := testUsers(unionDir + resolved); err != nil {
-		return "", err
-	}
-	if err := makeMountPoints(); err != nil {
-		return "", err
-	}
-	n.report.Union.Kind = string(can.kind)
-	return string(can.kind), nil
+	return makeMountPoints()
 }

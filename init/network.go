@@ -156,7 +156,7 @@ func (n *node) firstVersion() string {
 	if n.cfg.Root.Path == "" {
 		return ""
 	}
-	versions, err := nfs.Source{Version: n.cfg.Root.Version}.Versions()
+	versions, err := nfs.Source{Version: n.cfg.Root.Version}.Versions(true)
 	if err != nil {
 		return ""
 	}

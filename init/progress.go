@@ -18,6 +18,8 @@ type progress struct {
 	requests uint64
 	// ticks are the program's, in 1/100 s.
 	ticks uint64
+	// signs are those that a server gave that it is there.
+	signs uint64
 }
 
 // watchDisk makes a block device's work the stage's progress.
@@ -33,7 +35,14 @@ func (s *system) watchDisk(device string) {
 func (s *system) forget() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.disk, s.before = "", progress{}
+	s.disk, s.before, s.signs = "", progress{}, 0
+}
+
+// sign notes that a server is there which takes its time.
+func (s *system) sign() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.signs++
 }
 
 // setChild names the program that runs for the stage, 0: none.
@@ -65,6 +74,7 @@ func (s *system) look() (p progress) {
 	if s.child != 0 {
 		p.ticks = cpuTicks(s.child)
 	}
+	p.signs = s.signs
 	return p
 }
 

@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"io"
 	"io/fs"
@@ -46,8 +47,10 @@ func runnable(root string, r io.ReaderAt, size int64) error {
 	}
 	// Class, byte order and machine (elf(5): EI_CLASS, EI_DATA, e_machine).
 	if !bytes.Equal(head[4:6], own[4:6]) || !bytes.Equal(head[18:20], own[18:20]) {
-		return fmt.Errorf("a program for another machine (ELF machine %d, this is %d): is this the tree of another architecture? %w",
-			binary.LittleEndian.Uint16(head[18:]), binary.LittleEndian.Uint16(own[18:]), unix.ENOEXEC)
+		if err := runs32(head); err != nil {
+			return fmt.Errorf("a program for another machine (ELF machine %d of %d bits, this is %d of 64): is this the tree of another architecture? %w",
+				binary.LittleEndian.Uint16(head[18:]), 32*int(head[4]), binary.LittleEndian.Uint16(own[18:]), errors.Join(err, unix.ENOEXEC))
+		}
 	}
 	loader, err := elfLoader(r, head)
 	if err != nil || loader == "" {
@@ -56,35 +59,60 @@ func runnable(root string, r io.ReaderAt, size int64) error {
 	return present(root, loader, "its dynamic loader")
 }
 
-// Of a 64-bit ELF file, all little endian on the machines that Go's linux port
-// and we know (elf(5)).
+// elfHeader is the size of a 64-bit ELF file's header, and more than that of a
+// 32-bit one.
 const (
 	elfHeader  = 64
-	elfProgram = 56
 	ptInterp   = 3
 	maxSegment = 128
 )
 
+// A layout is where what we need lies in an ELF file of a class, all little
+// endian on the machines that Go's linux port and we know (elf(5)).
+type layout struct {
+	word                    int // bytes of an offset
+	offset, size, count     int // of the program headers, in the header
+	header                  int // bytes of a program header
+	fileOffset, sizeInBytes int // of a segment, in its program header
+}
+
+var (
+	layout64 = layout{word: 8, offset: 32, size: 54, count: 56, header: 56, fileOffset: 8, sizeInBytes: 32}
+	layout32 = layout{word: 4, offset: 28, size: 42, count: 44, header: 32, fileOffset: 4, sizeInBytes: 16}
+)
+
+// number is a word of the layout's size.
+func (l layout) number(b []byte) uint64 {
+	if l.word == 4 {
+		return uint64(binary.LittleEndian.Uint32(b))
+	}
+	return binary.LittleEndian.Uint64(b)
+}
+
 // elfLoader is the path in PT_INTERP, empty for a static program.
 func elfLoader(r io.ReaderAt, head []byte) (string, error) {
-	offset, count := int64(binary.LittleEndian.Uint64(head[32:])), int64(binary.LittleEndian.Uint16(head[56:]))
-	if size := binary.LittleEndian.Uint16(head[54:]); size != elfProgram || count > maxSegment || offset < 0 {
+	l := layout64
+	if head[4] == elfClass32 {
+		l = layout32
+	}
+	offset, count := int64(l.number(head[l.offset:])), int64(binary.LittleEndian.Uint16(head[l.count:]))
+	if size := int(binary.LittleEndian.Uint16(head[l.size:])); size != l.header || count > maxSegment || offset < 0 {
 		return "", fmt.Errorf("a damaged binary (program headers of %d bytes): %w", size, unix.ENOEXEC)
 	}
 	for i := range count {
-		segment := make([]byte, elfProgram)
-		if _, err := r.ReadAt(segment, offset+i*elfProgram); err != nil {
+		segment := make([]byte, l.header)
+		if _, err := r.ReadAt(segment, offset+i*int64(l.header)); err != nil {
 			return "", fmt.Errorf("read its program headers: %w", err)
 		}
 		if binary.LittleEndian.Uint32(segment) != ptInterp {
 			continue
 		}
-		length := binary.LittleEndian.Uint64(segment[32:])
+		length := l.number(segment[l.sizeInBytes:])
 		if length == 0 || length > unix.PathMax {
 			return "", fmt.Errorf("a damaged binary (loader's path of %d bytes): %w", length, unix.ENOEXEC)
 		}
 		path := make([]byte, length)
-		if _, err := r.ReadAt(path, int64(binary.LittleEndian.Uint64(segment[8:]))); err != nil {
+		if _, err := r.ReadAt(path, int64(l.number(segment[l.fileOffset:]))); err != nil {
 			return "", fmt.Errorf("read its loader's path: %w", err)
 		}
 		return string(bytes.TrimRight(path, "\x00")), nil

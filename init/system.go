@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/sidusboot/sidusboot/kmod"
+	"github.com/sidusboot/sidusboot/nfs"
 	"github.com/sidusboot/sidusboot/overlay"
 	"github.com/sidusboot/sidusboot/panics"
 )
@@ -31,6 +32,7 @@ type system struct {
 	disk   string // its name in sysfs
 	before progress
 	child  int
+	signs  uint64
 }
 
 func (s *system) Load(module string) error { return s.loader.Load(module) }
@@ -58,27 +60,35 @@ func (s *system) SetReadOnly(device string, on bool) error {
 	return unix.IoctlSetPointerInt(int(f.Fd()), unix.BLKROSET, value)
 }
 
-func (s *system) Verify(dir string) error { return checkInit(dir, s.initProgram) }
+func (s *system) Verify(dir string) error { return checkTree(dir, s.initProgram) }
 
-func (s *system) Dial(ctx context.Context, address netip.AddrPort) error {
-	return dialBy(ctx, "", address)
+func (s *system) Connect(ctx context.Context, network string, address netip.AddrPort) (nfs.Conn, error) {
+	return connectBy(ctx, "", network, address)
 }
 
 // dialBy dials by way of one device, whatever other ways there are; an empty
 // device is any.
 func dialBy(ctx context.Context, device string, address netip.AddrPort) error {
-	// DialTCP, because DialContext brings package net's resolver along.
+	conn, err := connectBy(ctx, device, "tcp", address)
+	if err != nil {
+		return err
+	}
+	return conn.Close()
+}
+
+// connectBy connects by way of one device, by tcp or udp.
+func connectBy(ctx context.Context, device, network string, address netip.AddrPort) (net.Conn, error) {
+	// Not DialContext, because that brings package net's resolver along.
 	var d net.Dialer
 	if device != "" {
 		d.Control = func(_, _ string, c syscall.RawConn) (err error) {
 			return errors.Join(c.Control(func(fd uintptr) { err = unix.BindToDevice(int(fd), device) }), err)
 		}
 	}
-	conn, err := d.DialTCP(ctx, "tcp", netip.AddrPort{}, address)
-	if err != nil {
-		return err
+	if network == "udp" {
+		return d.DialUDP(ctx, network, netip.AddrPort{}, address)
 	}
-	return conn.Close()
+	return d.DialTCP(ctx, network, netip.AddrPort{}, address)
 }
 
 // unmountAll takes away whatever is mounted on the directories, topmost first.

@@ -24,6 +24,12 @@ func (n *node) waitFor(what string) {
 	n.waiting = what
 }
 
+// waitOn is waitFor, for a server that has shown just now that it is there.
+func (n *node) waitOn(what string) {
+	n.waitFor(what)
+	n.system.sign()
+}
+
 // waitsFor is what the stage waits for.
 func (n *node) waitsFor() string {
 	n.mu.Lock()

@@ -4,9 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
-	"math/rand/v2"
 	"net/netip"
+	"slices"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -22,10 +21,10 @@ type System interface {
 	Unmount(dir string) error
 	// Load loads a kernel module.
 	Load(module string) error
-	// Verify reads the tree's init program in dir to its end.
+	// Verify tries in dir what a boot needs of the tree.
 	Verify(dir string) error
-	// Dial opens and closes a TCP connection.
-	Dial(ctx context.Context, address netip.AddrPort) error
+	// Connect connects by network, "tcp" or "udp".
+	Connect(ctx context.Context, network string, address netip.AddrPort) (Conn, error)
 }
 
 // A Mounter mounts one tree on one directory. It remembers a mount(2) that has
@@ -35,15 +34,26 @@ type System interface {
 type Mounter struct {
 	System System
 	Logf   func(format string, args ...any)
+	// Waiting is told what is waited for, again and again where a long wait is
+	// as it should be. It may be nil.
+	Waiting func(what string)
 
-	pending <-chan error
+	pending  <-chan error
+	checking <-chan error // Writable's
+
+	// Of one Mount and the Lowers after it.
+	left    []string // versions to try yet
+	foreign string   // a version with which all is well but the owners
+	worst   *MountError
+	// silent are versions in which nothing came while the server answered calls
+	// (mountd hangs, say). They come last from then on.
+	silent []string
 }
 
 // Mount mounts src on dir and returns the version that serves it. It waits for
 // a server that is not up yet until ctx ends. Errors are *MountError.
 func (m *Mounter) Mount(ctx context.Context, src Source, dir string) (string, error) {
-	versions, err := src.Versions()
-	if err != nil {
+	if _, err := src.Versions(true); err != nil {
 		return "", err
 	}
 	if err := m.settle(ctx, dir); err != nil {
@@ -52,46 +62,81 @@ func (m *Mounter) Mount(ctx context.Context, src Source, dir string) (string, er
 	if err := m.awaitServer(ctx, src); err != nil {
 		return "", &MountError{Source: src, Version: src.Version, Err: err}
 	}
-	var worst *MountError
-	var foreign string // A version with which all is well but the owners.
-	for i := 0; i < len(versions); i++ {
-		version := versions[i]
+	versions, _ := src.Versions(src.Version == "" && m.serves3(ctx, src))
+	slices.SortStableFunc(versions, func(a, b string) int { return m.isSilent(a) - m.isSilent(b) })
+	m.left, m.foreign, m.worst = versions, "", nil
+	return m.next(ctx, src, dir)
+}
+
+// Lower gives up the version that is mounted on dir, after something went wrong
+// in use, and mounts the next one. Where there is none, that is ErrLast, and the
+// present one stays; after another error nothing is mounted.
+func (m *Mounter) Lower(ctx context.Context, src Source, version, dir string, why error) (string, error) {
+	if len(m.left) == 0 {
+		return "", ErrLast
+	}
+	if err := m.System.Unmount(dir); err != nil {
+		return "", fmt.Errorf("unmount %s again: %w", dir, err)
+	}
+	failed := &MountError{Source: src, Version: version, Err: &unreadableError{why}}
+	m.foreign = "" // It was this one, or comes after it.
+	m.worst = failed
+	m.Logf("%v; trying version %s", failed, m.left[0])
+	return m.next(ctx, src, dir)
+}
+
+func (m *Mounter) isSilent(version string) int {
+	if slices.Contains(m.silent, version) {
+		return 1
+	}
+	return 0
+}
+
+// next mounts the first of the versions left that is believed.
+func (m *Mounter) next(ctx context.Context, src Source, dir string) (string, error) {
+	for len(m.left) > 0 {
+		version := m.left[0]
+		m.left = m.left[1:]
 		err := m.try(ctx, src, version, dir)
 		if err == nil {
 			return version, nil
 		}
 		failed := &MountError{Source: src, Version: version, Err: err}
-		if errors.Is(err, ErrOwner) && foreign == "" {
-			foreign = version
+		if errors.Is(err, ErrOwner) && m.foreign == "" {
+			m.foreign = version
 		}
-		if worst == nil || rank(err) > rank(worst.Err) {
-			worst = failed
+		if m.worst == nil || rank(err) > rank(m.worst.Err) {
+			m.worst = failed
 		}
-		if !lower(err) {
+		if errors.Is(err, unix.ETIMEDOUT) && m.isSilent(version) == 0 && m.alive(context.WithoutCancel(ctx), src, version) {
+			m.silent = append(m.silent, version)
+		}
+		if ctx.Err() != nil || !lower(err) {
 			return "", failed
 		}
 		// What the minor version does not change is asked only once.
 		if refused(err) {
-			for i+1 < len(versions) && Module(versions[i+1]) == Module(version) {
-				i++
-			}
+			m.left = slices.DeleteFunc(m.left, func(v string) bool { return Module(v) == Module(version) })
 		}
-		if i+1 < len(versions) {
-			m.Logf("%v; trying version %s", failed, versions[i+1])
+		if len(m.left) > 0 {
+			m.Logf("%v; trying version %s", failed, m.left[0])
 		}
 	}
-	if foreign != "" {
+	if m.foreign != "" {
 		// A node that may lack sudo is better than no node.
-		if err := m.mount(ctx, src, foreign, dir); err != nil {
-			return "", &MountError{Source: src, Version: foreign, Err: err}
+		if err := m.mount(ctx, src, m.foreign, dir); err != nil {
+			return "", &MountError{Source: src, Version: m.foreign, Err: err}
 		}
-		m.Logf("%v", &MountError{Source: src, Version: foreign, Err: ErrOwner})
-		return foreign, nil
+		m.Logf("%v", &MountError{Source: src, Version: m.foreign, Err: ErrOwner})
+		return m.foreign, nil
 	}
-	return "", worst
+	if m.worst == nil {
+		return "", &MountError{Source: src, Version: src.Version, Err: errors.New("no version of NFS is left to try")}
+	}
+	return "", m.worst
 }
 
-// try mounts one version and believes it when the init program could be read.
+// try mounts one version and believes it when the tree in it could be used.
 func (m *Mounter) try(ctx context.Context, src Source, version, dir string) error {
 	if err := m.System.Load(Module(version)); err != nil {
 		return fmt.Errorf("%w: %w", unix.EPROTONOSUPPORT, err)
@@ -99,7 +144,7 @@ func (m *Mounter) try(ctx context.Context, src Source, version, dir string) erro
 	if err := m.mount(ctx, src, version, dir); err != nil {
 		return err
 	}
-	err := m.verify(ctx, dir)
+	err := m.verify(ctx, src, version, dir)
 	if err == nil {
 		return nil
 	}
@@ -109,20 +154,54 @@ func (m *Mounter) try(ctx context.Context, src Source, version, dir string) erro
 	return &unreadableError{err}
 }
 
-// verify reads the init program under a deadline: a read from a server that
-// dies meanwhile lasts until it comes back.
-func (m *Mounter) verify(ctx context.Context, dir string) error {
+const (
+	// graceTime is how long a server that answers may let nothing be opened.
+	// Linux's nfsd takes 90 s, nfs-ganesha up to 180.
+	graceTime = 200 * time.Second
+	// graceLook is how often it is asked meanwhile whether it still answers.
+	graceLook = 5 * time.Second
+)
+
+// verify tries the tree under a deadline: a read from a server that dies
+// meanwhile lasts until it comes back. A server of version 4 that has been
+// restarted lets nobody open a file for a while, so that its old clients can
+// claim first what they had (RFC 8881, section 8.4.2.1): as long as it answers
+// calls, that is waited for.
+func (m *Mounter) verify(ctx context.Context, src Source, version, dir string) error {
+	begin := time.Now()
 	done := panics.Go(func() error { return m.System.Verify(dir) })
 	select {
 	case err := <-done:
 		return err
 	case <-ctx.Done():
-		return fmt.Errorf("%w: the server stopped answering while the init program was read", unix.ETIMEDOUT)
+	}
+	said := false
+	for version != "3" && time.Since(begin) < graceTime && m.alive(context.WithoutCancel(ctx), src, version) {
+		if !said {
+			m.Logf("nfs: %s answers and lets nothing be opened yet: after a restart of the server that is its grace period for NFSv4, waiting", src)
+			said = true
+		}
+		m.waiting("the end of the server's grace period")
+		select {
+		case err := <-done:
+			return err
+		case <-time.After(graceLook):
+		}
+	}
+	return fmt.Errorf("%w: the server stopped answering while the tree was read", unix.ETIMEDOUT)
+}
+
+func (m *Mounter) waiting(what string) {
+	if m.Waiting != nil {
+		m.Waiting(what)
 	}
 }
 
 // mount is mount(2) under a deadline.
 func (m *Mounter) mount(ctx context.Context, src Source, version, dir string) error {
+	if err := m.settle(ctx, dir); err != nil {
+		return err
+	}
 	done := panics.Go(func() error {
 		return m.System.Mount(src.device(), dir, "nfs", unix.MS_RDONLY|unix.MS_NODEV, src.Data(version))
 	})
@@ -157,46 +236,6 @@ func (m *Mounter) settle(ctx context.Context, dir string) error {
 	}
 }
 
-// errSilent is a server that is connected and says nothing.
-var errSilent = fmt.Errorf("%w: the server takes connections but does not answer the mount call", unix.ETIMEDOUT)
-
-// An unreadableError is a tree that was mounted and whose init program could
-// not be read.
-type unreadableError struct{ err error }
-
-func (e *unreadableError) Error() string { return "mounted, but " + e.err.Error() }
-func (e *unreadableError) Unwrap() error { return e.err }
-
-// lower tells whether a lower version may do better.
-func lower(err error) bool {
-	var unreadable *unreadableError
-	if errors.As(err, &unreadable) {
-		// A file that is not there is not there in any version, nor is a
-		// program for another machine.
-		return !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, unix.ENOEXEC) && !errors.Is(err, unix.ETIMEDOUT)
-	}
-	return refused(err) || errors.Is(err, unix.EPROTONOSUPPORT) || errors.Is(err, unix.EINVAL) || errors.Is(err, unix.EIO)
-}
-
-// refused tells whether the server answered with a no, or with owners, that are
-// the same for all minor versions.
-func refused(err error) bool {
-	return errors.Is(err, ErrOwner) || errors.Is(err, unix.EACCES) || errors.Is(err, unix.EPERM) || errors.Is(err, unix.ENOENT)
-}
-
-// rank orders errors by how much they tell an operator.
-func rank(err error) int {
-	switch {
-	case errors.Is(err, unix.EACCES), errors.Is(err, unix.EPERM):
-		return 3
-	case errors.Is(err, unix.ENOENT):
-		return 2
-	case errors.Is(err, unix.EPROTONOSUPPORT):
-		return 0
-	}
-	return 1
-}
-
 // Between two tries to reach the server.
 const (
 	dialTimeout  = 3 * time.Second
@@ -215,9 +254,7 @@ func (m *Mounter) awaitServer(ctx context.Context, src Source) error {
 	address := netip.AddrPortFrom(src.Addr, port)
 	said := false
 	for backoff := firstBackoff; ; backoff = min(2*backoff, maxBackoff) {
-		dial, cancel := context.WithTimeout(ctx, dialTimeout)
-		err := m.System.Dial(dial, address)
-		cancel()
+		err := m.dial(ctx, address)
 		if err == nil {
 			return nil
 		}
@@ -228,37 +265,21 @@ func (m *Mounter) awaitServer(ctx context.Context, src Source) error {
 			m.Logf("waiting for the NFS server: %v", err)
 			said = true
 		}
-		// A whole room starts at once: spread the load.
-		wait := backoff/2 + rand.N(backoff)
 		select {
 		case <-ctx.Done():
 			return err
-		case <-time.After(wait):
+		case <-time.After(jitter(backoff)):
 		}
 	}
 }
 
-func isTimeout(err error) bool {
-	var t interface{ Timeout() bool }
-	return errors.As(err, &t) && t.Timeout()
-}
-
-// Writable tells whether the server would let this node write to src: it asks
-// by access(2) on a second mount at dir, and writes nothing. The read-only
-// mount cannot be asked, as the kernel answers for it.
-func (m *Mounter) Writable(src Source, version, dir string) (bool, error) {
-	if err := m.System.Mount(src.device(), dir, "nfs", unix.MS_NODEV|unix.MS_NOEXEC|unix.MS_NOSUID, src.Data(version)); err != nil {
-		return false, &MountError{Source: src, Version: version, Err: fmt.Errorf("to see whether it is writable: %w", err)}
+// dial opens and closes a TCP connection.
+func (m *Mounter) dial(ctx context.Context, address netip.AddrPort) error {
+	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
+	defer cancel()
+	conn, err := m.System.Connect(ctx, "tcp", address)
+	if err != nil {
+		return err
 	}
-	err := unix.Faccessat(unix.AT_FDCWD, dir, unix.W_OK, unix.AT_EACCESS)
-	if err := m.System.Unmount(dir); err != nil {
-		return false, fmt.Errorf("unmount %s: %w", dir, err)
-	}
-	switch {
-	case err == nil:
-		return true, nil
-	case errors.Is(err, unix.EROFS), errors.Is(err, unix.EACCES), errors.Is(err, unix.EPERM):
-		return false, nil
-	}
-	return false, fmt.Errorf("ask whether %s is writable: %w", src.device(), err)
+	return conn.Close()
 }

@@ -22,9 +22,11 @@ type fakeSystem struct {
 	load     map[string]error
 	verify   func(version string) error
 	dial     func() error
+	server   fakeServer
 	hang     bool
 	version  string // mounted now
 	asked    []string
+	loaded   []string
 	released chan struct{}
 }
 
@@ -53,7 +55,12 @@ func (f *fakeSystem) Unmount(string) error {
 	f.version = ""
 	return nil
 }
-func (f *fakeSystem) Load(module string) error { return f.load[module] }
+func (f *fakeSystem) Load(module string) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.loaded = append(f.loaded, module)
+	return f.load[module]
+}
 func (f *fakeSystem) Verify(string) error {
 	if f.verify == nil {
 		return nil
@@ -63,11 +70,13 @@ func (f *fakeSystem) Verify(string) error {
 	f.mu.Unlock()
 	return f.verify(version)
 }
-func (f *fakeSystem) Dial(context.Context, netip.AddrPort) error {
-	if f.dial == nil {
-		return nil
+func (f *fakeSystem) Connect(_ context.Context, network string, to netip.AddrPort) (Conn, error) {
+	if f.dial != nil {
+		if err := f.dial(); err != nil {
+			return nil, err
+		}
 	}
-	return f.dial()
+	return f.server.connect(network, to.Port()), nil
 }
 
 var source = Source{
@@ -127,7 +136,19 @@ func TestMountVersions(t *testing.T) {
 			fake: fakeSystem{verify: func(string) error { return ErrOwner }}},
 		{name: "no init in the tree: no other version has one", asked: "4.2", err: "the tree has none",
 			fake: fakeSystem{verify: func(string) error { return fmt.Errorf("the tree has none of: %w", fs.ErrNotExist) }}},
-		{name: "time-out is not a matter of version", asked: "4.2", err: "no answer",
+		{name: "every kind of failure leads to the next", want: "4.0", asked: "4.2 4.1 4.0",
+			fake: fakeSystem{mount: map[string]error{"4.2": unix.EREMOTEIO, "4.1": unix.ECONNREFUSED}}},
+		{name: "every kind of failure in the tree leads to the next", want: "4.0", asked: "4.2 4.1 4.0",
+			fake: fakeSystem{verify: func(v string) error {
+				return map[string]error{"4.2": unix.EREMOTEIO, "4.1": errors.New("got nothing but zeros")}[v]
+			}}},
+		{name: "no module nfs", asked: "4.2", err: "the kernel has no NFS",
+			fake: fakeSystem{mount: all(unix.ENODEV)}},
+		{name: "version 3 is served", want: "3", asked: "3", fake: fakeSystem{server: threeServer}},
+		{name: "version 3 is served and fails", want: "4.2", asked: "3 4.2",
+			fake: fakeSystem{server: threeServer, mount: map[string]error{"3": unix.EIO}}},
+		{name: "version 3 is served and not asked for", version: "4", want: "4.2", asked: "4.2", fake: fakeSystem{server: threeServer}},
+		{name: "time-outs of the kernel", asked: "4.2 4.1 4.0 3", err: "no answer",
 			fake: fakeSystem{mount: all(unix.ETIMEDOUT)}},
 		{name: "unknown version", version: "5", err: "none of 3, 4"},
 	}
@@ -224,6 +245,8 @@ func TestAwaitServer(t *testing.T) {
 		return nil
 	}}
 	m := Mounter{System: fake, Logf: t.Logf}
+	source := source
+	source.Version = "3" // Nobody is asked which ones there are.
 	if _, err := m.Mount(t.Context(), source, "/ro"); err != nil || calls != 3 {
 		t.Errorf("Mount = %v after %d connections, want success after 3", err, calls)
 	}

@@ -1,0 +1,95 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"os"
+
+	"github.com/sidusboot/sidusboot/nfs"
+	"github.com/sidusboot/sidusboot/overlay"
+	"github.com/sidusboot/sidusboot/rwlayer"
+	"github.com/sidusboot/sidusboot/tree"
+)
+
+// versionAtFault tells, after a union could not be had, whether it is the root
+// that is wrong with it and not /rw: one over an empty tmpfs cannot be had
+// either.
+func (n *node) versionAtFault(kind overlay.Kind) bool {
+	defer func() {
+		if err := unmountAll(checkDir); err != nil {
+			n.log.errorf("%v", err)
+		}
+	}()
+	if err := rwlayer.Tmpfs(n.system.Mount, checkDir, rwlayer.Options{Size: "16m"}); err != nil {
+		return false
+	}
+	const trial = checkDir + "/union"
+	if err := os.Mkdir(trial, 0o755); err != nil {
+		return false
+	}
+	layers := overlay.Layers{
+		Lower: roDir, Upper: checkDir + "/" + rwlayer.Upper, Work: checkDir + "/" + rwlayer.Work,
+		XIno: checkDir + "/.aufs.xino", Source: checkDir,
+	}
+	if err := overlay.Mount(n.system, kind, layers, trial, func(dir string) error { return n.tryUnion(dir, testUnion) }); err != nil {
+		return true
+	}
+	return n.system.Unmount(trial) != nil
+}
+
+// A versionError says that the union could not be had with one version of NFS,
+// and the tree not by the ones after it. The root is not mounted any more.
+type versionError struct{ union, next error }
+
+func (e *versionError) Error() string {
+	return e.union.Error() + "; by the other versions of NFS: " + e.next.Error()
+}
+
+func (e *versionError) Unwrap() []error { return []error{e.union, e.next} }
+
+// lowerVersion mounts the root by the next version of NFS, after the union has
+// failed, if it is the present version that does not do.
+func (n *node) lowerVersion(kind overlay.Kind, why error) (again bool, err error) {
+	if !n.versionAtFault(kind) {
+		return false, nil
+	}
+	if err := unmountAll(unionDir); err != nil {
+		return false, err
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), n.cfg.Timeout)
+	defer cancel()
+	root := n.report.Root
+	n.waitFor("the NFS server " + n.source.Addr.String())
+	version, err := n.nfs.Lower(ctx, n.source, root.Version, roDir, why)
+	if errors.Is(err, nfs.ErrLast) {
+		return false, nil
+	}
+	if err == nil {
+		err = n.inspectRoot(version, root.Origin)
+	}
+	if err != nil {
+		return false, &versionError{why, err}
+	}
+	n.log.noticef("nfs: %s with version %s", n.source, version)
+	return true, nil
+}
+
+// tryUnion proves that a union shows the tree to everybody, and can be written
+// as far as write finds.
+func (n *node) tryUnion(dir string, write func(dir string) error) error {
+	if err := checkUnion(dir, n.cfg.Init); err != nil {
+		return err
+	}
+	program, err := findInit(dir, n.cfg.Init)
+	if err != nil {
+		return err
+	}
+	resolved, err := tree.At(dir).Resolve(program)
+	if err != nil {
+		return err
+	}
+	if err := testUsers(dir + resolved); err != nil {
+		return err
+	}
+	return write(dir)
+}

@@ -1,0 +1,207 @@
+package nfs
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"net/netip"
+	"path"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/sidusboot/sidusboot/panics"
+)
+
+// What the server is asked in user space, since a mount(2) that it does not
+// answer cannot be ended.
+
+const (
+	// askTime is what the question for version 3 may take in all.
+	askTime = time.Second
+	// soonTime is when an answer is late: a firewall may drop the question.
+	soonTime = 150 * time.Millisecond
+)
+
+// serves3 tells whether the server serves version 3: mountd's, and NFS's own.
+// While a late answer is waited for, the module for version 4 is loaded.
+func (m *Mounter) serves3(ctx context.Context, src Source) bool {
+	if src.transport() == "udp" {
+		return true // There is no version 4 over UDP.
+	}
+	ctx, cancel := context.WithTimeout(ctx, askTime)
+	defer cancel()
+	answer := panics.Go(func() error { return m.ask3(ctx, src) })
+	select {
+	case err := <-answer:
+		return err == nil
+	case <-time.After(soonTime):
+	}
+	// It says again what is wrong with it where it is used.
+	panics.Go(func() error { return m.System.Load(Module("4")) })
+	select {
+	case err := <-answer:
+		return err == nil
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// ask3 asks for version 3 in the way in which the kernel is going to look for
+// it: the portmapper for mountd, unless mountport= says where it is.
+func (m *Mounter) ask3(ctx context.Context, src Source) error {
+	mountd, err := m.mountd(ctx, src)
+	if err != nil {
+		return err
+	}
+	if _, err := m.call(ctx, src.mountNetwork(), mountd, call{programMount, 3, 0}, nil); err != nil {
+		return err
+	}
+	port, err := src.Port()
+	if err != nil || port == 0 { // Not by RDMA.
+		return err
+	}
+	_, err = m.call(ctx, "tcp", netip.AddrPortFrom(src.Addr, port), call{programNFS, 3, 0}, nil)
+	return err
+}
+
+// alive tells whether the server answers NFS calls of a version.
+func (m *Mounter) alive(ctx context.Context, src Source, version string) bool {
+	port, err := src.Port()
+	if err != nil || port == 0 {
+		return false
+	}
+	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
+	defer cancel()
+	major := uint32(4)
+	if version == "3" {
+		major = 3
+	}
+	_, err = m.call(ctx, "tcp", netip.AddrPortFrom(src.Addr, port), call{programNFS, major, 0}, nil)
+	return err == nil
+}
+
+// mountNetwork is what mountd is spoken to by.
+func (s Source) mountNetwork() string {
+	if strings.HasPrefix(s.option("mountproto"), "udp") {
+		return "udp"
+	}
+	return "tcp"
+}
+
+// mountd is where mountd of version 3 listens.
+func (m *Mounter) mountd(ctx context.Context, src Source) (netip.AddrPort, error) {
+	if text := src.option("mountport"); text != "" {
+		port, err := strconv.ParseUint(text, 10, 16)
+		if err != nil {
+			return netip.AddrPort{}, fmt.Errorf("the NFS option mountport=%s is no port", text)
+		}
+		return netip.AddrPortFrom(src.Addr, uint16(port)), nil
+	}
+	portmapper := netip.AddrPortFrom(src.Addr, portmapPort)
+	network := src.mountNetwork()
+	if src.Addr.Is6() {
+		// Program, version, the netid, no address, no owner (RFC 1833, section 2.1).
+		args := binary.BigEndian.AppendUint32(nil, programMount)
+		args = binary.BigEndian.AppendUint32(args, 3)
+		args = appendString(appendString(appendString(args, network+"6"), ""), "")
+		b, err := m.call(ctx, "tcp", portmapper, call{programPortmap, 3, rpcb3GetAddr}, args)
+		if err != nil {
+			return netip.AddrPort{}, err
+		}
+		d := decoder{b: b}
+		port, err := universalPort(string(d.bytes()))
+		return netip.AddrPortFrom(src.Addr, port), err
+	}
+	protocol := uint32(6)
+	if network == "udp" {
+		protocol = 17
+	}
+	var args []byte
+	for _, n := range []uint32{programMount, 3, protocol, 0} {
+		args = binary.BigEndian.AppendUint32(args, n)
+	}
+	b, err := m.call(ctx, "tcp", portmapper, call{programPortmap, 2, portmap2GetPort}, args)
+	if err != nil {
+		return netip.AddrPort{}, err
+	}
+	d := decoder{b: b}
+	port := d.uint()
+	if port == 0 || port > 0xffff {
+		return netip.AddrPort{}, errNoMountd
+	}
+	return netip.AddrPortFrom(src.Addr, uint16(port)), nil
+}
+
+var errNoMountd = errors.New("no mountd of version 3")
+
+// universalPort is the port of a universal address, which ends in its two bytes:
+// "::.78.80" (RFC 1833, section 2.2.1; RFC 5665, section 5.2.3.3).
+func universalPort(address string) (uint16, error) {
+	rest, low, _ := cutLast(address)
+	_, high, _ := cutLast(rest)
+	h, err1 := strconv.ParseUint(high, 10, 8)
+	l, err2 := strconv.ParseUint(low, 10, 8)
+	if err1 != nil || err2 != nil || h|l == 0 {
+		return 0, errNoMountd // An empty one says so.
+	}
+	return uint16(h<<8 | l), nil
+}
+
+func cutLast(s string) (before, after string, found bool) {
+	i := strings.LastIndexByte(s, '.')
+	if i < 0 {
+		return "", s, false
+	}
+	return s[:i], s[i+1:], true
+}
+
+// call makes one call on a connection of its own.
+func (m *Mounter) call(ctx context.Context, network string, to netip.AddrPort, c call, args []byte) ([]byte, error) {
+	conn, err := m.System.Connect(ctx, network, to)
+	if err != nil {
+		return nil, err
+	}
+	defer conn.Close()
+	if deadline, ok := ctx.Deadline(); ok {
+		if err := conn.SetDeadline(deadline); err != nil {
+			return nil, err
+		}
+	}
+	return c.on(conn, network == "tcp", rand.Uint32(), args)
+}
+
+// exports asks mountd for the paths that the server exports.
+func (m *Mounter) exports(ctx context.Context, src Source) ([]string, error) {
+	mountd, err := m.mountd(ctx, src)
+	if err != nil {
+		return nil, err
+	}
+	b, err := m.call(ctx, "tcp", mountd, call{programMount, 3, mount3Export}, nil)
+	if err != nil {
+		return nil, err
+	}
+	return parseExports(b)
+}
+
+// parseExports reads a list of exports with the groups that may mount each
+// (RFC 1813, section 5.2.5).
+func parseExports(b []byte) (paths []string, err error) {
+	d := decoder{b: b}
+	for d.uint() == 1 {
+		paths = append(paths, path.Clean(string(d.bytes())))
+		for d.uint() == 1 {
+			d.bytes()
+		}
+	}
+	if d.short {
+		return nil, errRPC
+	}
+	return paths, nil
+}
+
+// A Conn is what a call goes over.
+type Conn = net.Conn

@@ -1,0 +1,113 @@
+package nfs
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"math/rand/v2"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// ErrWritable says that the export could be written to although every node is
+// to share it.
+var ErrWritable = errors.New("the export is writable: export it read-only (ro, Access_Type = RO), or a stray write spoils every node")
+
+// ErrOwner says that the tree's files do not belong to root on this node.
+var ErrOwner = errors.New("the init program does not belong to root here: the server sends names instead of numbers (nfs-ganesha: Only_Numeric_Owners = true; knfsd: nfsd.nfs4_disable_idmapping=Y), or the tree was made wrongly")
+
+// ErrLast says that there is no other version of NFS to try.
+var ErrLast = errors.New("there is no other version of NFS to try")
+
+// A MountError says why a tree could not be had, and what to do about it.
+type MountError struct {
+	Source  Source
+	Version string
+	Err     error
+}
+
+func (e *MountError) Error() string {
+	text := "nfs: mount " + e.Source.device()
+	if e.Version != "" {
+		text += " with version " + e.Version
+	}
+	text += ": " + e.Err.Error()
+	if hint := e.hint(); hint != "" {
+		text += ": " + hint
+	}
+	return text
+}
+
+func (e *MountError) Unwrap() error { return e.Err }
+
+// hint is what an operator can do about the kernel's answer.
+func (e *MountError) hint() string {
+	switch {
+	case errors.Is(e.Err, unix.EACCES), errors.Is(e.Err, unix.EPERM):
+		return fmt.Sprintf("the server refuses the export to %s: look at its exports (clients, path, read-only is fine)", e.Source.Client)
+	case errors.Is(e.Err, unix.ENOENT):
+		return "the server has no such path: check nfsroot= or DHCP option 17 (an NFSv4 path starts at the server's pseudo root)"
+	case errors.Is(e.Err, unix.ENODEV):
+		return "the kernel has no NFS: the modules nfs, nfsv3, nfsv4 are missing from the image"
+	case errors.Is(e.Err, unix.EPROTONOSUPPORT):
+		return "this version is not served, or its module is not in the image"
+	case errors.Is(e.Err, unix.ECONNREFUSED):
+		return "nothing listens there: is the NFS server running?"
+	case errors.Is(e.Err, unix.ETIMEDOUT), errors.Is(e.Err, unix.EHOSTUNREACH), errors.Is(e.Err, unix.ENETUNREACH):
+		return "no answer: is the server up, and does a firewall or a missing route stand between?"
+	case errors.Is(e.Err, unix.EINVAL):
+		return fmt.Sprintf("the kernel does not take these options: %s", e.Source.Data(e.Version))
+	case errors.Is(e.Err, unix.ESTALE):
+		return "the server exports another file system there than it did: restart its NFS service"
+	}
+	return ""
+}
+
+// errSilent is a server that is connected and says nothing.
+var errSilent = fmt.Errorf("%w: the server takes connections but does not answer the mount call", unix.ETIMEDOUT)
+
+// An unreadableError is a tree that was mounted and could not be used.
+type unreadableError struct{ err error }
+
+func (e *unreadableError) Error() string { return "mounted, but " + e.err.Error() }
+func (e *unreadableError) Unwrap() error { return e.err }
+
+// lower tells whether another version may do better.
+func lower(err error) bool {
+	var unreadable *unreadableError
+	if errors.As(err, &unreadable) {
+		// A file that is not there is not there in any version, nor is a
+		// program for another machine.
+		return !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, unix.ENOEXEC)
+	}
+	return !errors.Is(err, unix.ENODEV)
+}
+
+// refused tells whether the server answered with a no, or with owners, that are
+// the same for all minor versions.
+func refused(err error) bool {
+	return errors.Is(err, ErrOwner) || errors.Is(err, unix.EACCES) || errors.Is(err, unix.EPERM) || errors.Is(err, unix.ENOENT)
+}
+
+// rank orders errors by how much they tell an operator.
+func rank(err error) int {
+	switch {
+	case errors.Is(err, unix.EACCES), errors.Is(err, unix.EPERM):
+		return 3
+	case errors.Is(err, unix.ENOENT):
+		return 2
+	case errors.Is(err, unix.EPROTONOSUPPORT):
+		return 0
+	}
+	return 1
+}
+
+func isTimeout(err error) bool {
+	var t interface{ Timeout() bool }
+	return errors.As(err, &t) && t.Timeout()
+}
+
+// jitter is between half and one and a half times d: a whole room starts at
+// once, and the load is to be spread.
+func jitter(d time.Duration) time.Duration { return d/2 + rand.N(d) }

@@ -1,0 +1,52 @@
+package nfs
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+)
+
+// has tells whether an option of this name was given with a value.
+func (s Source) has(name string) bool { return s.option(name) != "" }
+
+// option is the value of an option. The last one counts, as for the kernel.
+func (s Source) option(name string) (value string) {
+	for _, o := range s.Options {
+		if v, ok := strings.CutPrefix(o, name+"="); ok {
+			value = v
+		}
+	}
+	return value
+}
+
+// transport is what the server is spoken to by: tcp, udp or rdma. The kernel
+// takes each of them alone, too (fs/nfs/fs_context.c, Opt_udp).
+func (s Source) transport() string {
+	transport := "tcp"
+	for _, o := range s.Options {
+		switch name, value, _ := strings.Cut(o, "="); name {
+		case "tcp", "udp", "rdma":
+			transport = name
+		case "proto":
+			transport = strings.TrimSuffix(value, "6")
+		}
+	}
+	return transport
+}
+
+// Port is where the server listens by TCP, and 0 where the options say that it
+// is not TCP that it is spoken to by.
+func (s Source) Port() (uint16, error) {
+	if s.transport() != "tcp" {
+		return 0, nil
+	}
+	text := nfsPort
+	if p := s.option("port"); p != "" {
+		text = p
+	}
+	port, err := strconv.ParseUint(text, 10, 16)
+	if err != nil {
+		return 0, fmt.Errorf("the NFS option port=%s is no port", text)
+	}
+	return uint16(port), nil
+}
