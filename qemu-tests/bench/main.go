@@ -6,6 +6,8 @@
 // wall clock is used for building the images only.
 //
 //	make bench
+//
+// With --versions it compares the versions of NFS instead, by whole boots.
 package main
 
 import (
@@ -57,7 +59,11 @@ type figures struct {
 func run(ctx context.Context) error {
 	suite := flag.String("suite", "bookworm", "Debian `suite` of the tree")
 	only := flag.String("only", "", "boot only rows whose name contains this `text`")
+	versions := flag.Bool("versions", false, "compare the versions of NFS by whole boots instead, on nfs-ganesha and on nfsd")
 	flag.Parse()
+	if *versions {
+		return compareVersions(ctx, *suite)
+	}
 	dir, err := os.MkdirTemp("", "sidusboot-bench-")
 	if err != nil {
 		return err
@@ -125,7 +131,8 @@ func makeRows(ctx context.Context, dir, tree, lunTree, release string) ([]row, e
 		return nil, err
 	}
 	root := func(tree string) string {
-		return "ip=dhcp root=/dev/nfs nfsroot=" + qemutests.ServerAddr + ":" + tree + ",vers=3"
+		// No vers=: what a user gets by default.
+		return "ip=dhcp root=/dev/nfs nfsroot=" + qemutests.ServerAddr + ":" + tree
 	}
 	return []row{
 		{name: "sidusboot, virtual", image: virtual, tree: tree, words: root(tree)},
@@ -210,7 +217,7 @@ func (r *row) boot(ctx context.Context) error {
 // print prints the table, and below it the ratios that the project aims at.
 func print(rows []row, release string) {
 	w := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintf(w, "kernel %s, NFSv3\tkernel start to real init\t/init to real init\tunpack\tinitrd bytes\tseconds to build\tMemAvailable MB\tpackets\tbytes on the wire\t\n", release)
+	fmt.Fprintf(w, "kernel %s, NFS by default\tkernel start to real init\t/init to real init\tunpack\tinitrd bytes\tseconds to build\tMemAvailable MB\tpackets\tbytes on the wire\t\n", release)
 	for _, r := range rows {
 		f, size := r.figures, int64(0)
 		if info, err := os.Stat(r.image.path); err == nil {
