@@ -262,6 +262,8 @@ func TestAwaitServer(t *testing.T) {
 func TestData(t *testing.T) {
 	six := source
 	six.Addr = netip.MustParseAddr("fd00::1")
+	ports := source
+	ports.Options = []string{"mountport=20048"}
 	own := source
 	own.Options = []string{"port=20490", "nconnect=4"}
 	tests := []struct {
@@ -272,6 +274,7 @@ func TestData(t *testing.T) {
 		{"3", "3", source, "vers=3,proto=tcp,hard,timeo=600,retrans=2,nolock,mountproto=tcp,mountvers=3,mountaddr=10.0.0.1,addr=10.0.0.1"},
 		{"4.2", "4.2", source, "vers=4.2,proto=tcp,hard,timeo=600,retrans=2,port=2049,clientaddr=10.0.0.9,addr=10.0.0.1"},
 		{"own options last", "4.1", own, "vers=4.1,proto=tcp,hard,timeo=600,retrans=2,clientaddr=10.0.0.9,addr=10.0.0.1,port=20490,nconnect=4"},
+		{"no portmapper", "3", ports, "vers=3,proto=tcp,hard,timeo=600,retrans=2,nolock,mountproto=tcp,mountvers=3,mountaddr=10.0.0.1,port=2049,addr=10.0.0.1,mountport=20048"},
 		{"IPv6", "3", six, "vers=3,proto=tcp6,hard,timeo=600,retrans=2,nolock,mountproto=tcp6,mountvers=3,mountaddr=fd00::1,addr=fd00::1"},
 	}
 	for _, tt := range tests {

@@ -84,6 +84,10 @@ func (s Source) Data(version string) string {
 		// and 6.12 answer EOPNOTSUPP to every program that a user other than
 		// root starts from an overlayfs (docs/architecture.md).
 		opts = append(opts, "nolock", "mountproto="+s.proto("tcp"), "mountvers=3", "mountaddr="+s.Addr.String())
+		// Who says where mountd is has no portmapper to ask for NFS either.
+		if s.has("mountport") && !s.has("port") && s.transport() == "tcp" {
+			opts = append(opts, "port="+nfsPort)
+		}
 	} else {
 		if !s.has("port") {
 			opts = append(opts, "port="+nfsPort)

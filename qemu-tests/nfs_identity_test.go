@@ -113,10 +113,15 @@ func nodesRead(s *site, server string, nodes int, version, name string, within t
 	}
 	guests := make([]*Guest, nodes)
 	before := make([]string, nodes)
+	identities := map[string]bool{}
 	for i := range guests {
 		guests[i] = s.boot(words, GuestOptions{Name: "node", NICs: []NIC{{MAC: MAC(i + 1)}}, Memory: 768})
 		before[i] = s.run(guests[i], clientIDs)
+		identities[s.run(guests[i], "cat /sys/fs/nfs/net/nfs_client/identifier")] = true
 		guests[i].leave()
+	}
+	if len(identities) != nodes || identities[""] || identities["(null)"] {
+		s.t.Errorf("%s: %d nodes have the identities %v", what, nodes, identities)
 	}
 	seconds := int(within.Seconds())
 	for _, g := range guests {
