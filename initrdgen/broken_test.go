@@ -186,3 +186,27 @@ func fifo(t *testing.T, name string) {
 		t.Fatal(err)
 	}
 }
+
+// Weak dependencies, which the kernel asks modprobe for at run time, are packed and
+// loaded before, from modules.weakdep and from modprobe.d.
+func TestWeakdep(t *testing.T) {
+	root := fakeTree(t)
+	dir := filepath.Join(root, "usr/lib/modules", fakeRelease)
+	addModule(t, root, fakeModule{path: "kernel/drivers/phy/phy-one.ko"})
+	addModule(t, root, fakeModule{path: "kernel/drivers/phy/phy-two.ko"})
+	writeFile(t, filepath.Join(dir, "modules.weakdep"), []byte("# Weak dependencies extracted from modules themselves.\nweakdep e1000 phy-one absent\n"))
+	writeFile(t, filepath.Join(root, "etc/modprobe.d/weak.conf"), []byte("weakdep e1000 phy_two\n"))
+	opts := fakeOptions(t, root)
+	if _, err := build(t.Context(), opts); err != nil {
+		t.Fatal(err)
+	}
+	for _, mod := range readManifest(t, unpack(t, opts.Output), fakeRelease).Modules {
+		if mod.Name == "e1000" {
+			if got := strings.Join(mod.Before, " "); got != "phy_one phy_two" {
+				t.Errorf("before e1000: %s, want phy_one phy_two", got)
+			}
+			return
+		}
+	}
+	t.Error("e1000 is not in the image")
+}

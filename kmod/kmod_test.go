@@ -199,3 +199,20 @@ func TestOpen(t *testing.T) {
 		t.Errorf("Open for another kernel = %v, want a KernelError that names what there is", err)
 	}
 }
+
+// Who is asked for before a module is loaded first, with its needs; one that does
+// not load, or is not there, keeps no other from loading.
+func TestBefore(t *testing.T) {
+	m := &image.Manifest{Kernel: "6.1.0-test", Modules: []image.Module{
+		{Name: "bus"}, {Name: "phy", Needs: []string{"bus"}}, {Name: "bad"}, {Name: "library"},
+		{Name: "nic", Needs: []string{"library"}, Before: []string{"bad", "absent", "phy"}},
+	}}
+	r := &recorder{errs: map[string]error{"bad": unix.EKEYREJECTED}}
+	l := newLoader(m, "/", Options{}, r.insert)
+	if err := l.Load("nic"); err != nil {
+		t.Fatal(err)
+	}
+	if got := strings.Join(r.loaded, " "); got != "bus phy library nic" {
+		t.Errorf("loaded %s, want bus phy library nic", got)
+	}
+}
