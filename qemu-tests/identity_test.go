@@ -26,12 +26,16 @@ printf '127.0.0.1\tlocalhost\n127.0.1.1\tsidus-tree\n' >/etc/hosts
 const identityOf = `cat /etc/machine-id; od -An -tx4 /etc/hostid | tr -d ' '; sed 's/InitiatorName=//' /etc/iscsi/initiatorname.iscsi
 cat /etc/nvme/hostnqn /etc/nvme/hostid; head -c 16 /proc/sys/kernel/random/uuid; echo`
 
-// TestIdentity boots twenty nodes of one tree, some of them on boards whose
-// maker gave all of them one UUID: no two have anything of theirs in common.
-// Those that boot a second time have the same as at the first.
+// TestIdentity boots six nodes of one tree, in a soak twenty, some of them on
+// boards whose maker gave all of them one UUID: no two have anything of theirs in
+// common. Those that boot a second time have the same as at the first.
 func TestIdentity(t *testing.T) {
 	t.Parallel()
 	Require(t)
+	nodes, sameBoard := 6, 3
+	if Soaking() {
+		nodes, sameBoard = 20, 6
+	}
 	var mu sync.Mutex
 	seen := map[string]string{}
 	// Each pair of tests boots its nodes one after the other.
@@ -41,15 +45,15 @@ func TestIdentity(t *testing.T) {
 			s := newSiteOf(t, Variant{Suite: "bookworm", Script: sharedIdentity})
 			s.nfs(Export{}, NFSOptions{})
 			s.dhcp(DHCPOptions{Domain: "sidus.test"})
-			for i := lane; i < 20; i += 2 {
+			for i := lane; i < nodes; i += 2 {
 				uuid := fmt.Sprintf("4c4c4544-0042-3510-8052-%012d", i)
-				if i < 6 {
+				if i < sameBoard {
 					uuid = "03000200-0400-0500-0006-000700080009"
 				}
 				node := GuestOptions{Name: fmt.Sprintf("node%d", i), UUID: uuid, NICs: []NIC{{MAC: MAC(i + 1)}}}
 				boots := 1
-				if i < 2 {
-					boots = 2
+				if i == 0 || i == nodes-1 {
+					boots = 2 // One of each kind.
 				}
 				before := ""
 				for range boots {

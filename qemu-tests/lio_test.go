@@ -48,7 +48,8 @@ func (s *site) noSessions(l *LIO, target string) {
 // TestLIO is the life of a volume on the kernel's own target, with 4096-byte
 // sectors and mutual CHAP by SHA-256: it is made and found again at two more
 // boots; while the node writes, the portal refuses for a while; the node logs
-// out and gives its reservation back at reboot and at poweroff; it is cut off from its power three times.
+// out and gives its reservation back at reboot and at poweroff; it is cut off from
+// its power once, in a soak three times.
 func TestLIO(t *testing.T) {
 	t.Parallel()
 	s := newVolumeSite(t)
@@ -76,7 +77,7 @@ func TestLIO(t *testing.T) {
 	}
 	enable(false)
 	s.keeperSays(g, "status 0301")
-	time.Sleep(30 * time.Second)
+	s.rest(30 * time.Second)
 	enable(true)
 	s.goesOn(g)
 	s.shutsDown(g, "reboot", Rebooted)
@@ -94,7 +95,11 @@ func TestLIO(t *testing.T) {
 	s.nothingReserved(server, 0)
 	clean(t, host)
 
-	for range 3 {
+	cuts := 1
+	if Soaking() {
+		cuts = 3
+	}
+	for range cuts {
 		g = s.boot(probe+" quiet", node)
 		last = s.cutOff(g, last)
 	}

@@ -131,32 +131,34 @@ func TestManagers(t *testing.T) {
 		restart string
 		// cable: it is pulled for a while too.
 		cable bool
+		// soak: only in a soak.
+		soak bool
 		// says are commands and what they print, before the restart and after it.
 		says map[string]string
 		ends Reason
 	}{
 		{
-			name: "ifupdown", variant: ifupdown, words: "cloud-init=disabled", ends: PoweredOff,
+			name: "ifupdown", variant: ifupdown, words: "ip=dhcp", ends: PoweredOff,
 			// Another NIC goes down and up as it should.
 			restart: `set -e; modprobe dummy numdummies=0; ip link add other type dummy
 printf 'auto other\niface other inet static\naddress 10.78.0.1/24\n' >/etc/network/interfaces.d/other
 systemctl restart networking ifup@eth0; ip -o -4 addr show dev other | grep 10.78.0.1/24 >&2
-systemctl stop networking; ! ip -o -4 addr show dev other | grep 10.78.0.1/24 >&2; systemctl start networking`,
+systemctl stop networking; ! ip -o -4 addr show dev other | grep 10.78.0.1/24 >&2; systemctl start networking
+rm /etc/network/interfaces.d/other`,
 			says: map[string]string{
-				"ifquery --state eth0; ifquery --state enp0s3":                           "eth0=eth0\nenp0s3=enp0s3",
-				"systemctl is-active networking ifup@eth0":                               "active\nactive",
-				"pgrep -c dhclient || true":                                              "0",
-				"journalctl -b -o cat -u networking -u ifup@eth0 | grep -c DHCP || true": "0",
-			},
-		},
-		{
-			name: "cloudInit", variant: ifupdown, words: "ip=dhcp", ends: Rebooted,
-			restart: "systemctl restart networking",
-			says: map[string]string{
+				"ifquery --state eth0; ifquery --state enp0s3":                             "eth0=eth0\nenp0s3=enp0s3",
+				"systemctl is-active networking ifup@eth0":                                 "active\nactive",
+				"pgrep -c dhclient || true":                                                "0",
+				"journalctl -b -o cat -u networking -u ifup@eth0 | grep -c DHCP || true":   "0",
 				"cloud-init status --wait | tail -n 1":                                     "status: done",
 				"ls /etc/network/interfaces.d":                                             "",
 				"grep -c 'Applying network configuration' /var/log/cloud-init.log || true": "0",
 			},
+		},
+		{
+			name: "ifupdownAlone", variant: ifupdown, words: "cloud-init=disabled", soak: true, ends: Rebooted,
+			restart: "systemctl restart networking ifup@eth0",
+			says:    map[string]string{"systemctl is-active networking ifup@eth0": "active\nactive", "pgrep -c dhclient || true": "0"},
 		},
 		{
 			name: "networkd", variant: Variant{Suite: "bookworm", Script: wantsOnline + usualNetwork},
@@ -170,14 +172,17 @@ systemctl stop networking; ! ip -o -4 addr show dev other | grep 10.78.0.1/24 >&
 			},
 		},
 		{
-			name: "NetworkManager", variant: networkManager, cards: []NIC{{}, otherCard}, ends: PoweredOff,
+			name: "NetworkManager", variant: networkManager, words: "ip=dhcp sidustest.profile", cards: []NIC{{}, otherCard}, ends: PoweredOff,
 			restart: restartNM, cable: true,
-			says: map[string]string{otherUp: "up", "nmcli -c no -g STATE general": "connected", connected + " | head -n 1": "eth0:connected:sidusboot eth0"},
+			says: map[string]string{
+				otherUp: "up", "nmcli -c no -g STATE general": "connected",
+				"nmcli -c no -g NAME con | grep own": "own", connected + " | head -n 1": "eth0:connected:sidusboot eth0",
+			},
 		},
 		{
-			name: "NetworkManagerWithProfile", variant: networkManager, words: "ip=dhcp sidustest.profile", ends: Rebooted,
+			name: "NetworkManagerWithoutProfile", variant: networkManager, soak: true, ends: Rebooted,
 			restart: restartNM,
-			says:    map[string]string{"nmcli -c no -g NAME con | grep own": "own", connected: "eth0:connected:sidusboot eth0"},
+			says:    map[string]string{"nmcli -c no -g STATE general": "connected", connected: "eth0:connected:sidusboot eth0"},
 		},
 		{
 			name: "trixieNetworkManager", variant: Variant{Suite: "trixie", Packages: []string{"network-manager"}, Script: wantsOnline + ownProfile},
@@ -202,6 +207,9 @@ systemctl stop networking; ! ip -o -4 addr show dev other | grep 10.78.0.1/24 >&
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
+			if test.soak {
+				Soak(t)
+			}
 			// Its packages are not the site's time.
 			if _, err := test.variant.Tree(t.Context()); err != nil {
 				t.Fatal(err)
@@ -305,6 +313,7 @@ func TestLeaseOfTree(t *testing.T) {
 // it over, keeps it through a restart, and loses no route.
 func TestManagersIPv6(t *testing.T) {
 	t.Parallel()
+	Soak(t)
 	variant := Variant{Suite: "bookworm", Script: wantsOnline + usualNetwork}
 	if _, err := variant.Tree(t.Context()); err != nil {
 		t.Fatal(err)

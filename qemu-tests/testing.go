@@ -115,7 +115,11 @@ func (l *Lab) report(logf func(format string, args ...any)) {
 // SIDUSBOOT_SOAK=1 in the environment, as `make soak` sets it, it runs.
 func Soak(t TB) {
 	t.Helper()
-	if os.Getenv("SIDUSBOOT_SOAK") != "1" {
+	if !Soaking() {
 		t.Skipf("many repetitions or long waits: make soak")
 	}
 }
+
+// Soaking tells whether tests are to repeat and wait as Soak has it: for those
+// that do a little less otherwise.
+func Soaking() bool { return os.Getenv("SIDUSBOOT_SOAK") == "1" }

@@ -56,7 +56,7 @@ func (s *site) volume(name string, size int64) (host, inLab string) {
 // blank volume, what is written is there at the next boot and the one after,
 // the reboot leaves the file system clean, and the target has seen a logout. The
 // last boot is one of another machine, say with a new mainboard, which needs no
-// takeover.
+// takeover. In a soak all boots are whole ones.
 func TestVolume(t *testing.T) {
 	t.Parallel()
 	Require(t)
@@ -66,13 +66,24 @@ func TestVolume(t *testing.T) {
 			s := newVolumeSite(t)
 			host, file := s.volume("lun", 64<<20)
 			s.tgt(LUN{Target: nodeTarget, File: file, BlockSize: sector, User: "node", Password: "a-secret-of-16-b"})
-			words := s.root("vers=3 ") + EventWord + " " + AgentWord +
+			words := s.root("vers=3 ") + EventWord +
 				" sidus.rw=iscsi sidus.iscsi.lun=1 sidus.iscsi.user=node sidus.iscsi.password=a-secret-of-16-b sidus.mkfs=blank sidus.iscsi.target=" + nodeTarget
 			var boots []string
-			for boot := range 3 {
-				g := s.boot(words, GuestOptions{NICs: []NIC{{MAC: MAC(1 + boot/2)}}})
-				if _, err := failedUnits(g, t); err != nil {
-					t.Fatal(err)
+			whole := map[int]int{512: 2, 4096: 1}[sector]
+			last := whole + 1
+			if Soaking() {
+				whole, last = 3, 3
+			}
+			for boot := range last {
+				way := " " + AgentWord
+				if boot >= whole {
+					way = " init=" + AgentInit
+				}
+				g := s.boot(words+way, GuestOptions{NICs: []NIC{{MAC: MAC(1 + boot/2)}}})
+				if boot < whole {
+					if _, err := failedUnits(g, t); err != nil {
+						t.Fatal(err)
+					}
 				}
 				boots = append(boots, "boot")
 				s.run(g, "echo boot >>/root/boots; sync")
@@ -85,6 +96,9 @@ func TestVolume(t *testing.T) {
 				made := boot == 0
 				if r := s.report(g); r.RW.Kind != "iscsi" || r.RW.Made != made || r.RW.Filesystem != "ext4" {
 					t.Errorf("boot %d: rw %+v, want ext4 on iSCSI, made: %v", boot, r.RW, made)
+				}
+				if boot >= whole {
+					break
 				}
 				s.shutsDown(g, "reboot", Rebooted)
 				if sessions, err := s.Output(s.ctx, "tgtadm", "--op", "show", "--mode", "conn", "--tid", "1"); err != nil || strings.TrimSpace(sessions) != "" {
@@ -439,20 +453,23 @@ func checkVolume(t *testing.T, host string) {
 	}
 }
 
-// TestPowerCut cuts the power of a node that writes, at seventeen random moments.
-// Each time it boots again and has every record that was acknowledged. The
-// other three of twenty are in TestLIO.
+// TestPowerCut cuts the power of a node that writes, at four random moments, in a
+// soak at seventeen. Each time it boots again and has every record that was
+// acknowledged. One more, in a soak three, are in TestLIO.
 func TestPowerCut(t *testing.T) {
 	t.Parallel()
 	s := newVolumeSite(t)
 	host, file := s.volume("lun", 64<<20)
 	s.tgt(LUN{Target: nodeTarget, File: file})
 	last := "0"
-	for range 17 {
+	cuts := 4
+	if Soaking() {
+		cuts = 17
+	}
+	for range cuts {
 		g := s.boot(s.volumeWords("sidus.mkfs=blank quiet"), GuestOptions{NICs: []NIC{{MAC: MAC(1)}}})
 		last = s.cutOff(g, last)
 	}
-	t.Logf("%s records", last)
 	checkVolume(t, host)
 	hasRecords(t, host, last)
 }
