@@ -93,8 +93,8 @@ func TestLocalDisk(t *testing.T) {
 		return GuestOptions{NICs: []NIC{{MAC: MAC(1)}}, QEMU: append(device,
 			"-drive", "id=disk,if=none,format=raw,file="+file, "-drive", "id=other,if=none,format=raw,file="+other)}
 	}
-	words := s.root("vers=3 ") + EventWord + " sidus.rw=LABEL=node-%I "
-	g := s.boot(words+AgentWord, with("-device", "virtio-blk-pci,drive=other", "-device", "ahci,id=sata", "-device", "ide-hd,drive=disk,bus=sata.0"))
+	words := s.root("vers=3 ") + "sidus.rw=LABEL=node-%I "
+	g := s.boot(words+smallWords, with("-device", "virtio-blk-pci,drive=other", "-device", "ahci,id=sata", "-device", "ide-hd,drive=disk,bus=sata.0"))
 	if _, err := failedUnits(g, t); err != nil {
 		t.Fatal(err)
 	}
@@ -108,6 +108,6 @@ func TestLocalDisk(t *testing.T) {
 	s.shutsDown(g, "poweroff", PoweredOff)
 	clean(t, host)
 
-	g = s.boot(words+"init="+AgentInit, with("-device", "virtio-blk-pci,drive=disk"))
+	g = s.boot(words+probeWords, with("-device", "virtio-blk-pci,drive=disk"))
 	s.same(g, map[string]string{"cat /root/kept": "kept", "findmnt -n -o SOURCE -M /rw": "/dev/vda"})
 }

@@ -11,11 +11,11 @@ import (
 // endingTime is what a node may take to end while its target is gone.
 const endingTime = 60 * time.Second
 
-// ending boots a whole node on its LUN, which writes.
+// ending boots a node with systemd on its LUN, which writes.
 func (s *site) ending(target LUN) (*Guest, *Server) {
 	s.t.Helper()
 	server := s.tgt(target)
-	g := s.boot(s.root("vers=3 ")+EventWord+" "+AgentWord+" sidus.rw=iscsi sidus.iscsi.lun=1 sidus.mkfs=blank", GuestOptions{NICs: []NIC{{MAC: MAC(1)}}})
+	g := s.boot(s.root("vers=3 ")+smallWords+" sidus.rw=iscsi sidus.iscsi.lun=1 sidus.mkfs=blank", GuestOptions{NICs: []NIC{{MAC: MAC(1)}}})
 	if _, err := failedUnits(g, s.t); err != nil {
 		s.t.Fatal(err)
 	}

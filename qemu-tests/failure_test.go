@@ -130,6 +130,9 @@ func TestPolicies(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
+			if test.name == "reboot" {
+				Soak(t) // Another panic= is the same way.
+			}
 			s := newSite(t, "bookworm")
 			s.nfs(Export{}, NFSOptions{})
 			s.dhcp(DHCPOptions{})

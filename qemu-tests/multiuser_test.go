@@ -51,7 +51,7 @@ func TestMultiUser(t *testing.T) {
 							"--dhcp-option=option:ntp-server,10.77.0.4",
 						},
 					})
-					if !Soaking() && (suite == "bookworm") != (test.name == "default") {
+					if !Soaking() && (suite == "bookworm") != (test.version == "3") {
 						g := s.boot(s.root(test.options)+" "+probeWords, GuestOptions{})
 						checkVersion(s, g, test.version)
 						checkLease(s, g)

@@ -48,6 +48,9 @@ func TestPeerProbe(t *testing.T) {
 	for _, suite := range Suites {
 		t.Run(suite, func(t *testing.T) {
 			t.Parallel()
+			if suite != Suites[0] {
+				Soak(t)
+			}
 			ctx := t.Context()
 			guest := peer(ctx, t, suite, "init="+AgentInit)
 

@@ -26,6 +26,10 @@ const (
 // of a whole Debian: the cheapest look at what /init has done.
 const probeWords = EventWord + " init=" + AgentInit
 
+// smallWords make a node with systemd, but only with the units that the agent
+// wants: for a node that has to end as a whole one does.
+const smallWords = EventWord + " " + AgentWord + " systemd.unit=sidusboot-agent.service"
+
 // A site is a lab for the nodes of one tree, with the tree's kernel and image.
 type site struct {
 	*Lab

@@ -56,7 +56,8 @@ func (s *site) volume(name string, size int64) (host, inLab string) {
 // blank volume, what is written is there at the next boot and the one after,
 // the reboot leaves the file system clean, and the target has seen a logout. The
 // last boot is one of another machine, say with a new mainboard, which needs no
-// takeover. In a soak all boots are whole ones.
+// takeover. Only the first two with 512 bytes are whole boots, the others probes,
+// which do not end by themselves; in a soak all are whole.
 func TestVolume(t *testing.T) {
 	t.Parallel()
 	Require(t)
@@ -69,17 +70,19 @@ func TestVolume(t *testing.T) {
 			words := s.root("vers=3 ") + EventWord +
 				" sidus.rw=iscsi sidus.iscsi.lun=1 sidus.iscsi.user=node sidus.iscsi.password=a-secret-of-16-b sidus.mkfs=blank sidus.iscsi.target=" + nodeTarget
 			var boots []string
-			whole := map[int]int{512: 2, 4096: 1}[sector]
-			last := whole + 1
+			whole := map[int]int{512: 2, 4096: 0}[sector]
 			if Soaking() {
-				whole, last = 3, 3
+				whole = 3
 			}
-			for boot := range last {
-				way := " " + AgentWord
+			for boot := range 3 {
+				way, card := " "+AgentWord, MAC(1)
 				if boot >= whole {
 					way = " init=" + AgentInit
 				}
-				g := s.boot(words+way, GuestOptions{NICs: []NIC{{MAC: MAC(1 + boot/2)}}})
+				if boot == 2 && whole >= 2 {
+					card = MAC(2) // The one before has ended properly.
+				}
+				g := s.boot(words+way, GuestOptions{NICs: []NIC{{MAC: card}}})
 				if boot < whole {
 					if _, err := failedUnits(g, t); err != nil {
 						t.Fatal(err)
@@ -98,7 +101,8 @@ func TestVolume(t *testing.T) {
 					t.Errorf("boot %d: rw %+v, want ext4 on iSCSI, made: %v", boot, r.RW, made)
 				}
 				if boot >= whole {
-					break
+					g.Kill()
+					continue
 				}
 				s.shutsDown(g, "reboot", Rebooted)
 				if sessions, err := s.Output(s.ctx, "tgtadm", "--op", "show", "--mode", "conn", "--tid", "1"); err != nil || strings.TrimSpace(sessions) != "" {
@@ -152,15 +156,22 @@ func (s *site) volumeWords(more string) string {
 func TestForeignVolume(t *testing.T) {
 	t.Parallel()
 	Require(t)
-	for name, test := range map[string]struct{ command, says string }{
-		"swap":    {"mkswap -q $F", "it holds swap space"},
-		"gpt":     {"printf 'label: gpt\\n,,L\\n' | sfdisk -q $F", "it holds a GPT partition table"},
-		"lvm":     {"printf LABELONE | dd of=$F bs=512 seek=1 conv=notrunc status=none", "it holds an LVM physical volume"},
-		"random":  {"head -c 16777216 /dev/urandom >$F", "it holds data of an unknown kind, the first found at byte 0"},
-		"oneByte": {"printf x | dd of=$F bs=1 seek=12345678 conv=notrunc status=none", "the first found at byte 12345678"},
+	for name, test := range map[string]struct {
+		command, says string
+		// soak: only in a soak; LIO shows swap space, too.
+		soak bool
+	}{
+		"swap":    {"mkswap -q $F", "it holds swap space", true},
+		"gpt":     {"printf 'label: gpt\\n,,L\\n' | sfdisk -q $F", "it holds a GPT partition table", false},
+		"lvm":     {"printf LABELONE | dd of=$F bs=512 seek=1 conv=notrunc status=none", "it holds an LVM physical volume", true},
+		"random":  {"head -c 16777216 /dev/urandom >$F", "it holds data of an unknown kind, the first found at byte 0", true},
+		"oneByte": {"printf x | dd of=$F bs=1 seek=12345678 conv=notrunc status=none", "the first found at byte 12345678", false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
+			if test.soak {
+				Soak(t)
+			}
 			s := newVolumeSite(t)
 			host, file := s.volume("lun", 16<<20)
 			cmd := exec.Command("sh", "-ec", test.command)
@@ -242,15 +253,22 @@ func TestVolumeRefused(t *testing.T) {
 	t.Parallel()
 	Require(t)
 	const right, wrong = "sidus.iscsi.user=node sidus.iscsi.password=a-secret-of-16-b ", "sidus.iscsi.user=node sidus.iscsi.password=another-of-16-by "
-	for name, test := range map[string]struct{ words, says string }{
-		"password": {wrong, "status 0201"},
-		"none":     {"", "status 0201"},
-		"target":   {right + "sidus.iscsi.target=iqn.2013-09.org.sidusboot:other ", "no such target (status 0203)"},
-		"lun":      {right + "sidus.iscsi.lun=7 ", "LUN 7 of " + nodeTarget},
-		"mutual":   {right + "sidus.iscsi.user_in=tgt sidus.iscsi.password_in=not-what-it-knows ", "the target does not know the user and password it should prove itself with"},
+	for name, test := range map[string]struct {
+		words, says string
+		// soak: only in a soak; TestVolumeDamaged shows another target's name, too.
+		soak bool
+	}{
+		"password": {wrong, "status 0201", false},
+		"none":     {"", "status 0201", true},
+		"target":   {right + "sidus.iscsi.target=iqn.2013-09.org.sidusboot:other ", "no such target (status 0203)", true},
+		"lun":      {right + "sidus.iscsi.lun=7 ", "LUN 7 of " + nodeTarget, false},
+		"mutual":   {right + "sidus.iscsi.user_in=tgt sidus.iscsi.password_in=not-what-it-knows ", "the target does not know the user and password it should prove itself with", false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
+			if test.soak {
+				Soak(t)
+			}
 			s := newVolumeSite(t)
 			_, file := s.volume("lun", 16<<20)
 			s.tgt(LUN{Target: nodeTarget, File: file, User: "node", Password: "a-secret-of-16-b", UserIn: "tgt", PasswordIn: "proof-of-target-1"})
