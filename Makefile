@@ -47,10 +47,10 @@ linters:
 
 # In its folder, so that go test shows what each test took at once.
 qemu-test: build prerequisites
-	cd qemu-tests && $(GO) test -tags qemu -count=1 -parallel 6 -timeout 80m
+	cd qemu-tests && $(GO) test -tags qemu -count=1 -parallel 8 -timeout 80m
 
 soak: build prerequisites
-	cd qemu-tests && SIDUSBOOT_SOAK=1 $(GO) test -tags qemu -count=1 -parallel 6 -timeout 240m
+	cd qemu-tests && SIDUSBOOT_SOAK=1 $(GO) test -tags qemu -count=1 -parallel 8 -timeout 240m
 
 bench: build prerequisites
 	$(GO) run ./qemu-tests/bench

@@ -284,7 +284,7 @@ func TestLoginDeadline(t *testing.T) {
 	}
 	ours.Close()
 	theirs.Close()
-	for range 100 {
+	for range 3000 {
 		if runtime.NumGoroutine() <= before {
 			return
 		}

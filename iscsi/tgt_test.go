@@ -29,7 +29,7 @@ func TestTgt(t *testing.T) {
 		if os.Getuid() != 0 {
 			skip(t, "namespaces need root")
 		}
-		cmd := exec.Command("unshare", "-n", "-m", os.Args[0], "-test.run=^TestTgt$", "-test.v", "-test.timeout=60s")
+		cmd := exec.Command("unshare", "-n", "-m", os.Args[0], "-test.run=^TestTgt$", "-test.v", "-test.timeout=10m")
 		cmd.Env = append(os.Environ(), inNamespace+"=1")
 		out, err := cmd.CombinedOutput()
 		t.Logf("%s", out)
@@ -114,7 +114,7 @@ func startTgt(t *testing.T) {
 		tgtd.Process.Kill()
 		tgtd.Wait()
 	})
-	for deadline := time.Now().Add(10 * time.Second); sh("tgtadm -C 7 --op show --mode sys") != nil; time.Sleep(20 * time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); sh("tgtadm -C 7 --op show --mode sys") != nil; time.Sleep(20 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatal("tgtd does not answer")
 		}

@@ -98,7 +98,7 @@ func TestUpDHCP6AddressTaken(t *testing.T) {
 	server := n.Server.DNSMasq("--enable-ra", "--dhcp-range=fd77::100,fd77::1ff,64,1h", "--dhcp-host=52:54:00:77:00:01,[fd77::111]")
 	_, _, err := n.up(network.Plan{Ways: []network.Way{{Method: network.ByDHCP6}}}, network.Options{})
 	var used *network.InUseError
-	for range 100 {
+	for range 1000 {
 		if logged(server, "DHCPDECLINE") > 0 {
 			break
 		}
