@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
 	"os"
@@ -27,7 +28,7 @@ func (n *node) writeFiles() (string, error) {
 	n.writeIdentity()
 	n.optional(n.adviseManagers())
 	n.optional(n.writeTime())
-	n.optional(n.rewriteFstab(unionDir))
+	n.optional(n.rewriteFstab(roDir, unionDir))
 	if n.report.RW.Kind != "tmpfs" {
 		n.optional(rwlayer.KeepSpare(rwDir))
 	}
@@ -36,6 +37,19 @@ func (n *node) writeFiles() (string, error) {
 		n.optional(writeKlibc(l))
 	}
 	return n.lease.Hostname, nil
+}
+
+// readUnion reads a file of the union. Where something without content is in its
+// place, a FIFO, the tree's own counts, and empty says so: the system would wait
+// for it, and it is to be replaced.
+func readUnion(ro, union, name string) (content []byte, empty bool, err error) {
+	content, err = tree.At(union).ReadFile(name)
+	var kind *tree.KindError
+	if errors.As(err, &kind) && kind.Empty() {
+		content, err = tree.At(ro).ReadFile(name)
+		return content, true, err
+	}
+	return content, false, err
 }
 
 // optional says what went wrong with something that is nice to have. The boot

@@ -18,8 +18,8 @@ import (
 // lines are about a disk that this node has not: of the machine that the tree
 // was copied from, mostly. systemd waits for such a one and then starts nothing
 // but an emergency shell.
-func (n *node) rewriteFstab(root string) error {
-	old, err := tree.At(root).ReadFile("/etc/fstab")
+func (n *node) rewriteFstab(ro, root string) error {
+	old, empty, err := readUnion(ro, root, "/etc/fstab")
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
@@ -35,6 +35,9 @@ func (n *node) rewriteFstab(root string) error {
 		}
 		n.note(fmt.Sprintf("/etc/fstab, %s: there is no such device so far: if there will be none, systemd waits 90 s and may start an emergency shell: "+
 			"remove the line in the tree, give it nofail, or set sidus.fstab=nofail", line))
+	}
+	if text == string(old) && !empty {
+		return nil
 	}
 	return tree.At(root).Replace("/etc/fstab", []byte(text))
 }

@@ -1,8 +1,13 @@
 package main
 
 import (
+	"errors"
+	"net/netip"
+	"os"
 	"strings"
 	"testing"
+
+	"golang.org/x/sys/unix"
 )
 
 func TestEditFstab(t *testing.T) {
@@ -65,4 +70,35 @@ func FuzzFstab(f *testing.F) {
 			}
 		}
 	})
+}
+
+// What holds nothing and makes everybody wait is replaced by what the tree has.
+func TestFIFOs(t *testing.T) {
+	ro, union := t.TempDir(), t.TempDir()
+	mustMkdir(t, ro+"/etc", union+"/etc")
+	for _, name := range []string{"machine-id", "hosts", "fstab"} {
+		if err := os.WriteFile(ro+"/etc/"+name, []byte("tmpfs /x tmpfs\n"), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		if err := unix.Mkfifo(union+"/etc/"+name, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	n := &node{narrator: &narrator{log: &logger{name: "test"}, report: &report{}}}
+	if err := errors.Join(giveOwn(ro, union, "/etc/machine-id", []byte("own\n")), n.rewriteFstab(ro, union),
+		writeHosts(ro, union, "node", "", netip.MustParseAddr("10.0.0.7"))); err != nil {
+		t.Error(err)
+	}
+	for name, want := range map[string]string{
+		"machine-id": "own\n", "fstab": "tmpfs /x tmpfs\n",
+		"hosts": "tmpfs /x tmpfs\n127.0.0.1\tlocalhost # by sidusboot\n10.0.0.7\tnode # by sidusboot\n",
+	} {
+		if info, err := os.Lstat(union + "/etc/" + name); err != nil || !info.Mode().IsRegular() {
+			t.Errorf("%s: %v, %v", name, info, err)
+			continue
+		}
+		if b, err := os.ReadFile(union + "/etc/" + name); string(b) != want {
+			t.Errorf("%s: %q, %v, want %q", name, b, err, want)
+		}
+	}
 }

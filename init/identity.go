@@ -32,7 +32,7 @@ func (n *node) writeIdentity() {
 		n.optional(stirEntropy(machine))
 	}
 	if n.has("hosts") && n.lease.Hostname != "" {
-		n.optional(writeHosts(unionDir, n.lease.Hostname, n.lease.Domain, n.lease.Addr.Addr()))
+		n.optional(writeHosts(roDir, unionDir, n.lease.Hostname, n.lease.Domain, n.lease.Addr.Addr()))
 	}
 	if n.has("machine-id") {
 		n.optional(writeMachineID(roDir, unionDir, machineID(machine)))
@@ -116,11 +116,11 @@ func writeMachineID(ro, union string, id []byte) error {
 // giveOwn writes a file of the node's own over one that is the tree's, or
 // empty, or not there.
 func giveOwn(ro, union, name string, content []byte) error {
-	have, err := tree.At(union).ReadFile(name)
+	have, empty, err := readUnion(ro, union, name)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("read %s: %w", name, err)
+		return err
 	}
-	if bytes.Equal(have, content) {
+	if bytes.Equal(have, content) && !empty {
 		return nil
 	}
 	// "uninitialized" is machine-id(5)'s word for none.
@@ -139,16 +139,12 @@ const hostsMark = " # by sidusboot"
 
 // writeHosts lets the node's own name lead to its address, and localhost to the
 // loopback.
-func writeHosts(root, name, domain string, addr netip.Addr) error {
-	old, err := tree.At(root).ReadFile("/etc/hosts")
+func writeHosts(ro, root, name, domain string, addr netip.Addr) error {
+	old, _, err := readUnion(ro, root, "/etc/hosts")
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("read /etc/hosts: %w", err)
+		return err
 	}
-	text := withOwnName(string(old), name, domain, addr)
-	if text == string(old) {
-		return nil
-	}
-	return tree.At(root).Replace("/etc/hosts", []byte(text))
+	return tree.At(root).Replace("/etc/hosts", []byte(withOwnName(string(old), name, domain, addr)))
 }
 
 // withOwnName is a hosts(5) with a line for the node.

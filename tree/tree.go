@@ -43,6 +43,12 @@ func (e *KindError) Error() string {
 	return e.Name + " is " + kind(e.Mode) + " and no regular file: remove it"
 }
 
+// Empty tells whether what is there holds nothing: a FIFO, a socket, a device.
+// Whoever opens it in good faith may wait for ever.
+func (e *KindError) Empty() bool {
+	return e.Mode&(fs.ModeNamedPipe|fs.ModeSocket|fs.ModeDevice) != 0
+}
+
 func kind(m fs.FileMode) string {
 	switch {
 	case m.IsDir():
