@@ -10,16 +10,15 @@ import (
 
 // makeRoom gives a volume that is full what is kept of it for that, and says
 // how full it is: only on a node that is up can anybody delete something.
-func (n *node) makeRoom(name string) error {
+func (n *node) makeRoom(name string) {
 	u, spent, err := rwlayer.SpendSpare(rwDir)
 	if err != nil {
-		return err
+		n.note("rw: " + err.Error())
 	}
 	n.report.RW.Usage, n.report.RW.Full = u.String(), spent || u.Full()
 	if n.report.RW.Full {
 		n.log.errorf("rw: THE VOLUME %s IS FULL: %s: delete what nobody needs, or give it more room; the node boots, but what it cannot write fails", name, u)
 	}
-	return nil
 }
 
 // testKept is testUnion for a layer that is kept. A full one can be read, and

@@ -69,9 +69,7 @@ func (n *node) mountVolume() (string, error) {
 		n.lun.mounted.Store(true)
 	}
 	n.report.RW = rwFacts{Kind: n.cfg.RW.Kind, Device: device, FileSystem: v.Type, UUID: v.UUID, Made: made}
-	if err := n.makeRoom(name); err != nil {
-		return "", err
-	}
+	n.makeRoom(name)
 	detail := fmt.Sprintf("%s, %s %s", device, v.Type, v.UUID)
 	if made {
 		detail += ", made just now"
