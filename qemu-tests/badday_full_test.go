@@ -9,7 +9,7 @@ import (
 
 // fill takes every byte of a node's layer, and every inode where there are few.
 // Root may take all that there is.
-const fill = `i=$(ls /root | wc -l); while [ $i -lt 600 ] && true 2>/dev/null >/root/inode$i; do i=$((i+1)); done
+const fill = `true >>/root/fill; i=$(ls /root | wc -l); while [ $i -lt 600 ] && true 2>/dev/null >/root/inode$i; do i=$((i+1)); done
 cat /dev/zero >>/root/fill 2>/dev/null; sync; if echo x 2>/dev/null >/root/full.test; then echo room; else echo full; fi`
 
 // TestFullVolume fills a node's LUN to the last byte, again and again: it boots
