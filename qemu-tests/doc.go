@@ -18,8 +18,9 @@
 //	out, err := guest.Must(ctx, "systemctl --failed")      // with AgentWord, or init=AgentInit
 //	exit, err := guest.Wait(ctx)
 //
-// Every wait has a deadline, its context's or five minutes, and every wait ends
-// at once when the guest's kernel panics.
+// Every wait ends: at its context's deadline, or when the lab has made no progress
+// for four minutes, which finds one that hangs and not a machine that is slow.
+// It ends at once when the guest's kernel panics.
 //
 // # Running the tests
 //
@@ -30,8 +31,8 @@
 //	go test -tags qemu -v -run TestPeerProbe/bookworm ./qemu-tests
 //
 // They use no KVM: /dev/kvm can look well and hang. They need neither a host
-// kernel with NFS nor a bridge on the host. Two guests run at a time on one
-// machine, whoever starts them.
+// kernel with NFS nor a bridge on the host. One guest more than there are
+// processors runs at a time on one machine, whoever starts them.
 //
 // In the environment:
 //
@@ -39,7 +40,7 @@
 //	                  them, as CI=true does; 0: skip them
 //	SIDUSBOOT_LOGS    a folder for all logs and consoles, by test
 //	SIDUSBOOT_CACHE   where trees and images are kept; default /var/cache/sidusboot
-//	SIDUSBOOT_GUESTS  how many guests at a time on this machine; default 2
+//	SIDUSBOOT_GUESTS  how many guests at a time on this machine
 //	SIDUSBOOT_KVM     1: use KVM
 //
 // # Looking at a guest

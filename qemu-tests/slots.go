@@ -5,15 +5,18 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"time"
 
 	"golang.org/x/sys/unix"
 )
 
-// defaultGuests is how many guests may run at a time on one machine: an
-// emulated guest keeps a processor busy, and tests measure time.
-const defaultGuests = 2
+// defaultGuests is how many guests may run at a time on one machine: an emulated
+// guest keeps a processor busy, but for a third of its time, in which it waits for
+// servers or for time itself. So there is one more than processors, up to what
+// fits into the memory of a machine with many.
+func defaultGuests() int { return min(runtime.NumCPU()+1, 8) }
 
 // several is the lock of those who want more than one place.
 const several = "several"
@@ -130,7 +133,7 @@ func (l *Lab) giveBack(release func()) {
 // cache, so they count for all test runs on the machine and are given back by
 // the kernel whatever happens to us. SIDUSBOOT_GUESTS sets their number.
 func slot(ctx context.Context, logf func(string, ...any)) (release func(), err error) {
-	n := defaultGuests
+	n := defaultGuests()
 	if s := os.Getenv("SIDUSBOOT_GUESTS"); s != "" {
 		if n, err = strconv.Atoi(s); err != nil || n < 1 {
 			return nil, fmt.Errorf("SIDUSBOOT_GUESTS=%q: want a number from 1", s)
