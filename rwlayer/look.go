@@ -246,7 +246,7 @@ func (e *OthersError) Unwrap() error { return e.Err }
 func printableAll(names []string) []string {
 	var all []string
 	for _, name := range names {
-		all = append(all, label([]byte(name)))
+		all = append(all, printable(name))
 	}
 	return all
 }

@@ -208,12 +208,19 @@ func uuid(b []byte) string {
 // label is a label up to its first NUL, without what a terminal would act on.
 func label(b []byte) string {
 	b, _, _ = bytes.Cut(b, []byte{0})
+	return printable(string(b))
+}
+
+// printable is a text from a disk without what a terminal would act on: control
+// characters, marks that turn the direction of writing, bytes that are no text.
+func printable(s string) string {
 	return strings.Map(func(r rune) rune {
-		if r < ' ' || r == 0x7f {
+		switch {
+		case r < ' ', r >= 0x7f && r < 0xa0, r >= 0x200b && r < 0x2010, r >= 0x2028 && r < 0x202f, r >= 0x2060 && r < 0x2070, r == 0xfeff, r == 0xfffd:
 			return -1
 		}
 		return r
-	}, string(b))
+	}, s)
 }
 
 // guid is a GPT's GUID as text: its first three fields are little endian

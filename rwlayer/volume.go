@@ -230,6 +230,7 @@ func format(sys System, device, label string) (Volume, error) {
 const (
 	fsckClean  = 0
 	fsckMended = 1
+	fsckFailed = 8 // Operational error.
 )
 
 // check runs the tree's fsck for the file system. XFS and btrfs replay their
@@ -250,6 +251,9 @@ func check(sys System, device string, v Volume, o VolumeOptions) error {
 	switch status {
 	case fsckClean, fsckMended:
 		return nil
+	}
+	if names := unsupportedFeatures(said); names != nil && status&fsckFailed != 0 {
+		return &FeatureError{Name: o.Name, Features: names}
 	}
 	return &CheckError{Name: o.Name, Output: said, Status: status}
 }

@@ -145,6 +145,7 @@ func TestMount(t *testing.T) {
 		"otherLabelNamed": {make: ext4 + " -L photos", root: []string{"home/"}, adopt: "Photos", did: []string{lookStep}, fails: "home/"},
 		"swap":            {make: "mkswap -q $F", fails: "it holds swap space"},
 		"data":            {make: "printf x | dd of=$F bs=1 seek=9999999 conv=notrunc status=none", fails: "unknown kind"},
+		"newer":           {make: ext4 + " -L sidusboot; debugfs -w -R 'feature FEATURE_C20 FEATURE_R21' $F", did: []string{reserveStep, "fsck.ext4"}, fails: "newer than the tree's e2fsprogs, which do not know FEATURE_C20, FEATURE_R21"},
 		"damaged":         {make: ext4 + " -L sidusboot; debugfs -w -R 'clri <2>' $F; debugfs -w -R 'ssv state 0' $F", did: []string{reserveStep, "fsck.ext4"}, fails: "errors are left"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -178,7 +179,7 @@ func TestMount(t *testing.T) {
 			if sys.readOnly || err != nil && sys.mounted != "" {
 				t.Errorf("read-only: %v, mounted: %q", sys.readOnly, sys.mounted)
 			}
-			if tt.fails != "" && name != "damaged" {
+			if tt.fails != "" && name != "damaged" { // fsck has looked at that one, and noted it.
 				if after, err := os.ReadFile(file); err != nil || string(after) != string(before) {
 					t.Errorf("the volume was written to, %v", err)
 				}
@@ -204,5 +205,18 @@ func TestMountFails(t *testing.T) {
 	sys = &fakeSystem{t: t, refuse: unix.EUCLEAN}
 	if _, _, err = Mount(sys, file, dir, VolumeOptions{Label: "sidusboot"}); !errors.Is(err, unix.EUCLEAN) {
 		t.Errorf("a mount that fails: %v", err)
+	}
+}
+
+func TestUnsupportedFeatures(t *testing.T) {
+	for output, want := range map[string]string{
+		"/dev/sda has unsupported feature(s): FEATURE_C12 FEATURE_R16\ne2fsck: Get a newer version of e2fsck!\n\n/dev/sda: **** WARNING": "orphan_file orphan_present",
+		"/dev/sda has unsupported feature(s): FEATURE_I30":       "FEATURE_I30",
+		"/dev/sda: UNEXPECTED INCONSISTENCY; RUN fsck MANUALLY.": "",
+		"": "",
+	} {
+		if got := strings.Join(unsupportedFeatures(output), " "); got != want {
+			t.Errorf("%q: %q, want %q", output, got, want)
+		}
 	}
 }
