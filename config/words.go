@@ -80,7 +80,7 @@ var words = []word{
 	{name: "sidus.rw.adopt", value: "UUID or LABEL", example: "sidus.rw.adopt=9c1f0f5e-7d0c-4c58-9d86-5a0a3a3e2b11",
 		help: "this file system on the node's volume may become /rw although it holds somebody's files", apply: applyAdopt},
 	{name: "sidus.mkfs", value: "never or blank", standard: "never", example: "sidus.mkfs=blank",
-		help: "blank: make an ext4 on a volume that is proven to hold nothing but zeros", apply: applyMkFS},
+		help: "blank: make an ext4 on a volume that is proven blank: nothing but zeros where anything known would be", apply: applyMkFS},
 	{name: "sidus.union", value: "auto, aufs or overlay", standard: "auto", example: "sidus.union=overlay",
 		help: "what stacks /rw on /ro; auto: aufs where the kernel has it", apply: applyUnion},
 	{name: "sidus.ro.strict", value: "0 or 1", standard: "0", example: "sidus.ro.strict=1",

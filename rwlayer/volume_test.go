@@ -95,6 +95,11 @@ func (s *fakeSystem) Run(_ func(string), argv ...string) (string, int, error) {
 		s.t.Errorf("%s on a read-only device", argv[0])
 	}
 	s.note("%s", filepath.Base(argv[0]))
+	return runHere(argv)
+}
+
+// runHere runs a program of this machine instead of the tree's.
+func runHere(argv []string) (string, int, error) {
 	cmd := exec.Command(filepath.Base(argv[0]), argv[1:]...)
 	null, err := os.OpenFile(os.DevNull, os.O_WRONLY, 0)
 	if err != nil {
