@@ -24,11 +24,9 @@ func (e *FeatureError) Error() string {
 // newFeatures are the features by the names that an e2fsprogs has for those that
 // came after it: C for compat, R for ro_compat, I for incompat, and the bit
 // (lib/e2p/feature.c).
-var newFeatures = map[string]string{
-	"FEATURE_C10": "fast_commit", "FEATURE_C11": "stable_inodes", "FEATURE_C12": "orphan_file",
-	"FEATURE_R13": "project", "FEATURE_R14": "shared_blocks", "FEATURE_R15": "verity", "FEATURE_R16": "orphan_present",
-	"FEATURE_I13": "metadata_csum_seed", "FEATURE_I14": "large_dir", "FEATURE_I15": "inline_data", "FEATURE_I16": "encrypt", "FEATURE_I17": "casefold",
-}
+const newFeatures = " FEATURE_C10=fast_commit FEATURE_C11=stable_inodes FEATURE_C12=orphan_file" +
+	" FEATURE_R13=project FEATURE_R14=shared_blocks FEATURE_R15=verity FEATURE_R16=orphan_present" +
+	" FEATURE_I13=metadata_csum_seed FEATURE_I14=large_dir FEATURE_I15=inline_data FEATURE_I16=encrypt FEATURE_I17=casefold "
 
 // unsupportedFeatures finds what e2fsck says when it does not know a feature
 // (e2fsck/unix.c, with its status bit 8). It is nil where it says something else.
@@ -40,8 +38,8 @@ func unsupportedFeatures(output string) []string {
 	line, _, _ := strings.Cut(rest, "\n")
 	names := strings.Fields(printable(line))
 	for i, name := range names {
-		if known := newFeatures[name]; known != "" {
-			names[i] = known
+		if _, rest, known := strings.Cut(newFeatures, " "+name+"="); known {
+			names[i], _, _ = strings.Cut(rest, " ")
 		}
 	}
 	return names
