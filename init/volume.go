@@ -81,19 +81,15 @@ func (n *node) mountVolume() (string, error) {
 // named: that one is the node's own, whatever is in it. The name of a device,
 // or of a partition, says nothing of what lies there.
 func (n *node) adopted() ([]string, error) {
+	words := map[string]string{"sidus.rw.adopt=": n.cfg.RW.Adopt}
+	if key, value, _ := strings.Cut(n.cfg.RW.Device, "="); n.cfg.RW.Kind == "device" && (key == "LABEL" || key == "UUID") {
+		words["sidus.rw="] = value
+	}
 	var names []string
-	for _, word := range []struct{ name, template string }{{"sidus.rw.adopt=", n.cfg.RW.Adopt}, {"sidus.rw=", n.cfg.RW.Device}} {
-		template := word.template
-		if word.name == "sidus.rw=" {
-			key, value, _ := strings.Cut(template, "=")
-			if n.cfg.RW.Kind != "device" || key != "LABEL" && key != "UUID" {
-				continue
-			}
-			template = value
-		}
+	for word, template := range words {
 		name, err := config.Expand(template, n.leaseFacts())
 		if err != nil {
-			return nil, fmt.Errorf("%s: %w", word.name, err)
+			return nil, fmt.Errorf("%s: %w", word, err)
 		}
 		names = append(names, name)
 	}

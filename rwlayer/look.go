@@ -48,6 +48,9 @@ func inspect(sys System, device string, o VolumeOptions) (finding, error) {
 		}
 		return finding{blank: true}, nil
 	}
+	if errors.Is(err, unix.EBADE) { // What the kernel makes of a reservation conflict.
+		return finding{}, fmt.Errorf("%w (%s may not even be read: %w)", &HeldError{Own: o.Reserve}, o.Name, err)
+	}
 	if err != nil {
 		return finding{}, fmt.Errorf("%s: %w", o.Name, err)
 	}
