@@ -129,8 +129,13 @@ func inspectAgain(device string, o VolumeOptions, found finding) error {
 	return nil
 }
 
-// lookData are the mount options that keep a journal from being replayed.
-var lookData = map[string]string{"ext4": "noload", "xfs": "norecovery", "btrfs": "rescue=nologreplay"}
+// lookData are the mount options that keep a journal from being replayed, and
+// cleanData those with which it would be. An ext4 may have been told to let the
+// kernel panic at an error that is found in it.
+var (
+	lookData  = map[string]string{"ext4": "noload,errors=continue", "xfs": "norecovery", "btrfs": "rescue=nologreplay"}
+	cleanData = map[string]string{"ext4": "errors=continue"}
+)
 
 // lookFlags: what is in somebody's file system is not run.
 const lookFlags = unix.MS_RDONLY | unix.MS_NOSUID | unix.MS_NODEV | unix.MS_NOEXEC | unix.MS_NOATIME
@@ -170,7 +175,7 @@ func lookInto(sys System, device string, v Volume, o VolumeOptions) (unmarked bo
 	// Is it empty, or is what was written last still in its journal? A journal
 	// that has to be replayed cannot be on a read-only device, and the mount is
 	// refused.
-	if _, err := entries(sys, device, v.Type, "", o.LookDir); err != nil {
+	if _, err := entries(sys, device, v.Type, cleanData[v.Type], o.LookDir); err != nil {
 		others.Entries, others.Err = nil, fmt.Errorf("it looks empty, but its journal may tell otherwise: %w", err)
 		return false, others
 	}
