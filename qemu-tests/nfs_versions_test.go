@@ -169,14 +169,18 @@ void _start(void) {
 func TestGraceUnderPolicy(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, "bookworm")
-	server := s.nfsd(NFSDOptions{Grace: 40})
+	server := s.nfsd(NFSDOptions{Grace: 50})
 	s.dhcp(DHCPOptions{})
-	// A client that is gone for good keeps the grace period going to its end.
-	words := fmt.Sprintf("nfsroot=%s:%s,vers=4.1 %s", NFSDAddr, s.tree, probeWords)
-	if err := server.Restart(s.ctx); err != nil {
+	if err := server.Stop(s.ctx); err != nil {
 		t.Fatal(err)
 	}
-	g := s.boot(words+" sidus.timeout=10 sidus.onerror=poweroff", GuestOptions{})
+	g := s.boot(fmt.Sprintf("nfsroot=%s:%s,vers=4.1 %s sidus.timeout=20 sidus.onerror=poweroff", NFSDAddr, s.tree, probeWords), GuestOptions{})
+	if _, err := g.WaitStage(s.ctx, "network", Done); err != nil {
+		t.Fatal(err)
+	}
+	if err := server.Start(s.ctx); err != nil {
+		t.Fatal(err)
+	}
 	s.says(g, "lets nothing be opened yet: after a restart of the server that is its grace period for NFSv4", "handing over")
 	if r := s.report(g); r.Attempts != 1 || r.Root.NFSVersion != "4.1" {
 		t.Errorf("root %+v in attempt %d", r.Root, r.Attempts)

@@ -117,9 +117,16 @@ func (s *NFSD) start() string {
 	return script
 }
 
-// Restart stops nfsd and starts it again: clients lose their state.
-func (s *NFSD) Restart(ctx context.Context) error {
-	_, err := s.Must(ctx, "set -e\nrpc.nfsd 0\n"+s.start())
+// Stop lets nobody reach the server until Start, after which clients have lost
+// their state.
+func (s *NFSD) Stop(ctx context.Context) error {
+	_, err := s.Must(ctx, "rpc.nfsd 0")
+	return err
+}
+
+// Start ends Stop.
+func (s *NFSD) Start(ctx context.Context) error {
+	_, err := s.Must(ctx, "set -e\n"+s.start())
 	return err
 }
 
