@@ -180,7 +180,7 @@ func (m *Mounter) exports(ctx context.Context, src Source) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	b, err := m.call(ctx, "tcp", mountd, call{programMount, 3, mount3Export}, nil)
+	b, err := m.call(ctx, src.mountNetwork(), mountd, call{programMount, 3, mount3Export}, nil)
 	if err != nil {
 		return nil, err
 	}

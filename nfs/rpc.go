@@ -34,7 +34,7 @@ var errRPC = errors.New("no answer that RPC knows")
 // A call is one remote procedure call without credentials.
 type call struct{ program, version, procedure uint32 }
 
-// call sends a call on a connection and returns what it answers. A stream, TCP,
+// on sends a call on a connection and returns what it answers. A stream, TCP,
 // has the length before each message (RFC 5531, section 11).
 func (c call) on(conn net.Conn, stream bool, xid uint32, args []byte) ([]byte, error) {
 	var message []byte
