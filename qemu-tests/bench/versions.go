@@ -57,6 +57,9 @@ func bootVersions(ctx context.Context, tree, image, server string) (all []wholeB
 	if err != nil {
 		return nil, err
 	}
+	if err := lab.Reserve(ctx, 1); err != nil {
+		return nil, err
+	}
 	addr := qemutests.ServerAddr
 	if server == "nfsd" {
 		addr = qemutests.NFSDAddr
@@ -89,7 +92,7 @@ func bootVersions(ctx context.Context, tree, image, server string) (all []wholeB
 		out, err := guest.Must(ctx, `systemctl is-system-running --wait >/dev/null
 cut -d' ' -f1 /proc/uptime
 awk '/handing over/ { sub(/^.*\[ */, ""); print $1 + 0; exit }' /run/sidusboot/boot.log
-awk '$1 == "proc3" || $1 == "proc4" { for (i = 3; i <= NF; i++) n += $i } $1 == "proc4" { o = $7 + $8 + $9 + $11 } END { print n, o }' /proc/net/rpc/nfs
+awk '$1 == "proc3" || $1 == "proc4" { for (i = 3; i <= NF; i++) n += $i } $1 == "proc4" { o = $7 + $8 + $9 + $11 } END { print n, o + 0 }' /proc/net/rpc/nfs
 sed -n 's/.*"nfs_version": *"\(.*\)".*/\1/p' /run/sidusboot/boot.json`)
 		if err != nil {
 			return nil, err
@@ -97,6 +100,7 @@ sed -n 's/.*"nfs_version": *"\(.*\)".*/\1/p' /run/sidusboot/boot.json`)
 		if _, err := fmt.Sscan(strings.Join(strings.Fields(out), " "), &b.up, &b.handover, &b.rpcs, &b.opens, &b.got); err != nil {
 			return nil, fmt.Errorf("%q: %w", out, err)
 		}
+		fmt.Fprintf(os.Stderr, "bench: %+v\n", b)
 		all = append(all, b)
 		guest.Kill()
 	}
