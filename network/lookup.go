@@ -60,7 +60,7 @@ func (r *Resolver) Lookup(ctx context.Context, name string) (netip.Addr, error) 
 		if err == nil {
 			return addr, nil
 		}
-		if failed == errNoName && !errors.Is(err, errNoName) {
+		if errors.Is(failed, errNoName) && !errors.Is(err, errNoName) {
 			failed = fmt.Errorf("as %s: %w", full, err)
 		}
 		if ctx.Err() != nil {
