@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -19,58 +18,44 @@ import (
 	"github.com/sidusboot/sidusboot/rwlayer"
 )
 
-// keep is the resident process: it renews the node's leases, watches its iSCSI
-// session and logs in again whenever the connection is lost. It touches neither
-// / nor /ro nor /rw: its root is residentDir.
-func keep() error {
-	text, err := io.ReadAll(os.Stdin)
+// work is the resident process that works: it renews the node's leases, watches
+// its iSCSI session and logs in again whenever the connection is lost. It
+// touches neither / nor /ro nor /rw: its root is residentDir. guard is who
+// started it, and is started again when that ends.
+func work(log *logger, text string, guard *peer) error {
+	state, err := decodeResident(text)
 	if err != nil {
-		return fmt.Errorf("read what is to be kept: %w", err)
-	}
-	state, err := decodeResident(string(text))
-	if err != nil {
-		return err
-	}
-	kmsg, err := os.OpenFile("/dev/kmsg", os.O_WRONLY, 0)
-	if err != nil {
-		return err
-	}
-	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
-	if err != nil {
-		return err
-	}
-	log := &logger{kmsg: kmsg, name: "sidusboot-keeper"}
-	shrugOff(unix.SIGTERM, unix.SIGINT, unix.SIGHUP, unix.SIGPIPE)
-	if err := settleDown(); err != nil {
 		return err
 	}
 	var k *keeper
 	if state.session != nil {
-		if k, err = newKeeper(state.session, log); err != nil {
+		k, err = newKeeper(state.session, log)
+		if errors.Is(err, iscsi.ErrGone) { // Before this process was there.
+			log.noticef("the session is gone, nothing is left to keep")
+		} else if err != nil {
 			return err
 		}
 	}
-	if _, err := os.Stdout.WriteString(ready); err != nil {
+	if err := guard.say(ready); err != nil {
 		return err
 	}
-	for fd := range 3 {
-		if err := unix.Dup2(int(null.Fd()), fd); err != nil {
-			return err
-		}
-	}
+	current := &currentPeer{p: guard}
+	log.inBackground(func() error {
+		newStarter(guardName, text, log).attend(guard, current.set)
+		return nil
+	})
 	for _, lease := range state.leases {
 		log.inBackground(func() error { return keepLease(lease, log) })
 	}
 	if k != nil {
-		err = k.run()
+		if err := k.run(); err != nil {
+			return err // The guard starts another one.
+		}
 	}
 	if len(state.leases) > 0 {
-		if err != nil {
-			log.errorf("%v", err)
-		}
 		sleepForever()
 	}
-	return err
+	return current.say(over)
 }
 
 // keepLease renews a lease for as long as the node runs. Whatever a server finds
@@ -89,6 +74,9 @@ func keepLease(lease *network.Tenancy, log *logger) error {
 func newKeeper(s *sessionState, log *logger) (*keeper, error) {
 	// The tree's /dev is on its way elsewhere.
 	const disk = "/dev/volume"
+	if err := os.Remove(disk); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return nil, err // Of a keeper before this one.
+	}
 	if err := unix.Mknod(disk, unix.S_IFBLK|0o600, int(s.disk)); err != nil {
 		return nil, fmt.Errorf("keeper: mknod: %w", err)
 	}
@@ -120,38 +108,6 @@ func (k *keeper) run() error {
 	k.reserveSoon()
 	e := &ending{k: k, orders: orders, unheard: unheard, stop: cancel, watched: watched, now: uptime, act: force}
 	return e.await()
-}
-
-// settleDown cuts the process off from everything but RAM: its own root, no
-// core file, no page that could be swapped out.
-func settleDown() error {
-	if err := unix.Mount("sysfs", filepath.Join(residentDir, "sys"), "sysfs", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, ""); err != nil {
-		return fmt.Errorf("keeper: mount sysfs: %w", err)
-	}
-	if err := unix.Mount("proc", filepath.Join(residentDir, "proc"), "proc", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, ""); err != nil {
-		return fmt.Errorf("keeper: mount proc: %w", err)
-	}
-	if err := unix.Chroot(residentDir); err != nil {
-		return fmt.Errorf("keeper: chroot: %w", err)
-	}
-	if err := unix.Chdir("/"); err != nil {
-		return err
-	}
-	if err := unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0); err != nil {
-		return fmt.Errorf("keeper: no core: %w", err)
-	}
-	if err := unix.Setrlimit(unix.RLIMIT_CORE, &unix.Rlimit{}); err != nil {
-		return fmt.Errorf("keeper: no core: %w", err)
-	}
-	// ONFAULT: Go reserves far more than it uses.
-	if err := unix.Mlockall(unix.MCL_CURRENT | unix.MCL_FUTURE | unix.MCL_ONFAULT); err != nil {
-		return fmt.Errorf("keeper: mlockall: %w", err)
-	}
-	// The kernel must not choose the one process that can bring the disk back.
-	if err := os.WriteFile("/proc/self/oom_score_adj", []byte("-1000"), 0); err != nil {
-		return fmt.Errorf("keeper: %w", err)
-	}
-	return nil
 }
 
 // A watcher is a session as the keeper needs it.

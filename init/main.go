@@ -25,8 +25,8 @@ var version = "unknown"
 
 func main() {
 	switch name := filepath.Base(os.Args[0]); {
-	case name == keeperName:
-		exit(keep())
+	case name == keeperName, name == guardName:
+		exit(reside(name, len(os.Args) == 2 && os.Args[1] == firstGuard))
 	case name == stepName:
 		exit(runStep(os.Args[1:]))
 	case name == shutdownName && os.Getpid() == 1:

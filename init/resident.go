@@ -29,9 +29,6 @@ const (
 	// (systemd-shutdown, INITRD_INTERFACE). It is there only where /rw is a
 	// volume: without one systemd does all that there is to do.
 	shutdownName = "shutdown"
-	// keeperName begins with '@', which spares a process when systemd kills
-	// all that is left (ROOT_STORAGE_DAEMONS).
-	keeperName = "@sidusboot-keeper"
 	// sessionFile tells the shutdown which session to log out from; no secret
 	// is in it.
 	sessionFile = "session"
@@ -116,12 +113,15 @@ func (n *node) leaveSession() (*sessionState, error) {
 	return state, nil
 }
 
-// installResident lays out residentDir.
+// installResident lays out residentDir. It is root's: what the shutdown and the
+// resident processes have there is nobody else's business. proc, sys and dev are
+// for systemd, which binds its own there before it runs the shutdown; the
+// resident processes mount theirs in a namespace of their own.
 func installResident(volume bool) error {
 	if err := os.MkdirAll(residentDir, 0o755); err != nil {
 		return err
 	}
-	if err := unix.Mount("sidusboot", residentDir, "tmpfs", unix.MS_NOSUID, "mode=0755,size=16m"); err != nil {
+	if err := unix.Mount("sidusboot", residentDir, "tmpfs", unix.MS_NOSUID, "mode=0700,size=16m"); err != nil {
 		return fmt.Errorf("tmpfs on %s: %w", residentDir, err)
 	}
 	for _, dir := range []string{"proc", "sys", "dev", "run", "oldroot", "etc", orderDir} {
@@ -150,47 +150,46 @@ func copyFile(from, to string) error {
 	return errors.Join(err, out.Close())
 }
 
-// ready is what the keeper says when it has settled down, and keeperTime what it
-// gets for that. It has to be done before the mounts move from under it.
-const (
-	ready      = "ready\n"
-	keeperTime = 10 * time.Second
-)
-
-// startKeeper starts the keeper, gives it the state that it needs, secrets
-// among it, by a pipe, because arguments and environment can be read by others,
-// and waits until it listens.
+// startKeeper starts the guard, which starts the keeper. It gives it the state
+// that they need, secrets among it, by a pipe, because arguments and environment
+// can be read by others, and waits until they are ready: that has to be so
+// before the mounts move from under them.
 func startKeeper(state []byte) error {
-	in, toKeeper, err := os.Pipe()
+	in, toGuard, err := os.Pipe()
 	if err != nil {
 		return err
 	}
 	defer in.Close()
-	fromKeeper, out, err := os.Pipe()
+	fromGuard, out, err := os.Pipe()
 	if err != nil {
-		return errors.Join(err, toKeeper.Close())
+		return errors.Join(err, toGuard.Close())
 	}
-	defer fromKeeper.Close()
-	p, err := os.StartProcess(filepath.Join(residentDir, residentName), []string{keeperName}, &os.ProcAttr{
-		// GOGC and GOMEMLIMIT keep the resident set small.
-		Dir: residentDir, Env: []string{"GOGC=20", "GOMEMLIMIT=8MiB", "GOMAXPROCS=1"},
-		Files: []*os.File{in, out, out},
-		Sys:   &syscall.SysProcAttr{Setsid: true},
+	defer fromGuard.Close()
+	var p *os.Process
+	err = asFlusher(func() (err error) {
+		p, err = os.StartProcess(filepath.Join(residentDir, residentName), []string{guardName, firstGuard}, &os.ProcAttr{
+			Dir: residentDir, Env: residentEnv, Files: []*os.File{in, out, out},
+			Sys: &syscall.SysProcAttr{Setsid: true, Unshareflags: unix.CLONE_NEWNS},
+		})
+		return err
 	})
 	out.Close()
 	if err != nil {
-		return errors.Join(err, toKeeper.Close())
+		return errors.Join(err, toGuard.Close())
 	}
-	_, err = toKeeper.Write(state)
-	if err := errors.Join(err, toKeeper.Close()); err != nil {
+	_, err = toGuard.Write(state)
+	if err := errors.Join(err, toGuard.Close()); err != nil {
 		return fmt.Errorf("hand over what is to be kept: %w", err)
 	}
-	if err := fromKeeper.SetReadDeadline(time.Now().Add(keeperTime)); err != nil {
+	if err := fromGuard.SetReadDeadline(time.Now().Add(2 * readyTime)); err != nil {
 		return err
 	}
-	said, err := bufio.NewReader(fromKeeper).ReadString('\n')
+	said, err := bufio.NewReader(fromGuard).ReadString('\n')
 	if said != ready {
 		return errors.Join(errors.New(strings.TrimSpace(said)), err, p.Kill())
 	}
 	return p.Release()
 }
+
+// firstGuard is the argument of the guard that PID 1 starts.
+const firstGuard = "first"

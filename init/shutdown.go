@@ -132,8 +132,11 @@ func readMounts(path string) ([]mountPoint, error) {
 		return nil, err
 	}
 	defer f.Close()
-	var all []mountPoint
-	for s := bufio.NewScanner(f); s.Scan(); {
+	return parseMounts(f), nil
+}
+
+func parseMounts(mountinfo io.Reader) (all []mountPoint) {
+	for s := bufio.NewScanner(mountinfo); s.Scan(); {
 		fields := strings.Fields(s.Text())
 		dash := slices.Index(fields, "-")
 		if len(fields) < 5 || dash < 0 || dash+1 >= len(fields) {
@@ -144,7 +147,7 @@ func readMounts(path string) ([]mountPoint, error) {
 		m.data = !strings.HasPrefix(fields[2], "0:") || slices.Contains([]string{"overlay", "aufs", "btrfs"}, m.fstype)
 		all = append(all, m)
 	}
-	return all, nil
+	return all
 }
 
 // unescape undoes the octal escapes of mountinfo.
@@ -164,7 +167,7 @@ func endSession(log *logger) error {
 	if err != nil {
 		return err
 	}
-	if err := stopKeeper(); err != nil {
+	if err := stopAll(keeperName, guardName); err != nil {
 		log.errorf("%v", err)
 	}
 	s, err := decodeSession(string(state))
@@ -190,45 +193,51 @@ func endSession(log *logger) error {
 	}
 }
 
-// stopKeeper ends the resident process and waits until it is gone.
-func stopKeeper() error {
+// keeperEnd is what the resident processes get to be gone once they were killed.
+// They may be in the middle of a request to the kernel.
+const keeperEnd = 2 * time.Second
+
+// stopAll ends the resident processes and waits until they are gone. They are
+// stopped before they are killed: each of them would start the other again.
+func stopAll(names ...string) error {
+	for deadline := time.Now().Add(keeperEnd); ; time.Sleep(10 * time.Millisecond) {
+		pids, err := processes(names...)
+		if err != nil || len(pids) == 0 {
+			return err
+		}
+		if time.Now().After(deadline) {
+			return fmt.Errorf("stop the keeper: it is still there after %v", keeperEnd)
+		}
+		for _, sig := range []syscall.Signal{unix.SIGSTOP, unix.SIGKILL} {
+			for _, pid := range pids {
+				if err := unix.Kill(pid, sig); err != nil && !errors.Is(err, unix.ESRCH) {
+					return fmt.Errorf("stop the keeper: %w", err)
+				}
+			}
+		}
+	}
+}
+
+// processes are those whose argv[0] is one of the names. One that has ended has
+// none any more, whoever collects it.
+func processes(names ...string) (pids []int, err error) {
 	lines, err := filepath.Glob("/proc/[0-9]*/cmdline")
 	if err != nil {
-		return err
+		return nil, err
 	}
 	for _, path := range lines {
 		b, err := os.ReadFile(path)
 		name, _, _ := strings.Cut(string(b), "\x00")
-		if err != nil || name != keeperName {
+		if err != nil || !slices.Contains(names, name) {
 			continue
 		}
 		pid, err := strconv.Atoi(filepath.Base(filepath.Dir(path)))
 		if err != nil {
-			return err
+			return nil, err
 		}
-		if err := unix.Kill(pid, unix.SIGKILL); err != nil && !errors.Is(err, unix.ESRCH) {
-			return fmt.Errorf("stop the keeper: %w", err)
-		}
-		if err := waitGone(path); err != nil {
-			return fmt.Errorf("stop the keeper: %w", err)
-		}
+		pids = append(pids, pid)
 	}
-	return nil
-}
-
-// keeperEnd is what the keeper gets to be gone once it was killed. It may be in
-// the middle of a request to the kernel.
-const keeperEnd = 2 * time.Second
-
-// waitGone waits until a process has no command line any more, which is so from
-// its end on, whoever collects it.
-func waitGone(cmdline string) error {
-	for deadline := time.Now().Add(keeperEnd); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
-		if b, err := os.ReadFile(cmdline); err != nil || len(b) == 0 {
-			return nil
-		}
-	}
-	return fmt.Errorf("it is still there after %v", keeperEnd)
+	return pids, nil
 }
 
 // boxed runs one step of the shutdown in a process of its own, which is left

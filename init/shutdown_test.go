@@ -1,7 +1,6 @@
 package main
 
 import (
-	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -53,29 +52,32 @@ func TestLeavesFirst(t *testing.T) {
 	}
 }
 
-func TestWaitGone(t *testing.T) {
-	cmd := exec.Command("sleep", "60")
+// Each of two processes would start the other again: both are stopped at once.
+func TestStopAll(t *testing.T) {
+	const first, second = "@sidusboot-test-first", "@sidusboot-test-second"
+	script := "while :; do (exec -a " + second + " sleep 60); done"
+	cmd := exec.Command("bash", "-c", script)
+	cmd.Args[0] = first
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	path := fmt.Sprintf("/proc/%d/cmdline", cmd.Process.Pid)
-	// The kernel lets go of the parent before it sets the new command line.
-	for b := []byte(nil); len(b) == 0; {
-		var err error
-		if b, err = os.ReadFile(path); err != nil {
-			t.Fatal(err)
+	defer cmd.Wait()
+	defer cmd.Process.Kill()
+	for start := time.Now(); ; time.Sleep(10 * time.Millisecond) {
+		pids, err := processes(second)
+		if err != nil || time.Since(start) > 20*time.Second {
+			t.Fatalf("%v, %v", pids, err)
+		}
+		if len(pids) == 1 {
+			break
 		}
 	}
-	go func() {
-		time.Sleep(100 * time.Millisecond)
-		_ = cmd.Process.Kill()
-	}()
-	start := time.Now()
-	if err := waitGone(path); err != nil || time.Since(start) < 100*time.Millisecond {
-		t.Errorf("waitGone = %v after %v, although nobody has collected it", err, time.Since(start))
+	// Nobody has collected the first, which has no command line any more.
+	if err := stopAll(second, first); err != nil {
+		t.Error(err)
 	}
-	_ = cmd.Wait()
-	if err := waitGone(path); err != nil {
-		t.Errorf("of a process that is no more: %v", err)
+	time.Sleep(100 * time.Millisecond)
+	if pids, err := processes(first, second); len(pids) != 0 || err != nil {
+		t.Errorf("processes %v are left, %v", pids, err)
 	}
 }

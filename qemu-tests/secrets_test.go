@@ -99,7 +99,7 @@ true`, expr))
 		"cat " + keeper + "/oom_score_adj":                                                 "-1000",
 		"test $(awk '/VmLck/ { print $2 }' " + keeper + "/status) -gt 1000 && echo locked": "locked",
 		"tr '\\0' ' ' <" + keeper + "/cmdline":                                             "@sidusboot-keeper",
-		"readlink " + keeper + "/root":                                                     "/run/initramfs",
+		"readlink " + keeper + "/root":                                                     "/",
 		"ls " + keeper + "/fd | wc -l | awk '{ print ($1 < 16) }'":                         "1",
 	})
 }

@@ -1,0 +1,340 @@
+package main
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/sidusboot/sidusboot/panics"
+)
+
+// Two processes of this program stay resident: the keeper works, the guard waits
+// for the keeper's end and starts another. The keeper does the same for the
+// guard. systemd could not do it: to start a program it reads a part of itself,
+// which may lie on a server that is gone, and by the keeper's end on a disk that
+// is gone too. Both have all that it takes in locked memory: the program, and
+// the state with its secrets.
+const (
+	// keeperName and guardName begin with '@', which spares a process when
+	// systemd kills all that is left (ROOT_STORAGE_DAEMONS).
+	keeperName = "@sidusboot-keeper"
+	guardName  = "@sidusboot-guard"
+	// residentLog is what the lines of both begin with in the kernel's log.
+	residentLog = "sidusboot-keeper"
+)
+
+// What one says to the other, a line each. The state goes before it, to the one
+// that was started, up to an empty line.
+const (
+	// ready: it has settled down and works.
+	ready = "ready\n"
+	// over: nothing is left to keep, and nobody has to be started again.
+	over = "over\n"
+)
+
+// readyTime is what a process gets from its start until it is ready.
+const readyTime = 30 * time.Second
+
+// residentEnv keeps the resident set small.
+var residentEnv = []string{"GOGC=20", "GOMEMLIMIT=8MiB", "GOMAXPROCS=1"}
+
+// A peer is the other one of the two.
+type peer struct {
+	name string
+	conn *os.File
+	in   *bufio.Reader
+	// process is nil where the peer has started this one.
+	process *os.Process
+}
+
+func newPeer(name string, conn *os.File) *peer {
+	return &peer{name: name, conn: conn, in: bufio.NewReader(conn)}
+}
+
+// startPeer starts the other one and waits until it is ready.
+func startPeer(name, state string) (*peer, error) {
+	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
+	if err != nil {
+		return nil, fmt.Errorf("socketpair: %w", err)
+	}
+	p, theirs := newPeer(name, os.NewFile(uintptr(fds[0]), name)), os.NewFile(uintptr(fds[1]), name)
+	p.process, err = startResident(name, theirs)
+	theirs.Close()
+	if err == nil {
+		err = p.hand(state)
+	}
+	if err != nil {
+		return nil, errors.Join(err, p.end())
+	}
+	return p, nil
+}
+
+// peerFD is the descriptor of the connection in a process that was started.
+const peerFD = 3
+
+// startResident starts a process and gives it the connection. What the Go
+// runtime has to say at a sudden end goes to the kernel's log.
+func startResident(name string, conn *os.File) (*os.Process, error) {
+	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
+	if err != nil {
+		return nil, err
+	}
+	defer null.Close()
+	kmsg, err := os.OpenFile("/dev/kmsg", os.O_WRONLY, 0)
+	if err != nil {
+		return nil, err
+	}
+	defer kmsg.Close()
+	return os.StartProcess("/"+residentName, []string{name}, &os.ProcAttr{
+		Dir: "/", Env: residentEnv, Files: []*os.File{null, null, kmsg, conn}, Sys: &syscall.SysProcAttr{Setsid: true},
+	})
+}
+
+// hand gives the state to a process that was started, and waits until it is
+// ready.
+func (p *peer) hand(state string) error {
+	if err := p.conn.SetDeadline(time.Now().Add(readyTime)); err != nil {
+		return err
+	}
+	if _, err := p.conn.WriteString(state + "\n"); err != nil {
+		return fmt.Errorf("hand over the state: %w", err)
+	}
+	said, err := p.in.ReadString('\n')
+	if said != ready {
+		return errors.Join(fmt.Errorf("it does not get ready, says %q", said), err)
+	}
+	return p.conn.SetDeadline(time.Time{})
+}
+
+// state reads what hand gives.
+func (p *peer) state() (string, error) {
+	var b strings.Builder
+	for {
+		line, err := p.in.ReadString('\n')
+		if err != nil {
+			return "", fmt.Errorf("read what is to be kept: %w", err)
+		}
+		if line == "\n" {
+			return b.String(), nil
+		}
+		b.WriteString(line)
+	}
+}
+
+func (p *peer) say(word string) error {
+	if err := p.conn.SetWriteDeadline(time.Now().Add(readyTime)); err != nil {
+		return err
+	}
+	_, err := p.conn.WriteString(word)
+	return err
+}
+
+// await waits for the end of the peer, and tells whether that was meant.
+func (p *peer) await() (meant bool) {
+	for {
+		line, err := p.in.ReadString('\n')
+		if line == over {
+			meant = true
+		}
+		if err != nil {
+			return meant
+		}
+	}
+}
+
+// end collects the peer, which has ended or is to: two keepers would work
+// against each other.
+func (p *peer) end() error {
+	err := p.conn.Close()
+	if p.process == nil {
+		return err
+	}
+	if killed := p.process.Kill(); killed != nil && !errors.Is(killed, os.ErrProcessDone) {
+		err = errors.Join(err, killed)
+	}
+	state, waited := p.process.Wait()
+	if waited != nil {
+		return errors.Join(err, waited)
+	}
+	if state.Success() {
+		return err
+	}
+	return errors.Join(err, errors.New(state.String()))
+}
+
+// A starter starts the peer again, for as long as it takes.
+type starter struct {
+	name, state string
+	log         *logger
+	start       func(name, state string) (*peer, error)
+	sleep       func(time.Duration)
+	now         func() time.Duration
+
+	last, pause time.Duration // of the last start
+}
+
+func newStarter(name, state string, log *logger) *starter {
+	return &starter{name: name, state: state, log: log, start: startPeer, sleep: time.Sleep, now: uptime}
+}
+
+const (
+	// calmTime is how long a peer has to have lived for the next start to come
+	// without a pause; the pauses double from firstPause to maxPause.
+	calmTime   = time.Minute
+	firstPause = time.Second
+	maxPause   = time.Minute
+	// sayAgain is how often the same failure is told.
+	sayAgain = 10 * time.Minute
+)
+
+// again starts the peer, after a pause where the last one has not lived long.
+func (s *starter) again() *peer {
+	said, saidAt := "", time.Duration(0)
+	for {
+		if s.last != 0 && s.now()-s.last < calmTime {
+			s.pause = min(max(2*s.pause, firstPause), maxPause)
+			s.sleep(s.pause)
+		} else {
+			s.pause = 0
+		}
+		s.last = s.now()
+		p, err := s.start(s.name, s.state)
+		if err == nil {
+			s.log.errorf("%s is there again", s.name)
+			return p
+		}
+		if text := err.Error(); text != said || s.now()-saidAt > sayAgain {
+			s.log.errorf("%s CANNOT BE STARTED AGAIN, trying on; until it is there nobody renews the node's leases and brings back the session of its volume: %v", s.name, err)
+			said, saidAt = text, s.now()
+		}
+	}
+}
+
+// attend waits for the ends of the peer and starts it again, until an end is
+// meant. use is told each new one.
+func (s *starter) attend(p *peer, use func(*peer)) {
+	for {
+		meant := p.await()
+		err := p.end()
+		if meant {
+			return
+		}
+		if err == nil {
+			err = errors.New("nobody knows why")
+		}
+		s.log.errorf("%s HAS ENDED (%v): starting it again", s.name, err)
+		p = s.again()
+		use(p)
+	}
+}
+
+// reside is the life of both, by their names. first is the guard that PID 1
+// starts, which makes the place where they live.
+func reside(name string, first bool) error {
+	shrugOff(unix.SIGTERM, unix.SIGINT, unix.SIGHUP, unix.SIGPIPE)
+	if first {
+		return panics.Call(guardFirst)
+	}
+	log := &logger{name: residentLog}
+	err := panics.Call(func() error {
+		unix.CloseOnExec(peerFD)
+		// Not blocking, as it was made, so that it takes deadlines.
+		p := newPeer(keeperName, os.NewFile(peerFD, "peer"))
+		state, err := p.state()
+		if err != nil {
+			return err
+		}
+		if err := lockDown(); err != nil {
+			return err
+		}
+		if log.kmsg, err = os.OpenFile("/dev/kmsg", os.O_WRONLY, 0); err != nil {
+			return err
+		}
+		if name == keeperName {
+			p.name = guardName
+			return work(log, state, p)
+		}
+		if err := p.say(ready); err != nil {
+			return err
+		}
+		newStarter(keeperName, state, log).attend(p, func(*peer) {})
+		return nil
+	})
+	log.trouble(err)
+	if err != nil {
+		os.Exit(1)
+	}
+	return nil
+}
+
+// guardFirst makes the place where the resident processes live, starts the
+// keeper and tells PID 1 that all is well.
+func guardFirst() error {
+	b, err := io.ReadAll(os.Stdin)
+	if err != nil {
+		return fmt.Errorf("read what is to be kept: %w", err)
+	}
+	if err := moveOut(); err != nil {
+		return err
+	}
+	if err := lockDown(); err != nil {
+		return err
+	}
+	log := &logger{name: residentLog}
+	if log.kmsg, err = os.OpenFile("/dev/kmsg", os.O_WRONLY, 0); err != nil {
+		return err
+	}
+	p, err := startPeer(keeperName, string(b))
+	if err != nil {
+		return err
+	}
+	if _, err := os.Stdout.WriteString(ready); err != nil {
+		return err
+	}
+	if err := forgetPipes(log); err != nil {
+		return err
+	}
+	newStarter(keeperName, string(b), log).attend(p, func(*peer) {})
+	return nil
+}
+
+// forgetPipes lets go of the pipes to PID 1.
+func forgetPipes(log *logger) error {
+	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
+	if err != nil {
+		return err
+	}
+	defer null.Close()
+	for fd, file := range []*os.File{null, null, log.kmsg} {
+		if err := unix.Dup2(int(file.Fd()), fd); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// A currentPeer is the peer of a keeper, which may become another one.
+type currentPeer struct {
+	mu sync.Mutex
+	p  *peer
+}
+
+func (c *currentPeer) set(p *peer) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.p = p
+}
+
+func (c *currentPeer) say(word string) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.p.say(word)
+}

@@ -1,0 +1,149 @@
+package main
+
+import (
+	"errors"
+	"os"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// ends is a connection between two peers.
+func ends(t *testing.T) (a, b *peer) {
+	t.Helper()
+	fds, err := syscall.Socketpair(syscall.AF_UNIX, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC|syscall.SOCK_NONBLOCK, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	a, b = newPeer("a", os.NewFile(uintptr(fds[0]), "a")), newPeer("b", os.NewFile(uintptr(fds[1]), "b"))
+	t.Cleanup(func() { a.conn.Close(); b.conn.Close() })
+	return a, b
+}
+
+func TestPeer(t *testing.T) {
+	a, b := ends(t)
+	const state = "session \"1\"\nlease \"eth0\"\n"
+	got := make(chan string, 1)
+	go func() {
+		s, err := b.state()
+		if err == nil {
+			err = b.say(ready)
+		}
+		got <- s + errorText(err)
+	}()
+	if err := a.hand(state); err != nil {
+		t.Fatal(err)
+	}
+	if s := <-got; s != state {
+		t.Errorf("the state became %q", s)
+	}
+	// An end without a word is none that was meant.
+	b.conn.Close()
+	if a.await() {
+		t.Error("an end without a word was meant")
+	}
+	a, b = ends(t)
+	if err := b.say(over); err != nil {
+		t.Fatal(err)
+	}
+	b.conn.Close()
+	if !a.await() {
+		t.Error("an end with the word for it was not meant")
+	}
+	// One that dies before it is ready.
+	a, b = ends(t)
+	go func() {
+		_, _ = b.state()
+		b.conn.Close()
+	}()
+	if err := a.hand(state); err == nil || !strings.Contains(err.Error(), "ready") {
+		t.Errorf("hand = %v", err)
+	}
+	// Half a state is none.
+	a, b = ends(t)
+	if _, err := a.conn.WriteString("session \"1\"\n"); err != nil {
+		t.Fatal(err)
+	}
+	a.conn.Close()
+	if s, err := b.state(); err == nil {
+		t.Errorf("half a state became %q", s)
+	}
+}
+
+func errorText(err error) string {
+	if err == nil {
+		return ""
+	}
+	return err.Error()
+}
+
+// A peer is started again at once, and with pauses where it does not live long
+// or cannot be started; that is told, but not each time.
+func TestStarter(t *testing.T) {
+	read, write, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer read.Close()
+	now := 10 * time.Second
+	var pauses []time.Duration
+	starts, failures := 0, 9
+	var far *peer
+	s := newStarter("@x", "state", &logger{name: "test", kmsg: write})
+	s.now = func() time.Duration { return now }
+	s.sleep = func(d time.Duration) { pauses = append(pauses, d); now += d }
+	s.start = func(name, state string) (*peer, error) {
+		starts++
+		if failures > 0 {
+			failures--
+			return nil, errors.New("no memory")
+		}
+		var near *peer
+		near, far = ends(t)
+		return near, nil
+	}
+	near, first := ends(t)
+	first.conn.Close()
+	done := make(chan struct{})
+	used := make(chan *peer, 2)
+	go func() {
+		defer close(done)
+		s.attend(near, func(p *peer) { used <- p })
+	}()
+	<-used
+	now += time.Hour
+	far.conn.Close() // It has lived long.
+	<-used
+	if err := far.say(over); err != nil {
+		t.Fatal(err)
+	}
+	far.conn.Close()
+	<-done
+	second := time.Second
+	if want := []time.Duration{second, 2 * second, 4 * second, 8 * second, 16 * second, 32 * second, 60 * second, 60 * second, 60 * second}; starts != 11 || !slices.Equal(pauses, want) {
+		t.Errorf("%d starts with pauses %v, want 11 with %v", starts, pauses, want)
+	}
+	write.Close()
+	b := make([]byte, 64<<10)
+	n, _ := read.Read(b)
+	said := string(b[:n])
+	if strings.Count(said, "CANNOT BE STARTED AGAIN") != 1 || strings.Count(said, "HAS ENDED") != 2 || strings.Count(said, "is there again") != 2 {
+		t.Errorf("said:\n%s", said)
+	}
+}
+
+func TestParseMapping(t *testing.T) {
+	for line, want := range map[string]mapping{
+		"00400000-00557000 r-xp 00000000 00:1c 12                                 /keeper": {0x400000, 0x157000, 0, false},
+		"00781000-007b4000 rw-p 00380000 00:1c 12 /keeper":                                 {0x781000, 0x33000, 0x380000, true},
+		"00781000-007b4000 rw-p 00000000 00:00 0 ":                                         {},
+		"7ffd7a8f6000-7ffd7a8f8000 r-xp 00000000 00:00 0                          [vdso]":  {},
+		"": {}, "x-y r-xp 0 0:1 5 /f": {}, "2-1 r-xp 0 0:1 5 /f": {},
+	} {
+		if m, ok := parseMapping(line); ok != (want.size != 0) || ok && m != want {
+			t.Errorf("%q: %+v, %v", line, m, ok)
+		}
+	}
+}
