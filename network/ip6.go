@@ -76,8 +76,10 @@ func listenRouter(link netlink.Link) (*routerListener, error) {
 		err = unix.BindToDevice(fd, name)
 	}
 	if err == nil {
-		// Less was on another link before (RFC 4861, section 6.1.1).
-		err = unix.SetsockoptInt(fd, unix.IPPROTO_IPV6, unix.IPV6_MULTICAST_HOPS, 255)
+		err = unix.SetsockoptInt(fd, unix.IPPROTO_IPV6, unix.IPV6_MULTICAST_HOPS, neighbourHops)
+	}
+	if err == nil {
+		err = unix.SetsockoptInt(fd, unix.IPPROTO_IPV6, unix.IPV6_RECVHOPLIMIT, 1)
 	}
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("network: ICMPv6 socket on %s: %w", name, err), unix.Close(fd))
@@ -128,13 +130,13 @@ func (r *routerListener) receive(ctx context.Context) (advertisement, error) {
 
 // hear waits for an advertisement until the deadline.
 func (r *routerListener) hear(ctx context.Context, raw syscall.RawConn) (advertisement, error) {
-	b := make([]byte, 2048)
+	b, control := make([]byte, 2048), make([]byte, 128)
 	for {
-		var n int
+		var n, size int
 		var from unix.Sockaddr
 		var got error
 		err := raw.Read(func(fd uintptr) bool {
-			n, from, got = unix.Recvfrom(int(fd), b, unix.MSG_DONTWAIT)
+			n, size, _, from, got = unix.Recvmsg(int(fd), b, control, unix.MSG_DONTWAIT)
 			return !errors.Is(got, unix.EAGAIN)
 		})
 		if ctx.Err() != nil {
@@ -143,16 +145,40 @@ func (r *routerListener) hear(ctx context.Context, raw syscall.RawConn) (adverti
 		if err := errors.Join(err, got); err != nil {
 			return advertisement{}, err
 		}
-		sender, ok := from.(*unix.SockaddrInet6)
-		// Only a neighbour has such an address (RFC 4861, section 6.1.2).
-		if !ok || !netip.AddrFrom16(sender.Addr).IsLinkLocalUnicast() {
+		sender, ok := byNeighbour(from, control[:size])
+		if !ok {
 			continue
 		}
 		if a, ok := parseAdvertisement(b[:n]); ok {
-			a.router = netip.AddrFrom16(sender.Addr)
+			a.router = sender
 			return a, nil
 		}
 	}
+}
+
+// neighbourHops is the hop limit of what comes from a neighbour: each router on
+// the way would have made it less.
+const neighbourHops = 255
+
+// byNeighbour tells who sent a message, and whether that is a neighbour, by what
+// RFC 4861, section 6.1.2, wants of an advertisement beside its text: an address
+// of the link, and the hop limit. The kernel has checked the checksum.
+func byNeighbour(from unix.Sockaddr, control []byte) (sender netip.Addr, ok bool) {
+	addr, ok := from.(*unix.SockaddrInet6)
+	if !ok {
+		return sender, false
+	}
+	sender = netip.AddrFrom16(addr.Addr)
+	messages, err := unix.ParseSocketControlMessage(control)
+	if err != nil {
+		return sender, false
+	}
+	for _, m := range messages {
+		if m.Header.Level == unix.IPPROTO_IPV6 && m.Header.Type == unix.IPV6_HOPLIMIT && len(m.Data) >= 4 {
+			return sender, sender.IsLinkLocalUnicast() && binary.NativeEndian.Uint32(m.Data) == neighbourHops
+		}
+	}
+	return sender, false
 }
 
 // An advertisement is what a router says of the link.
@@ -183,7 +209,10 @@ func parseAdvertisement(b []byte) (a advertisement, ok bool) {
 	}
 	a.managed, a.other = b[5]&0x80 != 0, b[5]&0x40 != 0
 	a.isDefault = binary.BigEndian.Uint16(b[6:]) != 0
-	for b = b[advertisementLen:]; len(b) >= 8; {
+	for b = b[advertisementLen:]; len(b) > 0; {
+		if len(b) < 8 {
+			return a, false // All options are of whole eights of bytes.
+		}
 		size := int(b[1]) * 8
 		if size == 0 || size > len(b) {
 			return a, false
