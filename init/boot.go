@@ -32,7 +32,7 @@ type node struct {
 	source nfs.Source
 	lun    *lun // nil unless sidus.rw=iscsi
 	union  chan unionResult
-	// loaded is closed when the modules that load on the side are in.
+	// loaded is closed when the modules that load in the background are in.
 	loaded chan struct{}
 	// ib is closed when the InfiniBand devices have their addresses.
 	ib chan struct{}
@@ -76,12 +76,12 @@ func (n *node) boot() {
 		n.failed(err, attempt)
 		n.undo()
 	}
-	<-n.loaded
-	n.until(n.stay())
+	n.until(n.leaveResident())
 	if n.cfg.Break {
 		n.log.errorf("rd.break: stopping before the real init")
 		n.shell("goes on")
 	}
+	n.watchOver("handover")
 	err := n.handover()
 	// Mounts have moved by now: there is no way back.
 	n.log.errorf("handover: %v", err)
@@ -109,6 +109,7 @@ func (n *node) prepare() error {
 // undo takes away what a failed attempt left. The network stays: a link that
 // goes down and up starts the switch's spanning tree anew.
 func (n *node) undo() {
+	defer n.watchOver("undo")()
 	if err := unmountAll(unionDir, rwDir, lookDir); err != nil {
 		n.log.errorf("%v", err)
 	}

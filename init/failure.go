@@ -38,7 +38,7 @@ func (n *node) failed(err error, attempt int) {
 			n.log.errorf("  %s", line)
 		}
 	}
-	n.report.Failures = append(n.report.Failures, err.Error())
+	n.report.Failures.add(err.Error())
 	n.saveReport()
 	if n.cfg.OnError == config.Retry {
 		wait := retryDelay(attempt)

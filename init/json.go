@@ -1,8 +1,10 @@
 package main
 
 import (
+	"fmt"
 	"strconv"
 	"strings"
+	"unicode/utf16"
 	"unicode/utf8"
 )
 
@@ -57,7 +59,8 @@ func (o *jsonObject) String() string {
 }
 
 // jsonString quotes a string (RFC 8259, section 7). What is not UTF-8 becomes
-// U+FFFD.
+// U+FFFD. What a console might obey is escaped, so that the file can be shown on
+// one: see printable.
 func jsonString(s string) string {
 	var b strings.Builder
 	b.WriteByte('"')
@@ -66,12 +69,15 @@ func jsonString(s string) string {
 		case r == '"' || r == '\\':
 			b.WriteByte('\\')
 			b.WriteRune(r)
-		case r < ' ':
-			b.WriteString(`\u00` + string("0123456789abcdef"[r>>4]) + string("0123456789abcdef"[r&15]))
 		case r == utf8.RuneError:
 			b.WriteString(`\ufffd`)
-		default:
+		case strconv.IsPrint(r):
 			b.WriteRune(r)
+		case r < 0x10000:
+			fmt.Fprintf(&b, `\u%04x`, r)
+		default:
+			high, low := utf16.EncodeRune(r)
+			fmt.Fprintf(&b, `\u%04x\u%04x`, high, low)
 		}
 	}
 	b.WriteByte('"')

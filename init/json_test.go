@@ -15,7 +15,7 @@ func TestReportJSON(t *testing.T) {
 		RW:       rwFacts{Kind: "iscsi", Device: "/dev/sda", FileSystem: "ext4", UUID: "u", Made: true},
 		ISCSI:    &iscsiFacts{Target: "iqn.x", LUN: 1, Portals: []string{"10.0.0.1:3260"}},
 		Stages:   []stageFacts{{"network", 1.25, 0.5, 2}, {"nfs", 2, 0.125, 1}},
-		Failures: []string{"nfs: no answer"},
+		Failures: history{first: []string{"nfs: no answer"}},
 	}
 	var got struct {
 		Attempts int

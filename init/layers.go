@@ -137,7 +137,7 @@ func (n *node) mountRW() (string, error) {
 func (n *node) fallBack(why string) (string, error) {
 	n.log.errorf("%s", why)
 	n.log.errorf("rw: a tmpfs instead (sidus.rw.fallback=tmpfs): WHAT THIS NODE WRITES IS LOST AT ITS NEXT BOOT")
-	n.report.Failures = append(n.report.Failures, why)
+	n.report.Failures.add(why)
 	// It may have failed behind its mount.
 	if err := unmountAll(rwDir); err != nil {
 		n.log.errorf("rw: %v", err)

@@ -30,7 +30,7 @@ type logger struct {
 	name  string // before each line; default "sidusboot"
 	mu    sync.Mutex
 	kmsg  *os.File
-	lines []string
+	lines history
 }
 
 // openKmsg starts logging to the kernel. Its limit of ten lines in five
@@ -81,14 +81,15 @@ func (l *logger) inBackground(f func() error) {
 }
 
 func (l *logger) write(level int, format string, args ...any) {
-	line := strings.ReplaceAll(fmt.Sprintf(format, args...), "\n", "; ")
+	line := printable(fmt.Sprintf(format, args...))
 	if len(line) > maxLine {
 		line = strings.ToValidUTF8(line[:maxLine], "") + " …"
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.name == "" { // What is resident must not grow.
-		l.lines = append(l.lines, fmt.Sprintf("[%8.3f] %s", uptime().Seconds(), line))
+		l.lines.keep = logKeep
+		l.lines.add(fmt.Sprintf("[%8.3f] %s", uptime().Seconds(), line))
 	}
 	if l.kmsg != nil {
 		// One write is one record.
@@ -110,7 +111,7 @@ func (l *logger) prefix() string {
 func (l *logger) text() string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return strings.Join(l.lines, "\n") + "\n"
+	return strings.Join(l.lines.texts(), "\n") + "\n"
 }
 
 // uptime is the time since the kernel started.

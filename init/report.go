@@ -28,7 +28,7 @@ type report struct {
 	Stages   []stageFacts
 	Modules  []string
 	Notes    []string
-	Failures []string
+	Failures history
 }
 
 type networkFacts struct {
@@ -127,7 +127,7 @@ func (r *report) json() string {
 	o.raw("stages", "["+strings.Join(stages, ", ")+"]")
 	o.texts("modules", r.Modules)
 	o.texts("notes", r.Notes)
-	o.texts("failures", r.Failures)
+	o.texts("failures", r.Failures.texts())
 	return o.String()
 }
 
@@ -226,7 +226,7 @@ func (n *narrator) tell(name, state string, at, took time.Duration, text string)
 	if n.events == nil {
 		return
 	}
-	text = strings.ReplaceAll(text, "\n", "; ")
+	text = printable(text)
 	// A tty that takes no deadline blocks as ttys do.
 	_ = n.events.SetWriteDeadline(time.Now().Add(eventTime))
 	_, err := fmt.Fprintf(n.events, "sidusboot-stage %s %s %.3f %.3f %s\n", name, state, at.Seconds(), took.Seconds(), text)

@@ -34,6 +34,16 @@ const (
 	sessionFile = "session"
 )
 
+// leaveResident is stay, once all modules are in: none can be loaded after the
+// switch.
+func (n *node) leaveResident() error {
+	defer n.watchOver("resident")()
+	n.waitFor("the modules that load in the background")
+	<-n.loaded
+	n.waitFor("the resident process")
+	return n.stay()
+}
+
 // stay leaves behind what the node needs after the switch: the shutdown, where
 // /rw is a volume, and the keeper, where that is a LUN or a lease will end.
 func (n *node) stay() error {

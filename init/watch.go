@@ -40,10 +40,16 @@ func (n *node) waitsFor() string {
 	return n.waiting
 }
 
-// watched runs a stage under a watchdog and waits for the end of what that has
-// begun: a shell is not to be robbed of its console, and a node that reboots
-// does not hand over.
+// watched runs a stage under a watchdog.
 func (n *node) watched(name string, run func() (string, error)) error {
+	defer n.watchOver(name)()
+	return n.stage(name, run)
+}
+
+// watchOver begins a watchdog. stop waits for the end of what that has begun: a
+// shell is not to be robbed of its console, and a node that reboots does not
+// hand over.
+func (n *node) watchOver(name string) (stop func()) {
 	n.waitFor("")
 	n.system.forget()
 	w := watchdog{stage: name, limit: n.stageLimit(), say: n.log.errorf, waitsFor: n.waitsFor, progress: n.system.progress, giveUp: n.giveUp}
@@ -56,10 +62,10 @@ func (n *node) watched(name string, run func() (string, error)) error {
 		defer close(ended)
 		w.run(done)
 	}()
-	err := n.stage(name, run)
-	close(done)
-	<-ended
-	return err
+	return func() {
+		close(done)
+		<-ended
+	}
 }
 
 // stageLimit is how long a stage may be without a sign of progress: it waits for
