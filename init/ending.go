@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -37,6 +38,12 @@ type ending struct {
 	now func() time.Duration
 	// act carries out a verb.
 	act func(log *logger, verb string)
+
+	// ask asks systemd to take an order back, which it does where it does not
+	// work on it any more. askAt is when, and asking says that it is being done.
+	ask    func(verb string) error
+	askAt  time.Duration
+	asking atomic.Bool
 
 	verb order
 	// ordered, broken and gaveUp are when these happened, in uptime; zero: not.
@@ -80,6 +87,7 @@ func (e *ending) await() error {
 		case actNow:
 			e.act(e.k.log, string(e.verb))
 		}
+		e.askAgain()
 	}
 }
 
@@ -87,7 +95,11 @@ func (e *ending) hear(o order) {
 	if e.gaveUp != 0 {
 		return
 	}
+	if o == "" && e.verb != "" {
+		e.k.log.errorf("the order %s was taken back: the session of the volume is kept as before", e.verb)
+	}
 	e.verb, e.ordered, e.broken = o, e.now(), 0
+	e.askAt = e.ordered + firstAsk
 	e.k.hurry.Store(o != "")
 }
 

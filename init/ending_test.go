@@ -3,10 +3,12 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/sidusboot/sidusboot/iscsi"
@@ -188,5 +190,70 @@ func TestIsSystemd(t *testing.T) {
 		if got := isSystemd(root, program); got != want {
 			t.Errorf("%s: %v", program, got)
 		}
+	}
+}
+
+// While an order is open systemd is asked whether it still is: after a while, now
+// and then, one question at a time, and not when it is too late.
+func TestEndingAsks(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		now := time.Duration(0)
+		w := &stateWatcher{state: iscsi.LoggedIn, abandoned: make(chan struct{})}
+		e := newEnding(w, &now)
+		var asked []string
+		slow, release := false, make(chan struct{})
+		e.ask = func(verb string) error {
+			asked = append(asked, fmt.Sprint(verb, now.Seconds()))
+			if slow {
+				<-release
+			}
+			return nil
+		}
+		at := func(seconds int) {
+			now = time.Duration(seconds) * time.Second
+			e.askAgain()
+			synctest.Wait()
+		}
+		at(5) // Nothing was ordered.
+		now = 10 * time.Second
+		e.hear("poweroff")
+		for s := 11; s < 60; s++ {
+			at(s)
+		}
+		e.hear("") // Taken back.
+		at(100)
+		e.hear("halt")
+		slow = true
+		for s := 101; s < 300; s++ {
+			at(s)
+		}
+		e.gaveUp = now
+		at(10000)
+		close(release)
+		if got := strings.Join(asked, " "); got != "poweroff20 poweroff50 halt110" {
+			t.Errorf("asked %s", got)
+		}
+	})
+}
+
+// A keeper that begins while an order is open sees which.
+func TestOpenOrder(t *testing.T) {
+	dir := t.TempDir()
+	if o := openOrder(dir); o != "" {
+		t.Errorf("none is armed yet: %q", o)
+	}
+	for verb := range verbs {
+		if err := os.WriteFile(filepath.Join(dir, verb), nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if o := openOrder(dir); o != "" {
+		t.Errorf("all are armed: %q", o)
+	}
+	if err := os.Remove(filepath.Join(dir, "halt")); err != nil {
+		t.Fatal(err)
+	}
+	if o := openOrder(dir); o != "halt" {
+		t.Errorf("halt is ordered: %q", o)
 	}
 }

@@ -106,7 +106,10 @@ func (k *keeper) run() error {
 	watched := panics.Go(func() error { return k.watch(ctx) })
 	// A target that was restarted while the node booted may have forgotten.
 	k.reserveSoon()
-	e := &ending{k: k, orders: orders, unheard: unheard, stop: cancel, watched: watched, now: uptime, act: force}
+	e := &ending{k: k, orders: orders, unheard: unheard, stop: cancel, watched: watched, now: uptime, act: force, ask: rearm}
+	if o := openOrder("/" + orderDir); o != "" { // Given to a keeper before this one.
+		e.hear(o)
+	}
 	return e.await()
 }
 

@@ -71,7 +71,7 @@ func adviseSystemd(root string) error {
 		return err
 	}
 	for verb := range verbs {
-		name := "sidusboot-" + verb + ".socket"
+		name := orderUnit(verb)
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(strings.ReplaceAll(orderSocket, "VERB", verb)), 0o644); err != nil {
 			return err
 		}
@@ -87,6 +87,9 @@ func (n *node) runsSystemd() bool {
 	program, err := findInit(unionDir, n.cfg.Init)
 	return err == nil && isSystemd(unionDir, program)
 }
+
+// orderUnit is the socket unit of a verb.
+func orderUnit(verb string) string { return "sidusboot-" + verb + ".socket" }
 
 // isSystemd tells whether the init program of the tree in root is systemd: its
 // directory in /run tells programs that they run under it, so that it may not

@@ -282,6 +282,8 @@ func runStep(args []string) error {
 	switch {
 	case len(args) == 2 && args[0] == "unmount":
 		return unix.Unmount(args[1], 0)
+	case len(args) == 2 && args[0] == rearmStep:
+		return runRearm(args[1])
 	case len(args) == 1 && args[0] == "sync":
 		unix.Sync()
 		return nil

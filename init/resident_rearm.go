@@ -1,0 +1,101 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/sidusboot/sidusboot/panics"
+)
+
+// A shutdown that was ordered may be cancelled (systemctl cancel). The FIFO that
+// told the order stays away then, and a keeper that believes in an order gives
+// the volume of a running node up as soon as its target is gone for a while. So
+// it asks systemd for the FIFO again and again. While the shutdown is on, systemd
+// refuses that, because the job contradicts the one that is being done.
+const (
+	firstAsk = 10 * time.Second
+	nextAsk  = 30 * time.Second
+	// askTime is what systemctl gets.
+	askTime = 30 * time.Second
+)
+
+// rearmStep is the step that asks.
+const rearmStep = "rearm"
+
+// askAgain asks for the FIFO when it is time, in the background. There is one
+// question at a time: systemctl lies on the tree, and reading it may last until
+// a server is back.
+func (e *ending) askAgain() {
+	now := e.now()
+	if e.ask == nil || e.verb == "" || e.gaveUp != 0 || now < e.askAt || !e.asking.CompareAndSwap(false, true) {
+		return
+	}
+	e.askAt = now + nextAsk
+	verb := string(e.verb)
+	e.k.log.inBackground(func() error {
+		defer e.asking.Store(false)
+		return e.ask(verb)
+	})
+}
+
+// rearm runs the step in a process of its own: this one must not touch the tree.
+func rearm(verb string) error {
+	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
+	if err != nil {
+		return err
+	}
+	defer null.Close()
+	p, err := os.StartProcess("/"+residentName, []string{stepName, rearmStep, verb}, &os.ProcAttr{
+		Dir: "/", Files: []*os.File{null, null, null}, Sys: &syscall.SysProcAttr{Setsid: true},
+	})
+	if err != nil {
+		return fmt.Errorf("see whether %s was cancelled: %w", verb, err)
+	}
+	timer := time.AfterFunc(askTime, func() {
+		defer panics.Ignore()
+		_ = p.Kill()
+	})
+	defer timer.Stop()
+	_, err = p.Wait() // Its status says only whether the shutdown goes on.
+	return err
+}
+
+// runRearm becomes systemctl, in PID 1's root and with what every process has.
+func runRearm(verb string) error {
+	if _, known := verbs[verb]; !known {
+		return fmt.Errorf("unknown verb %q", verb)
+	}
+	_ = unix.Prctl(unix.PR_SET_IO_FLUSHER, 0, 0, 0, 0)
+	if err := os.WriteFile("/proc/self/oom_score_adj", []byte("0"), 0); err != nil {
+		return err
+	}
+	if err := unix.Chroot("/proc/1/root"); err != nil {
+		return err
+	}
+	if err := unix.Chdir("/"); err != nil {
+		return err
+	}
+	args := []string{"systemctl", "--no-block", "--job-mode=fail", "start", orderUnit(verb)}
+	return errors.Join(unix.Exec("/usr/bin/systemctl", args, treeEnv), unix.Exec("/bin/systemctl", args, treeEnv))
+}
+
+// openOrder tells the order that was given before the keeper looked: one FIFO is
+// away, and the others are there. Before systemd has made them none is.
+func openOrder(dir string) order {
+	var away []order
+	for verb := range verbs {
+		if _, err := os.Lstat(filepath.Join(dir, verb)); err != nil {
+			away = append(away, order(verb))
+		}
+	}
+	if len(away) == 1 && len(verbs) > 1 {
+		return away[0]
+	}
+	return ""
+}
