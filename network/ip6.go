@@ -256,9 +256,9 @@ func labels(b []byte) (all []string) {
 	if err != nil {
 		return nil
 	}
-	for _, name := range names.Labels {
-		if name = text(name); name != "" {
-			all = append(all, name)
+	for _, label := range names.Labels {
+		if label = name(label); label != "" {
+			all = append(all, label)
 		}
 	}
 	return all

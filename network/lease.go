@@ -5,8 +5,10 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/insomniacslk/dhcp/dhcpv4"
 )
@@ -28,8 +30,8 @@ func leaseFrom(m *dhcpv4.DHCPv4, device string, mac net.HardwareAddr) (lease *Le
 	}
 	l := &Lease{
 		Device: device, MAC: mac, Proto: "dhcp",
-		Domain:     text(m.DomainName()),
-		Hostname:   text(m.HostName()),
+		Domain:     name(m.DomainName()),
+		Hostname:   name(m.HostName()),
 		RootPath:   text(m.RootPath()),
 		BootFile:   text(m.BootFileName),
 		DNS:        addrs(m.DNS()),
@@ -49,7 +51,7 @@ func leaseFrom(m *dhcpv4.DHCPv4, device string, mac net.HardwareAddr) (lease *Le
 	l.Addr = netip.PrefixFrom(addr, bits)
 	if search := m.DomainSearch(); search != nil {
 		for _, label := range search.Labels {
-			if label = text(label); label != "" {
+			if label = name(label); label != "" {
 				l.Search = append(l.Search, label)
 			}
 		}
@@ -158,11 +160,20 @@ const lineEnds = "\x00 \t\r\n\v\f"
 func text(s string) string {
 	s = strings.Trim(s, lineEnds)
 	for _, r := range s {
-		if r < ' ' || r == 0x7f {
+		if !strconv.IsPrint(r) {
 			return ""
 		}
 	}
 	return strings.TrimSpace(s)
+}
+
+// name is a text that goes into files, whose readers expect UTF-8 there. A path
+// is made of bytes.
+func name(s string) string {
+	if s = text(s); !utf8.ValidString(s) {
+		return ""
+	}
+	return s
 }
 
 // addr4 is the zero Addr where ip is absent or no IPv4 address.
