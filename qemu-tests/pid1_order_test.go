@@ -33,7 +33,7 @@ const orders = "ls /run/initramfs/order | tr '\\n' ' '"
 func TestResidentHidden(t *testing.T) {
 	t.Parallel()
 	s := newVolumeSite(t)
-	_, file := s.volume("lun", 64<<20)
+	host, file := s.volume("lun", 64<<20)
 	s.tgt(LUN{Target: nodeTarget, File: file})
 	g := s.boot(s.root("vers=3 ")+EventWord+" "+AgentWord+" sidus.rw=iscsi sidus.iscsi.lun=1 sidus.mkfs=blank", GuestOptions{NICs: []NIC{{MAC: MAC(1)}}})
 	if _, err := failedUnits(g, t); err != nil {
@@ -74,4 +74,9 @@ func TestResidentHidden(t *testing.T) {
 	}
 	s.same(g, map[string]string{orders: all})
 	s.silent(g, "given up")
+
+	// And the real end: the resident processes do not bring each other back.
+	s.run(g, "systemctl kill --signal=KILL stubborn")
+	s.shutsDown(g, "poweroff", PoweredOff)
+	clean(t, host)
 }
