@@ -48,22 +48,32 @@ func (n *node) handover() error {
 }
 
 // makeMountPoints makes the directories that the mounts are going to be moved
-// to: a tree need not have /ro and /rw.
-func makeMountPoints() error {
-	for _, dir := range moved {
-		if err := makeMountPoint(filepath.Join(unionDir, dir)); err != nil {
+// to in the union: a tree need not have /ro and /rw.
+func (n *node) makeMountPoints(union string) error {
+	for _, name := range moved {
+		if err := n.makeMountPoint(union, name); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func makeMountPoint(dir string) error {
-	if info, err := os.Lstat(dir); err == nil {
-		if !info.IsDir() {
-			return fmt.Errorf("%s is no directory in the tree, but something is to be mounted there: make it one", strings.TrimPrefix(dir, unionDir))
-		}
+// aside ends the name of what was in the place of a mount point.
+const aside = ".moved-by-sidusboot"
+
+// makeMountPoint makes one. Something else in its place, a link perhaps, is moved
+// aside on this node: nothing is mounted through a link, and nothing is lost.
+func (n *node) makeMountPoint(union, name string) error {
+	dir := filepath.Join(union, name)
+	info, err := os.Lstat(dir)
+	if err == nil && info.IsDir() {
 		return nil
+	}
+	if err == nil {
+		n.note(fmt.Sprintf("%s is no directory, but something is to be mounted there: it is %s%s now", name, name, aside))
+		if err := unix.Renameat2(unix.AT_FDCWD, dir, unix.AT_FDCWD, dir+aside, unix.RENAME_NOREPLACE); err != nil {
+			return fmt.Errorf("move %s, which is no directory, aside: %w: make it one", name, err)
+		}
 	}
 	return os.Mkdir(dir, 0o755)
 }

@@ -221,5 +221,5 @@ func (n *node) stack(kind overlay.Kind) error {
 	if err := overlay.Mount(n.system, kind, layers, unionDir, test); err != nil {
 		return err
 	}
-	return makeMountPoints()
+	return n.makeMountPoints(unionDir)
 }

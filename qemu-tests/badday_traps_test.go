@@ -48,13 +48,16 @@ mkdir iscsi/initiatorname.iscsi
 ln -s ../../../../../../run/sidusboot nvme/elsewhere
 ln -s elsewhere/hostnqn nvme/hostnqn
 truncate -s 1T hostid
+ln -s /run/sidusboot ../ro; echo theirs >../run
 cd -`)
 	// chattr +i.
 	command(t, host, "debugfs -w -R 'set_inode_field /upper/etc/hosts flags 0x80010' $F")
 	g := s.boot(s.diskWords("sidus.onerror=reboot panic=-1"), localDisk(file))
 	s.says(g, "handing over")
 	s.same(g, map[string]string{
-		"findmnt -n -o FSTYPE -M /rw":              "ext4",
+		"findmnt -n -o FSTYPE -M /rw":                                  "ext4",
+		"findmnt -n -o FSTYPE -M /run; findmnt -n -o FSTYPE -M /ro":    "tmpfs\nnfs",
+		"readlink /ro.moved-by-sidusboot; cat /run.moved-by-sidusboot": "/run/sidusboot\ntheirs",
 		"cat /etc/hosts":                           "192.0.2.9 theirs",
 		"cat /etc/hostname":                        nodeName,
 		"grep -c ^nameserver /etc/resolv.conf":     "1",

@@ -1,0 +1,42 @@
+package main
+
+import (
+	"os"
+	"strings"
+	"testing"
+)
+
+// What is in the place of a mount point is moved aside, once.
+func TestMakeMountPoints(t *testing.T) {
+	union := t.TempDir()
+	n := &node{narrator: &narrator{log: &logger{name: "test"}, report: &report{}}}
+	mustMkdir(t, union+"/proc")
+	mustLink(t, "/", union+"/ro")
+	if err := os.WriteFile(union+"/run", []byte("theirs"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		if err := n.makeMountPoints(union); err != nil {
+			t.Fatal(err)
+		}
+		for _, name := range moved {
+			if info, err := os.Lstat(union + name); err != nil || !info.IsDir() {
+				t.Errorf("%s: %v, %v", name, info, err)
+			}
+		}
+		if text, err := os.ReadFile(union + "/run" + aside); string(text) != "theirs" {
+			t.Errorf("what was there: %q, %v", text, err)
+		}
+	}
+	if len(n.report.Notes) != 2 || !strings.Contains(n.report.Notes[0], "/ro is no directory") {
+		t.Errorf("notes %q", n.report.Notes)
+	}
+	// There is no other place for it: nothing is overwritten.
+	if err := os.Remove(union + "/ro"); err != nil {
+		t.Fatal(err)
+	}
+	mustLink(t, "/", union+"/ro")
+	if err := n.makeMountPoints(union); err == nil {
+		t.Error("moved aside twice: no error")
+	}
+}
