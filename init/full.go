@@ -2,9 +2,12 @@ package main
 
 import (
 	"errors"
+	"fmt"
+	"os"
 
 	"golang.org/x/sys/unix"
 
+	"github.com/sidusboot/sidusboot/overlay"
 	"github.com/sidusboot/sidusboot/rwlayer"
 )
 
@@ -26,12 +29,46 @@ func (n *node) makeRoom(name string) {
 // tmpfs to it.
 func (n *node) testKept(dir string) error {
 	err := testUnion(dir)
-	if n.cfg.RW.Fallback == "tmpfs" {
-		return err
-	}
-	if errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT) {
+	if n.cfg.RW.Fallback != "tmpfs" && isFull(err) {
 		n.log.errorf("union: nothing can be written: %v", err)
 		return nil
 	}
 	return err
+}
+
+// isFull tells whether there was no room for something.
+func isFull(err error) bool { return errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT) }
+
+// fullDir holds the tmpfs of stackOver. It moves into the union with /run.
+const fullDir = stateDir + "/full"
+
+// stacksOver tells whether stackOver helps: overlayfs needs a few inodes and
+// blocks of the volume to be mounted, and a volume that was filled before a spare
+// was kept on it has none.
+func (n *node) stacksOver(kind overlay.Kind, err error) bool {
+	return kind == overlay.Overlay && isFull(err) && n.cfg.RW.Fallback != "tmpfs"
+}
+
+// stackOver makes a union of a tmpfs over the volume's layer over the tree: all
+// that the node has kept is there, and what it writes is gone at its next boot.
+// Somebody can log in and make room below /rw.
+func (n *node) stackOver(kept overlay.Layers, why error) error {
+	n.note(fmt.Sprintf("union: the volume has no room even for the union (%v): a tmpfs lies over it: WHAT THIS NODE WRITES IS LOST AT ITS NEXT BOOT; "+
+		"delete what nobody needs below /rw/%s and reboot", why, rwlayer.Upper))
+	if err := unmountAll(fullDir); err != nil && !errors.Is(err, unix.ENOENT) {
+		return err
+	}
+	if err := os.MkdirAll(fullDir, 0o700); err != nil {
+		return err
+	}
+	if err := rwlayer.Tmpfs(n.system.Mount, fullDir, rwlayer.Options{Size: n.cfg.RW.Size}); err != nil {
+		return err
+	}
+	layers := overlay.Layers{
+		Lower: kept.Upper + ":" + kept.Lower, Upper: fullDir + "/" + rwlayer.Upper, Work: fullDir + "/" + rwlayer.Work, Source: kept.Source,
+	}
+	if err := overlay.Opaque(kept.Lower, layers.Upper, moved...); err != nil {
+		return err
+	}
+	return overlay.Mount(n.system, overlay.Overlay, layers, unionDir, func(dir string) error { return n.tryUnion(dir, testUnion) })
 }

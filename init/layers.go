@@ -218,7 +218,11 @@ func (n *node) stack(kind overlay.Kind) error {
 		write = n.testKept
 	}
 	test := func(dir string) error { return n.tryUnion(dir, write) }
-	if err := overlay.Mount(n.system, kind, layers, unionDir, test); err != nil {
+	err := overlay.Mount(n.system, kind, layers, unionDir, test)
+	if layers.Kept && n.stacksOver(kind, err) {
+		err = n.stackOver(layers, err)
+	}
+	if err != nil {
 		return err
 	}
 	return n.makeMountPoints(unionDir)

@@ -49,7 +49,7 @@ func TestFullVolume(t *testing.T) {
 }
 
 // TestFullDisk boots a node from a disk that was filled before a spare was kept
-// on it, its inodes too: it boots, and when something is deleted all is well.
+// on it, its inodes too: it boots with all that was kept, and when something is deleted below /rw all is well.
 // With sidus.rw.fallback=tmpfs it boots with a tmpfs.
 func TestFullDisk(t *testing.T) {
 	t.Parallel()
@@ -72,8 +72,13 @@ func TestFullDisk(t *testing.T) {
 	g.Kill()
 
 	g = s.boot(s.diskWords("sidus.onerror=reboot panic=-1"), localDisk(file))
-	s.says(g, "IS FULL: 100 % of ", "0 of 512 inodes free", "handing over")
-	s.same(g, map[string]string{"cat /root/own": "precious", "rm /root/fill /root/inode*; echo new >/root/new && cat /root/new": "new"})
+	s.says(g, "IS FULL: 100 % of ", "0 of 512 inodes free", "a tmpfs lies over it", "handing over")
+	s.same(g, map[string]string{
+		"cat /root/own": "precious",
+		"echo new >/root/new && cat /root/new; test -e /rw/upper/root/new || echo lost": "new\nlost",
+		"findmnt -n -o FSTYPE -M /rw": "ext4",
+	})
+	s.run(g, "rm /rw/upper/root/fill /rw/upper/root/inode*; sync")
 	g.Kill()
 
 	g = s.boot(s.diskWords("sidus.onerror=reboot panic=-1"), localDisk(file))
