@@ -65,65 +65,60 @@ func applyRoute(c *Config, a arg) error {
 	if len(fields) < 2 || len(fields) > 3 {
 		return errors.New("not a network, a gateway and perhaps a device")
 	}
-	var r Route
 	network, mask, _ := strings.Cut(strings.Trim(fields[0], "[]"), "/")
 	addr, err := netip.ParseAddr(network)
 	if err != nil || addr.Zone() != "" {
-		return fmt.Errorf("%q is not a network such as 192.168.5.0/24", fields[0])
+		return errors.New("not a network such as 192.168.5.0/24")
 	}
-	addr = addr.Unmap()
 	bits := 0
 	if mask != "0" {
 		if bits, err = parseMask(mask, addr.BitLen()); err != nil {
 			return err
 		}
 	}
-	r.Dst = netip.PrefixFrom(addr, bits).Masked()
+	r := Route{Dst: netip.PrefixFrom(addr, bits).Masked()}
 	if fields[1] != "" {
 		if r.Gateway, err = parseAddr("gateway", fields[1]); err != nil {
 			return err
 		}
-		if r.Gateway.IsValid() && r.Gateway.Is4() != addr.Is4() {
-			return fmt.Errorf("gateway %s and network %s are not of one family", r.Gateway, r.Dst)
-		}
 	}
-	if len(fields) == 3 && fields[2] != "" {
-		if err := checkDevice(fields[2]); err != nil {
-			return err
-		}
+	if len(fields) == 3 {
 		r.Device = fields[2]
 	}
-	if !r.Gateway.IsValid() && r.Device == "" {
+	switch {
+	case r.Gateway.IsValid() && r.Gateway.Is4() != addr.Is4():
+		return errors.New("gateway and network are not of one family")
+	case r.Device != "":
+		err = checkDevice(r.Device)
+	case !r.Gateway.IsValid():
 		return errors.New("neither a gateway nor a device")
 	}
 	c.Routes = append(c.Routes, r)
-	return nil
+	return err
 }
 
 func applyNameserver(c *Config, a arg) error {
-	for s := range strings.SplitSeq(a.value, ",") {
-		if strings.Contains(s, ":") && !strings.HasPrefix(s, "[") {
-			s = "[" + s + "]"
-		}
-		addr, err := parseAddr("name server", s)
-		if err != nil {
-			return err
-		}
-		if !addr.IsValid() {
-			return fmt.Errorf("%s is no server's address", s)
-		}
-		c.DNS = append(c.DNS, addr)
+	addr, err := netip.ParseAddr(strings.Trim(a.value, "[]"))
+	if err != nil || addr.IsUnspecified() {
+		return errors.New("not an address")
 	}
+	c.DNS = append(c.DNS, addr)
 	return nil
 }
 
+func applyNFSOptions(c *Config, a arg) error {
+	r, notes, err := makeRoot("", "", strings.TrimPrefix(a.value, "-o "), "")
+	c.Notes = append(c.Notes, notes...)
+	c.nfsOptions = r
+	return err
+}
+
 func applyLoad(c *Config, a arg) error {
-	for name := range strings.SplitSeq(a.value, ",") {
-		if name = canonical(name); !isIdentifier(name) {
-			return fmt.Errorf("%q is not the name of a module", name)
-		}
-		c.Load = append(c.Load, name)
+	names := canonical(a.value)
+	if !isIdentifier(strings.ReplaceAll(names, ",", "_")) {
+		return errors.New("not names of modules")
 	}
+	c.Load = append(c.Load, strings.Split(names, ",")...)
 	return nil
 }
 

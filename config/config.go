@@ -74,6 +74,9 @@ type Config struct {
 	// image's file, used when neither command line nor lease has one.
 	Root, FileRoot Root
 
+	// nfsOptions are those of nfsopts=.
+	nfsOptions Root
+
 	// RW is what becomes /rw. Default tmpfs.
 	RW RW
 	// ISCSI is where the node's LUN is, for RW.Kind "iscsi".

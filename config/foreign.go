@@ -6,109 +6,69 @@ import (
 	"strings"
 )
 
-// A foreignWord is a parameter of another initramfs that is not supported here.
-// Whoever writes it expects something of it: so it is told.
-type foreignWord struct {
-	// name is canonical. One that ends in a dot or in _ stands for all that begin
-	// so.
-	name string
-	// instead says what is so without it, and what to write.
-	instead string
-	// only are the values that matter; except are those that do not, beside
-	// those that switch something off. None: all matter.
-	only, except []string
-}
+// foreignTable are parameters of other initramfs that are not supported here.
+// Whoever writes one expects something of it: so it is told. A line has the
+// canonical names, one that ends in a dot for all that begin so; the values that
+// matter, or behind ! those that do not, or neither for any; and what to say,
+// which is nothing for what there is nothing to do for. The first line that fits
+// counts.
+//
+// dracut's are those of dracut.cmdline(7), the others of initramfs-tools(7),
+// live-boot(7), casper, ltsp(8), overlayroot and Anaconda. It is one text because
+// that is a third of the size. docs/parameters.md has it for people.
+const foreignTable = `
+bridge||no bridge is made, the NIC itself is used: let the tree make it
+team||no team is made: say bond=
+rd.shell||say sidus.onerror=shell
+rd.emergency||say sidus.onerror=reboot or sidus.onerror=poweroff
+rd.retry,rd.timeout,rd.net.,ethdevice_timeout||say sidus.timeout=SECONDS
+rd.nfs.domain||owners are taken as numbers: let the server send them so
+rd.overlay|!,1|/rw is said with sidus.rw= and sidus.rw.size=
+rd.overlay.,nfscow,nfsoverlay,persistence,persistent,overlay_size||/rw is said with sidus.rw= and sidus.rw.size=
+overlayroot|!disabled|/rw is said with sidus.rw= and sidus.rw.size=
+union||say sidus.union=
+boot|live,casper|a tree is booted, exported by NFS, not a live image
+netboot|!,nfs|a tree is booted, exported by NFS, not a live image
+rd.live.,fetch,httpfs,ftpfs,findiso,live_media,live_media_path,toram,ltsp.image||a tree is booted, exported by NFS, not a live image
+rd.iscsi.||the node's LUN is said with sidus.iscsi.portal=, .target=, .initiator= and their like
+rd.luks,rd.luks.,rd.lvm,rd.lvm.,rd.md,rd.md.||nothing is unlocked or put together for the root, which is NFS
+rd.debug||what was done is in /run/sidusboot/boot.log and boot.json
+rd.systemd.,rd.udev.,rd.vconsole.,rd.locale.,rd.plymouth,rd.neednet,rd.auto,rd.hostonly,rd.fstab,rd.skipfsck,rd.info||
+rd.||it is dracut's, and has no effect here
+rootflags||NFS options stand behind the path: nfsroot=SERVER:/PATH,OPTIONS
+rootfallback,mount.usr||there is one root
+ip6|!none|say ip=auto6, ip=dhcp6 or ip=dhcp,dhcp6
+ksdevice|!bootif|say sidus.nic= or BOOTIF=
+ethdevice||say sidus.nic=, or DEVICE in ip=
+`
 
-const (
-	sayTimeout = "say sidus.timeout=SECONDS"
-	noLive     = "a tree is booted, exported by NFS, not a live image"
-	sayRW      = "/rw is said with sidus.rw= and sidus.rw.size="
-	sayLUN     = "the node's LUN is said with sidus.iscsi.portal=, .target=, .initiator= and their like"
-	noDisks    = "nothing is unlocked or put together for the root, which is NFS"
-)
-
-// foreignWords are looked through in order. dracut's are those of
-// dracut.cmdline(7), the others of initramfs-tools(7), live-boot(7), ltsp(8) and
-// overlayroot. docs/parameters.md has them in a table.
-var foreignWords = []foreignWord{
-	{name: "bridge", instead: "no bridge is made, the NIC itself is used: let the tree make it"},
-	{name: "team", instead: "no team is made: say bond="},
-	{name: "rd.shell", instead: "say sidus.onerror=shell"},
-	{name: "rd.emergency", instead: "say sidus.onerror=reboot or sidus.onerror=poweroff"},
-	{name: "rd.retry", instead: sayTimeout},
-	{name: "rd.timeout", instead: sayTimeout},
-	{name: "rd.net.", instead: sayTimeout},
-	{name: "rd.nfs.domain", instead: "owners are taken as numbers: let the server send them so"},
-	{name: "rd.overlay", instead: sayRW, except: []string{"", "1"}},
-	{name: "rd.overlay.", instead: sayRW},
-	{name: "rd.live.", instead: noLive},
-	{name: "rd.iscsi.", instead: sayLUN},
-	{name: "rd.luks", instead: noDisks},
-	{name: "rd.luks.", instead: noDisks},
-	{name: "rd.lvm", instead: noDisks},
-	{name: "rd.lvm.", instead: noDisks},
-	{name: "rd.md", instead: noDisks},
-	{name: "rd.md.", instead: noDisks},
-	{name: "rd.debug", instead: "what was done is in /run/sidusboot/boot.log and boot.json"},
-	// Words for systemd and udev in an initramfs, keyboards, and what there is
-	// nothing to do for.
-	{name: "rd.systemd.", only: []string{}},
-	{name: "rd.udev.", only: []string{}},
-	{name: "rd.vconsole.", only: []string{}},
-	{name: "rd.locale.", only: []string{}},
-	{name: "rd.plymouth", only: []string{}},
-	{name: "rd.neednet", only: []string{}},
-	{name: "rd.auto", only: []string{}},
-	{name: "rd.hostonly", only: []string{}},
-	{name: "rd.fstab", only: []string{}},
-	{name: "rd.skipfsck", only: []string{}},
-	{name: "rd.info", only: []string{}},
-	{name: "rd.", instead: "it is dracut's, and has no effect here"},
-	{name: "rootflags", instead: "NFS options stand behind the path: nfsroot=SERVER:/PATH,OPTIONS"},
-	{name: "rootfallback", instead: "there is one root"},
-	{name: "mount.usr", instead: "/usr is the tree's"},
-	{name: "ip6", instead: "say ip=auto6, ip=dhcp6 or ip=dhcp,dhcp6", except: []string{"none"}},
-	{name: "ksdevice", instead: "say sidus.nic= or BOOTIF=", except: []string{"bootif", "BOOTIF"}},
-	{name: "ethdevice", instead: "say sidus.nic=, or DEVICE in ip="},
-	{name: "ethdevice_timeout", instead: sayTimeout},
-	{name: "boot", instead: noLive, only: []string{"live", "casper"}},
-	{name: "netboot", instead: noLive, except: []string{"", "nfs"}},
-	{name: "fetch", instead: noLive},
-	{name: "httpfs", instead: noLive},
-	{name: "ftpfs", instead: noLive},
-	{name: "findiso", instead: noLive},
-	{name: "live_media", instead: noLive},
-	{name: "live_media_path", instead: noLive},
-	{name: "toram", instead: noLive},
-	{name: "nfscow", instead: sayRW},
-	{name: "nfsoverlay", instead: sayRW},
-	{name: "persistence", instead: sayRW},
-	{name: "persistent", instead: sayRW},
-	{name: "overlay_size", instead: "say sidus.rw.size="},
-	{name: "overlayroot", instead: sayRW, except: []string{"disabled"}},
-	{name: "union", instead: "say sidus.union="},
-	{name: "ltsp.image", instead: noLive},
-}
-
-// findForeign finds the entry for a canonical name, or nil.
-func findForeign(name string) *foreignWord {
-	for i := range foreignWords {
-		w := &foreignWords[i]
-		if w.name == name || strings.HasSuffix(w.name, ".") && strings.HasPrefix(name, w.name) {
-			return w
+// findForeign finds the line for a canonical name.
+func findForeign(name string) (values, instead string, ok bool) {
+	for _, line := range strings.Split(foreignTable, "\n") {
+		names, rest, _ := strings.Cut(line, "|")
+		for _, n := range strings.Split(names, ",") {
+			if n != "" && (n == name || n[len(n)-1] == '.' && strings.HasPrefix(name, n)) {
+				values, instead, _ = strings.Cut(rest, "|")
+				return values, instead, true
+			}
 		}
 	}
-	return nil
+	return "", "", false
 }
 
-// warnOf tells that a parameter is not obeyed. Its value stays out, which may be
-// a password.
-func (c *Config) warnOf(w *foreignWord, a arg) {
-	if w.only != nil && !slices.Contains(w.only, a.value) || isOff(a.value) || slices.Contains(w.except, a.value) {
-		return
+// warnOfForeign tells that a parameter is not obeyed, if it is one of
+// foreignTable. Its value stays out, which may be a password.
+func (c *Config) warnOfForeign(name string, a arg) (known bool) {
+	values, instead, known := findForeign(name)
+	if !known || instead == "" || isOff(a.value) {
+		return known
 	}
-	text := strconv.Quote(a.name) + " is not supported: " + w.instead
-	if !slices.Contains(c.Notes, text) {
+	unless, not := strings.CutPrefix(values, "!")
+	if values != "" && slices.Contains(strings.Split(unless, ","), a.value) == not {
+		return true
+	}
+	if text := strconv.Quote(a.name) + " is not supported: " + instead; !slices.Contains(c.Notes, text) {
 		c.Notes = append(c.Notes, text)
 	}
+	return true
 }

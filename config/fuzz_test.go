@@ -11,8 +11,8 @@ func FuzzParse(f *testing.F) {
 		f.Add(w.example, "")
 		f.Add("quiet", w.name+"=x # comment")
 	}
-	for _, w := range foreignWords {
-		f.Add(w.name+"x=y", w.name)
+	for name := range foreignNames() {
+		f.Add(name+"x=y", name)
 	}
 	f.Add("rd.\x1b rd.route=[::]/0:[::1] ip=dhcp,dhcp6 nfsroot=/a:ro:", "netroot=a:/b")
 	f.Add(`foo="`, `"`)

@@ -71,16 +71,22 @@ func Parse(cmdline, file string) (Config, error) {
 
 // addDefaultIP is for what other parameters mean for ip=.
 func (c *Config) addDefaultIP(inFile, inLine map[int][]arg) {
-	root, netroot := find("root"), find("netroot")
-	if len(c.IPs) == 0 {
-		for _, a := range slices.Concat(inFile[root], inFile[netroot], inLine[root], inLine[netroot]) {
-			if a.value == "dhcp6" {
-				c.IPs = []IP{{Method: MethodDHCP6}}
-			}
+	for i := range c.IPs {
+		if c.IPs[i].byBootIF && c.BootIF == nil {
+			c.note("ip= names the device BOOTIF, but there is no BOOTIF=: any NIC will do")
 		}
 	}
-	if c.BootIF == nil && slices.ContainsFunc(c.IPs, func(ip IP) bool { return ip.byBootIF }) {
-		c.note("ip= names the device BOOTIF, but there is no BOOTIF=: any NIC will do")
+	if len(c.IPs) > 0 {
+		return
+	}
+	for _, args := range []map[int][]arg{inFile, inLine} {
+		for _, name := range []string{"root", "netroot"} {
+			for _, a := range args[find(name)] {
+				if a.value == "dhcp6" {
+					c.IPs = []IP{{Method: MethodDHCP6}}
+				}
+			}
+		}
 	}
 }
 
@@ -131,9 +137,7 @@ func (c *Config) sort(args []arg) map[int][]arg {
 		case isISCSI(name):
 			c.note("%q is ignored", a.name)
 		default:
-			if f := findForeign(name); f != nil {
-				c.warnOf(f, a)
-			} else {
+			if !c.warnOfForeign(name, a) {
 				c.addModule(a)
 				continue
 			}

@@ -17,7 +17,7 @@ const (
 
 // readRoots fills in Root and FileRoot.
 func (c *Config) readRoots(inFile, inLine map[int][]arg) (errs []error) {
-	nfsroot, root, netroot, nfsopts := find("nfsroot"), find("root"), find("netroot"), find("nfsopts")
+	nfsroot, root, netroot := find("nfsroot"), find("root"), find("netroot")
 	type source struct {
 		args   map[int][]arg
 		to     *Root
@@ -29,8 +29,8 @@ func (c *Config) readRoots(inFile, inLine map[int][]arg) (errs []error) {
 		leftover := len(inFile[nfsroot])+len(inLine[nfsroot]) > 0
 		r, notes, err := readRoot(s.args[root], s.args[netroot], s.args[nfsroot], leftover)
 		c.Notes = append(c.Notes, notes...)
-		if n := len(s.args[nfsopts]); n > 0 && err == nil {
-			r = fill(r, c.readNFSOptions(s.args[nfsopts][n-1]))
+		if s.to == &c.Root && err == nil {
+			r = fill(r, c.nfsOptions)
 		}
 		switch {
 		case err == nil:
@@ -45,16 +45,6 @@ func (c *Config) readRoots(inFile, inLine map[int][]arg) (errs []error) {
 		}
 	}
 	return errs
-}
-
-// readNFSOptions reads initramfs-tools' nfsopts=, options without a path.
-func (c *Config) readNFSOptions(a arg) Root {
-	r, notes, err := makeRoot("", "", strings.TrimPrefix(a.value, "-o "), "")
-	c.Notes = append(c.Notes, notes...)
-	if err != nil {
-		c.note("nfsopts=%q ignored: %v", a.value, err)
-	}
-	return r
 }
 
 func (r Root) given() bool {
@@ -72,13 +62,16 @@ func readRoot(roots, netroots, nfsroots []arg, leftover bool) (r Root, notes []s
 			return Root{}, nil, words[find("root")].wrong(a, err)
 		}
 	}
-	if n := len(netroots); n > 0 && !byRoot.given() {
-		byRoot, more, err = parseRootWord(netroots[n-1].value, false)
+	if n := len(netroots); n > 0 {
+		byNetRoot, more, err := parseRootWord(netroots[n-1].value, false)
 		if err != nil {
 			// The value stays out: it may hold a password.
 			more = []string{"netroot= is ignored: it names no NFS root; a LUN for /rw is said with sidus.rw=iscsi and sidus.iscsi.target="}
 		}
 		notes = append(notes, more...)
+		if !byRoot.given() {
+			byRoot = byNetRoot
+		}
 	}
 	n := len(nfsroots)
 	if n == 0 {

@@ -112,30 +112,29 @@ type DeviceRoute struct {
 
 // add puts what the plan says for all NICs into a lease.
 func (p *Plan) add(w *Way, l *Lease) {
+	var routes []Route
+	taken := map[netip.Prefix]bool{}
 	for _, r := range p.Routes {
-		switch {
-		case r.Dst.Addr().Is4() != l.Addr.Addr().Is4():
-			continue
-		case r.Device == "" && w.Aside, r.Device != "" && r.Device != l.Device:
-			continue
-		case r.Device == "" && len(p.Ways) > 1 && !l.Addr.Contains(r.Gateway):
-			continue
+		elsewhere := r.Device != "" && r.Device != l.Device
+		if r.Device == "" {
+			elsewhere = w.Aside || len(p.Ways) > 1 && !l.Addr.Contains(r.Gateway)
 		}
-		l.Routes = slices.DeleteFunc(slices.Clone(l.Routes), func(other Route) bool { return other.Dst == r.Dst })
-		l.Routes = append(l.Routes, r.Route)
-	}
-	rest := l.DNS
-	if p.OnlyDNS && len(w.Fixed.DNS) == 0 {
-		rest = nil
-	}
-	if len(p.DNS) > 0 || p.OnlyDNS {
-		l.DNS = slices.Clone(p.DNS)
-		for _, a := range rest {
-			if !slices.Contains(l.DNS, a) {
-				l.DNS = append(l.DNS, a)
-			}
+		if !elsewhere && r.Dst.Addr().Is4() == l.Addr.Addr().Is4() {
+			routes = append(routes, r.Route)
+			taken[r.Dst] = true
 		}
 	}
+	for _, r := range l.Routes {
+		if !taken[r.Dst] {
+			routes = append(routes, r)
+		}
+	}
+	l.Routes = routes
+	dns := slices.Clone(p.DNS)
+	if !p.OnlyDNS || len(w.Fixed.DNS) > 0 {
+		dns = append(dns, l.DNS...)
+	}
+	l.DNS = dns
 }
 
 // Options say how a Plan is carried out.

@@ -6,6 +6,10 @@ import (
 	"strings"
 )
 
+// USBNet is the model of a card behind USB, with a controller (xhci) of its own.
+// It speaks RNDIS and CDC.
+const USBNet = "usb-net"
+
 // qemuProgram is the emulator's name on every distribution that has it.
 const qemuProgram = "qemu-system-x86_64"
 
@@ -54,10 +58,15 @@ func qemuArgs(o GuestOptions, p ports) []string {
 		args = append(args, "-uuid", o.UUID)
 	}
 	for i, nic := range o.NICs {
+		// No ROM: nobody boots from the card, and looking for a server costs seconds.
+		rest := ",romfile="
+		if nic.Model == USBNet {
+			rest = ""
+			args = append(args, "-device", fmt.Sprintf("qemu-xhci,id=xhci%d", i))
+		}
 		args = append(args,
 			"-netdev", nic.backend(fmt.Sprintf("net%d", i)),
-			// No ROM: nobody boots from the card, and looking for a server costs seconds.
-			"-device", fmt.Sprintf("%s,id=%s,netdev=net%d,mac=%s,romfile=", nic.Model, cardID(i), i, nic.MAC))
+			"-device", fmt.Sprintf("%s,id=%s,netdev=net%d,mac=%s%s", nic.Model, cardID(i), i, nic.MAC, rest))
 	}
 	args = append(args, "-kernel", o.Kernel)
 	if o.Initrd != "" {
