@@ -24,9 +24,9 @@ func (n *node) bringNetworkUp() (string, error) {
 	if err := n.system.loader.Load(planModules(&plan)...); err != nil {
 		return "", err
 	}
-	// An error is no end: the NIC may be another driver's.
-	// USB controllers are not loaded unless no NIC turns up without them: every
-	// machine has some, few need them to boot, and udev loads them later.
+	// An error is no end: the NIC may be another driver's. USB controllers are
+	// left out unless nothing comes without them (loadMoreDrivers): every machine
+	// has some, few need them to boot, and udev loads them later.
 	n.loadDrivers(n.system.loader.USBHosts())
 	if n.union == nil {
 		n.loadUnion(n.firstVersion())
