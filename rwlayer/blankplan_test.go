@@ -34,7 +34,7 @@ func TestProveBlankSpareCopies(t *testing.T) {
 	} {
 		t.Run(kind, func(t *testing.T) {
 			t.Parallel()
-			for _, size := range []int64{300 * mib, gib, 5*gib + 123*mib + 4096, 97 * gib, tib, 4 * tib} {
+			for _, size := range []int64{300 * mib, 5*gib + 123*mib + 4096, 97 * gib, tib, 4 * tib} {
 				if size > tt.most || size < tt.least {
 					continue
 				}
@@ -55,7 +55,7 @@ func TestProveBlankSpareCopies(t *testing.T) {
 						}
 					}
 				}
-				for _, head := range []int64{1, 8, 64} {
+				for _, head := range []int64{1, 64} {
 					shell(t, fmt.Sprintf("fallocate -z -l %dM -n %s 2>/dev/null || dd if=/dev/zero of=%[2]s bs=1M count=%[1]d conv=notrunc status=none", head, file))
 					var data *DataError
 					if err := ProveBlank(f, size, nil, nil); !errors.As(err, &data) {
