@@ -53,7 +53,7 @@ func TestVolumeDamaged(t *testing.T) {
 			t.Parallel()
 			s := newVolumeSite(t)
 			host, file := s.volume("lun", 16<<20)
-			command(t, host, "mkfs.ext4 -q $F; "+test.damage)
+			command(t, host, "mkfs.ext4 -q -L sidusboot $F; "+test.damage)
 			s.tgt(LUN{Target: nodeTarget, File: file})
 			g := s.boot(s.volumeWords(test.words), GuestOptions{NICs: []NIC{{MAC: MAC(1)}}})
 			s.says(g, "rw: ", test.says)
