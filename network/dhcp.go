@@ -249,7 +249,7 @@ func (c *dhcpClient) discover(ctx context.Context) (*dhcpv4.DHCPv4, error) {
 		}
 		if !c.hinted && c.passed == 0 && time.Since(c.start) > hintAfter && hearsRouter(c.link) {
 			c.hinted = true
-			c.opts.Logf("network: %s: no answer from DHCP so far; %s", c.device, onlyIPv6)
+			c.opts.Logf("network: %s: no answer from DHCP so far. %s", c.device, onlyIPv6)
 		}
 	}
 }

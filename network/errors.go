@@ -61,7 +61,7 @@ type NoLeaseError struct {
 }
 
 // onlyIPv6 is for a link on which a router speaks IPv6, and nobody IPv4.
-const onlyIPv6 = "an IPv6 router is on this link: if it is a network without IPv4, say ip=auto6 (or ip=dhcp6), and name the NFS server by an IPv6 address"
+const onlyIPv6 = "An IPv6 router is on this link: if it is a network without IPv4, say ip=auto6 (or ip=dhcp6), and name the NFS server by an IPv6 address"
 
 func (e *NoLeaseError) Error() string {
 	protocol, link := "DHCP", "link is up"
@@ -76,7 +76,7 @@ func (e *NoLeaseError) Error() string {
 		return "no lease by " + where + e.Err.Error()
 	}
 	if e.Router6 {
-		return "no answer from " + where + onlyIPv6
+		return "no answer from " + where + "is the server up, and does it know this address? " + onlyIPv6
 	}
 	return "no answer from " + where + "is the server up, and does it know this address?"
 }

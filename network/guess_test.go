@@ -181,9 +181,9 @@ func TestUpOnlyIPv6(t *testing.T) {
 			n := newNode(t)
 			n.Plug("eth0", networktest.Cable{})
 			n.Server.DNSMasq(words...)
-			_, _, err := n.up(network.Plan{}, network.Options{LeaseTime: 15 * time.Second})
-			const hint = "an IPv6 router is on this link"
-			if err == nil || !strings.Contains(err.Error(), hint) || !strings.Contains(err.Error(), "ip=auto6") || !n.says("no answer from DHCP so far; "+hint) {
+			_, _, err := n.up(network.Plan{}, network.Options{LeaseTime: 30 * time.Second})
+			const hint = "An IPv6 router is on this link"
+			if err == nil || !strings.Contains(err.Error(), hint) || !strings.Contains(err.Error(), "ip=auto6") || !n.says("no answer from DHCP so far. "+hint) {
 				t.Errorf("%v; said %q", err, n.said)
 			}
 			var failed *network.FailedError

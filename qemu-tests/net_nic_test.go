@@ -52,7 +52,8 @@ func TestBehindUSB(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, Suites[0])
 	s.nfs(Export{}, NFSOptions{})
-	if _, err := s.StartDHCP(s.ctx, DHCPOptions{Hosts: []DHCPHost{{MAC: MAC(2), Addr: nodeAddr, Name: nodeName}, {MAC: MAC(4), Addr: nodeAddr, Name: nodeName}}}); err != nil {
+	const usbMAC = "52:54:00:77:01:05"
+	if _, err := s.StartDHCP(s.ctx, DHCPOptions{Hosts: []DHCPHost{{MAC: usbMAC, Addr: nodeAddr, Name: nodeName}}}); err != nil {
 		t.Fatal(err)
 	}
 	image, err := BuildImage(s.ctx, s.tree, "--profile=generic")
@@ -60,7 +61,7 @@ func TestBehindUSB(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, eth0 := range []NIC{{LinkDown: true}, {Detached: true}} {
-		g := s.boot(probeWords+" "+s.root("vers=3"), GuestOptions{Initrd: image, NICs: []NIC{eth0, {Model: USBNet}}})
+		g := s.boot(probeWords+" "+s.root("vers=3"), GuestOptions{Initrd: image, NICs: []NIC{eth0, {Model: USBNet, MAC: usbMAC}}})
 		s.says(g, "no address so far: loaded ")
 		report := s.report(g)
 		if report.Network.MAC != g.MAC(1) || !strings.HasPrefix(report.Network.Address, nodeAddr+"/") || report.Attempts != 1 {
@@ -87,6 +88,6 @@ func TestNamedByPlace(t *testing.T) {
 		"ip -o -4 addr show dev ens4 | awk '{ print $4 }'":                                nodeAddr + "/24",
 		"cat /sys/class/net/ens4/address":                                                 g.MAC(1),
 		"grep -c OriginalName=ens4 /run/systemd/network/00--sidusboot.link":               "1",
-		"udevadm test-builtin net_id /sys/class/net/ens4 2>/dev/null | grep ID_NET_NAME_": "",
+		"udevadm test-builtin net_id /sys/class/net/ens4 2>/dev/null | grep ID_NET_NAME_": "ID_NET_NAME_MAC=enx525400770002\nID_NET_NAME_PATH=enp0s4\nID_NET_NAME_SLOT=ens4",
 	})
 }
