@@ -20,12 +20,17 @@ type NotFoundError struct {
 	Spec string
 	// Have are the block devices that there are.
 	Have []string
+	// But says of devices that seem to fit why they do not.
+	But []string
 }
 
 func (e *NotFoundError) Error() string {
 	have := "there is no block device at all: is its driver in the image (initrdgen build --profile disk, or --module NAME)?"
 	if len(e.Have) > 0 {
 		have = "there are only " + strings.Join(e.Have, ", ")
+	}
+	if len(e.But) > 0 {
+		have = strings.Join(e.But, "; ")
 	}
 	return "no device " + e.Spec + ": " + have
 }
@@ -55,11 +60,12 @@ func Find(ctx context.Context, spec, sysfs, dev string, more func()) (string, er
 	ticker := time.NewTicker(100 * time.Millisecond)
 	defer ticker.Stop()
 	start := time.Now()
-	var first, last time.Time // When one fitted first, and when any turned up last.
+	var first, last time.Time // When one fitted first, and when any turned up or was awaited last.
 	known := 0
 	for {
-		have, found := search(sysfs, dev, fits)
-		if len(have) != known {
+		pending := awaited(sysfs) // Before the search: it may end meanwhile.
+		have, found, but := search(sysfs, dev, fits)
+		if len(have) != known || pending {
 			known, last = len(have), time.Now()
 		}
 		switch {
@@ -71,7 +77,7 @@ func Find(ctx context.Context, spec, sysfs, dev string, more func()) (string, er
 			if first.IsZero() {
 				first = time.Now()
 			}
-			if time.Since(last) >= quiet && !awaited(sysfs) || time.Since(first) >= settled {
+			if time.Since(last) >= quiet || time.Since(first) >= settled {
 				return found[0], nil
 			}
 		case more != nil && time.Since(start) >= patience:
@@ -83,7 +89,7 @@ func Find(ctx context.Context, spec, sysfs, dev string, more func()) (string, er
 			if len(found) == 1 {
 				return found[0], nil
 			}
-			return "", fmt.Errorf("rwlayer: %w", &NotFoundError{Spec: spec, Have: have})
+			return "", fmt.Errorf("rwlayer: %w", &NotFoundError{Spec: spec, Have: have, But: but})
 		case <-ticker.C:
 		}
 	}
@@ -115,30 +121,39 @@ type candidate struct {
 	sys  string // its folder in sysfs
 }
 
-func matcher(spec string) (func(candidate) bool, error) {
+// A fit tells whether a device is the one that is looked for, or why it is not
+// although it seems to be.
+type fit func(candidate) (fits bool, but error)
+
+func matcher(spec string) (fit, error) {
 	key, value, ok := strings.Cut(spec, "=")
 	switch {
 	case strings.HasPrefix(spec, "/dev/"):
 		name := strings.TrimPrefix(spec, "/dev/")
-		return func(c candidate) bool { return c.name == name }, nil
+		return func(c candidate) (bool, error) { return c.name == name, nil }, nil
 	case !ok || value == "":
 	case key == "LABEL":
-		return func(c candidate) bool { return c.holds(func(v Volume) bool { return v.Label == value }) }, nil
+		return func(c candidate) (bool, error) {
+			return c.holds(func(v Volume) bool { return v.Label == value })
+		}, nil
 	case key == "UUID":
-		return func(c candidate) bool {
+		return func(c candidate) (bool, error) {
 			return c.holds(func(v Volume) bool { return strings.EqualFold(v.UUID, value) })
 		}, nil
 	case key == "PARTUUID":
-		return func(c candidate) bool { id, err := c.partUUID(); return err == nil && strings.EqualFold(id, value) }, nil
+		return func(c candidate) (bool, error) {
+			id, err := c.partUUID()
+			return err == nil && strings.EqualFold(id, value), nil
+		}, nil
 	}
 	return nil, fmt.Errorf("rwlayer: %q is none of LABEL=, UUID=, PARTUUID=, /dev/…", spec)
 }
 
-func search(sysfs, dev string, fits func(candidate) bool) (have, found []string) {
+func search(sysfs, dev string, fits fit) (have, found, but []string) {
 	class := filepath.Join(sysfs, "class/block")
 	entries, err := os.ReadDir(class)
 	if err != nil {
-		return nil, nil
+		return nil, nil, nil
 	}
 	for _, e := range entries {
 		c := candidate{name: e.Name(), path: filepath.Join(dev, e.Name()), sys: filepath.Join(class, e.Name())}
@@ -146,11 +161,14 @@ func search(sysfs, dev string, fits func(candidate) bool) (have, found []string)
 			continue // An empty loop device, a drive without a medium.
 		}
 		have = append(have, c.path)
-		if fits(c) {
+		ok, err := fits(c)
+		if ok {
 			found = append(found, c.path)
+		} else if err != nil {
+			but = append(but, c.path+": "+err.Error())
 		}
 	}
-	return have, found
+	return have, found, but
 }
 
 func (c candidate) number(attribute string) (int64, error) {
@@ -163,21 +181,21 @@ func (c candidate) number(attribute string) (int64, error) {
 
 // holds tells whether the device is a file system that fits. Only such a one is
 // read further for what may lie over it.
-func (c candidate) holds(fits func(Volume) bool) bool {
+func (c candidate) holds(fits func(Volume) bool) (bool, error) {
 	f, err := os.Open(c.path)
 	if err != nil {
-		return false
+		return false, nil // Not there any more, or no medium in it.
 	}
 	defer f.Close()
 	size, err := f.Seek(0, io.SeekEnd)
 	if err != nil {
-		return false
+		return false, nil
 	}
 	if all, err := names(f, size); err != nil || !slices.ContainsFunc(all, fits) {
-		return false
+		return false, nil
 	}
 	v, err := Identify(f, size)
-	return err == nil && fits(v)
+	return err == nil && fits(v), err
 }
 
 // partUUID reads a partition's identity from the table of its disk.

@@ -147,6 +147,11 @@ func TestFindOldLabel(t *testing.T) {
 	disk := add("sda", "", 16<<20)
 	shell(t, "mkfs.ext4 -q -L node "+disk+"; echo 2048,,L | sfdisk -q -w never -W never "+disk)
 	part := add("sda", "1", 15<<20)
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
+	defer cancel()
+	if got, err := Find(ctx, "LABEL=node", sysfs, dev, nil); err == nil || !strings.Contains(err.Error(), "no device LABEL=node: "+disk+": it holds a partition table") {
+		t.Errorf("Find before there is a partition = %q, %v", got, err)
+	}
 	shell(t, "mkfs.ext4 -q -L node "+part)
 	if got, err := Find(t.Context(), "LABEL=node", sysfs, dev, nil); got != part || err != nil {
 		t.Errorf("Find = %q, %v, want %s", got, err, part)

@@ -23,12 +23,12 @@ func Present(spec, sysfs, dev string) bool {
 		return false
 	}
 	key, value, _ := strings.Cut(spec, "=")
-	_, found := search(sysfs, dev, func(c candidate) bool {
-		if fits(c) {
-			return true
+	_, found, _ := search(sysfs, dev, func(c candidate) (bool, error) {
+		if ok, _ := fits(c); ok {
+			return true, nil
 		}
 		v, err := otherVolume(c.path)
-		return err == nil && (key == "LABEL" && v.Label == value || key == "UUID" && strings.EqualFold(v.UUID, value))
+		return err == nil && (key == "LABEL" && v.Label == value || key == "UUID" && strings.EqualFold(v.UUID, value)), nil
 	})
 	return len(found) > 0
 }

@@ -156,7 +156,7 @@ func offerLUN(ctx context.Context, lab *qemutests.Lab) error {
 	if err != nil {
 		return err
 	}
-	if out, err := exec.CommandContext(ctx, "mkfs.ext4", "-q", host).CombinedOutput(); err != nil {
+	if out, err := exec.CommandContext(ctx, "mkfs.ext4", "-q", "-L", "sidusboot", host).CombinedOutput(); err != nil {
 		return fmt.Errorf("mkfs.ext4: %w: %s", err, out)
 	}
 	lun.File = file
