@@ -30,7 +30,7 @@ const (
 	minBytes  = 1 << 20
 	minInodes = 32
 	// stepBytes is the least that is worth keeping.
-	stepBytes = 64 << 10
+	stepBytes = 4 << 10
 )
 
 // A Usage says how full a file system is.
