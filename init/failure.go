@@ -14,6 +14,7 @@ import (
 	"github.com/sidusboot/sidusboot/kmod"
 	"github.com/sidusboot/sidusboot/network"
 	"github.com/sidusboot/sidusboot/overlay"
+	"github.com/sidusboot/sidusboot/panics"
 	"github.com/sidusboot/sidusboot/tree"
 )
 
@@ -29,6 +30,7 @@ const (
 // when the boot is to be tried again.
 func (n *node) failed(err error, attempt int) {
 	if !mendable(err) {
+		n.endVolume(n.cfg.OnError != config.Shell)
 		n.fatal(err)
 	}
 	n.log.errorf("%v", err)
@@ -46,7 +48,35 @@ func (n *node) failed(err error, attempt int) {
 		time.Sleep(wait)
 		return
 	}
+	n.endVolume(n.cfg.OnError != config.Shell)
 	n.act("tries again")
+}
+
+// endVolumeTime is what the end of the volume may take before a restart: its
+// target may be gone.
+const endVolumeTime = 20 * time.Second
+
+// endVolume gives back what the attempt has taken of the node's volume, where the
+// machine is about to restart: it may not come back. Who is given a shell finds
+// everything as it was.
+func (n *node) endVolume(restarts bool) {
+	if !restarts || n.lun == nil {
+		return
+	}
+	select {
+	case err := <-panics.Go(func() error {
+		err := unmountAll(unionDir, rwDir, lookDir)
+		if err == nil { // What is mounted may still be written to.
+			n.dropLUN()
+		}
+		return err
+	}):
+		if err != nil {
+			n.log.errorf("%v", err)
+		}
+	case <-time.After(endVolumeTime):
+		n.log.errorf("the volume of the node is left as it is: no end after %v", endVolumeTime)
+	}
 }
 
 // mendable tells whether another attempt may end otherwise. What is wrong with
