@@ -30,7 +30,7 @@ const (
 // when the boot is to be tried again.
 func (n *node) failed(err error, attempt int) {
 	if !mendable(err) {
-		n.endVolume(n.cfg.OnError != config.Shell)
+		n.endVolume()
 		n.fatal(err)
 	}
 	n.log.errorf("%v", err)
@@ -48,7 +48,7 @@ func (n *node) failed(err error, attempt int) {
 		time.Sleep(wait)
 		return
 	}
-	n.endVolume(n.cfg.OnError != config.Shell)
+	n.endVolume()
 	n.act("tries again")
 }
 
@@ -59,8 +59,8 @@ const endVolumeTime = 20 * time.Second
 // endVolume gives back what the attempt has taken of the node's volume, where the
 // machine is about to restart: it may not come back. Who is given a shell finds
 // everything as it was.
-func (n *node) endVolume(restarts bool) {
-	if !restarts || n.lun == nil {
+func (n *node) endVolume() {
+	if n.lun == nil || n.cfg.OnError == config.Shell {
 		return
 	}
 	select {
