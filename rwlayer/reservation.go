@@ -64,6 +64,11 @@ func Hold(f *os.File, key Key) error { return hold(deviceOf(f), key) }
 // done in a session of its own, before the one that data moves on is started.
 func Claim(c Commander, key Key) error {
 	_, err := claim(newDevice(c), key)
+	var refused *senseError
+	if errors.As(err, &refused) {
+		// It may have no room for the key of a second session.
+		return Look(c, key, 0)
+	}
 	if errors.Is(err, ErrNoReservations) || errors.Is(err, ErrUnsaved) {
 		return nil
 	}

@@ -71,6 +71,27 @@ func TestAdmit(t *testing.T) {
 			t.Errorf("%d: another file system: %v", block, err)
 		}
 	}
+	// A target that has no room for the key of a second session, or cannot read
+	// the block, must not keep a node from its volume.
+	for _, refusal := range []answer{illegal(ascNoRoom), illegal(ascParameter)} {
+		target := newTarget()
+		target.regs = []registration{{7, one}}
+		target.fail = []answer{refusal, refusal}
+		if refusal.sense[12] == ascNoRoom {
+			target.fail = target.fail[:1]
+		}
+		if err := Admit(fakeDisk{fakeSession{target, 1}, data, 512}, one, []Stamp{own}); err != nil {
+			t.Errorf("%x: %v", refusal.sense[12], err)
+		}
+		target.regs = append(target.regs, registration{8, two})
+		target.fail = []answer{refusal, refusal}
+		if refusal.sense[12] == ascNoRoom {
+			target.fail = target.fail[:1]
+		}
+		if err := Admit(fakeDisk{fakeSession{target, 1}, data, 512}, one, []Stamp{own}); !isHeld(err, two) {
+			t.Errorf("%x, with another's key: %v", refusal.sense[12], err)
+		}
+	}
 	if err := Admit(fakeDisk{fakeSession{newTarget(), 1}, data, 0}, one, []Stamp{own}); err == nil || errors.Is(err, ErrTaken) {
 		t.Errorf("blocks of no size: %v", err)
 	}
