@@ -173,16 +173,22 @@ func TestGraceUnderPolicy(t *testing.T) {
 	s := newSite(t, "bookworm")
 	server := s.nfsd(NFSDOptions{Grace: 50})
 	s.dhcp(DHCPOptions{})
+	words := fmt.Sprintf("nfsroot=%s:%s,vers=4.1 %s", NFSDAddr, s.tree, probeWords)
+	// A client that does not come back keeps the grace period going to its end.
+	gone := s.boot(words, GuestOptions{Name: "gone"})
+	s.run(gone, "cat /usr/share/sidusboot-test/lower")
+	gone.Kill()
 	if err := server.Stop(s.ctx); err != nil {
 		t.Fatal(err)
 	}
-	g := s.boot(fmt.Sprintf("nfsroot=%s:%s,vers=4.1 %s sidus.timeout=20 sidus.onerror=poweroff", NFSDAddr, s.tree, probeWords), GuestOptions{})
+	g := s.boot(words+" sidus.timeout=20 sidus.onerror=poweroff", GuestOptions{})
 	if _, err := g.WaitStage(s.ctx, "network", Done); err != nil {
 		t.Fatal(err)
 	}
 	if err := server.Start(s.ctx); err != nil {
 		t.Fatal(err)
 	}
+	t.Logf("nfsd: %s", s.run(server.Guest, "dmesg | grep -i -e nfsd -e grace; ls /var/lib/nfs/v4recovery; true"))
 	s.says(g, "lets nothing be opened yet: after a restart of the server that is its grace period for NFSv4", "handing over")
 	if r := s.report(g); r.Attempts != 1 || r.Root.NFSVersion != "4.1" {
 		t.Errorf("root %+v in attempt %d", r.Root, r.Attempts)
