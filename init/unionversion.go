@@ -5,6 +5,8 @@ import (
 	"errors"
 	"os"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/sidusboot/sidusboot/nfs"
 	"github.com/sidusboot/sidusboot/overlay"
 	"github.com/sidusboot/sidusboot/rwlayer"
@@ -12,9 +14,25 @@ import (
 )
 
 // versionAtFault tells, after a union could not be had, whether it is the root
-// that is wrong with it and not /rw: one over an empty tmpfs cannot be had
-// either.
-func (n *node) versionAtFault(kind overlay.Kind) bool {
+// that is wrong with it and not /rw. That is so where the error is one that no
+// local file system has, where /rw is a tmpfs with room, of which there is
+// nothing to be wrong, and where one over an empty tmpfs cannot be had either. A
+// union that can be had the second time proves nothing: kernel 7.3 over
+// nfs-ganesha's 4.1 fails at the first open of a directory.
+func (n *node) versionAtFault(kind overlay.Kind, why error) bool {
+	for _, errno := range [...]error{unix.EREMOTEIO, unix.EREMOTE, unix.ESTALE, unix.EPROTO, unix.EOPNOTSUPP, unix.ETIMEDOUT} {
+		if errors.Is(why, errno) {
+			return true
+		}
+	}
+	if n.report.RW.Kind == "tmpfs" {
+		return !errors.Is(why, unix.ENOSPC) && !errors.Is(why, unix.ENOMEM)
+	}
+	return n.trialFails(kind)
+}
+
+// trialFails tries a union over an empty tmpfs.
+func (n *node) trialFails(kind overlay.Kind) bool {
 	defer func() {
 		if err := unmountAll(checkDir); err != nil {
 			n.log.errorf("%v", err)
@@ -50,7 +68,7 @@ func (e *versionError) Unwrap() []error { return []error{e.union, e.next} }
 // lowerVersion mounts the root by the next version of NFS, after the union has
 // failed, if it is the present version that does not do.
 func (n *node) lowerVersion(kind overlay.Kind, why error) (again bool, err error) {
-	if !n.versionAtFault(kind) {
+	if !n.versionAtFault(kind, why) {
 		return false, nil
 	}
 	if err := unmountAll(unionDir); err != nil {
