@@ -204,15 +204,6 @@ type IP struct {
 	byBootIF bool
 }
 
-// A Route is one rd.route= parameter.
-type Route struct {
-	Dst netip.Prefix
-	// Gateway is the zero Addr where Dst is on the link.
-	Gateway netip.Addr
-	// Device is empty where the route is for any NIC.
-	Device string
-}
-
 // Method is how an address is had.
 type Method int
 

@@ -6,6 +6,7 @@ import (
 	"math/bits"
 	"net"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -158,3 +159,25 @@ func isGraphic(s string) bool {
 	}
 	return true
 }
+
+// eachFamily makes several values of one that has several methods, such as
+// eth0:dhcp,dhcp6: an address of each family is tried.
+func eachFamily(value string) []string {
+	fields := strings.Split(value, ":")
+	for i, f := range fields {
+		methods := strings.Split(f, ",")
+		if len(methods) < 2 || slices.ContainsFunc(methods, func(m string) bool { return !slices.Contains(families, m) }) {
+			continue
+		}
+		var all []string
+		for _, m := range methods {
+			fields[i] = m
+			all = append(all, strings.Join(fields, ":"))
+		}
+		return all
+	}
+	return []string{value}
+}
+
+// families are the methods that may stand together.
+var families = []string{"dhcp", "on", "any", "single-dhcp", "dhcp6", "auto6", "either6"}

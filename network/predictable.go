@@ -1,7 +1,6 @@
 package network
 
 import (
-	"fmt"
 	"net"
 	"os"
 	"path/filepath"
@@ -51,91 +50,81 @@ func (p *Plan) cards() (names []string) {
 // predictable are the names that systemd's udev knows for an Ethernet card, by
 // its place on PCI or USB, its slot, its number on the board and its MAC
 // (systemd.net-naming-scheme(7)).
-func predictable(sysfs string, a *netlink.LinkAttrs) (names []string) {
-	if mac := permanent(a); len(mac) == 6 {
-		names = append(names, fmt.Sprintf("enx%x", []byte(mac)))
-	}
-	dir, err := filepath.EvalSymlinks(filepath.Join(sysfs, "class/net", a.Name, "device"))
+func predictable(sysfs string, a *netlink.LinkAttrs) []string {
+	names := []string{"enx" + strings.ReplaceAll(permanent(a).String(), ":", "")}
+	card := filepath.Join(sysfs, "class/net", a.Name)
+	dir, err := filepath.EvalSymlinks(filepath.Join(card, "device"))
 	if err != nil {
 		return names
 	}
 	// A virtio device, or a port of a USB device, is below the card on PCI.
 	usb := ""
-	for ; ; dir = filepath.Dir(dir) {
-		base := filepath.Base(dir)
+	for ; parsePCI(filepath.Base(dir)) == nil; dir = filepath.Dir(dir) {
+		if len(dir) < 2 {
+			return names
+		}
 		if usb == "" {
-			usb = usbPorts(base)
-		}
-		if _, ok := parsePCI(base); ok || base == "/" || base == "." {
-			break
+			usb = usbPorts(filepath.Base(dir))
 		}
 	}
-	place, ok := parsePCI(filepath.Base(dir))
-	if !ok {
-		return names
+	place := parsePCI(filepath.Base(dir))
+	prefix, function := "en", ""
+	if place[0] != "0" {
+		prefix += "P" + place[0]
 	}
-	read := func(path string) string {
-		b, _ := os.ReadFile(path)
-		return strings.TrimSpace(string(b))
+	if place[3] != "0" || hasFunctions(filepath.Join(dir, "config")) {
+		function = "f" + place[3]
 	}
-	device := place.String()
-	if place.function > 0 || hasFunctions(filepath.Join(dir, "config")) {
-		device += fmt.Sprintf("f%d", place.function)
-	}
+	path := prefix + "p" + place[1] + "s" + place[2] + function
 	if usb != "" {
-		return append(names, "en"+place.domainPrefix()+"p"+device+usb)
+		return append(names, path+usb)
 	}
 	port := ""
-	if s := read(filepath.Join(sysfs, "class/net", a.Name, "phys_port_name")); s != "" {
+	if s := readLine(card, "phys_port_name"); s != "" {
 		port = "n" + s
-	} else if s := read(filepath.Join(sysfs, "class/net", a.Name, "dev_port")); s != "" && s != "0" {
+	} else if s := readLine(card, "dev_port"); s != "" && s != "0" {
 		port = "d" + s
 	}
-	names = append(names, "en"+place.domainPrefix()+"p"+device+port)
-	for _, attribute := range []string{"acpi_index", "index"} {
-		if s := read(filepath.Join(dir, attribute)); s != "" {
-			names = append(names, "eno"+s+port)
-			break
-		}
+	names = append(names, path+port)
+	board := readLine(dir, "acpi_index")
+	if board == "" {
+		board = readLine(dir, "index")
 	}
-	slots, _ := filepath.Glob(filepath.Join(sysfs, "bus/pci/slots/*/address"))
+	if board != "" {
+		names = append(names, "eno"+board+port)
+	}
+	slots, _ := filepath.Glob(filepath.Join(sysfs, "bus/pci/slots/*"))
 	for _, slot := range slots {
-		if address := read(slot); address != "" && strings.HasPrefix(filepath.Base(dir), address+".") {
-			_, function, _ := strings.Cut(device, "f")
-			if function != "" {
-				function = "f" + function
-			}
-			names = append(names, "en"+place.domainPrefix()+"s"+filepath.Base(filepath.Dir(slot))+function+port)
+		if address := readLine(slot, "address"); address != "" && strings.HasPrefix(filepath.Base(dir), address+".") {
+			names = append(names, prefix+"s"+filepath.Base(slot)+function+port)
 		}
 	}
 	return names
 }
 
-// A pciPlace is where a card is on PCI: 0000:01:00.0.
-type pciPlace struct{ domain, bus, slot, function uint64 }
-
-func (p pciPlace) String() string { return fmt.Sprintf("%ds%d", p.bus, p.slot) }
-
-func (p pciPlace) domainPrefix() string {
-	if p.domain == 0 {
-		return ""
-	}
-	return fmt.Sprintf("P%d", p.domain)
+// readLine reads an attribute of sysfs; what is not there is empty.
+func readLine(dir, name string) string {
+	b, _ := os.ReadFile(filepath.Join(dir, name))
+	return strings.TrimSpace(string(b))
 }
 
-func parsePCI(s string) (p pciPlace, ok bool) {
-	fields := strings.FieldsFunc(s, func(r rune) bool { return r == ':' || r == '.' })
-	if len(fields) != 4 || len(s) < len("0000:00:00.0") {
-		return p, false
+// parsePCI reads where a card is on PCI, 0000:01:00.0: domain, bus, slot and
+// function, as decimal numbers. It is nil for another name.
+func parsePCI(s string) (place []string) {
+	if len(s) < len("0000:00:00.0") || s[len(s)-2] != '.' {
+		return nil
 	}
-	for i, to := range []*uint64{&p.domain, &p.bus, &p.slot, &p.function} {
-		n, err := strconv.ParseUint(fields[i], 16, 32)
+	for _, hex := range strings.Split(strings.Replace(s, ".", ":", 1), ":") {
+		n, err := strconv.ParseUint(hex, 16, 32)
 		if err != nil {
-			return p, false
+			return nil
 		}
-		*to = n
+		place = append(place, strconv.FormatUint(n, 10))
 	}
-	return p, true
+	if len(place) != 4 {
+		return nil
+	}
+	return place
 }
 
 // hasFunctions tells whether a PCI device has more functions than one: the top

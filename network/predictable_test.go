@@ -55,7 +55,7 @@ func TestPredictable(t *testing.T) {
 		link(card, filepath.Join(sysfs, "class/net/eth0"))
 		pci := filepath.Dir(filepath.Join(device, "x"))
 		for filepath.Base(filepath.Dir(pci)) != "devices" {
-			if _, ok := parsePCI(filepath.Base(pci)); ok {
+			if parsePCI(filepath.Base(pci)) != nil {
 				break
 			}
 			pci = filepath.Dir(pci)
