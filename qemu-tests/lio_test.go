@@ -53,7 +53,6 @@ func (s *site) noSessions(l *LIO, target string) {
 func TestLIO(t *testing.T) {
 	t.Parallel()
 	s := newVolumeSite(t)
-	s.boots(1, 8*time.Minute)
 	host, file := s.volume("lun", 64<<20)
 	server := s.lio(mutual(nodeTarget, file, 4096))
 	words := lioPortal + mutualWords + "sidus.iscsi.chap=sha256 sidus.rw=iscsi sidus.iscsi.lun=1 sidus.mkfs=blank " + EventWord + " "
@@ -123,7 +122,6 @@ func TestLIO(t *testing.T) {
 func TestLIOOutage(t *testing.T) {
 	t.Parallel()
 	s := newVolumeSite(t)
-	s.boots(1, 20*time.Minute)
 	host, file := s.volume("lun", 64<<20)
 	lun := mutual(nodeTarget, file, 0)
 	server := s.lio(lun)
@@ -174,7 +172,6 @@ func (s *site) keeperSays(g *Guest, text string) {
 func TestLIORefused(t *testing.T) {
 	t.Parallel()
 	s := newVolumeSite(t)
-	s.boots(1, 6*time.Minute)
 	host, file := s.volume("lun", 16<<20)
 	_, torn := s.volume("torn", 16<<20)
 	lun := mutual(nodeTarget, file, 0)
@@ -274,7 +271,6 @@ func (s *site) fails(g *Guest, n int, text string) {
 func TestLIOHeld(t *testing.T) {
 	t.Parallel()
 	s := newVolumeSite(t)
-	s.boots(1, 5*time.Minute)
 	host, file := s.volume("lun", 64<<20)
 	server := s.lio(LUN{Target: nodeTarget, File: file})
 	words := s.volumeWords("sidus.mkfs=blank sidus.iscsi.target=" + nodeTarget + lioPortal)

@@ -24,7 +24,6 @@ const uncached = "echo 3 >/proc/sys/vm/drop_caches; cat /ro/usr/share/sidusboot-
 func TestSwitch(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, "bookworm")
-	s.boots(1, siteTime)
 	s.nfs(Export{}, NFSOptions{})
 	s.dhcp(DHCPOptions{})
 	sw, err := s.StartSwitch(s.ctx, SwitchOptions{Tree: s.tree, Kernel: s.kernel, Initrd: s.image})

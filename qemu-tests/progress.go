@@ -3,6 +3,7 @@ package qemutests
 import (
 	"context"
 	"fmt"
+	"regexp"
 	"strings"
 	"sync"
 	"time"
@@ -137,12 +138,19 @@ func (n *news) in(text []byte) (line string) {
 			return line
 		}
 		n.partial = rest
+		if hungTask.MatchString(first) {
+			continue
+		}
 		if words := withoutNumbers(first); words != "" && !n.seen[words] {
 			n.seen[words] = true
 			line = strings.TrimSpace(first)
 		}
 	}
 }
+
+// hungTask finds what the kernel says every two minutes of a task that waits: the
+// opposite of progress.
+var hungTask = regexp.MustCompile(`blocked for more than|task:.* state:`)
 
 // withoutNumbers is a line without the words that have digits in them, nor
 // anything else but letters.

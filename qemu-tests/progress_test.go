@@ -17,6 +17,7 @@ func TestNews(t *testing.T) {
 		{"trying again in 17s (attempt 4)\n", "trying again in 17s (attempt 4)"},
 		{"trying again in 18s (attempt 5)\n", ""},
 		{"12345\n\n[ *** ]\n", ""},
+		{"[ 242.6] INFO: task kworker/u2:0:9 blocked for more than 120 seconds.\n[ 242.7] task:sh  state:D\n", ""},
 		{"no end of a line", ""},
 	} {
 		if got := n.in([]byte(test.text)); got != test.want {

@@ -9,7 +9,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 )
 
 // TestTwoVolumes boots two nodes side by side, each on the LUN that bears its
@@ -19,7 +18,7 @@ import (
 func TestTwoVolumes(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, "bookworm")
-	s.boots(2, 5*time.Minute)
+	s.boots(2, siteTime)
 	const (
 		leftAddr, rightAddr = "10.77.0.21", "10.77.0.22"
 		leftMAC, rightMAC   = "52:54:00:77:01:21", "52:54:00:77:01:22"

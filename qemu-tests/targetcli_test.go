@@ -9,7 +9,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 )
 
 // documented returns the commands of a chapter of docs/operations.md, which are
@@ -40,7 +39,6 @@ func documented(t *testing.T, chapter string) []string {
 func TestTargetcli(t *testing.T) {
 	t.Parallel()
 	s := newSiteOf(t, openISCSI)
-	s.boots(1, 5*time.Minute)
 	dir := t.TempDir()
 	write := func(name, text string) string {
 		t.Helper()

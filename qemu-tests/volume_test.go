@@ -300,7 +300,7 @@ func (s *site) silentAfter(g *Guest, mark, text string) {
 func TestVolumeHeld(t *testing.T) {
 	t.Parallel()
 	s := newVolumeSite(t)
-	s.boots(2, 5*time.Minute)
+	s.boots(2, siteTime)
 	host, file := s.volume("lun", 64<<20)
 	lun := LUN{Target: nodeTarget, File: file}
 	target := s.tgt(lun)
