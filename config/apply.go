@@ -10,6 +10,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/sidusboot/sidusboot/versions/layout"
 )
 
 // The reasons below say what is wrong; Parse adds what is allowed and an
@@ -194,6 +196,14 @@ func setNamed[T ~int](to *T, names []string, value string) error {
 
 func applyUnion(c *Config, a arg) error {
 	return setNamed(&c.Union, unionNames[:], a.value)
+}
+
+func applyTreeVersion(c *Config, a arg) error {
+	if err := layout.CheckID(a.value); err != nil {
+		return err
+	}
+	c.TreeVersion = a.value
+	return nil
 }
 
 func applyStrict(c *Config, a arg) error {

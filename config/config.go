@@ -83,6 +83,9 @@ type Config struct {
 	ISCSI ISCSI
 	// Union is the stacking wanted. Default UnionAuto.
 	Union Union
+	// TreeVersion is sidus.version: the ID of the version to mount, where the root
+	// is a base with versions; empty: its current one.
+	TreeVersion string
 	// RefuseWritable is sidus.ro.strict=1: an export that can be written is an
 	// error instead of a warning.
 	RefuseWritable bool

@@ -54,6 +54,7 @@ var words = []word{
 	{name: "sidus.rw.adopt", value: "UUID or LABEL", example: "sidus.rw.adopt=9c1f0f5e-7d0c-4c58-9d86-5a0a3a3e2b11", apply: applyAdopt},
 	{name: "sidus.mkfs", value: "never or blank", example: "sidus.mkfs=blank", apply: applyMkFS},
 	{name: "sidus.union", value: "auto, aufs or overlay", example: "sidus.union=overlay", apply: applyUnion},
+	{name: "sidus.version", value: "ID", example: "sidus.version=20261126-101500", apply: applyTreeVersion},
 	{name: "sidus.ro.strict", value: "0 or 1", example: "sidus.ro.strict=1", apply: applyStrict},
 	{name: "sidus.nic", value: "NAME, MAC or driver=NAME", example: "sidus.nic=driver=mlx5_core", apply: applyNIC},
 	{name: "sidus.dad", value: "0 or 1", example: "sidus.dad=0", apply: applyDAD},

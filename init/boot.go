@@ -30,8 +30,10 @@ type node struct {
 	lease  *network.Lease
 	others []*network.Lease // of NICs that do not lead to the root
 	source nfs.Source
-	lun    *lun // nil unless sidus.rw=iscsi
-	union  chan unionResult
+	// treeVersion is the ID of the mounted version; empty for a plain tree.
+	treeVersion string
+	lun         *lun // nil unless sidus.rw=iscsi
+	union       chan unionResult
 	// loaded is closed when the modules that load in the background are in.
 	loaded chan struct{}
 	// ib is closed when the InfiniBand devices have their addresses.

@@ -39,7 +39,8 @@ func (n *node) mountRoot() (string, error) {
 	}
 	n.waitFor("the NFS server " + addr.String())
 	n.identify()
-	version, err := n.nfs.Mount(ctx, n.source, roDir)
+	n.treeVersion = ""
+	version, err := n.mountSource(ctx)
 	if err != nil {
 		if errors.Is(err, fs.ErrNotExist) {
 			n.warnNested("3", "") // It may lie in one.
@@ -77,7 +78,7 @@ func (n *node) inspectRoot(version, origin string) error {
 	}
 	n.report.Root = rootFacts{
 		Source: n.source.String(), Version: version, Options: n.source.Data(version),
-		Origin: origin, Writable: writable,
+		Origin: origin, Writable: writable, TreeVersion: n.treeVersion,
 	}
 	n.warnSquash()
 	n.warnNested(version, roDir)

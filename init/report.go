@@ -53,6 +53,8 @@ type rootFacts struct {
 	Options  string
 	Origin   string
 	Writable bool
+	// TreeVersion is the ID of the version of a base.
+	TreeVersion string
 }
 
 type rwFacts struct {
@@ -154,6 +156,9 @@ func (f *rootFacts) json(o *jsonObject) {
 	o.text("options", f.Options)
 	o.text("origin", f.Origin)
 	o.flag("writable", f.Writable)
+	if f.TreeVersion != "" {
+		o.text("tree_version", f.TreeVersion)
+	}
 }
 
 func (f *rwFacts) json(o *jsonObject) {

@@ -67,9 +67,9 @@ const (
 	maxSegment = 128
 )
 
-// A layout is where what we need lies in an ELF file of a class, all little
+// A elfLayout is where what we need lies in an ELF file of a class, all little
 // endian on the machines that Go's linux port and we know (elf(5)).
-type layout struct {
+type elfLayout struct {
 	word                    int // bytes of an offset
 	offset, size, count     int // of the program headers, in the header
 	header                  int // bytes of a program header
@@ -77,12 +77,12 @@ type layout struct {
 }
 
 var (
-	layout64 = layout{word: 8, offset: 32, size: 54, count: 56, header: 56, fileOffset: 8, sizeInBytes: 32}
-	layout32 = layout{word: 4, offset: 28, size: 42, count: 44, header: 32, fileOffset: 4, sizeInBytes: 16}
+	layout64 = elfLayout{word: 8, offset: 32, size: 54, count: 56, header: 56, fileOffset: 8, sizeInBytes: 32}
+	layout32 = elfLayout{word: 4, offset: 28, size: 42, count: 44, header: 32, fileOffset: 4, sizeInBytes: 16}
 )
 
-// number is a word of the layout's size.
-func (l layout) number(b []byte) uint64 {
+// number is a word of the elfLayout's size.
+func (l elfLayout) number(b []byte) uint64 {
 	if l.word == 4 {
 		return uint64(binary.LittleEndian.Uint32(b))
 	}

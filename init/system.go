@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net"
 	"net/netip"
 	"os"
@@ -60,7 +61,15 @@ func (s *system) SetReadOnly(device string, on bool) error {
 	return unix.IoctlSetPointerInt(int(f.Fd()), unix.BLKROSET, value)
 }
 
-func (s *system) Verify(dir string) error { return checkTree(dir, s.initProgram) }
+func (s *system) Verify(dir string) error {
+	err := checkTree(dir, s.initProgram)
+	if errors.Is(err, fs.ErrNotExist) {
+		if base := lookForBase(dir); base != nil {
+			return base
+		}
+	}
+	return err
+}
 
 func (s *system) Connect(ctx context.Context, network string, address netip.AddrPort) (nfs.Conn, error) {
 	return connectBy(ctx, "", network, address)

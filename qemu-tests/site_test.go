@@ -233,6 +233,7 @@ type bootReport struct {
 	Root struct {
 		Source, Origin, Options string
 		NFSVersion              string `json:"nfs_version"`
+		TreeVersion             string `json:"tree_version"`
 		Writable                bool
 	}
 	RW struct {

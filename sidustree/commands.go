@@ -13,6 +13,7 @@ import (
 
 	"github.com/sidusboot/sidusboot/treecheck"
 	"github.com/sidusboot/sidusboot/versions"
+	"github.com/sidusboot/sidusboot/versions/layout"
 )
 
 func initCommand() *cobra.Command {
@@ -35,7 +36,7 @@ the tree that is copied.`,
 				return err
 			}
 			return print(cmd, map[string]string{"base": args[0]}, func(w io.Writer) {
-				fmt.Fprintf(w, "%s is a base. Work in %s/%s, then: sidustree publish %s\n", args[0], args[0], versions.Staging, args[0])
+				fmt.Fprintf(w, "%s is a base. Work in %s/%s, then: sidustree publish %s\n", args[0], args[0], layout.Staging, args[0])
 			})
 		},
 	}

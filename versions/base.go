@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/sidusboot/sidusboot/versions/layout"
 )
 
 // A Base is an opened base. One goroutine uses it at a time.
@@ -74,7 +76,7 @@ func open(path string, d *disk) (*Base, error) {
 	for _, sub := range []struct {
 		name string
 		fd   *int
-	}{{Dir, &b.all}, {notesDir, &b.note}} {
+	}{{layout.Dir, &b.all}, {notesDir, &b.note}} {
 		if *sub.fd, err = openDir(b.dir, sub.name); err != nil {
 			b.Close()
 			if errors.Is(err, fs.ErrNotExist) {
@@ -162,7 +164,7 @@ func (b *Base) tidy() error {
 // published. The error is a *LinkError where it leads elsewhere, a
 // *NotFoundError where the version is missing.
 func (b *Base) Current() (string, error) {
-	st, err := statAt(b.dir, Current)
+	st, err := statAt(b.dir, layout.Current)
 	if errors.Is(err, fs.ErrNotExist) {
 		return "", nil
 	}
@@ -170,14 +172,14 @@ func (b *Base) Current() (string, error) {
 		return "", err
 	}
 	if !isType(st, unix.S_IFLNK) {
-		return "", &LayoutError{filepath.Join(b.path, Current), "is " + typeName(st), "it must be a link: move it away, then sidustree rollback ID"}
+		return "", &LayoutError{filepath.Join(b.path, layout.Current), "is " + typeName(st), "it must be a link: move it away, then sidustree rollback ID"}
 	}
 	target := make([]byte, unix.PathMax)
-	n, err := unix.Readlinkat(b.dir, Current, target)
+	n, err := unix.Readlinkat(b.dir, layout.Current, target)
 	if err != nil {
-		return "", &fs.PathError{Op: "readlink", Path: filepath.Join(b.path, Current), Err: err}
+		return "", &fs.PathError{Op: "readlink", Path: filepath.Join(b.path, layout.Current), Err: err}
 	}
-	id, err := ParseCurrent(string(target[:n]))
+	id, err := layout.ParseCurrent(string(target[:n]))
 	if err != nil {
 		return "", fmt.Errorf("%s: %w: mend it with sidustree rollback ID", b.path, err)
 	}
@@ -189,7 +191,7 @@ func (b *Base) Current() (string, error) {
 
 // exists returns a *NotFoundError for an ID without a version.
 func (b *Base) exists(id string) error {
-	if err := CheckID(id); err != nil {
+	if err := layout.CheckID(id); err != nil {
 		return err
 	}
 	st, err := statAt(b.all, id)
@@ -201,7 +203,7 @@ func (b *Base) exists(id string) error {
 		return err
 	}
 	if !isType(st, unix.S_IFDIR) {
-		return &LayoutError{filepath.Join(b.path, Dir, id), "is " + typeName(st), "a version is a directory: move it away"}
+		return &LayoutError{filepath.Join(b.path, layout.Dir, id), "is " + typeName(st), "a version is a directory: move it away"}
 	}
 	return nil
 }
@@ -209,10 +211,10 @@ func (b *Base) exists(id string) error {
 // point makes current lead to a version, in one step.
 func (b *Base) point(id string) error {
 	temporary := linkPrefix + id
-	if err := b.disk.symlink(Dir+"/"+id, b.dir, temporary); err != nil {
+	if err := b.disk.symlink(layout.Dir+"/"+id, b.dir, temporary); err != nil {
 		return err
 	}
-	if err := b.disk.rename(b.dir, temporary, Current); err != nil {
+	if err := b.disk.rename(b.dir, temporary, layout.Current); err != nil {
 		return errors.Join(err, b.disk.unlink(b.dir, temporary, 0))
 	}
 	return b.disk.sync(b.dir, b.path)
@@ -277,7 +279,7 @@ func (b *Base) notes() ([]Note, error) {
 	}
 	var notes []Note
 	for _, id := range all {
-		if st, err := statAt(b.all, id); err != nil || CheckID(id) != nil || !isType(st, unix.S_IFDIR) {
+		if st, err := statAt(b.all, id); err != nil || layout.CheckID(id) != nil || !isType(st, unix.S_IFDIR) {
 			continue
 		}
 		n, err := b.readNote(id)
@@ -323,11 +325,11 @@ func initialize(ctx context.Context, path, from string, progress func(Stats), d 
 	if err := checkNewBase(dir, path); err != nil {
 		return err
 	}
-	for _, name := range []string{Dir, notesDir} {
+	for _, name := range []string{layout.Dir, notesDir} {
 		if err := d.mkdir(dir, name); err != nil && !errors.Is(err, fs.ErrExist) {
 			return err
 		}
-		if name == Dir {
+		if name == layout.Dir {
 			if err := unix.Fchmodat(dir, name, 0o755, 0); err != nil {
 				return &fs.PathError{Op: "chmod", Path: name, Err: err}
 			}
@@ -349,7 +351,7 @@ func checkNewBase(dir int, path string) error {
 	}
 	for _, name := range all {
 		switch {
-		case name == Dir, name == Staging, name == Current, name == notesDir, name == "lost+found",
+		case name == layout.Dir, name == layout.Staging, name == layout.Current, name == notesDir, name == "lost+found",
 			strings.HasPrefix(name, newPrefix), strings.HasPrefix(name, linkPrefix):
 		default:
 			return &LayoutError{path, "has " + name + " in it", "a base begins empty: name another directory"}
@@ -359,16 +361,16 @@ func checkNewBase(dir int, path string) error {
 }
 
 func (b *Base) makeStaging(ctx context.Context, from string, progress func(Stats)) error {
-	if st, err := statAt(b.dir, Staging); err == nil {
+	if st, err := statAt(b.dir, layout.Staging); err == nil {
 		if !isType(st, unix.S_IFDIR) {
-			return &LayoutError{filepath.Join(b.path, Staging), "is " + typeName(st), "it must be a directory: move it away"}
+			return &LayoutError{filepath.Join(b.path, layout.Staging), "is " + typeName(st), "it must be a directory: move it away"}
 		}
 		if from != "" {
-			return &LayoutError{filepath.Join(b.path, Staging), "is there already", "remove it first, or leave --from out"}
+			return &LayoutError{filepath.Join(b.path, layout.Staging), "is there already", "remove it first, or leave --from out"}
 		}
 		return nil
 	}
-	temporary := newPrefix + Staging
+	temporary := newPrefix + layout.Staging
 	if from == "" {
 		if err := b.disk.mkdir(b.dir, temporary); err != nil {
 			return err
@@ -389,7 +391,7 @@ func (b *Base) makeStaging(ctx context.Context, from string, progress func(Stats
 			return err
 		}
 	}
-	if err := b.disk.renameNew(b.dir, temporary, Staging); err != nil {
+	if err := b.disk.renameNew(b.dir, temporary, layout.Staging); err != nil {
 		return err
 	}
 	return b.disk.sync(b.dir, b.path)

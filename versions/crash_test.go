@@ -10,6 +10,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sys/unix"
+
+	"github.com/sidusboot/sidusboot/versions/layout"
 )
 
 var errEnded = errors.New("the program was ended here")
@@ -67,12 +69,12 @@ func TestEndedAnywhere(t *testing.T) {
 				t.Parallel()
 				f := newBase(t)
 				f.publish("a")
-				a := tree(t, filepath.Join(f.path, Dir, "a"))
+				a := tree(t, filepath.Join(f.path, layout.Dir, "a"))
 				f.sh("echo two >staging/etc/file")
 				f.publish("b")
-				b := tree(t, filepath.Join(f.path, Dir, "b"))
+				b := tree(t, filepath.Join(f.path, layout.Dir, "b"))
 				f.sh("rm staging/etc/fifo; echo three >staging/etc/file")
-				whole := map[string]map[string]string{"a": a, "b": b, "c": tree(t, filepath.Join(f.path, Staging))}
+				whole := map[string]map[string]string{"a": a, "b": b, "c": tree(t, filepath.Join(f.path, layout.Staging))}
 				f.sh("cp -a --no-preserve=links . ../save")
 				steps := 0
 				for ; ; steps++ {
@@ -126,7 +128,7 @@ func (f fixture) whole(want map[string]map[string]string, when string) {
 		f.t.Fatalf("%s: current is %q, %v", when, current, err)
 	}
 	for _, id := range strings.Fields(f.sh("ls versions")) {
-		if diff := cmp.Diff(want[id], tree(f.t, filepath.Join(f.path, Dir, id))); diff != "" {
+		if diff := cmp.Diff(want[id], tree(f.t, filepath.Join(f.path, layout.Dir, id))); diff != "" {
 			f.t.Fatalf("%s: version %s is not whole:\n%s", when, id, diff)
 		}
 	}

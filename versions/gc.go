@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"path/filepath"
 	"slices"
+
+	"github.com/sidusboot/sidusboot/versions/layout"
 )
 
 // Usage is what is known of who runs what.
@@ -87,7 +89,7 @@ func (b *Base) removeVersion(id string) error {
 		return err
 	}
 	// Its name must be gone from the disk before its files are.
-	if err := b.disk.sync(b.all, filepath.Join(b.path, Dir)); err != nil {
+	if err := b.disk.sync(b.all, filepath.Join(b.path, layout.Dir)); err != nil {
 		return err
 	}
 	return errors.Join(b.disk.removeAll(b.all, gone), b.forget(id))

@@ -5,6 +5,8 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/sidusboot/sidusboot/versions/layout"
 )
 
 // A Version is one of a base, as List tells of it.
@@ -88,7 +90,7 @@ func (b *Base) kernels(id string) []string {
 	var releases []string
 	for _, dir := range []string{"usr/lib/modules", "lib/modules"} {
 		// A version is root's and does not change; a link in it stays in it.
-		found, _ := filepath.Glob(filepath.Join(b.path, Dir, id, dir, "*", "modules.dep"))
+		found, _ := filepath.Glob(filepath.Join(b.path, layout.Dir, id, dir, "*", "modules.dep"))
 		for _, path := range found {
 			releases = append(releases, filepath.Base(filepath.Dir(path)))
 		}

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/sidusboot/sidusboot/versions/layout"
 )
 
 // PublishOptions say how staging becomes a version.
@@ -55,8 +57,8 @@ func (b *Base) publish(ctx context.Context, o PublishOptions) (Note, error) {
 	if err != nil {
 		return Note{}, err
 	}
-	staging := filepath.Join(b.path, Staging)
-	src, err := openDir(b.dir, Staging)
+	staging := filepath.Join(b.path, layout.Staging)
+	src, err := openDir(b.dir, layout.Staging)
 	if errors.Is(err, fs.ErrNotExist) {
 		return Note{}, &LayoutError{staging, "is not there", "put the tree there that is to be published"}
 	}
@@ -68,7 +70,7 @@ func (b *Base) publish(ctx context.Context, o PublishOptions) (Note, error) {
 	if err := unix.Fstat(src, &st); err != nil {
 		return Note{}, err
 	}
-	if err := b.sameFileSystem(Staging, st); err != nil {
+	if err := b.sameFileSystem(layout.Staging, st); err != nil {
 		return Note{}, err
 	}
 	if o.Check != nil {
@@ -101,7 +103,7 @@ func (b *Base) publish(ctx context.Context, o PublishOptions) (Note, error) {
 	if err != nil {
 		return Note{}, errors.Join(fmt.Errorf("publish %s: %w", id, err), b.disk.removeAll(b.all, temporary), b.forget(id))
 	}
-	if err := b.disk.sync(b.all, Dir); err != nil {
+	if err := b.disk.sync(b.all, layout.Dir); err != nil {
 		return note, fmt.Errorf("version %s is made, but not current: %w", id, err)
 	}
 	if err := b.point(id); err != nil {

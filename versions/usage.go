@@ -12,6 +12,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"github.com/sidusboot/sidusboot/versions/layout"
 )
 
 // UsageSources are where the server's kernel and mountd keep their clients.
@@ -95,7 +97,7 @@ func ReadUsage(base string, s UsageSources) (Usage, error) {
 // has to do with the base, but not which version it is.
 func versionOf(base, mounted string) (id string, part bool) {
 	mounted = path.Clean(mounted)
-	if rest, ok := strings.CutPrefix(mounted, base+"/"+Dir+"/"); ok {
+	if rest, ok := strings.CutPrefix(mounted, base+"/"+layout.Dir+"/"); ok {
 		id, _, _ = strings.Cut(rest, "/")
 		return id, true
 	}
