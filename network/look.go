@@ -213,10 +213,14 @@ func (u *ascent) running(w *Way, l netlink.Link) bool {
 // named is not there, or the one that the firmware booted from, or nothing came
 // of those that are there for a while. The right one may be behind USB.
 func (u *ascent) wantsDrivers() bool {
-	if time.Since(u.rescanned) < rescanGap {
+	switch since := time.Since(u.rescanned); {
+	case since < rescanIdle:
 		return false
-	}
-	if len(u.runners) == 0 || u.opts.Wide {
+	case len(u.runners) == 0:
+		return true
+	case since < rescanBusy:
+		return false
+	case u.opts.Wide:
 		return true
 	}
 	for i := range u.plan.Ways {

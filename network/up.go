@@ -27,8 +27,12 @@ const (
 	guessSilent = time.Minute
 )
 
-// rescanGap is between two looks for devices without a driver.
-const rescanGap = 500 * time.Millisecond
+// How often devices without a driver are looked for: while there is nothing
+// else to do, and beside NICs that are asked.
+const (
+	rescanIdle = 500 * time.Millisecond
+	rescanBusy = 2 * time.Second
+)
 
 // How often the devices are looked at: until the first is on its way, and then.
 const (
