@@ -189,7 +189,7 @@ const maxEntries = 1000
 // slash.
 func entries(sys System, device, fstype, data, dir string) (names []string, err error) {
 	if err := sys.Mount(device, dir, fstype, lookFlags, data); err != nil {
-		return nil, fmt.Errorf("mount it read-only: %w", err)
+		return nil, fmt.Errorf("mount it read-only: %w%s", err, mountHint(err))
 	}
 	defer func() { err = errors.Join(err, sys.Unmount(dir)) }()
 	f, err := os.Open(dir)

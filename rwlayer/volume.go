@@ -191,6 +191,9 @@ func mountHint(err error) string {
 	if errors.Is(err, unix.EUCLEAN) {
 		return ": the file system is damaged; repair it where it lies (e2fsck -f, xfs_repair, btrfs check), while no node uses it"
 	}
+	if errors.Is(err, unix.EINVAL) {
+		return ": the file system may have features that this kernel is too old for; its log says more"
+	}
 	return ""
 }
 
