@@ -131,10 +131,11 @@ func inspectAgain(device string, o VolumeOptions, found finding) error {
 
 // lookData are the mount options that keep a journal from being replayed, and
 // cleanData those with which it would be. An ext4 may have been told to let the
-// kernel panic at an error that is found in it.
+// kernel panic at an error that is found in it; a btrfs may have a default
+// subvolume that hides the rest of it.
 var (
 	lookData  = map[string]string{"ext4": "noload,errors=continue", "xfs": "norecovery", "btrfs": "rescue=nologreplay"}
-	cleanData = map[string]string{"ext4": "errors=continue"}
+	cleanData = map[string]string{"ext4": "errors=continue", "btrfs": "subvolid=5"}
 )
 
 // lookFlags: what is in somebody's file system is not run.
@@ -167,20 +168,24 @@ func lookInto(sys System, device string, v Volume, o VolumeOptions) (unmarked bo
 	case slices.Contains(others.Entries, Upper+"/") && slices.Contains(others.Entries, Work+"/"):
 		return false, nil
 	}
-	rest := slices.DeleteFunc(slices.Clone(others.Entries), func(name string) bool { return name == lostFound+"/" })
-	if len(rest) > 0 {
-		others.Entries = rest
+	if others.Entries = slices.DeleteFunc(others.Entries, isLostFound); len(others.Entries) > 0 {
 		return false, others
 	}
 	// Is it empty, or is what was written last still in its journal? A journal
 	// that has to be replayed cannot be on a read-only device, and the mount is
 	// refused.
-	if _, err := entries(sys, device, v.Type, cleanData[v.Type], o.LookDir); err != nil {
-		others.Entries, others.Err = nil, fmt.Errorf("it looks empty, but its journal may tell otherwise: %w", err)
+	others.Entries, err = entries(sys, device, v.Type, cleanData[v.Type], o.LookDir)
+	if err != nil {
+		others.Err = fmt.Errorf("it looks empty, but its journal may tell otherwise: %w", err)
+		return false, others
+	}
+	if others.Entries = slices.DeleteFunc(others.Entries, isLostFound); len(others.Entries) > 0 {
 		return false, others
 	}
 	return true, nil
 }
+
+func isLostFound(name string) bool { return name == lostFound+"/" }
 
 // maxEntries is how many names of a root directory are read.
 const maxEntries = 1000
@@ -212,6 +217,16 @@ func entries(sys System, device, fstype, data, dir string) (names []string, err 
 	for _, name := range []string{Upper, Work} {
 		if info, err := os.Lstat(filepath.Join(dir, name)); err == nil && info.IsDir() && !slices.Contains(names, name+"/") {
 			names = append(names, name+"/")
+		}
+	}
+	// What fsck has saved may be all that is left of somebody's files.
+	if slices.ContainsFunc(names, isLostFound) {
+		saved, err := os.ReadDir(filepath.Join(dir, lostFound))
+		if err != nil {
+			return nil, fmt.Errorf("read its %s: %w", lostFound, err)
+		}
+		for _, e := range saved[:min(len(saved), maxEntries)] {
+			names = append(names, lostFound+"/"+e.Name())
 		}
 	}
 	slices.Sort(names)

@@ -114,6 +114,8 @@ func TestLookInto(t *testing.T) {
 		"ext4/orphan":  {"mkfs.ext4 -q", "mkdir $M/home; exec 3>$M/home/x; echo x >&3; sync; rm $M/home/x; sync; sleep 1", "there is home/ in it", false},
 		"ext4/ours":    {"mkfs.ext4 -q", "mkdir $M/upper $M/work; sync; sleep 1; touch $M/upper/x", "", false},
 		"ext4/bare":    {"mkfs.ext4 -q", "touch $M/x; sync; rm $M/x; sync", "its journal may tell otherwise", false},
+		"ext4/saved":   {"mkfs.ext4 -q", "mkdir $M/lost+found/#12; sync -f $M; fsfreeze -f $M; fsfreeze -u $M", "there is lost+found/#12 in it", false},
+		"btrfs/hidden": {"mkfs.btrfs -q", "btrfs subvolume create home >/dev/null; btrfs subvolume create empty >/dev/null; btrfs subvolume set-default empty; sync -f $M", "there is empty/, home/ in it", false},
 		"xfs/others":   {"mkfs.xfs -q", "mkdir $M/home; sync; sync -f $M; fsfreeze -f $M; fsfreeze -u $M; touch $M/home/y; sync $M/home/y", "there is home/ in it", false},
 		"xfs/bare":     {"mkfs.xfs -q", fsync, "", false},
 		"btrfs/others": {"mkfs.btrfs -q", "mkdir $M/home; sync -f $M; echo x >$M/home/x; sync $M/home/x", "there is home/ in it", false},
