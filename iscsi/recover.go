@@ -28,9 +28,10 @@ func (s *Session) Recover(ctx context.Context) error {
 		if s.bound() {
 			return &KernelError{Op: opBind, Err: ErrTakenOver}
 		}
-		if s.unasked, err = s.target.admit(ctx, c); err != nil {
+		if c, s.unasked, err = s.target.admit(ctx, c); err != nil {
 			return err
 		}
+		defer c.Close()
 		if err := s.establish(ctx, home, c); err != nil {
 			return errors.Join(err, s.stop())
 		}

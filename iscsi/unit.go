@@ -65,36 +65,43 @@ func (t Target) Ask(ctx context.Context, f func(*LogicalUnit) error) error {
 	return errors.Join(err, said)
 }
 
-// admit asks Target.Admit over a second connection to where c leads. unasked
-// says that the target lets in no second session: it may allow only one, or
-// insist on digests, and to look at the volume first is not worth the volume.
-func (t *Target) admit(ctx context.Context, c net.Conn) (unasked, err error) {
+// admit asks Target.Admit over c, and returns a new connection to where that has
+// led, for the kernel's login; c itself where nothing is to be asked. It is one
+// after the other, because LIO takes no connection before the login on the one
+// before is over (iscsi_target_login_thread).
+//
+// unasked says that the target lets in no second session: it may allow only one,
+// or insist on digests, and to look at the volume first is not worth the volume.
+func (t *Target) admit(ctx context.Context, c net.Conn) (next net.Conn, unasked, err error) {
 	if t.Admit == nil {
-		return nil, nil
+		return c, nil, nil
 	}
 	remote, ok := c.RemoteAddr().(*net.TCPAddr)
 	if !ok {
-		return nil, fmt.Errorf("iscsi: %T is no TCP connection", c)
+		return nil, nil, fmt.Errorf("iscsi: %T is no TCP connection", c)
 	}
-	dialer := net.Dialer{Timeout: t.Timeouts.Dial}
-	second, err := dialer.DialTCP(ctx, "tcp", netip.AddrPort{}, remote.AddrPort())
-	if err != nil {
-		return nil, err
-	}
-	defer second.Close()
 	var judged error
-	err = t.ask(ctx, second, func(u *LogicalUnit) error {
+	err = t.ask(ctx, c, func(u *LogicalUnit) error {
 		judged = t.Admit(u)
 		return nil
 	})
+	c.Close()
 	if judged != nil {
-		return nil, &AdmitError{judged}
+		return nil, nil, &AdmitError{judged}
 	}
 	var login *LoginError
 	if errors.As(err, &login) && (login.Class != 0 || errors.Is(err, ErrProtocol)) {
-		return err, nil
+		unasked, err = err, nil
 	}
-	return nil, err
+	if err != nil {
+		return nil, nil, err
+	}
+	dialer := net.Dialer{Timeout: t.Timeouts.Dial}
+	next, err = dialer.DialTCP(ctx, "tcp", netip.AddrPort{}, remote.AddrPort())
+	if err != nil {
+		return nil, unasked, err // Or next would be a nil of a type.
+	}
+	return next, unasked, nil
 }
 
 // An AdmitError says that Target.Admit was against the new login.

@@ -169,7 +169,7 @@ func TestAskHostile(t *testing.T) {
 // Before the kernel may send what it has held back, the owner has a say.
 func TestRecoverAdmits(t *testing.T) {
 	d := &disk{}
-	target := &iscsitest.Target{SCSI: d.scsi}
+	target := &iscsitest.Target{SCSI: d.scsi, OneLogin: true}
 	k, root := newKernel(t)
 	in := node()
 	in.Portals = []iscsi.Portal{serve(t, target)}

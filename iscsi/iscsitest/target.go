@@ -47,6 +47,9 @@ type Target struct {
 	// Chunk is how many bytes of data a Data-In or an R2T may have. Zero does not
 	// split.
 	Chunk int
+	// OneLogin takes the next connection when the login on the one before is over,
+	// as LIO does (iscsi_target_login_thread).
+	OneLogin bool
 	// Mutate, where set, changes each answer before it is sent.
 	Mutate func(p *iscsi.PDU)
 
@@ -77,12 +80,18 @@ func (t *Target) Listen(l net.Listener) {
 		if err != nil {
 			return
 		}
+		served := make(chan struct{})
 		go func() {
 			defer c.Close()
-			if t.Serve(c) == nil {
+			err := t.Serve(c)
+			close(served)
+			if err == nil {
 				t.afterLogin(c)
 			}
 		}()
+		if t.OneLogin {
+			<-served
+		}
 	}
 }
 
