@@ -105,3 +105,33 @@ func TestResidentKilled(t *testing.T) {
 		t.Errorf("the console says %q", bad)
 	}
 }
+
+// TestResidentKilledInLogin kills the keeper again and again while it logs in:
+// each of its successors finds a connection in another state, and the last one
+// brings the session back. Two that log in on one session at a time are a panic
+// of Linux 6.12.
+func TestResidentKilledInLogin(t *testing.T) {
+	Soak(t)
+	t.Parallel()
+	s := newSite(t, "trixie")
+	s.image = s.build(lunProfile)
+	s.nfs(Export{}, NFSOptions{})
+	s.dhcp(DHCPOptions{Router: ServerAddr})
+	_, file := s.volume("lun", 64<<20)
+	lun := LUN{Target: nodeTarget, File: file}
+	target := s.tgt(lun)
+	g := s.boot(s.volumeWords("sidus.mkfs=blank"), GuestOptions{NICs: []NIC{{MAC: MAC(1)}}})
+	s.run(g, writer)
+	// The pauses between two starts double, up to a minute.
+	for kills := range 8 {
+		if err := target.Kill(); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Duration(kills) * 300 * time.Millisecond)
+		target = s.tgt(lun)
+		time.Sleep(time.Duration(kills) * 150 * time.Millisecond)
+		s.run(g, "kill -9 $("+keeperPID+"); until "+keeperPID+"; do sleep 0.05; done")
+	}
+	s.goesOn(g)
+	s.resident(g)
+}
