@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -137,18 +138,71 @@ func (p *peer) say(word string) error {
 	return err
 }
 
-// await waits for the end of the peer, and tells whether that was meant.
+// lookTime is how often it is looked whether the peer is dying.
+const lookTime = 5 * time.Second
+
+// await waits for the end of the peer, and tells whether that was meant. The
+// connection is closed when the last thread has ended, and one may be in the
+// kernel and wait for the disk: for another keeper to bring that back.
 func (p *peer) await() (meant bool) {
+	pid := p.pid()
 	for {
-		line, err := p.in.ReadString('\n')
-		if line == over {
-			meant = true
+		if err := p.conn.SetReadDeadline(time.Now().Add(lookTime)); err != nil {
+			return meant
 		}
-		if err != nil {
+		line, err := p.in.ReadString('\n')
+		switch {
+		case line == over:
+			meant = true
+		case errors.Is(err, os.ErrDeadlineExceeded) && !dying(pid):
+		case err != nil:
 			return meant
 		}
 	}
 }
+
+// pid is the peer's process: the one that was started, or the one that made the
+// connection to start this one.
+func (p *peer) pid() int {
+	if p.process != nil {
+		return p.process.Pid
+	}
+	pid := 0
+	if raw, err := p.conn.SyscallConn(); err == nil {
+		_ = raw.Control(func(fd uintptr) {
+			if cred, err := unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED); err == nil {
+				pid = int(cred.Pid)
+			}
+		})
+	}
+	return pid
+}
+
+// dying tells whether a process runs no program any more (proc_pid_status(5)):
+// its first thread has ended, or is to end as soon as it leaves the kernel.
+func dying(pid int) bool {
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	if err != nil {
+		return errors.Is(err, os.ErrNotExist)
+	}
+	for line := range strings.Lines(string(status)) {
+		key, value, _ := strings.Cut(line, ":")
+		value = strings.TrimSpace(value)
+		switch key {
+		case "State":
+			if strings.HasPrefix(value, "Z") || strings.HasPrefix(value, "X") {
+				return true
+			}
+		case "SigPnd":
+			mask, err := strconv.ParseUint(value, 16, 64)
+			return err == nil && mask&(1<<(unix.SIGKILL-1)) != 0
+		}
+	}
+	return false
+}
+
+// endTime is what a process that was killed gets to be collected.
+const endTime = 2 * time.Second
 
 // end collects the peer, which has ended or is to: two keepers would work
 // against each other.
@@ -160,14 +214,19 @@ func (p *peer) end() error {
 	if killed := p.process.Kill(); killed != nil && !errors.Is(killed, os.ErrProcessDone) {
 		err = errors.Join(err, killed)
 	}
-	state, waited := p.process.Wait()
-	if waited != nil {
-		return errors.Join(err, waited)
-	}
-	if state.Success() {
+	var state *os.ProcessState
+	select {
+	case waited := <-panics.Go(func() (err error) {
+		state, err = p.process.Wait()
 		return err
+	}):
+		if err = errors.Join(err, waited); err == nil && !state.Success() {
+			err = errors.New(state.String())
+		}
+		return err
+	case <-time.After(endTime): // It runs no program any more, and is collected later.
+		return errors.Join(err, errors.New("it was killed, and waits in the kernel"))
 	}
-	return errors.Join(err, errors.New(state.String()))
 }
 
 // A starter starts the peer again, for as long as it takes.

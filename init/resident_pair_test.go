@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"os"
+	"os/exec"
 	"slices"
 	"strings"
 	"syscall"
@@ -69,6 +70,33 @@ func TestPeer(t *testing.T) {
 	a.conn.Close()
 	if s, err := b.state(); err == nil {
 		t.Errorf("half a state became %q", s)
+	}
+}
+
+// A process that has ended and that nobody has collected runs nothing any more.
+func TestDying(t *testing.T) {
+	if dying(os.Getpid()) {
+		t.Error("this test is dying")
+	}
+	cmd := exec.Command("sleep", "60")
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	pid := cmd.Process.Pid
+	if dying(pid) {
+		t.Error("a process that sleeps is dying")
+	}
+	if err := cmd.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	for start := time.Now(); !dying(pid); time.Sleep(10 * time.Millisecond) {
+		if time.Since(start) > 10*time.Second {
+			t.Fatal("a process that was killed is not dying")
+		}
+	}
+	_ = cmd.Wait()
+	if !dying(pid) {
+		t.Error("a process that is no more is not dying")
 	}
 }
 
