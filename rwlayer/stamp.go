@@ -61,7 +61,7 @@ func askStamp(d prDevice) (Stamp, error) {
 	if size < 512 || size > 1<<15 {
 		return "", fmt.Errorf("the target says that a block has %d bytes", size)
 	}
-	blocks := max(1, 2*extBlock/size)
+	blocks := (2*extBlock + size - 1) / size
 	data := make([]byte, blocks*size)
 	if err := d.scsi([]byte{0: read10, 8: byte(blocks), 9: 0}, data, false); err != nil {
 		return "", fmt.Errorf("read the superblock: %w", err)
