@@ -117,11 +117,11 @@ func (d *probe) bytes(offset, n int64) []byte {
 }
 
 // place is where a signature's offset lies on the device.
-func (d *probe) place(align, offset int64) int64 {
-	if align != 0 {
-		offset += d.size - d.size%align
+func (d *probe) place(align, offset int32) int64 {
+	if align == 0 {
+		return int64(offset)
 	}
-	return offset
+	return int64(offset) + d.size - d.size%int64(align)
 }
 
 // ours are the file systems that can become /rw.
@@ -157,8 +157,11 @@ func (d *probe) named(all []signature) []string {
 }
 
 func (d *probe) has(s signature) bool {
-	for _, offset := range s.places {
-		for _, magic := range s.magics {
+	for i, offset := range s.places {
+		if i > 0 && offset == 0 {
+			break
+		}
+		for magic := range strings.SplitSeq(s.magics, "|") {
 			if b := d.bytes(d.place(s.align, offset), int64(len(magic))); b != nil && string(b) == magic {
 				return true
 			}
