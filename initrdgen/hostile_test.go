@@ -5,6 +5,7 @@ import (
 	"compress/zlib"
 	"debug/elf"
 	"encoding/binary"
+	"math/rand/v2"
 
 	"os"
 	"os/exec"
@@ -16,6 +17,8 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/sidusboot/sidusboot/image"
 )
 
 // A section of an ELF file that hostileELF makes.
@@ -79,7 +82,7 @@ func zeros(t *testing.T, name string, n int) []byte {
 // A file of a tree may be made to eat memory. It takes little more of it than it
 // may have bytes, and the error says what it is.
 func TestBombs(t *testing.T) {
-	const huge = 1 << 30
+	huge := compressedSection(4 * maxNames)
 	manySymbols := make([]byte, 24*200_000)
 	for _, tt := range []struct {
 		name, file string
@@ -90,10 +93,10 @@ func TestBombs(t *testing.T) {
 		{"gzip", "nfsv3.ko.gz", zeros(t, "x.gz", maxFile+1), "unpacks to more than 256 MB"},
 		{"xz with a large dictionary", "nfsv3.ko.xz", xzHeader(0x21, 40), "a dictionary of 4096 MB, more than 128"},
 		{"section names", "nfsv3.ko", hostileELF(nil, func(s *hostileSection) {
-			s.flags, s.data = elf.SHF_COMPRESSED, compressedSection(huge)
+			s.flags, s.data = elf.SHF_COMPRESSED, huge
 		}), "section names are compressed"},
 		{".modinfo", "nfsv3.ko", hostileELF([]hostileSection{
-			{name: ".modinfo", kind: elf.SHT_PROGBITS, flags: elf.SHF_COMPRESSED, data: compressedSection(huge)},
+			{name: ".modinfo", kind: elf.SHT_PROGBITS, flags: elf.SHF_COMPRESSED, data: huge},
 		}), ".modinfo is compressed"},
 		{"a large .modinfo", "nfsv3.ko", hostileELF([]hostileSection{
 			{name: ".modinfo", kind: elf.SHT_PROGBITS, data: make([]byte, maxNames+1)},
@@ -220,6 +223,14 @@ func TestHostileTree(t *testing.T) {
 		{"a FIFO as modules.dep", func(t *testing.T, root string) { fifo(t, filepath.Join(root, lib, "modules.dep")) }, "modules.dep is missing"},
 		{"a FIFO as modules.alias", func(t *testing.T, root string) { fifo(t, filepath.Join(root, lib, "modules.alias")) }, "modules.alias: not a regular file"},
 		{"a FIFO as modules.softdep", func(t *testing.T, root string) { fifo(t, filepath.Join(root, lib, "modules.softdep")) }, "modules.softdep: not a regular file"},
+		{"a FIFO as modprobe.d", func(t *testing.T, root string) { fifo(t, filepath.Join(root, "etc/modprobe.d")) }, ""},
+		{"a FIFO as boot", func(t *testing.T, root string) { fifo(t, filepath.Join(root, "boot")) }, ""},
+		{"a FIFO as the folder of firmware", func(t *testing.T, root string) {
+			fifo(t, filepath.Join(root, "usr/lib/firmware"))
+			addModule(t, root, fakeModule{path: "kernel/drivers/net/ethernet/x.ko", firmware: []string{"x/*"}})
+		}, ""},
+		{"a FIFO as lib", func(t *testing.T, root string) { fifo(t, filepath.Join(root, "usr/lib")) }, "not a directory"},
+		{"a FIFO as lib/modules", func(t *testing.T, root string) { fifo(t, filepath.Join(root, "usr/lib/modules")) }, "has no lib/modules"},
 		{"a FIFO as firmware", func(t *testing.T, root string) { fifo(t, filepath.Join(root, "usr/lib/firmware/rtl_nic/a.fw")) }, ""},
 		{"a directory as firmware", func(t *testing.T, root string) {
 			writeFile(t, filepath.Join(root, "usr/lib/firmware/rtl_nic/gone.fw/x"), nil)
@@ -270,7 +281,7 @@ func TestHostileTree(t *testing.T) {
 			if took := time.Since(start); took > time.Minute {
 				t.Errorf("build took %v", took)
 			}
-			if image, _ := os.ReadFile(opts.Output); bytes.Contains(image, []byte("the host's")) {
+			if written, _ := os.ReadFile(opts.Output); bytes.Contains(written, []byte("the host's")) {
 				t.Error("the image has a file of the host")
 			}
 		})
@@ -321,6 +332,113 @@ func TestFirmwareStars(t *testing.T) {
 	if diff := cmp.Diff([]string{"none"}, rep.Firmware.Without); diff != "" {
 		t.Errorf("without (-want +got):\n%s", diff)
 	}
+}
+
+// A tree that somebody or something has damaged, in any place and manner, gives an
+// image that can be read, or an error that names a file or says what is lacking;
+// the old image stays where there is none.
+func TestDamagedTrees(t *testing.T) {
+	for seed := range uint64(60) {
+		rng := rand.New(rand.NewPCG(seed, 8))
+		root := fakeTree(t)
+		var files []string
+		err := filepath.WalkDir(root, func(name string, _ os.DirEntry, err error) error {
+			if name != root {
+				files = append(files, name)
+			}
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var done []string
+		for range 1 + rng.IntN(3) {
+			name := files[rng.IntN(len(files))]
+			done = append(done, damage(t, rng, name)+" "+strings.TrimPrefix(name, root))
+		}
+		opts := fakeOptions(t, root)
+		opts.Profiles = []string{"generic", "disk"}
+		opts.Kernel = []string{"", "all", fakeRelease}[rng.IntN(3)]
+		writeFile(t, opts.Output, []byte("the old one"))
+		start := time.Now()
+		_, err = build(t.Context(), opts)
+		if took := time.Since(start); took > time.Minute {
+			t.Errorf("seed %d, %v: build took %v", seed, done, took)
+		}
+		if err != nil {
+			if got, _ := os.ReadFile(opts.Output); string(got) != "the old one" {
+				t.Errorf("seed %d, %v: %v, and the old image is %d bytes", seed, done, err, len(got))
+			}
+			if !strings.Contains(err.Error(), root) && !strings.Contains(err.Error(), "kernel ") {
+				t.Errorf("seed %d, %v: error %q names nothing", seed, done, err)
+			}
+			continue
+		}
+		dir := unpack(t, opts.Output)
+		releases, err := os.ReadDir(filepath.Join(dir, "lib/modules"))
+		if err != nil || len(releases) == 0 {
+			t.Errorf("seed %d, %v: no kernel in the image: %v", seed, done, err)
+		}
+		for _, r := range releases {
+			m := readManifest(t, dir, r.Name())
+			checkOrder(t, m)
+			for _, mod := range m.Modules {
+				if _, err := os.Stat(filepath.Join(dir, image.ModulePath(r.Name(), mod.Name))); err != nil {
+					t.Errorf("seed %d, %v: %v", seed, done, err)
+				}
+			}
+		}
+	}
+}
+
+// damage does something to a file or a directory, and tells what.
+func damage(t *testing.T, rng *rand.Rand, name string) string {
+	t.Helper()
+	fi, err := os.Lstat(name)
+	if err != nil {
+		return "nothing to" // It went with its directory.
+	}
+	change := func(what string, err error) string {
+		if err != nil {
+			t.Fatal(err)
+		}
+		return what
+	}
+	if fi.Mode().IsRegular() {
+		data, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		switch n := rng.IntN(5); {
+		case n == 0:
+			return change("emptied", os.Truncate(name, 0))
+		case n == 1 && len(data) > 0:
+			return change("cut", os.Truncate(name, rng.Int64N(int64(len(data)))))
+		case n == 2 && len(data) > 0:
+			for range 1 + rng.IntN(8) {
+				data[rng.IntN(len(data))] ^= 1 << rng.IntN(8)
+			}
+			return change("flipped bits of", os.WriteFile(name, data, 0o644))
+		case n == 3:
+			return change("doubled", os.WriteFile(name, append(data, data...), 0o644))
+		}
+	}
+	if err := os.RemoveAll(name); err != nil {
+		t.Fatal(err)
+	}
+	switch rng.IntN(6) {
+	case 0:
+		return change("made a directory of", os.Mkdir(name, 0o755))
+	case 1:
+		return change("made a FIFO of", syscall.Mkfifo(name, 0o644))
+	case 2:
+		return change("made a link to itself of", os.Symlink(filepath.Base(name), name))
+	case 3:
+		return change("made a link to / of", os.Symlink("/", name))
+	case 4:
+		return change("made a text of", os.WriteFile(name, []byte("\x00a: b\nalias * x\nsoftdep e1000 pre: e1000 post: nfs\n"), 0o644))
+	}
+	return "removed"
 }
 
 // Whatever a module's file holds: no panic, and no more memory than it has bytes.

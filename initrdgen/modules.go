@@ -212,6 +212,10 @@ func (k *kernel) parseDep(text string) {
 		}
 		file, rest, ok := strings.Cut(line, ":")
 		name := moduleName(file)
+		if _, packed, is := strings.Cut(path.Base(file), ".ko."); ok && name == "" && is {
+			k.problem("modules.dep: %.80q is packed as %.20q, and initrdgen unpacks xz, zst and gz", file, packed)
+			continue
+		}
 		if !ok || name == "" {
 			k.problem("modules.dep: line %d is no dependency: %.80q", number, line)
 			continue

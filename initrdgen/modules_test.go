@@ -49,6 +49,10 @@ func TestParseDep(t *testing.T) {
 			t.Errorf("parseDep(%q) = %v, problems %q, want one that names the file and depmod", bad, k.order, k.problems)
 		}
 	}
+	lzma := &kernel{release: "6.1"}
+	if lzma.parseDep("kernel/a.ko.lzma:\n"); len(lzma.problems) != 1 || !strings.Contains(lzma.problems[0], `"kernel/a.ko.lzma" is packed as "lzma", and initrdgen unpacks xz, zst and gz`) {
+		t.Errorf("problems = %q", lzma.problems)
+	}
 	k.parseDep(strings.Repeat("bad\n", 1000))
 	if len(k.problems) != maxProblems+1 {
 		t.Errorf("%d problems of 1000 lines", len(k.problems))
