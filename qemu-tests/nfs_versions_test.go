@@ -133,7 +133,6 @@ func TestNested(t *testing.T) {
 	for _, options := range []string{"", "vers=4.1"} {
 		g := s.boot(s.root(options)+" "+EventWord+" init="+program, GuestOptions{PanicOK: true})
 		s.says(g, "other file systems begin within the tree, at /usr/local, and no node sees them")
-		// TestProgramOf32Bits, at the same cost.
 		if _, err := g.Expect(s.ctx, "32 bits say hello"); err != nil {
 			t.Error(err)
 		}
