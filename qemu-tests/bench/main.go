@@ -99,6 +99,7 @@ func run(ctx context.Context) error {
 		if err := rows[i].boot(ctx); err != nil {
 			return fmt.Errorf("%s: %w", rows[i].name, err)
 		}
+		fmt.Fprintf(os.Stderr, "bench: %s: %+v\n", rows[i].name, rows[i].figures)
 	}
 	print(rows, release)
 	return nil
@@ -166,8 +167,6 @@ func offerLUN(ctx context.Context, lab *qemutests.Lab) error {
 
 // boot boots one row in a lab of its own and reads its figures.
 func (r *row) boot(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, 5*time.Minute)
-	defer cancel()
 	kernel, _, err := qemutests.Kernel(r.tree)
 	if err != nil {
 		return err
@@ -177,6 +176,12 @@ func (r *row) boot(ctx context.Context) error {
 		return err
 	}
 	defer lab.Close()
+	// The time begins when the machine has a place for the guest.
+	if err := lab.Reserve(ctx, 1); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Minute)
+	defer cancel()
 	if _, err := lab.StartNFS(ctx, qemutests.NFSOptions{Exports: []qemutests.Export{{Path: r.tree}}}); err != nil {
 		return err
 	}
