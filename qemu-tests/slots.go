@@ -30,15 +30,16 @@ func (l *Lab) Reserve(ctx context.Context, guests int) error {
 	defer l.waits()()
 	if guests > 1 {
 		// One at a time takes several, so that those who take one always come to
-		// an end and leave theirs.
-		turn, err := lockFile(ctx, several, 1, l.logf)
+		// an end and leave theirs. Nobody else takes one meanwhile: what has been
+		// got is idle until all is there.
+		turn, err := lockFile(ctx, several, 1, true, l.logf)
 		if err != nil {
 			return err
 		}
 		defer turn()
 	}
 	for range guests {
-		release, err := slot(ctx, l.logf)
+		release, err := slot(ctx, guests > 1, l.logf)
 		if err != nil {
 			return err
 		}
@@ -76,7 +77,7 @@ func (l *Lab) place(ctx context.Context) (release func(), err error) {
 		return func() { l.giveBack(reserved) }, nil
 	}
 	defer l.waits()()
-	return slot(ctx, l.logf)
+	return slot(ctx, false, l.logf)
 }
 
 // waits keeps apart the time in which the lab waits for a place: nothing is
@@ -132,25 +133,32 @@ func (l *Lab) giveBack(release func()) {
 // slot waits until one more guest may run. The places are lock files in the
 // cache, so they count for all test runs on the machine and are given back by
 // the kernel whatever happens to us. SIDUSBOOT_GUESTS sets their number.
-func slot(ctx context.Context, logf func(string, ...any)) (release func(), err error) {
+//
+// Who takes one waits while another collects several.
+func slot(ctx context.Context, collects bool, logf func(string, ...any)) (release func(), err error) {
 	n := defaultGuests()
 	if s := os.Getenv("SIDUSBOOT_GUESTS"); s != "" {
 		if n, err = strconv.Atoi(s); err != nil || n < 1 {
 			return nil, fmt.Errorf("SIDUSBOOT_GUESTS=%q: want a number from 1", s)
 		}
 	}
-	return lockFile(ctx, "guest", n, logf)
+	return lockFile(ctx, "guest", n, collects, logf)
 }
 
 // lockFile waits for one of n lock files of the cache and returns what unlocks
-// it.
-func lockFile(ctx context.Context, name string, n int, logf func(string, ...any)) (release func(), err error) {
+// it. Unless first is true, it waits as long as somebody has the lock of those who
+// want several.
+func lockFile(ctx context.Context, name string, n int, first bool, logf func(string, ...any)) (release func(), err error) {
 	dir, err := cacheDir("locks")
 	if err != nil {
 		return nil, err
 	}
 	for tries := 0; ; tries++ {
-		for i := range n {
+		free := n
+		if !first && locked(filepath.Join(dir, several+"0")) {
+			free = 0
+		}
+		for i := range free {
 			f, err := os.OpenFile(filepath.Join(dir, fmt.Sprintf("%s%d", name, i)), os.O_CREATE|os.O_RDWR, 0o644)
 			if err != nil {
 				return nil, err
@@ -169,4 +177,14 @@ func lockFile(ctx context.Context, name string, n int, logf func(string, ...any)
 			return nil, fmt.Errorf("waiting for one of %d %s locks of this machine: %w", n, name, ctx.Err())
 		}
 	}
+}
+
+// locked tells whether somebody has an exclusive lock on a file.
+func locked(path string) bool {
+	f, err := os.Open(path)
+	if err != nil {
+		return false
+	}
+	defer f.Close()
+	return unix.Flock(int(f.Fd()), unix.LOCK_SH|unix.LOCK_NB) != nil
 }
