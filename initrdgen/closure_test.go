@@ -358,12 +358,12 @@ func TestProfilesOfModules(t *testing.T) {
 
 // A driver of disks is told from one that a NIC needs too.
 func TestDisks(t *testing.T) {
-	k := parseKernel(t, "kernel/a/ahci.ko: kernel/a/libahci.ko\nkernel/a/libahci.ko:\nkernel/a/virtio_pci.ko:\nkernel/a/virtio_net.ko:\nkernel/a/virtio_blk.ko:\nkernel/a/ext4.ko:\nkernel/a/sd_mod.ko:\n",
+	k := parseKernel(t, "kernel/drivers/ata/ahci.ko: kernel/drivers/ata/libahci.ko\nkernel/drivers/ata/libahci.ko:\nkernel/a/virtio_pci.ko:\nkernel/a/virtio_net.ko:\nkernel/a/virtio_blk.ko:\nkernel/a/ext4.ko:\nkernel/a/sd_mod.ko:\n",
 		"alias pci:a ahci\nalias pci:v virtio_pci\nalias virtio:1 virtio_net\nalias virtio:2 virtio_blk\nalias scsi:t-0x00* sd_mod\n", "", "")
 	for profiles, want := range map[string]string{
 		"virtual":       "",
 		"virtual iscsi": "",
-		"virtual disk":  "sd_mod ahci virtio_blk",
+		"virtual disk":  "sd_mod ahci libahci virtio_blk",
 	} {
 		m, _, err := plan(nil, k, choose(t, strings.Fields(profiles)...), nil)
 		if err != nil {
@@ -388,14 +388,14 @@ func TestFolders(t *testing.T) {
 		"kernel/drivers/usb/dwc2/dwc2.ko: kernel/drivers/usb/gadget/udc-core.ko", "kernel/drivers/usb/dwc3/dwc3-pci.ko:", "kernel/drivers/usb/gadget/udc-core.ko:",
 		"kernel/drivers/usb/gadget/g_ether.ko:", "kernel/drivers/usb/class/cdc-acm.ko:",
 		"kernel/drivers/net/usb/r8152.ko:", "kernel/drivers/net/mdio/mdio-bcm-unimac.ko:", "kernel/drivers/net/pcs/pcs-lynx.ko:",
-		"kernel/drivers/net/ethernet/a.ko:", "kernel/drivers/ata/ahci.ko:", "kernel/drivers/pci/controller/pci-hyperv.ko:", "kernel/drivers/net/team/team.ko:",
+		"kernel/drivers/net/ethernet/a.ko:", "kernel/drivers/ata/ahci.ko:", "kernel/drivers/scsi/BusLogic.ko:", "kernel/drivers/scsi/lpfc/lpfc.ko:", "kernel/drivers/pci/controller/pci-hyperv.ko:", "kernel/drivers/net/team/team.ko:",
 	}, "\n"), "alias pci:p xhci_pci_prom21\nalias pci:r xhci_pci_renesas\nalias of:d dwc2\n", "", "")
 	hosts := "dwc2 dwc3_pci never_heard_of xhci_pci xhci_pci_prom21 xhci_pci_renesas"
 	for _, tt := range []struct{ profiles, modules, usb, disks string }{
 		{"generic", "a dwc2 dwc3_pci mdio_bcm_unimac never_heard_of pci_hyperv pcs_lynx r8152 udc_core xhci_pci xhci_pci_prom21 xhci_pci_renesas", hosts, ""},
 		{"virtual", "", "", ""},
-		{"virtual disk", "ahci dwc2 dwc3_pci never_heard_of udc_core xhci_pci xhci_pci_prom21 xhci_pci_renesas", hosts, "ahci " + hosts},
-		{"generic disk", "a ahci dwc2 dwc3_pci mdio_bcm_unimac never_heard_of pci_hyperv pcs_lynx r8152 udc_core xhci_pci xhci_pci_prom21 xhci_pci_renesas", hosts, "ahci"},
+		{"virtual disk", "BusLogic ahci dwc2 dwc3_pci never_heard_of udc_core xhci_pci xhci_pci_prom21 xhci_pci_renesas", hosts, "BusLogic ahci " + hosts},
+		{"generic disk", "BusLogic a ahci dwc2 dwc3_pci mdio_bcm_unimac never_heard_of pci_hyperv pcs_lynx r8152 udc_core xhci_pci xhci_pci_prom21 xhci_pci_renesas", hosts, "BusLogic ahci"},
 	} {
 		m, _, err := plan(nil, k, choose(t, strings.Fields(tt.profiles)...), nil)
 		if err != nil {
