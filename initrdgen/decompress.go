@@ -27,7 +27,7 @@ func decompress(name string, data []byte) ([]byte, error) {
 		r, err = xz.NewReader(bytes.NewReader(data))
 	case strings.HasSuffix(name, ".zst"):
 		var d *zstd.Decoder
-		// One goroutine for each file: the files are read side by side already.
+		// One goroutine for each file: several files are read at the same time already.
 		d, err = zstd.NewReader(bytes.NewReader(data), zstd.WithDecoderConcurrency(1),
 			zstd.WithDecoderMaxMemory(maxFile), zstd.WithDecoderMaxWindow(maxDictionary))
 		if err == nil {
