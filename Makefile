@@ -14,7 +14,7 @@ LDFLAGS = -s -w -buildid= -X main.version=$(VERSION)
 GOBUILD = $(GO) build -trimpath -buildvcs=false
 # Without inlining, without the assembly of hashes that only CHAP needs, and with functions closer
 # together /init is 8 % smaller; the boot does not notice (make bench).
-SMALL   = -gcflags=all=-l -tags purego -ldflags="$(LDFLAGS) -funcalign=16"
+SMALL   = -gcflags=all=-l -tags purego -ldflags="$(LDFLAGS) -funcalign=1"
 LINT    = $(GO) tool -modfile=tools/go.mod
 
 .PHONY: build check test unit lint linters qemu-test soak bench demo fuzz prerequisites clean help

@@ -8,7 +8,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/vishvananda/netlink"
+	"github.com/sidusboot/sidusboot/network/rtnetlink"
 	"golang.org/x/sys/unix"
 
 	"github.com/sidusboot/sidusboot/config"
@@ -133,12 +133,12 @@ func (n *node) reach(ctx context.Context, l *network.Lease) error {
 // answer ARP. What does not even do that needs no longer search.
 func (n *node) seeNextHop(ctx context.Context, server netip.Addr) error {
 	hop := n.lease.NextHop(server)
-	link, err := netlink.LinkByName(n.lease.Device)
+	link, err := rtnetlink.ByName(n.lease.Device)
 	if err != nil {
 		return err
 	}
 	// IPv6 has no ARP, and InfiniBand another one.
-	if !hop.Is4() || link.Attrs().EncapType != "ether" {
+	if !hop.Is4() || link.Type != unix.ARPHRD_ETHER {
 		return nil
 	}
 	who := "the NFS server " + hop.String()
@@ -246,8 +246,8 @@ func (n *node) reportNetwork() {
 		Device: l.Device, MAC: l.MAC.String(), Proto: l.Proto, Address: l.Addr.String(),
 		Hostname: l.Hostname, Lease: int(l.Time.Seconds()), Driver: network.Driver("/sys", l.Device),
 	}
-	if link, err := netlink.LinkByName(l.Device); err == nil {
-		f.MTU = link.Attrs().MTU
+	if link, err := rtnetlink.ByName(l.Device); err == nil {
+		f.MTU = link.MTU
 	}
 	if l.ServerID.IsValid() {
 		f.Server = l.ServerID.String()

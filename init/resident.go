@@ -11,7 +11,7 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/vishvananda/netlink"
+	"github.com/sidusboot/sidusboot/network/rtnetlink"
 	"golang.org/x/sys/unix"
 
 	"github.com/sidusboot/sidusboot/config"
@@ -83,12 +83,12 @@ func (n *node) tenancies() (all []*network.Tenancy) {
 		return nil
 	}
 	for _, l := range n.leases() {
-		link, err := netlink.LinkByName(l.Device)
+		link, err := rtnetlink.ByName(l.Device)
 		if err != nil {
 			n.log.errorf("the lease on %s will not be renewed: %v", l.Device, err)
 			continue
 		}
-		if t := l.Tenancy(link.Attrs().Index, l.Hostname); t != nil {
+		if t := l.Tenancy(link.Index, l.Hostname); t != nil {
 			all = append(all, t)
 		}
 	}

@@ -3,11 +3,10 @@ package network
 import (
 	"context"
 	"fmt"
-	"net"
 	"net/netip"
 	"time"
 
-	"github.com/vishvananda/netlink"
+	"github.com/sidusboot/sidusboot/network/rtnetlink"
 	"golang.org/x/sys/unix"
 )
 
@@ -16,9 +15,9 @@ import (
 // lifetime in the kernel: that it is renewed is somebody's duty, and the root
 // must not vanish when it is not. A route or an MTU that the kernel refuses is
 // said by logf and left out, as ipconfig.c does.
-func Apply(link netlink.Link, l *Lease, logf func(format string, args ...any)) error {
+func Apply(link *rtnetlink.Link, l *Lease, logf func(format string, args ...any)) error {
 	if err := setMTU(link, l.MTU); err != nil {
-		logf("network: %s cannot have the MTU of %d that the lease wants, %d stays: %v", l.Device, l.MTU, link.Attrs().MTU, err)
+		logf("network: %s cannot have the MTU of %d that the lease wants, %d stays: %v", l.Device, l.MTU, link.MTU, err)
 	}
 	if l.Proto == protoRouter || l.Proto == protoDHCP6 {
 		// The address is there already, see address6, and the way by the router.
@@ -32,11 +31,7 @@ func Apply(link netlink.Link, l *Lease, logf func(format string, args ...any)) e
 	if err := dropOthers(link, l.Addr); err != nil {
 		return err
 	}
-	addr := &netlink.Addr{IPNet: ipNet(l.Addr)}
-	if l.Broadcast.IsValid() {
-		addr.Broadcast = l.Broadcast.AsSlice()
-	}
-	if err := netlink.AddrReplace(link, addr); err != nil {
+	if err := rtnetlink.ReplaceAddress(link, rtnetlink.Address{Prefix: l.Addr, Broadcast: l.Broadcast}); err != nil {
 		return fmt.Errorf("network: give %s the address %s: %w", l.Device, l.Addr, err)
 	}
 	if l.Addr.Addr().Is6() {
@@ -47,7 +42,7 @@ func Apply(link netlink.Link, l *Lease, logf func(format string, args ...any)) e
 	for _, r := range l.Routes {
 		l.setRoute(link, r, logf)
 	}
-	if l.Addr.Addr().Is4() && link.Attrs().EncapType == "ether" {
+	if l.Addr.Addr().Is4() && link.Type == unix.ARPHRD_ETHER {
 		if err := Announce(link, l.Addr.Addr()); err != nil {
 			logf("%v", err)
 		}
@@ -55,53 +50,49 @@ func Apply(link netlink.Link, l *Lease, logf func(format string, args ...any)) e
 	return nil
 }
 
-func (l *Lease) setRoute(link netlink.Link, r Route, logf func(format string, args ...any)) {
-	if err := setRoute(link.Attrs().Index, r, l.Addr, l.Metric); err != nil {
+func (l *Lease) setRoute(link *rtnetlink.Link, r Route, logf func(format string, args ...any)) {
+	if err := setRoute(link.Index, r, l.Addr, l.Metric); err != nil {
 		logf("network: route %s by %s on %s: %v: left out", r.Dst, r.Gateway, l.Device, err)
 	}
 }
 
 // dropOthers removes the link's other addresses of the family and the routes
 // that an earlier lease brought. An invalid keep keeps none, of IPv4.
-func dropOthers(link netlink.Link, keep netip.Prefix) error {
-	family := netlink.FAMILY_V4
+func dropOthers(link *rtnetlink.Link, keep netip.Prefix) error {
+	family := unix.AF_INET
 	if keep.IsValid() && keep.Addr().Is6() {
-		family = netlink.FAMILY_V6
+		family = unix.AF_INET6
 	}
-	if err := dropRoutes(link.Attrs().Index, uint8(family)); err != nil {
-		return fmt.Errorf("network: %s: %w", link.Attrs().Name, err)
+	if err := dropRoutes(link.Index, uint8(family)); err != nil {
+		return fmt.Errorf("network: %s: %w", link.Name, err)
 	}
 	have, err := addresses(link, family)
 	if err != nil {
-		return fmt.Errorf("network: list the addresses of %s: %w", link.Attrs().Name, err)
+		return fmt.Errorf("network: list the addresses of %s: %w", link.Name, err)
 	}
 	for _, a := range have {
 		// The kernel's own IPv6 addresses are the kernel's business.
-		kernels := family == netlink.FAMILY_V6 && (a.Flags&unix.IFA_F_PERMANENT == 0 || a.IP.IsLinkLocalUnicast())
-		if kernels || a.IPNet.String() == keep.String() {
+		kernels := family == unix.AF_INET6 && (a.Flags&unix.IFA_F_PERMANENT == 0 || a.Prefix.Addr().IsLinkLocalUnicast())
+		if kernels || a.Prefix == keep {
 			continue
 		}
-		if err := netlink.AddrDel(link, &a); err != nil {
-			return fmt.Errorf("network: take %s from %s: %w", a.IPNet, link.Attrs().Name, err)
+		if err := rtnetlink.DeleteAddress(link, a); err != nil {
+			return fmt.Errorf("network: take %s from %s: %w", a.Prefix, link.Name, err)
 		}
 	}
 	return nil
 }
 
 // dropAll takes the address and the routes of a lease away.
-func dropAll(link netlink.Link) error { return dropOthers(link, netip.Prefix{}) }
-
-func ipNet(p netip.Prefix) *net.IPNet {
-	return &net.IPNet{IP: p.Addr().AsSlice(), Mask: net.CIDRMask(p.Bits(), p.Addr().BitLen())}
-}
+func dropAll(link *rtnetlink.Link) error { return dropOthers(link, netip.Prefix{}) }
 
 // SetAddress waits for a device until ctx ends, sets it up and gives it an
 // address instead of others of its family, without a route or a look at the link: for a network beside the one
 // that the node boots by.
 func SetAddress(ctx context.Context, device string, addr netip.Prefix) error {
-	var link netlink.Link
+	var link *rtnetlink.Link
 	err := poll(ctx, 50*time.Millisecond, func() (bool, error) {
-		l, err := netlink.LinkByName(device)
+		l, err := rtnetlink.ByName(device)
 		link = l
 		return err == nil, nil
 	})
@@ -114,7 +105,7 @@ func SetAddress(ctx context.Context, device string, addr netip.Prefix) error {
 	if err := dropOthers(link, addr); err != nil {
 		return err
 	}
-	if err := netlink.AddrReplace(link, &netlink.Addr{IPNet: ipNet(addr)}); err != nil {
+	if err := rtnetlink.ReplaceAddress(link, rtnetlink.Address{Prefix: addr}); err != nil {
 		return fmt.Errorf("network: give %s the address %s: %w", device, addr, err)
 	}
 	return nil

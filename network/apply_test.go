@@ -14,12 +14,14 @@ import (
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
+
+	"github.com/sidusboot/sidusboot/network/rtnetlink"
 )
 
 // inNamespace gives the test a network namespace of its own with a link eth0,
 // whose other end is peer. The thread is never given back: it ends with the
 // test's goroutine.
-func inNamespace(t *testing.T) (eth0, peer netlink.Link) {
+func inNamespace(t *testing.T) (eth0, peer *rtnetlink.Link) {
 	t.Helper()
 	if os.Geteuid() != 0 {
 		t.Skip("network namespaces need root")
@@ -36,9 +38,9 @@ func inNamespace(t *testing.T) (eth0, peer netlink.Link) {
 	return mustLink(t, "eth0"), mustLink(t, "peer")
 }
 
-func mustLink(t *testing.T, name string) netlink.Link {
+func mustLink(t *testing.T, name string) *rtnetlink.Link {
 	t.Helper()
-	l, err := netlink.LinkByName(name)
+	l, err := rtnetlink.ByName(name)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -47,8 +49,8 @@ func mustLink(t *testing.T, name string) netlink.Link {
 
 func TestApply(t *testing.T) {
 	link, peer := inNamespace(t)
-	for _, l := range []netlink.Link{link, peer} {
-		if err := netlink.LinkSetUp(l); err != nil {
+	for _, l := range []*rtnetlink.Link{link, peer} {
+		if err := rtnetlink.SetUp(l); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -89,7 +91,7 @@ func TestApply(t *testing.T) {
 		if got := state(t, link); got != tt.want {
 			t.Errorf("%s: got %q, want %q", tt.name, got, tt.want)
 		}
-		if got := mustLink(t, "eth0").Attrs().MTU; tt.mtu > 0 && got != tt.mtu {
+		if got := mustLink(t, "eth0").MTU; tt.mtu > 0 && got != tt.mtu {
 			t.Errorf("%s: MTU %d, want %d", tt.name, got, tt.mtu)
 		}
 	}
@@ -107,9 +109,14 @@ func TestApplyMTU(t *testing.T) {
 	}
 }
 
-// state is the link's IPv4 addresses and the routes that are not the kernel's.
-func state(t *testing.T, link netlink.Link) string {
+// state is the link's IPv4 addresses and the routes that are not the kernel's,
+// as another library sees them.
+func state(t *testing.T, l *rtnetlink.Link) string {
 	t.Helper()
+	link, err := netlink.LinkByName(l.Name)
+	if err != nil {
+		t.Fatal(err)
+	}
 	addrs, err := netlink.AddrList(link, netlink.FAMILY_V4)
 	if err != nil {
 		t.Fatal(err)
@@ -150,7 +157,7 @@ func TestBringUp(t *testing.T) {
 	if err := BringUp(ctx, link); !errors.As(err, &down) || down.Device != "eth0" {
 		t.Fatalf("BringUp without carrier = %v, want a NoCarrierError", err)
 	}
-	if err := netlink.LinkSetUp(peer); err != nil {
+	if err := rtnetlink.SetUp(peer); err != nil {
 		t.Fatal(err)
 	}
 	if err := BringUp(t.Context(), mustLink(t, "eth0")); err != nil {

@@ -12,7 +12,7 @@ import (
 	"slices"
 	"time"
 
-	"github.com/vishvananda/netlink"
+	"github.com/sidusboot/sidusboot/network/rtnetlink"
 	"golang.org/x/sys/unix"
 )
 
@@ -70,7 +70,7 @@ const (
 // (Cisco's IP device tracking and its like do so as soon as a link is up, or a
 // lease was given, and at every boot again). The link is asked once more then,
 // and only who has the address counts.
-func CheckUnused(ctx context.Context, link netlink.Link, addr netip.Addr) error {
+func CheckUnused(ctx context.Context, link *rtnetlink.Link, addr netip.Addr) error {
 	c, err := openARP(link)
 	if err != nil {
 		return err
@@ -142,7 +142,7 @@ const resolveGap = 500 * time.Millisecond
 // Resolve asks for the hardware address of a host on the link until it answers
 // or ctx ends; then the error is a *SilentError. self is the node's own
 // address.
-func Resolve(ctx context.Context, link netlink.Link, self, host netip.Addr) (net.HardwareAddr, error) {
+func Resolve(ctx context.Context, link *rtnetlink.Link, self, host netip.Addr) (net.HardwareAddr, error) {
 	c, err := openARP(link)
 	if err != nil {
 		return nil, err
@@ -174,7 +174,7 @@ func Resolve(ctx context.Context, link netlink.Link, self, host netip.Addr) (net
 
 // Announce tells the link that this node has the address from now on, so that
 // nobody sends to the card that had it before (RFC 5227, section 2.3).
-func Announce(link netlink.Link, addr netip.Addr) error {
+func Announce(link *rtnetlink.Link, addr netip.Addr) error {
 	c, err := openARP(link)
 	if err != nil {
 		return err
@@ -203,7 +203,7 @@ func ownMACs() ([]net.HardwareAddr, error) {
 	all, err := links()
 	var macs []net.HardwareAddr
 	for _, l := range all {
-		macs = append(macs, l.Attrs().HardwareAddr)
+		macs = append(macs, l.HardwareAddr)
 	}
 	return macs, err
 }
@@ -214,8 +214,8 @@ func (c *arpConn) isOwn(sender net.HardwareAddr) bool {
 	return is(c.mac) || slices.ContainsFunc(c.own, is)
 }
 
-func openARP(link netlink.Link) (*arpConn, error) {
-	attrs := link.Attrs()
+func openARP(link *rtnetlink.Link) (*arpConn, error) {
+	attrs := link
 	if len(attrs.HardwareAddr) != 6 {
 		return nil, fmt.Errorf("network: %s is no Ethernet device: its address is %q", attrs.Name, attrs.HardwareAddr)
 	}

@@ -11,7 +11,7 @@ import (
 	"time"
 
 	"github.com/insomniacslk/dhcp/dhcpv4"
-	"github.com/vishvananda/netlink"
+	"github.com/sidusboot/sidusboot/network/rtnetlink"
 	"golang.org/x/sys/unix"
 )
 
@@ -56,8 +56,8 @@ type DHCPOptions struct {
 // DHCP gets a lease on a link that is up. It asks until ctx ends; then the
 // error is a *NoLeaseError. Answers without an address that can be used are
 // passed over; an address that somebody on the link has is declined.
-func DHCP(ctx context.Context, link netlink.Link, o DHCPOptions) (*Lease, error) {
-	attrs := link.Attrs()
+func DHCP(ctx context.Context, link *rtnetlink.Link, o DHCPOptions) (*Lease, error) {
+	attrs := link
 	c := &dhcpClient{link: link, mac: attrs.HardwareAddr, device: attrs.Name, opts: o, start: time.Now(), failed: map[netip.Addr]bool{}}
 	var err error
 	if c.conn, err = openPacket(attrs.Index, unix.ETH_P_IP, toPort(clientPort)); err != nil {
@@ -103,7 +103,7 @@ func DHCP(ctx context.Context, link netlink.Link, o DHCPOptions) (*Lease, error)
 // A dhcpClient is one node's side of DHCP (RFC 2131) on one device.
 type dhcpClient struct {
 	conn   *packetConn
-	link   netlink.Link
+	link   *rtnetlink.Link
 	device string
 	mac    net.HardwareAddr
 	opts   DHCPOptions
@@ -284,7 +284,7 @@ func (c *dhcpClient) ask(ctx context.Context, request *dhcpv4.DHCPv4, wait time.
 
 // check asks the link whether somebody has the lease's address already, and
 // declines it then.
-func (c *dhcpClient) check(ctx context.Context, link netlink.Link, l *Lease) error {
+func (c *dhcpClient) check(ctx context.Context, link *rtnetlink.Link, l *Lease) error {
 	err := CheckUnused(ctx, link, l.Addr.Addr())
 	var used *InUseError
 	if !errors.As(err, &used) {
@@ -297,8 +297,8 @@ func (c *dhcpClient) check(ctx context.Context, link netlink.Link, l *Lease) err
 }
 
 // Release gives a lease back that is not going to be used.
-func Release(link netlink.Link, l *Lease) error {
-	conn, err := openPacket(link.Attrs().Index, unix.ETH_P_IP, toPort(clientPort))
+func Release(link *rtnetlink.Link, l *Lease) error {
+	conn, err := openPacket(link.Index, unix.ETH_P_IP, toPort(clientPort))
 	if err != nil {
 		return err
 	}

@@ -14,7 +14,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/vishvananda/netlink"
+	"github.com/sidusboot/sidusboot/network/rtnetlink"
 	"golang.org/x/sys/unix"
 
 	"github.com/sidusboot/sidusboot/panics"
@@ -199,13 +199,13 @@ func (e *status6Error) Error() string {
 
 // byDHCP6 fills in a lease by DHCPv6 and puts the address in place. Which
 // addresses are on the link only a router says.
-func byDHCP6(ctx context.Context, link netlink.Link, l *Lease) error {
-	name := link.Attrs().Name
+func byDHCP6(ctx context.Context, link *rtnetlink.Link, l *Lease) error {
+	name := link.Name
 	start := time.Now()
 	if err := awaitLinkLocal(ctx, link); err != nil {
 		return err
 	}
-	c, err := newClient6(name, link.Attrs().Index, l.MAC)
+	c, err := newClient6(name, link.Index, l.MAC)
 	if err != nil {
 		return err
 	}
@@ -223,8 +223,8 @@ func byDHCP6(ctx context.Context, link netlink.Link, l *Lease) error {
 	}
 	l.Addr = netip.PrefixFrom(b.addr, 128)
 	// No prefix route beside the router's (IFA_F_NOPREFIXROUTE).
-	addr := &netlink.Addr{IPNet: ipNet(netip.PrefixFrom(b.addr, 128)), Flags: unix.IFA_F_NOPREFIXROUTE}
-	if err := netlink.AddrReplace(link, addr); err != nil {
+	addr := rtnetlink.Address{Prefix: l.Addr, Flags: unix.IFA_F_NOPREFIXROUTE}
+	if err := rtnetlink.ReplaceAddress(link, addr); err != nil {
 		return fmt.Errorf("network: give %s the address %s: %w", name, b.addr, err)
 	}
 	if err := awaitUsable(ctx, link, b.addr); err != nil {
@@ -233,7 +233,7 @@ func byDHCP6(ctx context.Context, link netlink.Link, l *Lease) error {
 			m.add(optServerID6, b.server)
 			m.add(optIANA6, c.ia(b.addr))
 			_, _ = c.conn.WriteTo(m.encode(), net.UDPAddrFromAddrPort(netip.AddrPortFrom(servers6.WithZone(name), serverPort6)))
-			err = errors.Join(err, netlink.AddrDel(link, addr))
+			err = errors.Join(err, rtnetlink.DeleteAddress(link, addr))
 		}
 		return err
 	}
@@ -246,11 +246,11 @@ func byDHCP6(ctx context.Context, link netlink.Link, l *Lease) error {
 }
 
 // inform6 asks for what is no address.
-func inform6(ctx context.Context, link netlink.Link, l *Lease) error {
+func inform6(ctx context.Context, link *rtnetlink.Link, l *Lease) error {
 	if err := awaitLinkLocal(ctx, link); err != nil {
 		return err
 	}
-	c, err := newClient6(link.Attrs().Name, link.Attrs().Index, l.MAC)
+	c, err := newClient6(link.Name, link.Index, l.MAC)
 	if err != nil {
 		return err
 	}

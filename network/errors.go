@@ -167,14 +167,13 @@ func (u *ascent) failed() error {
 	}
 	var have []string
 	for _, l := range all {
-		a := l.Attrs()
-		if a.Flags&net.FlagLoopback != 0 {
+		if l.IsLoopback() {
 			continue
 		}
-		have = append(have, a.Name)
+		have = append(have, l.Name)
 		n := nicOf(l, u.opts.Sysfs)
 		for _, r := range u.runners {
-			if r.link.Attrs().Index == a.Index && r.err != nil {
+			if r.link.Index == l.Index && r.err != nil {
 				n.State = brief(r.err)
 			}
 		}

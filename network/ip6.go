@@ -11,7 +11,7 @@ import (
 	"time"
 
 	"github.com/insomniacslk/dhcp/rfc1035label"
-	"github.com/vishvananda/netlink"
+	"github.com/sidusboot/sidusboot/network/rtnetlink"
 	"golang.org/x/sys/unix"
 
 	"github.com/sidusboot/sidusboot/panics"
@@ -47,8 +47,8 @@ type routerListener struct {
 
 // listenRouter begins to listen, and tells the kernel to take an address from a
 // router. It is to be called before the link is set up.
-func listenRouter(link netlink.Link) (*routerListener, error) {
-	name := link.Attrs().Name
+func listenRouter(link *rtnetlink.Link) (*routerListener, error) {
+	name := link.Name
 	for _, s := range []struct{ setting, value string }{
 		{"disable_ipv6", "0"}, {"autoconf", "1"},
 		// 2, as docker and its like make a router of the node: with 1 its own
@@ -84,7 +84,7 @@ func listenRouter(link netlink.Link) (*routerListener, error) {
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("network: ICMPv6 socket on %s: %w", name, err), unix.Close(fd))
 	}
-	return &routerListener{file: os.NewFile(uintptr(fd), "icmp6"), index: link.Attrs().Index}, nil
+	return &routerListener{file: os.NewFile(uintptr(fd), "icmp6"), index: link.Index}, nil
 }
 
 func (r *routerListener) Close() error { return r.file.Close() }
@@ -278,10 +278,10 @@ const (
 // address6 gets an IPv6 address that can be used, and puts it in place: by the
 // kernel from a router's prefix, or by DHCPv6 where the method or the router
 // says so. It waits until ctx ends.
-func address6(ctx context.Context, link netlink.Link, method Method, router *routerListener, logf func(string, ...any)) (*Lease, error) {
+func address6(ctx context.Context, link *rtnetlink.Link, method Method, router *routerListener, logf func(string, ...any)) (*Lease, error) {
 	start := time.Now()
-	name := link.Attrs().Name
-	l := &Lease{Device: name, MAC: link.Attrs().HardwareAddr, Proto: protoRouter}
+	name := link.Name
+	l := &Lease{Device: name, MAC: link.HardwareAddr, Proto: protoRouter}
 	if method == ByDHCP6 {
 		if err := byDHCP6(ctx, link, l); err != nil {
 			return nil, err
@@ -346,20 +346,19 @@ func (l *Lease) take(a *advertisement) {
 }
 
 // routerAddress waits for the kernel's address from a router's prefix.
-func routerAddress(ctx context.Context, link netlink.Link) (found netip.Prefix, err error) {
-	name := link.Attrs().Name
+func routerAddress(ctx context.Context, link *rtnetlink.Link) (found netip.Prefix, err error) {
+	name := link.Name
 	err = poll(ctx, 50*time.Millisecond, func() (bool, error) {
-		all, err := addresses(link, netlink.FAMILY_V6)
+		all, err := addresses(link, unix.AF_INET6)
 		if err != nil {
 			return false, err
 		}
-		for i := range all {
-			p, ok := prefixOf(&all[i])
-			if !ok || p.Addr().IsLinkLocalUnicast() || all[i].Flags&unix.IFA_F_PERMANENT != 0 {
+		for _, a := range all {
+			if a.Prefix.Addr().IsLinkLocalUnicast() || a.Flags&unix.IFA_F_PERMANENT != 0 {
 				continue
 			}
-			if usable, err := isUsable(name, &all[i]); usable || err != nil {
-				found = p
+			if usable, err := isUsable(name, a); usable || err != nil {
+				found = a.Prefix
 				return usable, err
 			}
 		}
@@ -371,44 +370,37 @@ func routerAddress(ctx context.Context, link netlink.Link) (found netip.Prefix, 
 	return found, err
 }
 
-func prefixOf(a *netlink.Addr) (netip.Prefix, bool) {
-	ip, ok := netip.AddrFromSlice(a.IP)
-	bits, _ := a.Mask.Size()
-	return netip.PrefixFrom(ip, bits), ok
-}
-
 // isUsable tells whether the kernel knows by now that an address is nobody
 // else's. One that is, is an *InUseError.
-func isUsable(device string, a *netlink.Addr) (bool, error) {
-	p, _ := prefixOf(a)
+func isUsable(device string, a rtnetlink.Address) (bool, error) {
 	if a.Flags&unix.IFA_F_DADFAILED != 0 {
-		return false, &InUseError{Device: device, Addr: p.Addr()}
+		return false, &InUseError{Device: device, Addr: a.Prefix.Addr()}
 	}
 	return a.Flags&unix.IFA_F_TENTATIVE == 0, nil
 }
 
 // awaitUsable waits until an address that was given to the link may be used.
-func awaitUsable(ctx context.Context, link netlink.Link, addr netip.Addr) error {
+func awaitUsable(ctx context.Context, link *rtnetlink.Link, addr netip.Addr) error {
 	return awaitAddress(ctx, link, func(a netip.Addr) bool { return a == addr }, addr.String())
 }
 
 // awaitLinkLocal waits until the link has its own address.
-func awaitLinkLocal(ctx context.Context, link netlink.Link) error {
+func awaitLinkLocal(ctx context.Context, link *rtnetlink.Link) error {
 	return awaitAddress(ctx, link, netip.Addr.IsLinkLocalUnicast, "its link-local address")
 }
 
-func awaitAddress(ctx context.Context, link netlink.Link, is func(netip.Addr) bool, what string) error {
+func awaitAddress(ctx context.Context, link *rtnetlink.Link, is func(netip.Addr) bool, what string) error {
 	ctx, cancel := context.WithTimeout(ctx, usableTime)
 	defer cancel()
-	name := link.Attrs().Name
+	name := link.Name
 	err := poll(ctx, 20*time.Millisecond, func() (bool, error) {
-		all, err := addresses(link, netlink.FAMILY_V6)
+		all, err := addresses(link, unix.AF_INET6)
 		if err != nil {
 			return false, err
 		}
-		for i := range all {
-			if p, ok := prefixOf(&all[i]); ok && is(p.Addr()) {
-				return isUsable(name, &all[i])
+		for _, a := range all {
+			if is(a.Prefix.Addr()) {
+				return isUsable(name, a)
 			}
 		}
 		return false, nil

@@ -7,7 +7,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/vishvananda/netlink"
+	"github.com/sidusboot/sidusboot/network/rtnetlink"
 )
 
 // look sees which devices are there by now, makes what is to be made of them
@@ -38,10 +38,10 @@ func (u *ascent) look(ctx context.Context) error {
 			if !w.several() && u.sent(w) {
 				break
 			}
-			if !u.named(l.Attrs()) || !w.fits(l, u.opts.Sysfs) {
+			if !u.named(l) || !w.fits(l, u.opts.Sysfs) {
 				continue
 			}
-			if !w.several() || !u.running(w, l) && !slices.Contains(u.plan.Leave, l.Attrs().Name) {
+			if !w.several() || !u.running(w, l) && !slices.Contains(u.plan.Leave, l.Name) {
 				u.send(ctx, w, l)
 			}
 		}
@@ -52,7 +52,7 @@ func (u *ascent) look(ctx context.Context) error {
 
 // named tells whether a device has its name for good: not one that another
 // card is to have.
-func (u *ascent) named(a *netlink.LinkAttrs) bool {
+func (u *ascent) named(a *rtnetlink.Link) bool {
 	for _, r := range u.plan.Renames {
 		if r.Name == a.Name && r.MAC.String() != permanent(a).String() {
 			return false
@@ -63,24 +63,24 @@ func (u *ascent) named(a *netlink.LinkAttrs) bool {
 
 // build names the cards and makes bonds and VLANs, as far as what they are made
 // of is there.
-func (u *ascent) build(all *[]netlink.Link) (err error) {
+func (u *ascent) build(all *[]*rtnetlink.Link) (err error) {
 	if u.built || len(u.plan.Renames)+len(u.plan.Bonds)+len(u.plan.VLANs) == 0 {
 		return nil
 	}
 	// What stands on a card that is to have another name would stand on the
 	// wrong one.
-	var named []netlink.Link
+	var named []*rtnetlink.Link
 	refresh := func() {
 		if err == nil {
 			*all, err = links()
 		}
-		named = slices.DeleteFunc(slices.Clone(*all), func(l netlink.Link) bool { return !u.named(l.Attrs()) })
+		named = slices.DeleteFunc(slices.Clone(*all), func(l *rtnetlink.Link) bool { return !u.named(l) })
 	}
 	if err := rename(u.plan.Renames, *all); err != nil {
 		return err
 	}
 	complete := !slices.ContainsFunc(u.plan.Renames, func(r Rename) bool {
-		return find(*all, func(a *netlink.LinkAttrs) bool { return a.Name == r.Name }) == nil
+		return find(*all, func(a *rtnetlink.Link) bool { return a.Name == r.Name }) == nil
 	})
 	for i := range u.plan.Bonds {
 		refresh()
@@ -110,7 +110,7 @@ func (u *ascent) build(all *[]netlink.Link) (err error) {
 }
 
 // sendAny sends off the first NICs, and when those had their moment, all others.
-func (u *ascent) sendAny(ctx context.Context, w *Way, all []netlink.Link) {
+func (u *ascent) sendAny(ctx context.Context, w *Way, all []*rtnetlink.Link) {
 	first, rest := u.order(all)
 	for _, l := range first {
 		if !u.running(w, l) {
@@ -135,15 +135,14 @@ func (u *ascent) sendAny(ctx context.Context, w *Way, all []netlink.Link) {
 }
 
 // order are the NICs that come first where any would do, and the others.
-func (u *ascent) order(all []netlink.Link) (first, rest []netlink.Link) {
-	var byName, others []netlink.Link
+func (u *ascent) order(all []*rtnetlink.Link) (first, rest []*rtnetlink.Link) {
+	var byName, others []*rtnetlink.Link
 	for _, l := range all {
-		a := l.Attrs()
 		switch {
-		case !wired(l, u.opts.Sysfs) || slices.Contains(u.plan.Leave, a.Name) || !u.named(a):
-		case u.guessed(a):
+		case !wired(l, u.opts.Sysfs) || slices.Contains(u.plan.Leave, l.Name) || !u.named(l):
+		case u.guessed(l):
 			first = append(first, l)
-		case a.Name == u.opts.First:
+		case l.Name == u.opts.First:
 			byName = append(byName, l)
 		default:
 			others = append(others, l)
@@ -166,37 +165,37 @@ func (u *ascent) order(all []netlink.Link) (first, rest []netlink.Link) {
 }
 
 // guessed tells whether it is the NIC that the firmware booted from.
-func (u *ascent) guessed(a *netlink.LinkAttrs) bool {
+func (u *ascent) guessed(a *rtnetlink.Link) bool {
 	return u.opts.Guess != nil && (bytes.Equal(a.HardwareAddr, u.opts.Guess) || bytes.Equal(permanent(a), u.opts.Guess))
 }
 
 // hadMoment tells whether the NICs that come first have had the time that they
 // have to themselves.
-func (u *ascent) hadMoment(first []netlink.Link) bool {
+func (u *ascent) hadMoment(first []*rtnetlink.Link) bool {
 	if len(first) == 0 {
 		return !u.anyFrom.IsZero() && time.Since(u.anyFrom) > aloneAbsent
 	}
 	since, down, silent := time.Since(u.anyFrom), aloneDown, aloneSilent
-	if u.guessed(first[0].Attrs()) {
+	if u.guessed(first[0]) {
 		since, down, silent = time.Since(u.start), guessDown, guessSilent
 	}
-	ended := func(l netlink.Link) bool {
-		return slices.ContainsFunc(u.runners, func(r *runner) bool { return r.done && r.link.Attrs().Index == l.Attrs().Index })
+	ended := func(l *rtnetlink.Link) bool {
+		return slices.ContainsFunc(u.runners, func(r *runner) bool { return r.done && r.link.Index == l.Index })
 	}
-	if !slices.ContainsFunc(first, func(l netlink.Link) bool { return !ended(l) }) {
+	if !slices.ContainsFunc(first, func(l *rtnetlink.Link) bool { return !ended(l) }) {
 		return true
 	}
-	if slices.ContainsFunc(first, func(l netlink.Link) bool { return hasCarrier(l.Attrs()) }) {
+	if slices.ContainsFunc(first, func(l *rtnetlink.Link) bool { return hasCarrier(l) }) {
 		return since > silent
 	}
 	return since > down
 }
 
 // namesOf are the names of links, or what is said where there is none.
-func namesOf(all []netlink.Link, none string) string {
+func namesOf(all []*rtnetlink.Link, none string) string {
 	var names []string
 	for _, l := range all {
-		names = append(names, l.Attrs().Name)
+		names = append(names, l.Name)
 	}
 	if len(names) == 0 {
 		return none
@@ -205,8 +204,8 @@ func namesOf(all []netlink.Link, none string) string {
 }
 
 // running tells whether a NIC was sent off by a way.
-func (u *ascent) running(w *Way, l netlink.Link) bool {
-	return slices.ContainsFunc(u.runners, func(r *runner) bool { return r.way == w && r.link.Attrs().Index == l.Attrs().Index })
+func (u *ascent) running(w *Way, l *rtnetlink.Link) bool {
+	return slices.ContainsFunc(u.runners, func(r *runner) bool { return r.way == w && r.link.Index == l.Index })
 }
 
 // wantsDrivers tells whether drivers are to be looked for again: a NIC that was
@@ -245,7 +244,7 @@ func (u *ascent) sayWaiting() {
 		if r.done {
 			continue
 		}
-		name := r.link.Attrs().Name
+		name := r.link.Name
 		switch ok, err := HasCarrier(r.link); {
 		case err != nil || !ok:
 			what = append(what, "the link of "+name)

@@ -8,7 +8,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/vishvananda/netlink"
+	"github.com/sidusboot/sidusboot/network/rtnetlink"
 	"golang.org/x/sys/unix"
 )
 
@@ -41,11 +41,10 @@ func (n NIC) String() string {
 }
 
 // nicOf describes a link.
-func nicOf(l netlink.Link, sysfs string) NIC {
-	a := l.Attrs()
+func nicOf(l *rtnetlink.Link, sysfs string) NIC {
 	return NIC{
-		Name: a.Name, MAC: a.HardwareAddr, Driver: Driver(sysfs, a.Name),
-		Up: a.Flags&net.FlagUp != 0, Carrier: hasCarrier(a),
+		Name: l.Name, MAC: l.HardwareAddr, Driver: Driver(sysfs, l.Name),
+		Up: l.IsUp(), Carrier: hasCarrier(l),
 	}
 }
 
@@ -60,18 +59,17 @@ func Driver(sysfs, device string) string {
 
 // wired tells whether a link is a network card with a cable: no loopback, no
 // radio, nothing that is made of other links, and no part of such a thing.
-func wired(l netlink.Link, sysfs string) bool {
-	a := l.Attrs()
-	if a.Flags&net.FlagLoopback != 0 || a.EncapType != "ether" || a.MasterIndex != 0 || a.RawFlags&unix.IFF_SLAVE != 0 {
+func wired(l *rtnetlink.Link, sysfs string) bool {
+	if l.IsLoopback() || l.Type != unix.ARPHRD_ETHER || l.MasterIndex != 0 || l.Flags&unix.IFF_SLAVE != 0 {
 		return false
 	}
 	// The kernel gives a kind to what is made by software. A veth is a cable
 	// between two namespaces, as tests have it.
-	if kind := l.Type(); kind != "device" && kind != "veth" {
+	if l.Kind != "" && l.Kind != "veth" {
 		return false
 	}
 	for _, radio := range []string{"wireless", "phy80211"} {
-		if _, err := os.Stat(filepath.Join(sysfs, "class/net", a.Name, radio)); err == nil {
+		if _, err := os.Stat(filepath.Join(sysfs, "class/net", l.Name, radio)); err == nil {
 			return false
 		}
 	}

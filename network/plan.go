@@ -8,7 +8,7 @@ import (
 	"slices"
 	"time"
 
-	"github.com/vishvananda/netlink"
+	"github.com/sidusboot/sidusboot/network/rtnetlink"
 )
 
 // A Method is how an address is had.
@@ -51,15 +51,14 @@ func (c Choice) several() bool { return c.Device == "" }
 
 // fits tells whether a link is the one chosen. A MAC is that of the card, not
 // of a VLAN or bond on it.
-func (c Choice) fits(l netlink.Link, sysfs string) bool {
-	a := l.Attrs()
+func (c Choice) fits(l *rtnetlink.Link, sysfs string) bool {
 	switch {
 	case c.Device != "":
-		return a.Name == c.Device
+		return l.Name == c.Device
 	case c.MAC != nil:
-		return bytes.Equal(a.HardwareAddr, c.MAC) && wired(l, sysfs)
+		return bytes.Equal(l.HardwareAddr, c.MAC) && wired(l, sysfs)
 	case c.Driver != "":
-		return Driver(sysfs, a.Name) == c.Driver && wired(l, sysfs)
+		return Driver(sysfs, l.Name) == c.Driver && wired(l, sysfs)
 	}
 	return wired(l, sysfs)
 }

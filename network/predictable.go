@@ -1,27 +1,26 @@
 package network
 
 import (
-	"net"
 	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
 
-	"github.com/vishvananda/netlink"
+	"github.com/sidusboot/sidusboot/network/rtnetlink"
 )
 
 // nameByPlace gives cards that the plan calls by the name that udev would give
 // them (enp1s0, ens3, eno1, enx525400123456) that name: people know it from
 // installed machines, and write it into ip=, bond= and vlan=. There is no udev
 // in an initramfs.
-func (u *ascent) nameByPlace(all []netlink.Link) error {
+func (u *ascent) nameByPlace(all []*rtnetlink.Link) error {
 	for _, name := range u.plan.cards() {
-		if !strings.HasPrefix(name, "en") || find(all, func(a *netlink.LinkAttrs) bool { return a.Name == name }) != nil {
+		if !strings.HasPrefix(name, "en") || find(all, func(a *rtnetlink.Link) bool { return a.Name == name }) != nil {
 			continue
 		}
 		for _, l := range all {
-			if !wired(l, u.opts.Sysfs) || l.Attrs().Flags&net.FlagUp != 0 || !slices.Contains(predictable(u.opts.Sysfs, l.Attrs()), name) {
+			if !wired(l, u.opts.Sysfs) || l.IsUp() || !slices.Contains(predictable(u.opts.Sysfs, l), name) {
 				continue
 			}
 			if err := setName(l, name); err != nil {
@@ -50,7 +49,7 @@ func (p *Plan) cards() (names []string) {
 // predictable are the names that systemd's udev knows for an Ethernet card, by
 // its place on PCI or USB, its slot, its number on the board and its MAC
 // (systemd.net-naming-scheme(7)).
-func predictable(sysfs string, a *netlink.LinkAttrs) []string {
+func predictable(sysfs string, a *rtnetlink.Link) []string {
 	names := []string{"enx" + strings.ReplaceAll(permanent(a).String(), ":", "")}
 	card := filepath.Join(sysfs, "class/net", a.Name)
 	dir, err := filepath.EvalSymlinks(filepath.Join(card, "device"))

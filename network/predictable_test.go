@@ -6,7 +6,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/vishvananda/netlink"
+	"github.com/sidusboot/sidusboot/network/rtnetlink"
 )
 
 // The names of cards as systemd 252 to 257 give them, by sysfs.
@@ -70,7 +70,7 @@ func TestPredictable(t *testing.T) {
 				write(filepath.Join(pci, name), text)
 			}
 		}
-		a := &netlink.LinkAttrs{Name: "eth0", HardwareAddr: mac}
+		a := &rtnetlink.Link{Name: "eth0", HardwareAddr: mac}
 		want := strings.TrimSpace("enx525400000001 " + tt.want)
 		if got := strings.Join(predictable(sysfs, a), " "); got != want {
 			t.Errorf("%s: %q, want %q", tt.what, got, want)

@@ -3,7 +3,7 @@ package network
 import (
 	"errors"
 
-	"github.com/vishvananda/netlink"
+	"github.com/sidusboot/sidusboot/network/rtnetlink"
 	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
 )
@@ -11,13 +11,13 @@ import (
 // hearsRouter tells whether the kernel has heard an IPv6 router on the link,
 // unasked by us: there is a route that it took from one (RTPROT_RA), or an
 // address from a prefix.
-func hearsRouter(link netlink.Link) bool {
-	all, err := addresses(link, netlink.FAMILY_V6)
+func hearsRouter(link *rtnetlink.Link) bool {
+	all, err := addresses(link, unix.AF_INET6)
 	if err != nil {
 		return false // It is for a hint only.
 	}
-	for i := range all {
-		if all[i].Flags&unix.IFA_F_PERMANENT == 0 && all[i].IP.IsGlobalUnicast() {
+	for _, a := range all {
+		if a.Flags&unix.IFA_F_PERMANENT == 0 && a.Prefix.Addr().IsGlobalUnicast() {
 			return true
 		}
 	}
@@ -39,7 +39,7 @@ func hearsRouter(link netlink.Link) bool {
 			continue
 		}
 		for _, a := range attrs {
-			if a.Attr.Type == unix.RTA_OIF && len(a.Value) == 4 && int(nl.NativeEndian().Uint32(a.Value)) == link.Attrs().Index {
+			if a.Attr.Type == unix.RTA_OIF && len(a.Value) == 4 && int(nl.NativeEndian().Uint32(a.Value)) == link.Index {
 				return true
 			}
 		}

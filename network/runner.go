@@ -3,15 +3,16 @@ package network
 import (
 	"context"
 	"fmt"
-	"net"
 
-	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+
+	"github.com/sidusboot/sidusboot/network/rtnetlink"
 )
 
 // A runner is one NIC on its way to a lease.
 type runner struct {
 	way    *Way
-	link   netlink.Link
+	link   *rtnetlink.Link
 	wasUp  bool
 	cancel context.CancelFunc
 	// What came of it.
@@ -31,9 +32,9 @@ func (r *runner) asks() bool {
 }
 
 // send lets a NIC run. The goroutine is ended by end.
-func (u *ascent) send(ctx context.Context, w *Way, l netlink.Link) {
+func (u *ascent) send(ctx context.Context, w *Way, l *rtnetlink.Link) {
 	ctx, cancel := context.WithCancel(ctx)
-	r := &runner{way: w, link: l, wasUp: l.Attrs().Flags&net.FlagUp != 0, cancel: cancel}
+	r := &runner{way: w, link: l, wasUp: l.IsUp(), cancel: cancel}
 	u.runners = append(u.runners, r)
 	go func() {
 		defer func() {
@@ -89,10 +90,10 @@ func (u *ascent) run(ctx context.Context, r *runner) (*Lease, error) {
 }
 
 // fixed is the lease that a Way spells out.
-func (u *ascent) fixed(ctx context.Context, w *Way, link netlink.Link) (*Lease, error) {
+func (u *ascent) fixed(ctx context.Context, w *Way, link *rtnetlink.Link) (*Lease, error) {
 	l := w.Fixed
-	l.Device, l.MAC, l.Proto = link.Attrs().Name, link.Attrs().HardwareAddr, "none"
-	if !u.opts.Trust && l.Addr.Addr().Is4() && link.Attrs().EncapType == "ether" {
+	l.Device, l.MAC, l.Proto = link.Name, link.HardwareAddr, "none"
+	if !u.opts.Trust && l.Addr.Addr().Is4() && link.Type == unix.ARPHRD_ETHER {
 		if err := CheckUnused(ctx, link, l.Addr.Addr()); err != nil {
 			return nil, err
 		}

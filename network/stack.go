@@ -11,7 +11,7 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/vishvananda/netlink"
+	"github.com/sidusboot/sidusboot/network/rtnetlink"
 	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
 )
@@ -45,14 +45,14 @@ const temporary = "sidusboot"
 
 // rename gives the NICs that are there the names of the plan. A NIC that has
 // another one's name gets that one's old name.
-func rename(renames []Rename, all []netlink.Link) error {
+func rename(renames []Rename, all []*rtnetlink.Link) error {
 	for i, r := range renames {
-		l := find(all, func(a *netlink.LinkAttrs) bool { return bytes.Equal(permanent(a), r.MAC) })
-		if l == nil || l.Attrs().Name == r.Name {
+		l := find(all, func(a *rtnetlink.Link) bool { return bytes.Equal(permanent(a), r.MAC) })
+		if l == nil || l.Name == r.Name {
 			continue
 		}
-		old := l.Attrs().Name
-		if other := find(all, func(a *netlink.LinkAttrs) bool { return a.Name == r.Name }); other != nil {
+		old := l.Name
+		if other := find(all, func(a *rtnetlink.Link) bool { return a.Name == r.Name }); other != nil {
 			aside := temporary + strconv.Itoa(i)
 			if err := setName(l, aside); err != nil {
 				return err
@@ -69,37 +69,36 @@ func rename(renames []Rename, all []netlink.Link) error {
 }
 
 // permanent is the card's own address, whatever it was given meanwhile.
-func permanent(a *netlink.LinkAttrs) net.HardwareAddr {
+func permanent(a *rtnetlink.Link) net.HardwareAddr {
 	if len(a.PermHWAddr) == len(a.HardwareAddr) && len(a.PermHWAddr) > 0 {
 		return a.PermHWAddr
 	}
 	return a.HardwareAddr
 }
 
-func find(all []netlink.Link, fits func(*netlink.LinkAttrs) bool) netlink.Link {
+func find(all []*rtnetlink.Link, fits func(*rtnetlink.Link) bool) *rtnetlink.Link {
 	for _, l := range all {
-		if fits(l.Attrs()) {
+		if fits(l) {
 			return l
 		}
 	}
 	return nil
 }
 
-func setName(l netlink.Link, name string) error {
-	a := l.Attrs()
-	if err := netlink.LinkSetName(l, name); err != nil {
-		return fmt.Errorf("network: rename %s (%s) to %s: %w", a.Name, a.HardwareAddr, name, err)
+func setName(l *rtnetlink.Link, name string) error {
+	if err := rtnetlink.SetName(l, name); err != nil {
+		return fmt.Errorf("network: rename %s (%s) to %s: %w", l.Name, l.HardwareAddr, name, err)
 	}
-	a.Name = name
+	l.Name = name
 	return nil
 }
 
 // build makes the bond if none is there, and adds the NICs that are there to
 // it. It returns what it lacks.
-func (b *Bond) build(sysfs string, all []netlink.Link) (missing []string, err error) {
+func (b *Bond) build(sysfs string, all []*rtnetlink.Link) (missing []string, err error) {
 	dir := filepath.Join(sysfs, "class/net", b.Name, "bonding")
-	if find(all, func(a *netlink.LinkAttrs) bool { return a.Name == b.Name }) == nil {
-		if !slices.ContainsFunc(all, func(l netlink.Link) bool { return slices.Contains(b.Slaves, l.Attrs().Name) }) {
+	if find(all, func(a *rtnetlink.Link) bool { return a.Name == b.Name }) == nil {
+		if !slices.ContainsFunc(all, func(l *rtnetlink.Link) bool { return slices.Contains(b.Slaves, l.Name) }) {
 			return b.Slaves, nil
 		}
 		if err := b.create(sysfs, dir); err != nil {
@@ -107,17 +106,17 @@ func (b *Bond) build(sysfs string, all []netlink.Link) (missing []string, err er
 		}
 	}
 	for _, name := range b.Slaves {
-		l := find(all, func(a *netlink.LinkAttrs) bool { return a.Name == name })
+		l := find(all, func(a *rtnetlink.Link) bool { return a.Name == name })
 		if l == nil {
 			missing = append(missing, name)
 			continue
 		}
-		if l.Attrs().MasterIndex != 0 {
+		if l.MasterIndex != 0 {
 			continue
 		}
 		// The driver takes only what is down (bond_enslave).
-		if l.Attrs().Flags&net.FlagUp != 0 {
-			if err := netlink.LinkSetDown(l); err != nil {
+		if l.IsUp() {
+			if err := rtnetlink.SetDown(l); err != nil {
 				return nil, fmt.Errorf("network: set %s down for %s: %w", name, b.Name, err)
 			}
 		}
@@ -167,9 +166,9 @@ func (b *Bond) configure(dir string) error {
 	if b.MTU == 0 {
 		return nil
 	}
-	l, err := netlink.LinkByName(b.Name)
+	l, err := rtnetlink.ByName(b.Name)
 	if err == nil {
-		err = netlink.LinkSetMTU(l, b.MTU)
+		err = rtnetlink.SetMTU(l, b.MTU)
 	}
 	if err != nil {
 		return fmt.Errorf("network: bond=%s: MTU %d: %w", b.Name, b.MTU, err)
@@ -193,14 +192,14 @@ func writeSysfs(path, text string) error {
 // build makes the VLAN's device on its parent if that is there. The message is
 // written out here: package netlink's LinkAdd knows fifty kinds of link, at
 // the price of 60 kB.
-func (v *VLAN) build(all []netlink.Link) (missing bool, err error) {
-	if l := find(all, func(a *netlink.LinkAttrs) bool { return a.Name == v.Name }); l != nil {
-		if l.Type() != "vlan" {
+func (v *VLAN) build(all []*rtnetlink.Link) (missing bool, err error) {
+	if l := find(all, func(a *rtnetlink.Link) bool { return a.Name == v.Name }); l != nil {
+		if l.Kind != "vlan" {
 			return false, fmt.Errorf("network: vlan=%s:%s: %s is a device already: give the VLAN another name", v.Name, v.Parent, v.Name)
 		}
 		return false, nil
 	}
-	parent := find(all, func(a *netlink.LinkAttrs) bool { return a.Name == v.Parent })
+	parent := find(all, func(a *rtnetlink.Link) bool { return a.Name == v.Parent })
 	if parent == nil {
 		return true, nil
 	}
@@ -210,7 +209,7 @@ func (v *VLAN) build(all []netlink.Link) (missing bool, err error) {
 	}
 	req := nl.NewNetlinkRequest(unix.RTM_NEWLINK, unix.NLM_F_CREATE|unix.NLM_F_EXCL|unix.NLM_F_ACK)
 	req.AddData(nl.NewIfInfomsg(unix.AF_UNSPEC))
-	req.AddData(nl.NewRtAttr(unix.IFLA_LINK, nl.Uint32Attr(uint32(parent.Attrs().Index))))
+	req.AddData(nl.NewRtAttr(unix.IFLA_LINK, nl.Uint32Attr(uint32(parent.Index))))
 	req.AddData(nl.NewRtAttr(unix.IFLA_IFNAME, nl.ZeroTerminated(v.Name)))
 	info := nl.NewRtAttr(unix.IFLA_LINKINFO, nil)
 	info.AddRtAttr(nl.IFLA_INFO_KIND, nl.NonZeroTerminated("vlan"))

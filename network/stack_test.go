@@ -7,7 +7,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/vishvananda/netlink"
+	"github.com/sidusboot/sidusboot/network/rtnetlink"
 )
 
 // A bond of which an option is refused is taken away: the next attempt would
@@ -25,8 +25,8 @@ func TestBondHalfMade(t *testing.T) {
 		}
 	}
 	bond := Bond{Name: "bond0", Slaves: []string{"eth0"}, Options: []string{"updelay=200", "xmit_hash_policy=layer9", "mode=802.3ad"}}
-	eth0 := &netlink.Device{LinkAttrs: netlink.LinkAttrs{Name: "eth0", Index: 2}}
-	_, err := bond.build(sysfs, []netlink.Link{eth0})
+	eth0 := &rtnetlink.Link{Name: "eth0", Index: 2}
+	_, err := bond.build(sysfs, []*rtnetlink.Link{eth0})
 	if err == nil || !strings.Contains(err.Error(), "option xmit_hash_policy=layer9") {
 		t.Errorf("error %v", err)
 	}
@@ -50,13 +50,13 @@ func TestNamed(t *testing.T) {
 	mac := func(last byte) []byte { return []byte{2, 0, 0, 0, 0, last} }
 	u := &ascent{plan: Plan{Renames: []Rename{{Name: "eth0", MAC: mac(2)}}}}
 	for _, test := range []struct {
-		attrs netlink.LinkAttrs
+		attrs rtnetlink.Link
 		want  bool
 	}{
-		{netlink.LinkAttrs{Name: "eth0", HardwareAddr: mac(1)}, false},
-		{netlink.LinkAttrs{Name: "eth0", HardwareAddr: mac(2)}, true},
-		{netlink.LinkAttrs{Name: "eth1", HardwareAddr: mac(1)}, true},
-		{netlink.LinkAttrs{Name: "sidusboot0", HardwareAddr: mac(1)}, false},
+		{rtnetlink.Link{Name: "eth0", HardwareAddr: mac(1)}, false},
+		{rtnetlink.Link{Name: "eth0", HardwareAddr: mac(2)}, true},
+		{rtnetlink.Link{Name: "eth1", HardwareAddr: mac(1)}, true},
+		{rtnetlink.Link{Name: "sidusboot0", HardwareAddr: mac(1)}, false},
 	} {
 		if got := u.named(&test.attrs); got != test.want {
 			t.Errorf("named(%s %s) = %v", test.attrs.Name, test.attrs.HardwareAddr, got)

@@ -6,7 +6,7 @@ import (
 	"slices"
 	"time"
 
-	"github.com/vishvananda/netlink"
+	"github.com/sidusboot/sidusboot/network/rtnetlink"
 )
 
 // How long the first NIC has to itself where any would do: without a carrier
@@ -207,7 +207,7 @@ func (u *ascent) patience() time.Duration {
 // first of those by which the server was reached.
 func (u *ascent) first(ctx context.Context, boot *runner) (*runner, error) {
 	wait := firstTime
-	if slices.ContainsFunc(u.runners, func(r *runner) bool { return u.guessed(r.link.Attrs()) }) {
+	if slices.ContainsFunc(u.runners, func(r *runner) bool { return u.guessed(r.link) }) {
 		wait = guessAbsent
 	}
 	late := time.After(wait)
@@ -244,10 +244,10 @@ func (u *ascent) first(ctx context.Context, boot *runner) (*runner, error) {
 
 // forget lets go of a NIC that is no longer there: it may come back.
 func (u *ascent) forget(r *runner) bool {
-	if _, err := netlink.LinkByIndex(r.link.Attrs().Index); r.err == nil || err == nil {
+	if _, err := rtnetlink.ByIndex(r.link.Index); r.err == nil || err == nil {
 		return false
 	}
-	u.opts.Logf("network: %s has gone away: %v", r.link.Attrs().Name, r.err)
+	u.opts.Logf("network: %s has gone away: %v", r.link.Name, r.err)
 	u.runners = slices.DeleteFunc(u.runners, func(other *runner) bool { return other == r })
 	return true
 }
@@ -305,7 +305,7 @@ func (u *ascent) collect(ctx context.Context, boot *runner) (others []*Lease) {
 	defer cancel()
 	// A NIC has one address of a family: the boot's.
 	wanted := func(r *runner) bool {
-		return r != boot && !r.way.several() && (r.link.Attrs().Index != boot.link.Attrs().Index || r.way.Is6() != boot.way.Is6())
+		return r != boot && !r.way.several() && (r.link.Index != boot.link.Index || r.way.Is6() != boot.way.Is6())
 	}
 	for ctx.Err() == nil && slices.ContainsFunc(u.runners, func(r *runner) bool { return wanted(r) && !r.done }) {
 		select {
@@ -324,11 +324,11 @@ func (u *ascent) collect(ctx context.Context, boot *runner) (others []*Lease) {
 		}
 		if err == nil {
 			const behind = 1024
-			r.lease.Metric = behind + r.link.Attrs().Index
+			r.lease.Metric = behind + r.link.Index
 			err = Apply(r.link, r.lease, u.opts.Logf)
 		}
 		if err != nil {
-			u.opts.Logf("network: %s stays without an address: %s", r.link.Attrs().Name, brief(err))
+			u.opts.Logf("network: %s stays without an address: %s", r.link.Name, brief(err))
 			continue
 		}
 		others = append(others, r.lease)
@@ -359,7 +359,7 @@ func (u *ascent) end(boot *runner) error {
 				u.opts.Logf("%v", err)
 			}
 		}
-		if r.link.Attrs().Index == boot.link.Attrs().Index {
+		if r.link.Index == boot.link.Index {
 			continue // By another way.
 		}
 		err := dropAll(r.link)
@@ -367,10 +367,10 @@ func (u *ascent) end(boot *runner) error {
 		// would block anew.
 		carrier, _ := HasCarrier(r.link)
 		if err == nil && !r.wasUp && (u.reached || !carrier) {
-			err = netlink.LinkSetDown(r.link)
+			err = rtnetlink.SetDown(r.link)
 		}
 		if err != nil {
-			u.opts.Logf("network: put %s down again: %v", r.link.Attrs().Name, err)
+			u.opts.Logf("network: put %s down again: %v", r.link.Name, err)
 		}
 	}
 	return nil
