@@ -56,8 +56,10 @@ func answerProbes(n *node, h *networktest.Host, device string, mac net.HardwareA
 			if got < 28 || b[7] != 1 || string(b[14:18]) != "\x00\x00\x00\x00" || string(b[24:28]) != string(target[:]) || string(b[8:14]) == string(mac) {
 				continue
 			}
-			if unix.Sendto(fd, probe, 0, all) == nil {
-				seen(int(count.Add(1)))
+			// Before the answer: what it does has to be done when the node asks again.
+			seen(int(count.Add(1)))
+			if unix.Sendto(fd, probe, 0, all) != nil {
+				return
 			}
 		}
 	}()
