@@ -65,13 +65,11 @@ func (t Target) Ask(ctx context.Context, f func(*LogicalUnit) error) error {
 	return errors.Join(err, said)
 }
 
-// admit asks Target.Admit over c, and returns a new connection to where that has
-// led, for the kernel's login; c itself where nothing is to be asked. It is one
-// after the other, because LIO takes no connection before the login on the one
-// before is over (iscsi_target_login_thread).
-//
-// unasked says that the target lets in no second session: it may allow only one,
-// or insist on digests, and to look at the volume first is not worth the volume.
+// admit asks Target.Admit over c, and returns the connection for the kernel's
+// login: a new one. The two are not open at once: LIO reads one login after the
+// other, and would wait for that of the idle one. unasked says that the target
+// lets in no second session: it may allow only one, or insist on digests, and to
+// look at the volume first is not worth the volume.
 func (t *Target) admit(ctx context.Context, c net.Conn) (next net.Conn, unasked, err error) {
 	if t.Admit == nil {
 		return c, nil, nil
@@ -98,10 +96,7 @@ func (t *Target) admit(ctx context.Context, c net.Conn) (next net.Conn, unasked,
 	}
 	dialer := net.Dialer{Timeout: t.Timeouts.Dial}
 	next, err = dialer.DialTCP(ctx, "tcp", netip.AddrPort{}, remote.AddrPort())
-	if err != nil {
-		return nil, unasked, err // Or next would be a nil of a type.
-	}
-	return next, unasked, nil
+	return next, unasked, err
 }
 
 // An AdmitError says that Target.Admit was against the new login.

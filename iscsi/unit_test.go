@@ -262,3 +262,46 @@ func TestSilentPortals(t *testing.T) {
 		t.Errorf("the third portal, which answers, was not reached: %v", err)
 	}
 }
+
+// LIO takes one login after the other: while a connection is open that has not
+// logged in, the next one waits. A node that comes back must not wait for itself.
+func TestRecoverOneByOne(t *testing.T) {
+	target := &iscsitest.Target{SCSI: (&disk{}).scsi}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	go func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			if target.Serve(c) == nil { // Nobody else is served meanwhile.
+				go target.Commands(c)
+			}
+		}
+	}()
+	portal, err := iscsi.ParsePortal(l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	k, _ := newKernel(t)
+	in := node()
+	in.Portals = []iscsi.Portal{portal}
+	in.Admit = func(u *iscsi.LogicalUnit) error {
+		_, _, err := u.Execute([]byte{0x28}, make([]byte, 16), false)
+		return err
+	}
+	s, err := k.Connect(t.Context(), in)
+	if err != nil {
+		t.Fatal(err)
+	}
+	k.Break()
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+	defer cancel()
+	if err := s.Recover(ctx); err != nil || s.Unasked() != nil {
+		t.Errorf("got %v, unasked %v", err, s.Unasked())
+	}
+}

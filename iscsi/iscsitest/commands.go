@@ -6,6 +6,12 @@ import (
 	"github.com/sidusboot/sidusboot/iscsi"
 )
 
+// Commands serves a connection that has logged in, to its end.
+func (t *Target) Commands(c net.Conn) {
+	defer c.Close()
+	t.afterLogin(c)
+}
+
 // afterLogin answers logouts, carries out commands where Target.SCSI is set, and
 // ignores the rest.
 func (t *Target) afterLogin(c net.Conn) {
