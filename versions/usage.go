@@ -28,19 +28,30 @@ type UsageSources struct {
 }
 
 // ErrNoSource says that the server tells nothing about its clients.
-var ErrNoSource = errors.New("the NFS server tells nothing about its clients: neither mountd's rmtab nor the kernel's clients are there (nfs-ganesha keeps neither)")
+var ErrNoSource = errors.New("the NFS server tells nothing about its clients: the kernel's server does not run here (nfs-ganesha keeps no list)")
 
 // ReadUsage finds out which versions of the base at path the clients of this
 // machine's NFS server run. mountd knows the path that an NFSv3 client mounted;
 // of an NFSv4 client the kernel knows the address only, so it is unknown unless
 // mountd knows it too. What an NFSv3 client did not unmount stays in rmtab for
-// good and counts as in use.
+// good and counts as in use. A node mounts the base first, to see what is in it,
+// so that a client of which a version is known does not count for the base.
+//
+// An rmtab without a kernel's server, which its package leaves behind, proves
+// nothing: that is ErrNoSource.
 func ReadUsage(base string, s UsageSources) (Usage, error) {
 	u := Usage{Clients: make(map[string][]string)}
+	if !kernelServes(s.Clients) {
+		return u, ErrNoSource
+	}
+	// mountd writes down where links lead (nfs-utils, utils/mountd/mountd.c).
+	base, err := filepath.EvalSymlinks(base)
+	if err != nil {
+		return u, err
+	}
 	unknown := make(map[string]bool)
 	known := make(map[string]bool)
 	f, err := os.Open(s.Rmtab)
-	noRmtab := errors.Is(err, fs.ErrNotExist)
 	switch {
 	case err == nil:
 		defer f.Close()
@@ -60,8 +71,11 @@ func ReadUsage(base string, s UsageSources) (Usage, error) {
 		}); err != nil {
 			return u, fmt.Errorf("%s: %w", s.Rmtab, err)
 		}
-	case !noRmtab:
+	case !errors.Is(err, fs.ErrNotExist):
 		return u, err
+	}
+	for client := range known {
+		delete(unknown, client)
 	}
 	infos, err := filepath.Glob(filepath.Join(s.Clients, "*", "info"))
 	if err != nil {
@@ -83,14 +97,21 @@ func ReadUsage(base string, s UsageSources) (Usage, error) {
 			unknown[client] = true
 		}
 	}
-	if _, err := os.Stat(s.Clients); noRmtab && err != nil {
-		return u, ErrNoSource
-	}
 	for client := range unknown {
 		u.Unknown = append(u.Unknown, client)
 	}
 	slices.Sort(u.Unknown)
 	return u, nil
+}
+
+// kernelServes tells whether the kernel's server runs. Beside its clients it has
+// a file with the number of its threads (fs/nfsd/nfsctl.c).
+func kernelServes(clients string) bool {
+	if _, err := os.ReadDir(clients); err != nil {
+		return false
+	}
+	threads, err := os.ReadFile(filepath.Join(filepath.Dir(clients), "threads"))
+	return err != nil || strings.TrimSpace(string(threads)) != "0"
 }
 
 // versionOf is the version that a mounted path lies in. part says that the path
@@ -101,8 +122,24 @@ func versionOf(base, mounted string) (id string, part bool) {
 		id, _, _ = strings.Cut(rest, "/")
 		return id, true
 	}
+	// The base by another name.
+	if prefix, rest, ok := strings.Cut(mounted, "/"+layout.Dir+"/"); ok && isBase(base, prefix) {
+		id, _, _ = strings.Cut(rest, "/")
+		return id, true
+	}
 	// The base, what it has besides versions, or something above it.
 	return "", mounted == base || strings.HasPrefix(mounted, base+"/") || mounted == "/" || strings.HasPrefix(base, mounted+"/")
+}
+
+// isBase tells whether a path that clients mount is the base: by a bind mount,
+// or, where it is not there, below the server's rootdir (nfs.conf(5)).
+func isBase(base, exported string) bool {
+	there, err := os.Stat(exported + "/" + layout.Dir)
+	if err != nil {
+		return strings.HasSuffix(base, exported)
+	}
+	own, err := os.Stat(base + "/" + layout.Dir)
+	return err == nil && os.SameFile(own, there)
 }
 
 // parseRmtab reads CLIENT:PATH:COUNT lines, COUNT in hexadecimal (nfs-utils,
