@@ -82,7 +82,7 @@ func open(path string, d *disk) (*Base, error) {
 			if errors.Is(err, fs.ErrNotExist) {
 				return nil, &LayoutError{abs, "is no base: it has no " + sub.name, "make one with sidustree init " + abs}
 			}
-			return nil, &LayoutError{filepath.Join(abs, sub.name), "is no directory", "put a directory of this file system there"}
+			return nil, notDirectory(filepath.Join(abs, sub.name), err, "put a directory of this file system there")
 		}
 		st, err := statAt(b.dir, sub.name)
 		if err == nil {
@@ -94,6 +94,18 @@ func open(path string, d *disk) (*Base, error) {
 		}
 	}
 	return b, nil
+}
+
+// notDirectory is the error for a path that openDir could not open: a
+// *LayoutError only where something else is there.
+func notDirectory(path string, err error, remedy string) error {
+	switch {
+	case errors.Is(err, unix.ENOTDIR), errors.Is(err, unix.ELOOP):
+		return &LayoutError{path, "is no directory", remedy}
+	case errors.Is(err, fs.ErrPermission):
+		return &fs.PathError{Op: "open", Path: path, Err: fmt.Errorf("%w: a base is root's: run sidustree as root", fs.ErrPermission)}
+	}
+	return err
 }
 
 // sameFileSystem makes sure that a rename(2) is possible.
@@ -172,7 +184,7 @@ func (b *Base) Current() (string, error) {
 		return "", err
 	}
 	if !isType(st, unix.S_IFLNK) {
-		return "", &LayoutError{filepath.Join(b.path, layout.Current), "is " + typeName(st), "it must be a link: move it away, then sidustree rollback ID"}
+		return "", b.noLink(st)
 	}
 	target := make([]byte, unix.PathMax)
 	n, err := unix.Readlinkat(b.dir, layout.Current, target)
@@ -187,6 +199,18 @@ func (b *Base) Current() (string, error) {
 		return "", err
 	}
 	return id, nil
+}
+
+func (b *Base) noLink(st unix.Stat_t) error {
+	return &LayoutError{filepath.Join(b.path, layout.Current), "is " + typeName(st), "it must be a link: move it away, then sidustree rollback ID"}
+}
+
+// canPoint returns a *LayoutError where current is what a link cannot replace.
+func (b *Base) canPoint() error {
+	if st, err := statAt(b.dir, layout.Current); err == nil && isType(st, unix.S_IFDIR) {
+		return b.noLink(st)
+	}
+	return nil
 }
 
 // exists returns a *NotFoundError for an ID without a version.

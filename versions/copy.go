@@ -85,6 +85,14 @@ func (b *Base) copyTree(ctx context.Context, src int, from string, dir int, name
 		return Stats{}, err
 	}
 	defer unix.Close(root)
+	// A default ACL of the base's would be in everything below, and open to
+	// others what is root's in the tree (acl(5), OBJECT CREATION).
+	for _, name := range []string{"system.posix_acl_default", "system.posix_acl_access"} {
+		err := b.disk.do("removexattr "+name, "", func() error { return unix.Lremovexattr(self(root), name) })
+		if err != nil && !errors.Is(err, unix.ENODATA) && !errors.Is(err, unix.EOPNOTSUPP) {
+			return Stats{}, err
+		}
+	}
 	c.root = root
 	if err := c.directory(src, root, prev, ""); err != nil {
 		return c.stats, err
@@ -208,7 +216,9 @@ func (c *copier) file(src, dst, prev int, name, rel string, st unix.Stat_t) erro
 				c.stats.Linked++
 				return nil
 			}
-			if !errors.Is(err, unix.EMLINK) { // As many names as the file system can do.
+			// As many names as the file system can do, or somebody has made the
+			// version's file immutable.
+			if !errors.Is(err, unix.EMLINK) && !errors.Is(err, unix.EPERM) {
 				return err
 			}
 		}

@@ -56,9 +56,19 @@ func (d *disk) rename(dir int, from, to string) error {
 	return d.do("rename", to, func() error { return unix.Renameat(dir, from, dir, to) })
 }
 
-// renameNew fails with EEXIST where the new name is taken.
+// renameNew fails with EEXIST where the new name is taken. NFS and ZFS before
+// 2.2 cannot look and rename in one (EINVAL): there the base's lock has to do.
 func (d *disk) renameNew(dir int, from, to string) error {
-	return d.do("rename", to, func() error { return unix.Renameat2(dir, from, dir, to, unix.RENAME_NOREPLACE) })
+	err := d.do("rename", to, func() error { return unix.Renameat2(dir, from, dir, to, unix.RENAME_NOREPLACE) })
+	if !errors.Is(err, unix.EINVAL) && !errors.Is(err, unix.ENOSYS) {
+		return err
+	}
+	if _, err := statAt(dir, to); err == nil {
+		return &fs.PathError{Op: "rename", Path: to, Err: unix.EEXIST}
+	} else if !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return d.rename(dir, from, to)
 }
 
 func (d *disk) unlink(dir int, name string, flags int) error {

@@ -37,9 +37,8 @@ func (e *ExistsError) Error() string {
 // is and shares no inode with the version. When it fails, or is ended at any
 // moment, current is what it was before, or the new version, whole.
 //
-// Where the file system can clone files, the version's are clones. Elsewhere
-// files that did not change since the current version are hard links to it, and
-// the others are copies.
+// Files that did not change since the current version are hard links to it. The
+// others are clones of staging's where the file system can do that, else copies.
 func (b *Base) Publish(ctx context.Context, o PublishOptions) (Note, error) {
 	var note Note
 	err := b.change(func() (err error) {
@@ -50,6 +49,9 @@ func (b *Base) Publish(ctx context.Context, o PublishOptions) (Note, error) {
 }
 
 func (b *Base) publish(ctx context.Context, o PublishOptions) (Note, error) {
+	if err := b.canPoint(); err != nil {
+		return Note{}, err
+	}
 	// A current that leads nowhere is mended by this; what is known of the
 	// former version is only a help.
 	previous, _ := b.Current()
@@ -63,7 +65,7 @@ func (b *Base) publish(ctx context.Context, o PublishOptions) (Note, error) {
 		return Note{}, &LayoutError{staging, "is not there", "put the tree there that is to be published"}
 	}
 	if err != nil {
-		return Note{}, &LayoutError{staging, "is no directory", "put the tree there that is to be published"}
+		return Note{}, notDirectory(staging, err, "put the tree there that is to be published")
 	}
 	defer unix.Close(src)
 	var st unix.Stat_t
@@ -149,6 +151,9 @@ func (b *Base) newID(o PublishOptions) (string, error) {
 // that was current when the present one was published. It returns both.
 func (b *Base) Rollback(id string) (from, to string, err error) {
 	err = b.change(func() error {
+		if err := b.canPoint(); err != nil {
+			return err
+		}
 		from, _ = b.Current() // It may be what is to be mended.
 		to = id
 		if to == "" {

@@ -1,0 +1,124 @@
+package versions
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/sidusboot/sidusboot/versions/layout"
+)
+
+// TestNoDefaultACL has a default ACL on the directory of the versions: what is
+// published does not get it.
+func TestNoDefaultACL(t *testing.T) {
+	f := newBase(t)
+	// u::rwx u:65534:rwx g::r-x m::rwx o::r-x (acl(5); linux/posix_acl_xattr.h).
+	acl := "\x02\x00\x00\x00" + "\x01\x00\x07\x00\xff\xff\xff\xff" + "\x02\x00\x07\x00\xfe\xff\x00\x00" +
+		"\x04\x00\x05\x00\xff\xff\xff\xff" + "\x10\x00\x07\x00\xff\xff\xff\xff" + "\x20\x00\x05\x00\xff\xff\xff\xff"
+	err := unix.Setxattr(filepath.Join(f.path, layout.Dir), "system.posix_acl_default", []byte(acl), 0)
+	if errors.Is(err, unix.EOPNOTSUPP) {
+		t.Skip("this file system has no ACLs")
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.publish("a")
+	for _, name := range []string{".", "etc", "etc/same", "usr/bin/sparse"} {
+		all, err := xattrs(filepath.Join(f.path, layout.Dir, "a", name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, a := range all {
+			if strings.HasPrefix(a.name, "system.posix_acl") {
+				t.Errorf("%s has %s", name, a.name)
+			}
+		}
+	}
+	if note := f.publish("b"); note.Stats.Linked == 0 {
+		t.Errorf("nothing was linked: %+v", note.Stats)
+	}
+}
+
+// TestNoRenameFlags is a file system that cannot rename without replacing, as
+// NFS is, and ZFS before 2.2.
+func TestNoRenameFlags(t *testing.T) {
+	f := newBase(t)
+	refuse := func(id string) error {
+		refused := false
+		f.disk.before = func(call, name string) error {
+			if call == "rename" && name == id && !refused {
+				refused = true
+				return unix.EINVAL
+			}
+			return nil
+		}
+		defer func() { f.disk.before = nil }()
+		return f.disk.renameNew(f.all, newPrefix+id, id)
+	}
+	f.sh("mkdir versions/.new-a versions/.new-b versions/b")
+	if err := refuse("a"); err != nil {
+		t.Error(err)
+	}
+	if err := refuse("b"); !errors.Is(err, fs.ErrExist) {
+		t.Errorf("got %v, want that it exists", err)
+	}
+	if got := f.sh("ls -A versions"); got != ".new-b\na\nb\n" {
+		t.Errorf("got %q", got)
+	}
+}
+
+// TestLinkRefused is a version whose files were made immutable.
+func TestLinkRefused(t *testing.T) {
+	f := newBase(t)
+	f.publish("a")
+	f.disk.before = func(call, name string) error {
+		if call == "link" && name == "same" {
+			return unix.EPERM
+		}
+		return nil
+	}
+	f.publish("b")
+	if got := f.sh("cat versions/b/etc/same versions/b/usr/bin/second"); got != "same\nsame\n" {
+		t.Errorf("got %q", got)
+	}
+}
+
+// TestCurrentIsDirectory refuses a base whose current no link can replace, before
+// anything is copied.
+func TestCurrentIsDirectory(t *testing.T) {
+	f := newBase(t)
+	f.publish("a")
+	f.sh("rm current; mkdir current")
+	var bad *LayoutError
+	if _, err := f.Publish(t.Context(), PublishOptions{ID: "b", Now: time.Now()}); !errors.As(err, &bad) || !strings.Contains(err.Error(), "move it away") {
+		t.Errorf("publish: %v", err)
+	}
+	if _, _, err := f.Rollback("a"); !errors.As(err, &bad) {
+		t.Errorf("rollback: %v", err)
+	}
+	if got := f.sh("ls -A versions"); got != "a\n" {
+		t.Errorf("left: %q", got)
+	}
+	f.sh("rmdir current")
+	if _, _, err := f.Rollback("a"); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestNotRoot wants that a user learns that it takes root.
+func TestNotRoot(t *testing.T) {
+	err := notDirectory("/srv/base/.sidustree", &fs.PathError{Op: "open", Path: ".sidustree", Err: unix.EACCES}, "put one there")
+	if !errors.Is(err, os.ErrPermission) || strings.Contains(err.Error(), "put one there") || !strings.Contains(err.Error(), "as root") {
+		t.Errorf("got %v", err)
+	}
+	var bad *LayoutError
+	if err := notDirectory("/x", &fs.PathError{Err: unix.ENOTDIR}, "put one there"); !errors.As(err, &bad) {
+		t.Errorf("got %v", err)
+	}
+}
