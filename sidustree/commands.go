@@ -51,10 +51,10 @@ func publishCommand() *cobra.Command {
 		Short: "Make staging a version, and the one that nodes boot next",
 		Long: `Make a version of staging, and make it current.
 
-Where the file system can clone files (btrfs, XFS), the version's files are
-clones of those in staging. Elsewhere, files that did not change since the
-current version become hard links to it, and the others are copied: the content
-of files of the same size and time is compared. Staging stays as it is.
+Files that did not change since the current version become hard links to it: the
+content of files of the same size and time is compared. The others are clones of
+those in staging where the file system can do that (btrfs, XFS), else copies.
+Staging stays as it is.
 
 The version is on the disk before current leads to it. No package manager may
 work in staging meanwhile: a change that is noticed is an error, and nothing is
@@ -173,9 +173,9 @@ mark says that there are clients of which it is not known what they run.`,
 				}
 				rows := make([]row, len(all))
 				for i, v := range all {
-					rows[i] = row{v, usage.Clients[v.ID]}
+					rows[i] = row{v, notNil(usage.Clients[v.ID])}
 				}
-				return print(cmd, map[string]any{"versions": rows, "unknown_nodes": usage.Unknown, "nodes_known": known}, func(w io.Writer) {
+				return print(cmd, map[string]any{"versions": rows, "unknown_nodes": notNil(usage.Unknown), "nodes_known": known}, func(w io.Writer) {
 					t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 					fmt.Fprintln(t, "VERSION\tPUBLISHED\tKERNEL\tOWN\tNODES")
 					for _, r := range rows {
@@ -195,6 +195,14 @@ mark says that there are clients of which it is not known what they run.`,
 			})
 		},
 	}
+}
+
+// notNil is a list that JSON has as [], not as null.
+func notNil(list []string) []string {
+	if list == nil {
+		return []string{}
+	}
+	return list
 }
 
 func diffCommand() *cobra.Command {

@@ -62,6 +62,11 @@ func TestCommands(t *testing.T) {
 	sidustree(0, "a removed\n1 removed, 1 kept", "gc", base, "--keep=1", "--assume-unused")
 
 	sidustree(0, `"hostname"`, "check", "--json", filepath.Join(base, "current"))
+	for _, args := range [][]string{{"list", base}, {"diff", base, "b", "b"}, {"gc", base, "--assume-unused"}, {"check", filepath.Join(base, "current")}} {
+		if text := sidustree(0, "", append(args, "--json")...); strings.Contains(text, "null") {
+			t.Errorf("%v: a list is null: %s", args, text)
+		}
+	}
 	sidustree(1, "has no version a", "rollback", base, "a")
 	sidustree(1, "an ID has", "publish", base, "--id", "../x")
 	sidustree(1, "has a version b already", "publish", base, "--id", "b")

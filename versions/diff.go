@@ -41,7 +41,7 @@ type Change struct {
 // Diff compares two versions. The content of files that are not one inode is
 // read.
 func (b *Base) Diff(ctx context.Context, from, to string) (Difference, error) {
-	d := Difference{From: from, To: to}
+	d := Difference{From: from, To: to, Etc: []Change{}, Files: []Change{}} // JSON's [], not null.
 	var dirs [2]int
 	var packages, kernels [2]map[string]string
 	for i, id := range []string{from, to} {
@@ -77,7 +77,7 @@ func (b *Base) Diff(ctx context.Context, from, to string) (Difference, error) {
 func changes(from, to map[string]string) []Change {
 	all := maps.Clone(from)
 	maps.Copy(all, to)
-	var list []Change
+	list := []Change{}
 	for _, name := range slices.Sorted(maps.Keys(all)) {
 		if from[name] != to[name] {
 			list = append(list, Change{name, from[name], to[name]})

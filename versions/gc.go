@@ -45,7 +45,7 @@ type GCResult struct {
 // GC removes versions: not the newest Keep ones, not the current one, not one
 // that is in use. A version loses its name before the first file of it goes.
 func (b *Base) GC(o GCOptions) (GCResult, error) {
-	result := GCResult{Kept: make(map[string]string)}
+	result := GCResult{Removed: []string{}, Kept: make(map[string]string)}
 	if o.Keep < 1 {
 		return result, fmt.Errorf("%d versions to keep: want at least 1", o.Keep)
 	}

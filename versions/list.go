@@ -87,7 +87,7 @@ const blockBytes = 512
 
 // kernels are the releases that a version has modules of.
 func (b *Base) kernels(id string) []string {
-	var releases []string
+	releases := []string{}
 	for _, dir := range []string{"usr/lib/modules", "lib/modules"} {
 		// A version is root's and does not change; a link in it stays in it.
 		found, _ := filepath.Glob(filepath.Join(b.path, layout.Dir, id, dir, "*", "modules.dep"))
