@@ -11,6 +11,7 @@ import (
 
 	"github.com/sidusboot/sidusboot/config"
 	"github.com/sidusboot/sidusboot/image"
+	"github.com/sidusboot/sidusboot/iscsi"
 	"github.com/sidusboot/sidusboot/kmod"
 	"github.com/sidusboot/sidusboot/network"
 	"github.com/sidusboot/sidusboot/overlay"
@@ -148,12 +149,48 @@ func (n *node) restart(delay time.Duration) {
 }
 
 func (n *node) reboot(cmd int) {
-	unix.Sync()
+	n.settle(func() error {
+		unix.Sync()
+		return nil
+	})
 	if err := unix.Reboot(cmd); err != nil {
 		n.log.errorf("reboot: %v", err)
 	}
 	// Power off without a way to do so comes back here. To end would be a panic.
 	sleepForever()
+}
+
+// settleTime is what writing everything out may take before a restart, and what
+// the end of a session may that keeps it from ending.
+const settleTime = 10 * time.Second
+
+// settle writes everything out before a restart. The kernel holds back what is
+// to go to a target that is gone, for a day, and waits for its disk once more
+// when it restarts: such a session is given up.
+func (n *node) settle(sync func() error) {
+	select {
+	case <-panics.Go(sync):
+		return
+	case <-time.After(settleTime):
+	}
+	n.log.errorf("what is not written yet does not get written: no end after %v", settleTime)
+	l := n.lun
+	if l == nil {
+		return
+	}
+	n.log.errorf("the target of the volume does not answer: its session is given up, WHAT WAS NOT WRITTEN TO IT YET IS LOST")
+	select {
+	case err := <-panics.Go(func() error {
+		if l.untend != nil {
+			l.untend() // Or it logs in again.
+		}
+		return l.abandon()
+	}):
+		if err != nil && !errors.Is(err, iscsi.ErrGone) {
+			n.log.errorf("%v", err)
+		}
+	case <-time.After(settleTime): // It waits for those who hold the disk.
+	}
 }
 
 // saveReport leaves the report where a shell can read it.

@@ -149,7 +149,7 @@ func (n *node) attachLUN(ctx context.Context, key rwlayer.Key) (string, error) {
 	if err != nil {
 		return "", errors.Join(err, kernel.Close())
 	}
-	n.lun = &lun{kernel: kernel, session: session, target: target, names: names, mounted: mounted, giveBack: giveBack(session, key)}
+	n.lun = &lun{kernel: kernel, session: session, target: target, names: names, mounted: mounted, giveBack: giveBack(session, key), abandon: session.Abandon}
 	n.tend(n.lun)
 	n.report.ISCSI = &iscsiFacts{Target: target.Name, Initiator: target.Initiator, LUN: target.LUN}
 	for _, p := range target.Portals {
@@ -172,6 +172,8 @@ type lun struct {
 	mounted *atomic.Bool
 	// giveBack takes back what this node has at its target.
 	giveBack func() error
+	// abandon ends the session with what is not written yet.
+	abandon func() error
 	// untend ends what tend began.
 	untend func()
 }

@@ -1,0 +1,43 @@
+package main
+
+import (
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// What cannot be written, to a target that is gone, does not keep a node from its
+// restart: the session is given up, after nobody logs in on it any more.
+func TestSettle(t *testing.T) {
+	for name, test := range map[string]struct {
+		sync, abandon time.Duration
+		lun           bool
+		did           string
+		limit         time.Duration
+	}{
+		"well":                        {time.Second, 0, true, "", time.Second},
+		"no volume":                   {24 * time.Hour, 0, false, "", settleTime},
+		"the target is gone":          {24 * time.Hour, time.Second, true, "untend abandon", settleTime + time.Second},
+		"its disk does not let it go": {24 * time.Hour, 24 * time.Hour, true, "untend abandon", 2 * settleTime},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var did []string
+				n := newNode(&logger{name: "test"})
+				if test.lun {
+					n.lun = &lun{
+						untend:  func() { did = append(did, "untend") },
+						abandon: func() error { did = append(did, "abandon"); time.Sleep(test.abandon); return nil },
+					}
+				}
+				start := time.Now()
+				n.settle(func() error { time.Sleep(test.sync); return nil })
+				if took := time.Since(start); took != test.limit || strings.Join(did, " ") != test.did {
+					t.Errorf("it took %v and did %q, want %v and %q", took, did, test.limit, test.did)
+				}
+				time.Sleep(48 * time.Hour) // synctest waits for all of them.
+			})
+		})
+	}
+}
