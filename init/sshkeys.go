@@ -23,19 +23,29 @@ const (
 # not share theirs. sidus.identity=-ssh-keys leaves this unit out.
 [Unit]
 Description=This node's own ssh host keys
-ConditionPathExistsGlob=!/etc/ssh/ssh_host_*_key
 Before=ssh.service sshd.service
 
 [Service]
 Type=oneshot
 RemainAfterExit=yes
-ExecStart=/usr/bin/ssh-keygen -A
+ExecStart=/bin/sh -c '` + sshKeysScript + `'
 `
+
+	// sshKeysScript makes keys where there is none, and those that a power cut has
+	// left empty. A new one is on the disk before a client gets to see it. In a
+	// unit a dollar is written twice.
+	sshKeysScript = `for key in /etc/ssh/ssh_host_*_key; do [ -s "$$key" ] || { /usr/bin/ssh-keygen -A && { sync -f /etc/ssh || true; }; exit; }; done`
+
+	// sshInstance is for the service that a socket starts for each connection.
+	sshInstance = "# Written by sidusboot at boot.\n[Unit]\nAfter=" + sshKeysName + "\n"
 )
 
 // sshUnits want the keys. A socket must not wait for them: it is ready before
 // what is no part of the early boot.
 var sshUnits = []string{"ssh.service", "sshd.service", "ssh.socket", "sshd.socket"}
+
+// sshInstances are those services.
+var sshInstances = []string{"ssh@.service", "sshd@.service"}
 
 // adviseSSH has systemd make ssh host keys where the tree in root has a server
 // and none. run is where /run is.
@@ -60,6 +70,15 @@ func adviseSSH(root, run string) error {
 		}
 		link := filepath.Join(wants, sshKeysName)
 		if err := os.Symlink("../"+sshKeysName, link); err != nil && !os.IsExist(err) {
+			return err
+		}
+	}
+	for _, unit := range sshInstances {
+		extra := filepath.Join(dir, unit+".d")
+		if err := os.MkdirAll(extra, 0o755); err != nil {
+			return err
+		}
+		if err := os.WriteFile(filepath.Join(extra, "sidusboot-ssh-keys.conf"), []byte(sshInstance), 0o644); err != nil {
 			return err
 		}
 	}
