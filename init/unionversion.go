@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 
 	"golang.org/x/sys/unix"
@@ -69,7 +70,10 @@ func (e *versionError) Unwrap() []error { return []error{e.union, e.next} }
 // failed, if it is the present version that does not do.
 func (n *node) lowerVersion(kind overlay.Kind, why error) (again bool, err error) {
 	if !n.versionAtFault(kind, why) {
-		return false, nil
+		if n.report.RW.Kind == "tmpfs" {
+			return false, nil
+		}
+		return false, fmt.Errorf("%w: over an empty layer the tree is well, so look at what lies in %s of this node's volume", why, rwlayer.Upper)
 	}
 	if err := unmountAll(unionDir); err != nil {
 		return false, err
@@ -99,6 +103,9 @@ func (n *node) tryUnion(dir string, write func(dir string) error) error {
 		return err
 	}
 	program, err := findInit(dir, n.cfg.Init)
+	if err == nil {
+		err = shadowed(roDir, dir, program, n.cfg.Init)
+	}
 	if err != nil {
 		return err
 	}
@@ -110,4 +117,18 @@ func (n *node) tryUnion(dir string, write func(dir string) error) error {
 		return err
 	}
 	return write(dir)
+}
+
+// shadowed is the error for a union whose upper layer takes the tree's init
+// program away (a whiteout, a link that leads nowhere): what findInit finds
+// instead is a shell, mostly, and the end of that a panic of the kernel.
+func shadowed(ro, union, program, wanted string) error {
+	own, err := findInit(ro, wanted)
+	if err != nil || own == program {
+		return nil
+	}
+	if err := tree.At(union).Executable(own); err != nil {
+		return fmt.Errorf("the tree's init program %s cannot be seen: %w", own, err)
+	}
+	return nil
 }
