@@ -111,9 +111,7 @@ func (c *arpConn) probe(ctx context.Context, addr netip.Addr) (rival net.Hardwar
 		if err != nil {
 			return nil, err
 		}
-		if other != nil {
-			rival = other
-		}
+		rival = lower(rival, other)
 	}
 	return rival, nil
 }
@@ -131,9 +129,18 @@ func (c *arpConn) listen(ctx context.Context, addr netip.Addr, wait time.Duratio
 		case m.senderIP == addr:
 			return nil, &InUseError{Device: c.device, Addr: addr, Owner: m.sender}
 		case m.op == arpRequest && m.senderIP.IsUnspecified() && m.targetIP == addr:
-			rival = m.sender
+			rival = lower(rival, m.sender)
 		}
 	}
+}
+
+// lower is the rival that comes first: of three that ask at once only one is
+// before all others.
+func lower(a, b net.HardwareAddr) net.HardwareAddr {
+	if a == nil || b != nil && bytes.Compare(b, a) < 0 {
+		return b
+	}
+	return a
 }
 
 // resolveGap is between two questions for one host.

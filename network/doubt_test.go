@@ -92,6 +92,27 @@ func TestUpDeviceTracking(t *testing.T) {
 	}
 }
 
+// Three nodes were given one address at the same moment. The one in the middle
+// sees that it is not the first, whoever of the others speaks last: of two that
+// take themselves for the first both would have the address.
+func TestUpTwoRivals(t *testing.T) {
+	t.Parallel()
+	if !networktest.Isolated(t) {
+		return
+	}
+	n := newNode(t)
+	n.Plug("eth0", networktest.Cable{})
+	n.Server.DNSMasq(pool, "--dhcp-host=52:54:00:77:00:01,10.77.0.11")
+	addr := netip.MustParseAddr("10.77.0.11")
+	answerProbes(n, n.Server, "br0", net.HardwareAddr{0, 0, 0xc, 7, 7, 7}, addr, func(int) {})
+	answerProbes(n, n.Server, "br0", net.HardwareAddr{0xa8, 0, 0xc, 7, 7, 7}, addr, func(int) { time.Sleep(20 * time.Millisecond) })
+	start := time.Now()
+	n.must("eth0", "10.77.0.11/24", network.Plan{}, network.Options{})
+	if took := time.Since(start); took < 3*time.Second {
+		t.Errorf("it asked again after %v, not after those that come before it", took)
+	}
+}
+
 // One that asks for the address as the node does, and takes it: it was first.
 func TestUpRival(t *testing.T) {
 	t.Parallel()
