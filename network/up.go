@@ -144,6 +144,12 @@ func (u *ascent) climb(ctx context.Context) (*Lease, []*Lease, error) {
 			return nil, nil, errors.Join(ctx.Err(), u.end(nil))
 		}
 	}
+	// Where no NIC has that MAC another one is the rule.
+	isGuessed := func(r *runner) bool { return u.guessed(r.link) }
+	if boot.way.any() && !isGuessed(boot) && slices.ContainsFunc(u.runners, isGuessed) {
+		u.opts.Logf("network: THIS NODE BOOTS BY %s (%s), not by the NIC that the firmware booted from (BOOTIF=%s): its address, its name and what is made of them may be others than usual",
+			boot.link.Name, boot.link.HardwareAddr, u.opts.Guess)
+	}
 	others := u.collect(ctx, boot)
 	return boot.lease, others, u.end(boot)
 }
