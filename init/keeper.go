@@ -36,15 +36,20 @@ func work(log *logger, text string, guard *peer) error {
 			return err
 		}
 	}
-	if err := guard.say(ready); err != nil {
-		return err
+	if err := guard.say(ready); err != nil { // It has ended meanwhile, and is started again.
+		log.errorf("%v", err)
 	}
-	current := &currentPeer{p: guard}
+	current, starter := &currentPeer{p: guard}, newStarter(guardName, text, log)
 	log.inBackground(func() error {
-		newStarter(guardName, text, log).attend(guard, current.set)
+		starter.attend(guard, current.set)
 		return nil
 	})
 	for _, lease := range state.leases {
+		lease.Renewed = func() {
+			line := leaseLine + lease.String() + "\n"
+			starter.learn(line)
+			_ = current.say(line) // A guard that has ended is told by the starter.
+		}
 		log.inBackground(func() error { return keepLease(lease, log) })
 	}
 	if k != nil {

@@ -54,6 +54,10 @@ type peer struct {
 	in   *bufio.Reader
 	// process is nil where the peer has started this one.
 	process *os.Process
+	// learn, which may be nil, is told of a lease that was renewed, and logf of
+	// what was found strange.
+	learn func(line string)
+	logf  func(format string, args ...any)
 }
 
 func newPeer(name string, conn *os.File) *peer {
@@ -154,6 +158,12 @@ func (p *peer) await() (meant bool) {
 		switch {
 		case line == over:
 			meant = true
+		case err == nil && p.learn != nil && strings.HasPrefix(line, leaseLine):
+			p.learn(line)
+		case errors.Is(err, os.ErrDeadlineExceeded) && stopped(pid):
+			if err := unix.Kill(pid, unix.SIGCONT); err == nil && p.logf != nil {
+				p.logf("%s was stopped by a signal, nobody knows whose: it goes on", p.name)
+			}
 		case errors.Is(err, os.ErrDeadlineExceeded) && !dying(pid):
 		case err != nil:
 			return meant
@@ -176,6 +186,13 @@ func (p *peer) pid() int {
 		})
 	}
 	return pid
+}
+
+// stopped tells whether somebody has sent a process SIGSTOP. One that is being
+// traced is left alone.
+func stopped(pid int) bool {
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	return err == nil && strings.Contains(string(status), "\nState:\tT ")
 }
 
 // dying tells whether a process runs no program any more (proc_pid_status(5)):
@@ -207,13 +224,15 @@ const endTime = 2 * time.Second
 // end collects the peer, which has ended or is to: two keepers would work
 // against each other.
 func (p *peer) end() error {
-	err := p.conn.Close()
 	if p.process == nil {
-		return err
+		return p.conn.Close()
 	}
-	if killed := p.process.Kill(); killed != nil && !errors.Is(killed, os.ErrProcessDone) {
-		err = errors.Join(err, killed)
+	// First, or it would see the end of this connection and start another one.
+	err := p.process.Kill()
+	if errors.Is(err, os.ErrProcessDone) {
+		err = nil
 	}
+	err = errors.Join(err, p.conn.Close())
 	var state *os.ProcessState
 	select {
 	case waited := <-panics.Go(func() (err error) {
@@ -231,11 +250,14 @@ func (p *peer) end() error {
 
 // A starter starts the peer again, for as long as it takes.
 type starter struct {
-	name, state string
-	log         *logger
-	start       func(name, state string) (*peer, error)
-	sleep       func(time.Duration)
-	now         func() time.Duration
+	name string
+	log  *logger
+	// mu is for state.
+	mu    sync.Mutex
+	state string
+	start func(name, state string) (*peer, error)
+	sleep func(time.Duration)
+	now   func() time.Duration
 
 	last, pause time.Duration // of the last start
 }
@@ -254,6 +276,20 @@ const (
 	sayAgain = 10 * time.Minute
 )
 
+// learn takes a lease that was renewed into the state: who is started again is to
+// know when it runs out.
+func (s *starter) learn(line string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.state = withLease(s.state, line)
+}
+
+func (s *starter) known() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.state
+}
+
 // again starts the peer, after a pause where the last one has not lived long.
 func (s *starter) again() *peer {
 	said, saidAt := "", time.Duration(0)
@@ -265,7 +301,7 @@ func (s *starter) again() *peer {
 			s.pause = 0
 		}
 		s.last = s.now()
-		p, err := s.start(s.name, s.state)
+		p, err := s.start(s.name, s.known())
 		if err == nil {
 			s.log.errorf("%s is there again", s.name)
 			return p
@@ -281,6 +317,7 @@ func (s *starter) again() *peer {
 // meant. use is told each new one.
 func (s *starter) attend(p *peer, use func(*peer)) {
 	for {
+		p.learn, p.logf = s.learn, s.log.errorf
 		meant := p.await()
 		err := p.end()
 		if meant {
@@ -321,8 +358,8 @@ func reside(name string, first bool) error {
 			p.name = guardName
 			return work(log, state, p)
 		}
-		if err := p.say(ready); err != nil {
-			return err
+		if err := p.say(ready); err != nil { // It has ended meanwhile.
+			log.errorf("%v", err)
 		}
 		newStarter(keeperName, state, log).attend(p, func(*peer) {})
 		return nil

@@ -2,10 +2,12 @@ package main
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -55,9 +57,10 @@ func TestPeer(t *testing.T) {
 	}
 	// One that dies before it is ready.
 	a, b = ends(t)
+	dies := b
 	go func() {
-		_, _ = b.state()
-		b.conn.Close()
+		_, _ = dies.state()
+		dies.conn.Close()
 	}()
 	if err := a.hand(state); err == nil || !strings.Contains(err.Error(), "ready") {
 		t.Errorf("hand = %v", err)
@@ -115,21 +118,33 @@ func TestStarter(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer read.Close()
+	var mu sync.Mutex // For now and far, between which and the peers lies only the kernel.
 	now := 10 * time.Second
 	var pauses []time.Duration
 	starts, failures := 0, 9
 	var far *peer
 	s := newStarter("@x", "state", &logger{name: "test", kmsg: write})
-	s.now = func() time.Duration { return now }
-	s.sleep = func(d time.Duration) { pauses = append(pauses, d); now += d }
+	s.now = func() time.Duration {
+		mu.Lock()
+		defer mu.Unlock()
+		return now
+	}
+	s.sleep = func(d time.Duration) {
+		mu.Lock()
+		defer mu.Unlock()
+		pauses = append(pauses, d)
+		now += d
+	}
 	s.start = func(name, state string) (*peer, error) {
 		starts++
 		if failures > 0 {
 			failures--
 			return nil, errors.New("no memory")
 		}
-		var near *peer
-		near, far = ends(t)
+		near, other := ends(t)
+		mu.Lock()
+		defer mu.Unlock()
+		far = other
 		return near, nil
 	}
 	near, first := ends(t)
@@ -140,14 +155,20 @@ func TestStarter(t *testing.T) {
 		defer close(done)
 		s.attend(near, func(p *peer) { used <- p })
 	}()
+	last := func(later time.Duration) *peer {
+		mu.Lock()
+		defer mu.Unlock()
+		now += later
+		return far
+	}
 	<-used
-	now += time.Hour
-	far.conn.Close() // It has lived long.
+	last(time.Hour).conn.Close() // It has lived long.
 	<-used
-	if err := far.say(over); err != nil {
+	end := last(0)
+	if err := end.say(over); err != nil {
 		t.Fatal(err)
 	}
-	far.conn.Close()
+	end.conn.Close()
 	<-done
 	second := time.Second
 	if want := []time.Duration{second, 2 * second, 4 * second, 8 * second, 16 * second, 32 * second, 60 * second, 60 * second, 60 * second}; starts != 11 || !slices.Equal(pauses, want) {
@@ -173,5 +194,71 @@ func TestParseMapping(t *testing.T) {
 		if m, ok := parseMapping(line); ok != (want.size != 0) || ok && m != want {
 			t.Errorf("%q: %+v, %v", line, m, ok)
 		}
+	}
+}
+
+// A peer that was stopped goes on, and the lease that it has renewed is what the
+// next one is given.
+func TestStopped(t *testing.T) {
+	cmd := exec.Command("sleep", "60")
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = cmd.Wait() }()
+	defer func() { _ = cmd.Process.Kill() }()
+	if stopped(cmd.Process.Pid) {
+		t.Error("a process that sleeps is stopped")
+	}
+	if err := cmd.Process.Signal(syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	for start := time.Now(); !stopped(cmd.Process.Pid); time.Sleep(10 * time.Millisecond) {
+		if time.Since(start) > 10*time.Second {
+			t.Fatal("a process that was stopped is not")
+		}
+	}
+	near, far := ends(t)
+	near.process = cmd.Process
+	said := make(chan string, 1)
+	near.logf = func(format string, args ...any) { said <- fmt.Sprintf(format, args...) }
+	var learned []string
+	near.learn = func(line string) { learned = append(learned, line) }
+	done := make(chan bool)
+	go func() { done <- near.await() }()
+	if err := far.say("lease a\n"); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case text := <-said:
+		if !strings.Contains(text, "stopped by a signal") || stopped(cmd.Process.Pid) {
+			t.Errorf("said %q, stopped: %v", text, stopped(cmd.Process.Pid))
+		}
+	case <-time.After(2 * lookTime):
+		t.Error("it is left as it is")
+	}
+	far.conn.Close()
+	if <-done || !slices.Equal(learned, []string{"lease a\n"}) {
+		t.Errorf("learned %q", learned)
+	}
+}
+
+// What a peer has told of its lease is handed to the one after it.
+func TestStarterLearns(t *testing.T) {
+	near, far := ends(t)
+	const old, renewed = "lease \"eth0\" \"2\" \"m\" \"a\" \"0\"\n", "lease \"eth0\" \"2\" \"m\" \"a\" \"9\"\n"
+	s := newStarter("@x", "session \"1\"\n"+old, &logger{name: "test", kmsg: discard(t)})
+	handed := make(chan string, 1)
+	s.start = func(_, state string) (*peer, error) {
+		handed <- state
+		next, end := ends(t)
+		return next, errors.Join(end.say(over), end.conn.Close())
+	}
+	if err := far.say(renewed); err != nil {
+		t.Fatal(err)
+	}
+	far.conn.Close()
+	s.attend(near, func(*peer) {})
+	if got := <-handed; got != "session \"1\"\n"+renewed {
+		t.Errorf("handed over: %q", got)
 	}
 }

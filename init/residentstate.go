@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/sidusboot/sidusboot/network"
@@ -26,6 +27,24 @@ func (s residentState) encode() []byte {
 		b = fmt.Appendf(b, "%s%s\n", leaseLine, l)
 	}
 	return b
+}
+
+// withLease is the state with a line of a lease instead of the one of the same
+// device and address. It may hold any text: what is no such line changes nothing.
+func withLease(state, line string) string {
+	const words = 5 // leaseLine, device, index, MAC, address.
+	same := strings.Fields(line)
+	if len(same) < words || !strings.HasPrefix(line, leaseLine) || !strings.HasSuffix(line, "\n") {
+		return state
+	}
+	var b strings.Builder
+	for old := range strings.Lines(state) {
+		if f := strings.Fields(old); len(f) >= words && slices.Equal(f[:words], same[:words]) {
+			old = line
+		}
+		b.WriteString(old)
+	}
+	return b.String()
 }
 
 func decodeResident(text string) (s residentState, err error) {

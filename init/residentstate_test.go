@@ -28,6 +28,22 @@ func TestResidentState(t *testing.T) {
 			t.Errorf("%s: the session is damaged", name)
 		}
 	}
+	// A lease that was renewed takes its place, and nothing else does.
+	other := *lease
+	other.Device = "eth1"
+	state := string(residentState{session: &session, leases: []*network.Tenancy{lease, &other}}.encode())
+	renewed := other
+	renewed.Since = 5 * time.Hour
+	got, err := decodeResident(withLease(state, leaseLine+renewed.String()+"\n"))
+	if err != nil || len(got.leases) != 2 || got.leases[0].Since != 0 || got.leases[1].Since != 5*time.Hour || got.session == nil {
+		t.Errorf("%+v, %v", got, err)
+	}
+	other.Device = "eth2"
+	for _, line := range []string{"", "lease", "lease \n", "lease a b c d e\n", leaseLine + renewed.String(), leaseLine + other.String() + "\n", "over\n"} {
+		if got := withLease(state, line); got != state {
+			t.Errorf("%q changed the state: %q", line, got)
+		}
+	}
 	for _, text := range []string{"lease \n", "lease \"eth0\"\n", "name\n"} {
 		if _, err := decodeResident(text); err == nil {
 			t.Errorf("%q: no error", text)

@@ -252,6 +252,9 @@ func (t *Tenancy) renewed(lease, t1, t2 time.Duration) {
 		lease, t1, t2 = 4*day, day, 3*day
 	}
 	t.Time, t.T1, t.T2, t.Since = lease, t1, t2, Uptime()
+	if t.Renewed != nil {
+		t.Renewed()
+	}
 }
 
 // exchange sends a message and waits for the answer that fits; nil is none.

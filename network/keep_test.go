@@ -61,6 +61,13 @@ func TestKeep(t *testing.T) {
 	})
 	l := n.must("eth0", addr+"/24", network.Plan{}, network.Options{})
 	tenancy := l.Tenancy(index(t, "eth0"), "node50")
+	var told atomic.Int32
+	tenancy.Renewed = func() {
+		if age := network.Uptime() - tenancy.Since; age < 0 || age > time.Second {
+			t.Errorf("renewed %v ago", age)
+		}
+		told.Add(1)
+	}
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan struct{})
 	go func() {
@@ -95,6 +102,7 @@ func TestKeep(t *testing.T) {
 	if n.says("lease") {
 		t.Errorf("renewals are no news: %q", n.said)
 	}
+	until("word of each renewal", func() bool { return told.Load() >= 3 })
 
 	mood.Store(silent)
 	until("word of silence", func() bool { return n.says("the lease of 10.77.0.50 on eth0 is not renewed: no answer from DHCP") })

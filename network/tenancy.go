@@ -26,6 +26,9 @@ type Tenancy struct {
 	Since        time.Duration
 	// DHCP6 is set for a lease of DHCPv6.
 	DHCP6 *Binding6
+	// Renewed, which may be nil, is called when Time, T1, T2 and Since have
+	// changed.
+	Renewed func()
 }
 
 // Tenancy is the lease as somebody has to keep it, from now on; nil where it
