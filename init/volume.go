@@ -44,9 +44,10 @@ func (n *node) mountVolume() (string, error) {
 	if err != nil {
 		return "", err
 	}
-	name := device
+	name, place := device, ""
 	if n.lun != nil {
-		name += fmt.Sprintf(" (LUN %d of %s)", n.lun.target.LUN, n.lun.target.Name)
+		place = fmt.Sprintf("LUN %d of %s", n.lun.target.LUN, n.lun.target.Name)
+		name += " (" + place + ")"
 	}
 	adopt, err := n.adopted()
 	if err != nil {
@@ -55,7 +56,7 @@ func (n *node) mountVolume() (string, error) {
 	n.system.watchDisk(device)
 	v, made, err := rwlayer.Mount(n.system, device, rwDir, rwlayer.VolumeOptions{
 		Format: n.cfg.RW.MkFS == "blank", Reserve: key, Takeover: rwlayer.Key(n.cfg.RW.Takeover),
-		Label: "sidusboot", Adopt: adopt, LookDir: lookDir, Name: name,
+		Label: "sidusboot", Adopt: adopt, Place: place, LookDir: lookDir, Name: name,
 		Logf: n.log.errorf, Waiting: n.waitFor,
 	})
 	var others *rwlayer.OthersError

@@ -54,7 +54,7 @@ func inspect(sys System, device string, o VolumeOptions) (finding, error) {
 	if err != nil {
 		return finding{}, fmt.Errorf("%s: %w", o.Name, err)
 	}
-	if o.own(v) {
+	if o.adopted(v) || o.labelled(v) && o.Place == "" {
 		return finding{Volume: v}, nil
 	}
 	if o.Reserve != 0 {
@@ -91,10 +91,12 @@ func (o VolumeOptions) proveBlank(f *os.File, size int64) error {
 	})
 }
 
-// own tells whether a file system is this node's by its label, or by the
-// operator's word.
-func (o VolumeOptions) own(v Volume) bool {
-	return v.Label == o.Label && o.Label != "" || slices.ContainsFunc(o.Adopt, func(name string) bool {
+// labelled tells whether a file system has the label that nodes give to theirs.
+func (o VolumeOptions) labelled(v Volume) bool { return v.Label == o.Label && o.Label != "" }
+
+// adopted tells whether a file system is this node's by the operator's word.
+func (o VolumeOptions) adopted(v Volume) bool {
+	return slices.ContainsFunc(o.Adopt, func(name string) bool {
 		return name != "" && (name == v.Label || strings.EqualFold(name, v.UUID))
 	})
 }
@@ -144,9 +146,10 @@ const lookFlags = unix.MS_RDONLY | unix.MS_NOSUID | unix.MS_NODEV | unix.MS_NOEX
 // lostFound is what mkfs.ext4 makes in an empty file system.
 const lostFound = "lost+found"
 
-// lookInto mounts a file system read-only to see whose it is. This node's own
-// bears the directories of a union; one that is empty belongs to nobody, and is
-// taken (unmarked). Any other is an *OthersError.
+// lookInto mounts a file system read-only to see whose it is. A node's own bears
+// its label or the directories of a union, and it was this node's, or was had from
+// this place, where it tells; one that is empty belongs to nobody, and is taken
+// (unmarked). Any other is an *OthersError.
 //
 // The device is made read-only for that: ext4 ends deletions that a crash cut
 // short even in a read-only mount with noload (ext4_orphan_cleanup in
@@ -160,12 +163,22 @@ func lookInto(sys System, device string, v Volume, o VolumeOptions) (unmarked bo
 	}
 	defer func() { err = errors.Join(err, sys.SetReadOnly(device, false)) }()
 	others := &OthersError{Name: o.Name, Volume: v}
-	others.Entries, err = entries(sys, device, v.Type, lookData[v.Type], o.LookDir)
+	var had owner
+	var known bool
+	others.Entries, err = entries(sys, device, v.Type, lookData[v.Type], o.LookDir, func() { had, known = readOwner(o.LookDir) })
+	known = known && o.Place != ""
 	switch {
+	case err != nil && o.labelled(v):
+		return false, nil // The check is going to say what is wrong with it.
 	case err != nil:
 		others.Err = err
 		return false, others
-	case slices.Contains(others.Entries, Upper+"/") && slices.Contains(others.Entries, Work+"/"):
+	case known && !o.fits(had):
+		others.Err = &OwnerError{Key: had.key, Place: had.place, Own: o.Reserve}
+		return false, others
+	case o.labelled(v):
+		return false, nil
+	case slices.Contains(others.Entries, Upper+"/") && slices.Contains(others.Entries, Work+"/") && (known || !isOpenWrt(others.Entries)):
 		return false, nil
 	}
 	if others.Entries = slices.DeleteFunc(others.Entries, isLostFound); len(others.Entries) > 0 {
@@ -174,7 +187,7 @@ func lookInto(sys System, device string, v Volume, o VolumeOptions) (unmarked bo
 	// Is it empty, or is what was written last still in its journal? A journal
 	// that has to be replayed cannot be on a read-only device, and the mount is
 	// refused.
-	others.Entries, err = entries(sys, device, v.Type, cleanData[v.Type], o.LookDir)
+	others.Entries, err = entries(sys, device, v.Type, cleanData[v.Type], o.LookDir, func() {})
 	if err != nil {
 		others.Err = fmt.Errorf("it looks empty, but its journal may tell otherwise: %w", err)
 		return false, others
@@ -187,16 +200,26 @@ func lookInto(sys System, device string, v Volume, o VolumeOptions) (unmarked bo
 
 func isLostFound(name string) bool { return name == lostFound+"/" }
 
+// openWrtMarks are what OpenWrt leaves on a disk that it uses as its overlay
+// (block.c and overlay.c of its fstools), where it has the directories upper and
+// work too.
+var openWrtMarks = []string{"etc/.extroot-uuid", ".fs_state"}
+
+func isOpenWrt(names []string) bool {
+	return slices.ContainsFunc(openWrtMarks, func(mark string) bool { return slices.Contains(names, mark) })
+}
+
 // maxEntries is how many names of a root directory are read.
 const maxEntries = 1000
 
 // entries are the names in a file system's root, those of directories with a
-// slash.
-func entries(sys System, device, fstype, data, dir string) (names []string, err error) {
+// slash. Look is called while it is mounted.
+func entries(sys System, device, fstype, data, dir string, look func()) (names []string, err error) {
 	if err := sys.Mount(device, dir, fstype, lookFlags, data); err != nil {
 		return nil, fmt.Errorf("mount it read-only: %w%s", err, mountHint(err))
 	}
 	defer func() { err = errors.Join(err, sys.Unmount(dir)) }()
+	look()
 	f, err := os.Open(dir)
 	if err != nil {
 		return nil, err
@@ -208,6 +231,9 @@ func entries(sys System, device, fstype, data, dir string) (names []string, err 
 	}
 	for _, e := range found {
 		name := e.Name()
+		if name == ownerFile { // It has been looked at.
+			continue
+		}
 		if e.IsDir() {
 			name += "/"
 		}
@@ -217,6 +243,12 @@ func entries(sys System, device, fstype, data, dir string) (names []string, err 
 	for _, name := range []string{Upper, Work} {
 		if info, err := os.Lstat(filepath.Join(dir, name)); err == nil && info.IsDir() && !slices.Contains(names, name+"/") {
 			names = append(names, name+"/")
+		}
+	}
+	// A link would lead out of it.
+	if info, err := os.Lstat(filepath.Join(dir, "etc")); err == nil && info.IsDir() {
+		if _, err := os.Lstat(filepath.Join(dir, openWrtMarks[0])); err == nil {
+			names = append(names, openWrtMarks[0])
 		}
 	}
 	// What fsck has saved may be all that is left of somebody's files.

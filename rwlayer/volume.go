@@ -43,6 +43,10 @@ type VolumeOptions struct {
 	// Adopt are UUIDs and labels of file systems that the operator gives to this
 	// node, whatever is in them.
 	Adopt []string
+	// Place, where it is not empty, says where the device is had from, the same at
+	// each boot: it is written onto the volume with the key of Reserve, and a
+	// volume of another key that was had from another place is refused.
+	Place string
 	// LookDir is an empty directory, outside the union, on which a file system
 	// is mounted read-only to see whose it is.
 	LookDir string
@@ -131,23 +135,30 @@ func Mount(sys System, device, dir string, o VolumeOptions) (v Volume, made bool
 	return v, made, nil
 }
 
-// mountMarked mounts the file system on dir and makes the union's directories in
-// it. For one that nothing else marks as this node's own (unmarked) they are the
-// mark by which the next boot knows it, and a look does not replay a journal:
-// unmounting once brings them to their place.
+// mountMarked mounts the file system on dir, makes the union's directories in it
+// and writes down whose it is. For one that nothing else marks as this node's own
+// (unmarked) that is the mark by which the next boot knows it, and a look does not
+// replay a journal: unmounting once brings it to its place.
 func mountMarked(sys System, device, dir string, v Volume, o VolumeOptions, unmarked bool) error {
-	o.waiting("its mount as " + v.Type)
-	if err := sys.Mount(device, dir, v.Type, unix.MS_NOATIME, mountData[v.Type]); err != nil {
-		return fmt.Errorf("mount %s (%s) on %s: %w%s", o.Name, v.Type, dir, err, mountHint(err))
-	}
-	if err := makeDirs(dir); err != nil || !unmarked {
+	if err := mountOnce(sys, device, dir, v, o); err != nil {
 		return err
+	}
+	if replaced := o.markOwner(dir); !unmarked && !replaced {
+		return nil
 	}
 	o.waiting("its mark to be written")
 	if err := sys.Unmount(dir); err != nil {
 		return fmt.Errorf("unmount %s: %w", o.Name, err)
 	}
-	return mountMarked(sys, device, dir, v, o, false)
+	return mountOnce(sys, device, dir, v, o)
+}
+
+func mountOnce(sys System, device, dir string, v Volume, o VolumeOptions) error {
+	o.waiting("its mount as " + v.Type)
+	if err := sys.Mount(device, dir, v.Type, unix.MS_NOATIME, mountData[v.Type]); err != nil {
+		return fmt.Errorf("mount %s (%s) on %s: %w%s", o.Name, v.Type, dir, err, mountHint(err))
+	}
+	return makeDirs(dir)
 }
 
 // unmount takes away what a failed mount may have left: a device whose
