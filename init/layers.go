@@ -96,6 +96,10 @@ func (n *node) identify() {
 	}
 }
 
+// maxNested is how many file systems within a tree are named: a server may have
+// thousands, one for each user.
+const maxNested = 10
+
 // warnNested names what is on the server below the tree in dir and cannot be
 // seen.
 func (n *node) warnNested(version, dir string) {
@@ -103,6 +107,9 @@ func (n *node) warnNested(version, dir string) {
 	defer cancel()
 	n.waitFor("the NFS server, which is asked for file systems within the tree")
 	nested := n.nfs.Nested(ctx, n.source, version, dir)
+	if more := len(nested) - maxNested; more > 0 {
+		nested = append(nested[:maxNested], fmt.Sprintf("and %d more", more))
+	}
 	if len(nested) > 0 {
 		n.log.errorf("nfs: %s: on the server other file systems begin within the tree, at %s, and no node sees them: "+
 			"put these directories on the tree's own file system, or mount them by the tree's fstab", n.source, strings.Join(nested, ", "))

@@ -44,6 +44,8 @@ func (e *MountError) Unwrap() error { return e.Err }
 // hint is what an operator can do about the kernel's answer.
 func (e *MountError) hint() string {
 	switch {
+	case e.Version == "3" && errors.Is(e.Err, errSilent):
+		return "its mountd may wait for a name service, which it asks about each client: look at it there, or leave it out by the NFS option vers=4.2"
 	case errors.Is(e.Err, unix.EACCES), errors.Is(e.Err, unix.EPERM):
 		return fmt.Sprintf("the server refuses the export to %s: look at its exports (clients, path, read-only is fine)", e.Source.Client)
 	case errors.Is(e.Err, unix.ENOENT):

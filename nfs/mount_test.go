@@ -186,6 +186,10 @@ func TestMountHangs(t *testing.T) {
 	if !errors.Is(err, unix.ETIMEDOUT) {
 		t.Fatalf("Mount = %v, want a time-out", err)
 	}
+	// By version 3 it is mountd that is asked.
+	if three := (&MountError{Source: source, Version: "3", Err: errSilent}).Error(); !strings.Contains(three, "vers=4.2") || strings.Contains(err.Error(), "mountd") {
+		t.Errorf("%v, and by version 3 %s", err, three)
+	}
 	ctx, cancel = context.WithTimeout(t.Context(), 10*time.Millisecond)
 	defer cancel()
 	if _, err := m.Mount(ctx, source, "/ro"); !errors.Is(err, unix.ETIMEDOUT) {
