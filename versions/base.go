@@ -146,7 +146,7 @@ func (b *Base) change(f func() error) error {
 		return fmt.Errorf("lock %s: %w", b.path, err)
 	}
 	if err := b.tidy(); err != nil {
-		return fmt.Errorf("remove what an earlier run left: %w", err)
+		return fmt.Errorf("remove what an earlier run left in %s: %w", b.path, err)
 	}
 	return f()
 }

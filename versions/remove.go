@@ -3,6 +3,7 @@ package versions
 import (
 	"errors"
 	"io/fs"
+	"path/filepath"
 
 	"golang.org/x/sys/unix"
 )
@@ -17,15 +18,19 @@ func (d *disk) removeAll(dir int, name string) error {
 	if err != nil {
 		return err
 	}
-	return d.removeOn(dir, name, st, st.Dev)
+	return d.removeOn(dir, name, name, st, st.Dev)
 }
 
-func (d *disk) removeOn(dir int, name string, st unix.Stat_t, dev uint64) error {
+// removeOn removes the name in dir that is called rel in messages.
+func (d *disk) removeOn(dir int, name, rel string, st unix.Stat_t, dev uint64) error {
 	if st.Dev != dev {
-		return &MountError{name}
+		return &MountError{rel}
+	}
+	unlink := func(flags int) error {
+		return d.do("unlink", rel, func() error { return unix.Unlinkat(dir, name, flags) })
 	}
 	if !isType(st, unix.S_IFDIR) {
-		return d.unlink(dir, name, 0)
+		return unlink(0)
 	}
 	sub, err := openDir(dir, name)
 	if err != nil {
@@ -41,9 +46,9 @@ func (d *disk) removeOn(dir int, name string, st unix.Stat_t, dev uint64) error 
 		if err != nil {
 			return err
 		}
-		if err := d.removeOn(sub, inner, st, dev); err != nil {
+		if err := d.removeOn(sub, inner, filepath.Join(rel, inner), st, dev); err != nil {
 			return err
 		}
 	}
-	return d.unlink(dir, name, unix.AT_REMOVEDIR)
+	return unlink(unix.AT_REMOVEDIR)
 }

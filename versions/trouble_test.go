@@ -89,6 +89,32 @@ func TestLinkRefused(t *testing.T) {
 	}
 }
 
+// TestRemoveRefused is a version with an immutable file that gc may not remove:
+// the message has its path.
+func TestRemoveRefused(t *testing.T) {
+	f := newBase(t)
+	f.publish("a")
+	f.publish("b")
+	f.disk.before = func(call, name string) error {
+		if call == "unlink" && filepath.Base(name) == "same" {
+			return unix.EPERM
+		}
+		return nil
+	}
+	if _, err := f.GC(GCOptions{Keep: 1}); !errors.Is(err, fs.ErrPermission) || !strings.Contains(err.Error(), ".gone-a/etc/same") {
+		t.Errorf("gc: %v", err)
+	}
+	_, err := f.Publish(t.Context(), PublishOptions{ID: "c", Now: time.Now()})
+	if !errors.Is(err, fs.ErrPermission) || !strings.Contains(err.Error(), f.path) || !strings.Contains(err.Error(), ".gone-a/etc/same") {
+		t.Errorf("publish: %v", err)
+	}
+	f.disk.before = nil
+	f.publish("c")
+	if got := f.sh("ls -A versions"); got != "b\nc\n" {
+		t.Errorf("left: %q", got)
+	}
+}
+
 // TestCurrentIsDirectory refuses a base whose current no link can replace, before
 // anything is copied.
 func TestCurrentIsDirectory(t *testing.T) {
