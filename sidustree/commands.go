@@ -188,7 +188,7 @@ mark says that there are clients of which it is not known what they run.`,
 							nodes += " ?"
 						}
 						fmt.Fprintf(t, "%s%s\t%s\t%s\t%s\t%s\n", r.ID, mark, r.Published.Local().Format("2006-01-02 15:04"),
-							strings.Join(r.Kernels, " "), bytesText(r.Own), nodes)
+							printable(strings.Join(r.Kernels, " ")), bytesText(r.Own), nodes)
 					}
 					_ = t.Flush()
 				})
@@ -242,9 +242,9 @@ func changeText(c versions.Change) string {
 	case c.To == "":
 		return strings.TrimSpace("- " + printable(c.Name) + " " + versionOnly(c.From))
 	case c.From == c.To:
-		return "~ " + printable(c.Name) + " " + c.To
+		return "~ " + printable(c.Name) + " " + printable(c.To)
 	}
-	return "~ " + printable(c.Name) + " " + c.From + " -> " + c.To
+	return "~ " + printable(c.Name) + " " + printable(c.From) + " -> " + printable(c.To)
 }
 
 // versionOnly leaves out what says only that something is there.
@@ -252,7 +252,7 @@ func versionOnly(s string) string {
 	if s == "content" || s == "there" {
 		return ""
 	}
-	return s
+	return printable(s)
 }
 
 // printable is a name as a terminal may have it: what is not plain is quoted.

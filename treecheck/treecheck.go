@@ -12,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -89,6 +90,10 @@ func Check(ctx context.Context, dir string, o Options) ([]Finding, error) {
 		return nil, err
 	} else if !info.IsDir() {
 		return nil, fmt.Errorf("%s is no directory: name the root directory of a tree", dir)
+	}
+	dir, err := filepath.Abs(dir) // Names are cut off it.
+	if err != nil {
+		return nil, err
 	}
 	c := &check{dir: dir, tree: tree.At(dir)}
 	c.init()
@@ -193,7 +198,7 @@ func (c *check) identity() {
 		}
 	}
 	if b, err := c.tree.ReadFile("/etc/hostname"); err == nil && strings.TrimSpace(string(b)) != "" {
-		c.add(Finding{Name: "hostname", Severity: Note, Problem: "the tree has a host name, " + strings.TrimSpace(strings.ToValidUTF8(string(b), "?")),
+		c.add(Finding{Name: "hostname", Severity: Note, Problem: "the tree has a host name, " + plain(strings.TrimSpace(string(b))),
 			Remedy: "nodes to which DHCP gives no name will all be called so: empty /etc/hostname, or see that DHCP gives names"}, "/etc/hostname")
 	}
 }
@@ -238,9 +243,21 @@ func (c *check) resolver() {
 		return // A service of the node makes it.
 	}
 	if _, err := c.tree.Stat("/etc/resolv.conf"); err != nil {
-		c.add(Finding{Name: "resolv.conf", Severity: Note, Problem: "/etc/resolv.conf is a link to " + target + ", which is not there",
+		c.add(Finding{Name: "resolv.conf", Severity: Note, Problem: "/etc/resolv.conf is a link to " + plain(target) + ", which is not there",
 			Remedy: "nothing where DHCP gives name servers: nodes get a file of their own in its place"}, "/etc/resolv.conf")
 	}
+}
+
+// maxPlain is how many bytes of a text from the tree a problem has in it.
+const maxPlain = 255
+
+// plain is a text of the tree's as a terminal may have it.
+func plain(s string) string {
+	s = s[:min(len(s), maxPlain)]
+	if quoted := strconv.Quote(s); quoted != `"`+s+`"` {
+		return quoted
+	}
+	return s
 }
 
 // list are the names in a directory of the tree.
@@ -285,14 +302,10 @@ func (c *check) exports(table string) error {
 	if err != nil {
 		return err
 	}
-	dir, err := filepath.Abs(c.dir)
-	if err != nil {
-		return err
-	}
 	var squashed, writable []string
 	for line := range strings.Lines(string(b)) {
 		fields := strings.Fields(line)
-		if len(fields) < 2 || dir != fields[0] && !strings.HasPrefix(dir, strings.TrimSuffix(fields[0], "/")+"/") {
+		if len(fields) < 2 || c.dir != fields[0] && !strings.HasPrefix(c.dir, strings.TrimSuffix(fields[0], "/")+"/") {
 			continue
 		}
 		for _, client := range fields[1:] {

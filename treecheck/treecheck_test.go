@@ -85,6 +85,31 @@ func TestCheck(t *testing.T) {
 	}
 }
 
+// TestTexts has texts in a tree that a terminal would obey, and looks at it by a
+// relative path.
+func TestTexts(t *testing.T) {
+	dir := good(t, `printf '\033[2J%300s' x >etc/hostname; ln -s "/gone
+$(printf '\302\233')31m" etc/resolv.conf; touch .wh.x; mkfifo etc/fstab; ln -s loop etc/loop; ln -s .. etc/up`)
+	t.Chdir(dir)
+	found, err := Check(t.Context(), ".", Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var names []string
+	for _, f := range found {
+		names = append(names, f.Name)
+		if strings.ContainsAny(f.Problem, "\x1b\n\u009b") || len(f.Problem) > 400 {
+			t.Errorf("%q", f.Problem)
+		}
+		if f.Name == "aufs-whiteouts" && f.Paths[0] != "/.wh.x" {
+			t.Errorf("%q", f.Paths)
+		}
+	}
+	if want := []string{"aufs-whiteouts", "hostname", "resolv.conf"}; !slices.Equal(names, want) {
+		t.Errorf("found %q, want %q", names, want)
+	}
+}
+
 // TestMounts has to be in a mount namespace of its own.
 func TestMounts(t *testing.T) {
 	if os.Geteuid() != 0 {
