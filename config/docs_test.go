@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-// row is the beginning and the end of the word's line in docs/parameters.md.
+// row is the beginning and the end of the parameter's line in docs/parameters.md.
 func (w word) row() (begin, end string) {
 	code := func(s string) string {
 		if s == "" {
@@ -21,8 +21,8 @@ func (w word) row() (begin, end string) {
 	return "| " + names + " | " + w.value + " | ", " | " + code(w.example) + " |"
 }
 
-// The table of the words is the documentation's, line by line; that has in
-// addition what goes without each, and what it does.
+// The table of parameters is the documentation's, line by line; that has in
+// addition what holds without each, and what it does.
 func TestDocs(t *testing.T) {
 	b, err := os.ReadFile("../docs/parameters.md")
 	if err != nil {

@@ -7,7 +7,7 @@ import (
 )
 
 // foreignTable are parameters of other initramfs that are not supported here.
-// Whoever writes one expects something of it: so it is told. A line has the
+// Such a parameter was written for some effect: so it is told. A line has the
 // canonical names, one that ends in a dot for all that begin so; the values that
 // matter, or behind ! those that do not, or neither for any; and what to say,
 // which is nothing for what there is nothing to do for. The first line that fits

@@ -121,7 +121,7 @@ var otherRoots = []string{"9p", "aoe", "block", "cifs", "fcoe", "http", "https",
 	"nvmf", "smb", "ssh", "tftp", "ubi", "virtiofs", "zfs"}
 
 // isLegacyRoot tells whether root= is dracut's [SERVER:]PATH[:OPTIONS] without
-// a word for NFS in front. A path below /dev is a disk.
+// nfs: in front. A path below /dev is a disk.
 func isLegacyRoot(v string) bool {
 	if strings.HasPrefix(v, "/") {
 		return !strings.HasPrefix(v+"/", "/dev/")

@@ -44,7 +44,7 @@ func CheckModuleName(name string) error {
 }
 
 // CheckPattern refuses what a manifest could not hold as the pattern of an
-// alias: it is one word of ASCII.
+// alias: it is ASCII without a blank.
 func CheckPattern(pattern string) error {
 	if pattern == "" {
 		return errors.New("is empty")

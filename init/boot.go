@@ -60,7 +60,7 @@ func newNode(log *logger) *node {
 	return n
 }
 
-// boot is the whole story. It does not return: it ends in the real init, or in
+// boot runs all stages. It does not return: it ends in the real init, or in
 // a restart of the machine.
 func (n *node) boot() {
 	if err := n.early(); err != nil {
@@ -149,7 +149,7 @@ func (n *node) early() error {
 	return nil
 }
 
-// configure reads the words.
+// configure reads the parameters.
 func (n *node) configure() (string, error) {
 	cmdline, err := os.ReadFile("/proc/cmdline")
 	if err != nil {

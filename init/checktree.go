@@ -110,7 +110,7 @@ func checkUnion(dir, program string) error {
 	if err := checkInit(dir, program); err != nil && !errors.Is(err, nfs.ErrOwner) {
 		return err
 	}
-	// What a kept layer has in place of a text is the node's own affair.
+	// What a kept layer has in place of a text is the node's own.
 	if err := checkReads(dir); err != nil && !errors.Is(err, errZeros) {
 		return err
 	}

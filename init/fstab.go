@@ -69,7 +69,7 @@ func editFstab(text string, nofail bool, present func(spec string) bool) (edited
 	return b.String(), absent
 }
 
-// A field is a word of a line and where it ends.
+// A field is one field of a line and where it ends.
 type field struct {
 	text string
 	end  int

@@ -11,8 +11,8 @@ import (
 	"github.com/sidusboot/sidusboot/rwlayer"
 )
 
-// makeRoom gives a volume that is full what is kept of it for that, and says
-// how full it is: only on a node that is up can anybody delete something.
+// makeRoom frees the spare of a volume that is full, and says how full it is:
+// files can be deleted only on a node that has booted.
 func (n *node) makeRoom(name string) {
 	u, spent, err := rwlayer.SpendSpare(rwDir)
 	if err != nil {
@@ -20,12 +20,12 @@ func (n *node) makeRoom(name string) {
 	}
 	n.report.RW.Usage, n.report.RW.Full = u.String(), spent || u.Full()
 	if n.report.RW.Full {
-		n.log.errorf("rw: THE VOLUME %s IS FULL: %s: delete what nobody needs, or give it more room; the node boots, but what it cannot write fails", name, u)
+		n.log.errorf("rw: THE VOLUME %s IS FULL: %s: delete files that are not needed, or make the volume larger; the node boots, but what it cannot write fails", name, u)
 	}
 }
 
 // testKept is testUnion for a layer that is kept. A full one can be read, and
-// what is in it deleted, which is all that helps, unless the operator prefers a
+// what is in it deleted, which is the only remedy, unless the operator prefers a
 // tmpfs to it.
 func (n *node) testKept(dir string) error {
 	err := testUnion(dir)
@@ -36,7 +36,7 @@ func (n *node) testKept(dir string) error {
 	return err
 }
 
-// isFull tells whether there was no room for something.
+// isFull tells whether there was no space for something.
 func isFull(err error) bool { return errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT) }
 
 // fullDir holds the tmpfs of stackOver. It moves into the union with /run.
@@ -51,10 +51,10 @@ func (n *node) stacksOver(kind overlay.Kind, err error) bool {
 
 // stackOver makes a union of a tmpfs over the volume's layer over the tree: all
 // that the node has kept is there, and what it writes is gone at its next boot.
-// Somebody can log in and make room below /rw.
+// A user can log in and delete files below /rw.
 func (n *node) stackOver(kept overlay.Layers, why error) error {
-	n.note(fmt.Sprintf("union: the volume has no room even for the union (%v): a tmpfs lies over it: WHAT THIS NODE WRITES IS LOST AT ITS NEXT BOOT; "+
-		"delete what nobody needs below /rw/%s and reboot", why, rwlayer.Upper))
+	n.note(fmt.Sprintf("union: the volume has no space left even for the union (%v): a tmpfs lies over it: WHAT THIS NODE WRITES IS LOST AT ITS NEXT BOOT; "+
+		"delete files that are not needed below /rw/%s and reboot", why, rwlayer.Upper))
 	if err := unmountAll(fullDir); err != nil && !errors.Is(err, unix.ENOENT) {
 		return err
 	}

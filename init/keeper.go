@@ -138,7 +138,7 @@ type keeper struct {
 	reserve func() error
 	// giveBack takes back what this node has at its target.
 	giveBack func() error
-	// unasked is what was said of a target that lets nobody look.
+	// unasked is the last message about a target that refuses the check.
 	unasked string
 	// reserving says that it is being done.
 	reserving atomic.Bool
@@ -173,8 +173,8 @@ func reserveAgain(disk string, key rwlayer.Key) error {
 	return err
 }
 
-// heldTries and heldPause are how often another node may be found to have the
-// volume until that is believed. One that is booting sees this node's key and
+// heldTries and heldPause are how often another node must be found to have the
+// volume before that counts. One that is booting sees this node's key and
 // goes.
 const (
 	heldTries = 6

@@ -3,7 +3,7 @@
 // hands over to the tree's init. initrdgen packs it as /init.
 //
 // It reads the kernel command line, /etc/sidusboot.conf in the image and the
-// DHCP lease; docs/parameters.md lists the words. It leaves the layers at /ro
+// DHCP lease; docs/parameters.md lists the parameters. It leaves the layers at /ro
 // and /rw and its report in /run/sidusboot.
 package main
 

@@ -124,7 +124,7 @@ func (n *node) leaveSession() (*sessionState, error) {
 }
 
 // installResident lays out residentDir. It is root's: what the shutdown and the
-// resident processes have there is nobody else's business. proc, sys and dev are
+// resident processes have there is for root only. proc, sys and dev are
 // for systemd, which binds its own there before it runs the shutdown; the
 // resident processes mount theirs in a namespace of their own.
 func installResident(volume bool) error {

@@ -24,7 +24,7 @@ import (
 // is gone too. Both have all that it takes in locked memory: the program, and
 // the state with its secrets.
 const (
-	// keeperName and guardName begin with '@', which spares a process when
+	// keeperName and guardName begin with '@', which keeps a process alive when
 	// systemd kills all that is left (ROOT_STORAGE_DAEMONS).
 	keeperName = "@sidusboot-keeper"
 	guardName  = "@sidusboot-guard"
@@ -37,7 +37,7 @@ const (
 const (
 	// ready: it has settled down and works.
 	ready = "ready\n"
-	// over: nothing is left to keep, and nobody has to be started again.
+	// over: nothing is left to keep, and no process has to be started again.
 	over = "over\n"
 )
 
@@ -307,7 +307,7 @@ func (s *starter) again() *peer {
 			return p
 		}
 		if text := err.Error(); text != said || s.now()-saidAt > sayAgain {
-			s.log.errorf("%s CANNOT BE STARTED AGAIN, trying on; until it is there nobody renews the node's leases and brings back the session of its volume: %v", s.name, err)
+			s.log.errorf("%s CANNOT BE STARTED AGAIN, trying on; until it is there the node's leases are not renewed and a broken session of its volume is not started again: %v", s.name, err)
 			said, saidAt = text, s.now()
 		}
 	}

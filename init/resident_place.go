@@ -20,7 +20,7 @@ const movedTo = "/resident"
 // residentDir as its root, and /proc, /sys and /dev of its own. It was started
 // in a copy of PID 1's namespace. Whatever stayed mounted here would keep a file
 // system from being unmounted at the end of the node; and what is mounted here
-// is nobody else's to see: a /proc without hidepid=, a /sys that can be written.
+// must not be visible to others: a /proc without hidepid=, a /sys that can be written.
 func moveOut() error {
 	// Its root is the one that it was opened under.
 	f, err := os.Open("/proc/self/mountinfo")
@@ -84,7 +84,7 @@ func leaveMounts(mountinfo *os.File) error {
 }
 
 // lockDown is what each process does for itself: no core file, no page that
-// could be swapped out or dropped, no end for want of memory.
+// could be swapped out or dropped, no end when memory is short.
 func lockDown() error {
 	if err := unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0); err != nil {
 		return fmt.Errorf("no core: %w", err)

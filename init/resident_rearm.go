@@ -14,7 +14,7 @@ import (
 )
 
 // A shutdown that was ordered may be cancelled (systemctl cancel). The FIFO that
-// told the order stays away then, and a keeper that believes in an order gives
+// told the order stays away then, and a keeper that knows of an order gives
 // the volume of a running node up as soon as its target is gone for a while. So
 // it asks systemd for the FIFO again and again. While the shutdown is on, systemd
 // refuses that, because the job contradicts the one that is being done.

@@ -2,7 +2,7 @@
 
 package main
 
-// There is no smaller brother of these.
+// These have no 32-bit programs.
 const (
 	machine32   = -1
 	exit32Flags = 0

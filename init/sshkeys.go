@@ -7,8 +7,8 @@ import (
 	"github.com/sidusboot/sidusboot/tree"
 )
 
-// Host keys tell a node's clients that it is the node, so nobody else may know
-// them: they are drawn from the node's own randomness, by the tree's ssh-keygen,
+// Host keys tell a node's clients that it is the node, so no other machine may know
+// them: they are made from the node's own randomness, by the tree's ssh-keygen,
 // and not derived from anything that others can know (the tree, the image, a MAC
 // or a serial number). They stay where /rw is kept. Debian 13 makes them at the
 // first boot only (ConditionFirstBoot=), which a node with a machine-id never

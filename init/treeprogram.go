@@ -91,7 +91,7 @@ func (s *system) Run(heard func(line string), argv ...string) (output string, st
 	b, readErr := io.ReadAll(io.LimitReader(r, maxOutput))
 	_, drainErr := io.Copy(io.Discard, r)
 	state, err := p.Wait()
-	// Nobody but the program has the other end.
+	// Only the program has the other end.
 	hearErr := <-read
 	if err := errors.Join(err, readErr, drainErr, hearErr); err != nil {
 		return "", 0, fmt.Errorf("%s: %w", argv[0], err)

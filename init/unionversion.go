@@ -16,8 +16,8 @@ import (
 
 // versionAtFault tells, after a union could not be had, whether it is the root
 // that is wrong with it and not /rw. That is so where the error is one that no
-// local file system has, where /rw is a tmpfs with room, of which there is
-// nothing to be wrong, and where one over an empty tmpfs cannot be had either. A
+// local file system has, where /rw is a tmpfs with free space, in which nothing
+// can be wrong, and where one over an empty tmpfs cannot be had either. A
 // union that can be had the second time proves nothing: kernel 7.3 over
 // nfs-ganesha's 4.1 fails at the first open of a directory.
 func (n *node) versionAtFault(kind overlay.Kind, why error) bool {

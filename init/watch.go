@@ -47,7 +47,7 @@ func (n *node) watched(name string, run func() (string, error)) error {
 }
 
 // watchOver begins a watchdog. stop waits for the end of what that has begun: a
-// shell is not to be robbed of its console, and a node that reboots does not
+// shell keeps its console, and a node that reboots does not
 // hand over.
 func (n *node) watchOver(name string) (stop func()) {
 	n.waitFor("")
@@ -73,7 +73,7 @@ func (n *node) watchOver(name string) (stop func()) {
 func (n *node) stageLimit() time.Duration { return n.cfg.Timeout + n.cfg.LeaseTimeout + nextWord }
 
 // A watchdog watches one stage. Most waits have a deadline of their own; a few
-// are in the kernel, on a server that has died meanwhile, and cannot be ended.
+// are in the kernel, on a server that has failed meanwhile, and cannot be ended.
 // Work that makes progress, a check or an mkfs that takes hours, is never cut.
 type watchdog struct {
 	stage    string
@@ -81,7 +81,7 @@ type watchdog struct {
 	say      func(format string, args ...any)
 	waitsFor func() string
 	progress func() progress
-	// giveUp acts by the policy over the stage's head. Nil, with the policy
+	// giveUp acts by the policy while the stage still runs. Nil, with the policy
 	// retry: going on to wait is what that would do too.
 	giveUp func(stage string, done <-chan struct{})
 }

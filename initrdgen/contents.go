@@ -44,7 +44,7 @@ func fixedEntries(opts options, rep *report) (entries []entry, programs []progra
 	if opts.Config != "" {
 		data, err := readHostFile(opts.Config)
 		if err != nil {
-			return nil, nil, fmt.Errorf("--config: %w: %s", err, remedyFor(err, "name a file of kernel command line words"))
+			return nil, nil, fmt.Errorf("--config: %w: %s", err, remedyFor(err, "name a file of kernel command line parameters"))
 		}
 		cfg, err := config.Parse("", string(data))
 		if err != nil {

@@ -19,7 +19,7 @@ type hardGraph struct {
 }
 
 // newHardGraph closes over the dependencies. modules.dep lists the indirect ones
-// too, but nothing holds an administrator to it.
+// too, but an administrator may have edited it.
 func newHardGraph(order []string, deps map[string][]string) *hardGraph {
 	g := &hardGraph{id: make(map[string]int, len(order)), needs: make([]bitset, len(order)), broken: make([]error, len(order))}
 	for i, name := range order {

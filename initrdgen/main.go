@@ -78,7 +78,7 @@ func rootCommand() *cobra.Command {
 		Use:   "initrdgen",
 		Short: "Pack one initrd for a room of diskless nodes",
 		Long: `initrdgen packs the static /init of sidusboot with the kernel modules of a
-root tree into one initrd that boots every node of a room over the network.
+root tree into one initrd that boots every node of a site over the network.
 
 It reads only the tree, never the running host, and needs neither root nor
 chroot. The same tree gives the same image, bit for bit.`,
@@ -127,7 +127,7 @@ bare Debian tree has none: install its firmware packages for what your NICs
 need. Drivers of whose firmware the tree has nothing are told as a warning.
 
 --secrets packs a file of users and passwords for the nodes' iSCSI volumes, a
-line for each node; words with blanks stand in quotes, # begins a comment:
+line for each node; values with blanks stand in quotes, # begins a comment:
 
   MATCH USER PASSWORD [USER_IN PASSWORD_IN]
 
@@ -150,7 +150,7 @@ kernels. What went in, and what it weighs, is printed at the end.`,
 		Example: `  # The kernel of a Debian tree, for any node with a wired network
   initrdgen build --root /srv/nfs/bookworm --output /srv/tftp/initrd.img
 
-  # Small, for virtual machines, with words for the kernel command line in it
+  # Small, for virtual machines, with parameters for the kernel command line in it
   initrdgen build --root /srv/nfs/bookworm --output initrd.img \
       --profile virtual --config sidusboot.conf
 
@@ -187,7 +187,7 @@ kernels. What went in, and what it weighs, is printed at the end.`,
 	f.StringVar(&opts.Kernel, "kernel", "", "kernel `RELEASE` in TREE/lib/modules, or all; needed where there are several")
 	f.StringSliceVar(&opts.Profiles, "profile", []string{standardProfile}, "which drivers go in: `PROFILE`s are "+strings.Join(profileNames(), ", ")+"; may be repeated")
 	f.StringArrayVar(&opts.Modules, "module", nil, "one more module, by `NAME`, loaded at every boot, whatever devices there are; may be repeated")
-	f.StringVar(&opts.Config, "config", "", "`FILE` of kernel command line words, checked and packed as /etc/sidusboot.conf")
+	f.StringVar(&opts.Config, "config", "", "`FILE` of kernel command line parameters, checked and packed as /etc/sidusboot.conf")
 	f.StringVar(&opts.Secrets, "secrets", "", "`FILE` of users and passwords by node, mode 0600, checked and packed as /etc/sidusboot.secrets")
 	f.StringVar(&opts.Rescue, "rescue", "", "static program `FILE` (busybox of busybox-static, say), packed as /rescue, for sidus.onerror=shell")
 	f.StringVar(&opts.Init, "init", "", "the `FILE` that becomes /init (default: init beside initrdgen)")

@@ -259,7 +259,7 @@ func (k *kernel) brokenModule(name string, err error) error {
 		k.fileOf("modules.dep"), name, err, k.depmodWords())
 }
 
-// depmodWords are the words of depmod for this kernel, for messages.
+// depmodWords are the arguments of depmod for this kernel, for messages.
 func (k *kernel) depmodWords() string {
 	if k.tree == "" {
 		return ""
@@ -300,7 +300,7 @@ func parseAliases(text string) []image.Alias {
 // parseSoftdeps adds lines "softdep MODULE pre: A B post: C" to soft. Words
 // before the first of pre: and post: mean nothing, as in libkmod. A line "weakdep
 // MODULE A B" names modules that the kernel itself asks modprobe for when it needs
-// them (kmod 33 and later); in an initrd, where it asks in vain, they are loaded
+// them (kmod 33 and later); in an initrd, where it gets no answer, they are loaded
 // before.
 func parseSoftdeps(soft map[string]softdep, text string) {
 	for line := range strings.Lines(text) {

@@ -109,7 +109,7 @@ func createOutput(flag, path string, mode fs.FileMode) (*output, error) {
 		}
 	}
 	o.keep()
-	// A name that nobody can guess, and never a file or a link that is there.
+	// A name that cannot be guessed, and never a file or a link that is there.
 	o.temp = fmt.Sprintf(".%s.%s.tmp", o.folder.name, rand.Text())
 	fd, err := unix.Openat(o.folder.fd, o.temp, unix.O_RDWR|unix.O_CREAT|unix.O_EXCL|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0o600)
 	if err != nil {
@@ -129,7 +129,7 @@ func pathOf(err error) string {
 
 // keep decides what of the file that is replaced the new one gets: owner, mode
 // and access list, so that a boot server which was given the image still has it.
-// Where everybody may make files, a file of another user is nobody's will.
+// Where everybody may make files, a file of another user was not chosen by the operator.
 func (o *output) keep() {
 	makes, removes := o.folder.openToAll()
 	if removes {
@@ -149,7 +149,7 @@ func (o *output) keep() {
 		return // Whoever could read an image without secrets was not chosen for it.
 	}
 	if o.mode == publicMode && mode&0o044 == 0 && o.uid == os.Geteuid() {
-		o.warnf("%s keeps mode %04o of the one that it replaces, which nobody else may read: chmod 644 it if the boot server is another user", o.path, mode)
+		o.warnf("%s keeps mode %04o of the one that it replaces, which only its owner may read: chmod 644 it if the boot server is another user", o.path, mode)
 	}
 	o.mode = mode
 	o.acl = o.folder.accessList()

@@ -20,8 +20,8 @@ type event struct {
 	code uint32 // of keventConnError: enum iscsi_err
 }
 
-// ErrDeaf says that the kernel's events are not read any more, for good: the
-// Kernel, and every Session that it made, is of no use.
+// ErrDeaf says that the kernel's events are not read any more: the
+// Kernel, and every Session that it made, cannot be used again.
 var ErrDeaf = errors.New("iscsi: the kernel's events are not heard any more")
 
 // queueLen is how many events a session may leave unread. A login in progress

@@ -53,7 +53,7 @@ const (
 	probeWait = 120 * time.Millisecond // after the last
 )
 
-// How long to listen before asking once more, where somebody else asks for the
+// How long to listen before asking once more, where another host asks for the
 // same address. Of two nodes that were given one address at the same moment the
 // one with the lower MAC comes first: when the other one asks again, it has the
 // address in place and answers.
@@ -65,7 +65,7 @@ const (
 // CheckUnused asks the link whether somebody has an IPv4 address. It takes a
 // third of a second where nobody has; otherwise the error is an *InUseError.
 //
-// Somebody who asks for the address as well, from no address, wants to use it
+// A host that asks for the address as well, from no address, wants to use it
 // (RFC 5227, section 2.1.1), or is a switch that looks where its hosts are
 // (Cisco's IP device tracking and its like do so as soon as a link is up, or a
 // lease was given, and at every boot again). The link is asked once more then,
@@ -96,7 +96,7 @@ func CheckUnused(ctx context.Context, link *rtnetlink.Link, addr netip.Addr) err
 }
 
 // probe asks for an address. Who has it is an *InUseError; rival is one that
-// asks for it as we do, and nil where nobody does.
+// asks for it as we do, and nil where no host does.
 func (c *arpConn) probe(ctx context.Context, addr netip.Addr) (rival net.HardwareAddr, err error) {
 	for i := range probes {
 		// From no address: nobody is to remember an answer (RFC 5227, 1.1).

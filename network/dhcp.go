@@ -257,7 +257,7 @@ func (c *dhcpClient) discover(ctx context.Context) (*dhcpv4.DHCPv4, error) {
 // hintAfter is how long there is no answer before an IPv6 router is pointed to.
 const hintAfter = 5 * time.Second
 
-// errNoServerID is an offer that nobody can be asked for.
+// errNoServerID is an offer without the server that it must be requested from.
 var errNoServerID = errors.New("it has no server identifier (option 54)")
 
 // jitter is between three quarters of d and one and a quarter.

@@ -60,7 +60,7 @@ type NoLeaseError struct {
 	Err     error
 }
 
-// onlyIPv6 is for a link on which a router speaks IPv6, and nobody IPv4.
+// onlyIPv6 is for a link with an IPv6 router and without an answer by IPv4.
 const onlyIPv6 = "An IPv6 router is on this link: if it is a network without IPv4, say ip=auto6 (or ip=dhcp6), and name the NFS server by an IPv6 address"
 
 func (e *NoLeaseError) Error() string {

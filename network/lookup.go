@@ -94,7 +94,7 @@ func (r *Resolver) ask(ctx context.Context, full string) (netip.Addr, error) {
 	var last error
 	silent := slices.Clone(r.Servers)
 	for range dnsRounds {
-		// Who has answered has nothing better to say a moment later.
+		// A server that has answered would say the same again.
 		for _, server := range slices.Clone(silent) {
 			if ctx.Err() != nil {
 				return netip.Addr{}, ctx.Err()

@@ -110,6 +110,6 @@ func isTimeout(err error) bool {
 	return errors.As(err, &t) && t.Timeout()
 }
 
-// jitter is between half and one and a half times d: a whole room starts at
-// once, and the load is to be spread.
+// jitter is between half and one and a half times d: all nodes of a room may
+// start at once, and the load is to be spread.
 func jitter(d time.Duration) time.Duration { return d/2 + rand.N(d) }

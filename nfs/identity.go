@@ -33,7 +33,7 @@ func wrapIdentity(err error) error {
 	if err == nil {
 		return nil
 	}
-	return fmt.Errorf("nfs: this node's identity for NFSv4: %w: two nodes of one name will hang each other over version 4", err)
+	return fmt.Errorf("nfs: this node's identity for NFSv4: %w: two nodes of one name will end each other's sessions over version 4", err)
 }
 
 func writeExisting(name, text string) error {

@@ -92,7 +92,7 @@ func (m *Mounter) isSilent(version string) int {
 	return 0
 }
 
-// next mounts the first of the versions left that is believed.
+// next mounts the first of the versions left whose tree passes the test.
 func (m *Mounter) next(ctx context.Context, src Source, dir string) (string, error) {
 	for len(m.left) > 0 {
 		version := m.left[0]
@@ -136,7 +136,7 @@ func (m *Mounter) next(ctx context.Context, src Source, dir string) (string, err
 	return "", m.worst
 }
 
-// try mounts one version and believes it when the tree in it could be used.
+// try mounts one version and accepts it when the tree in it could be used.
 func (m *Mounter) try(ctx context.Context, src Source, version, dir string) error {
 	if err := m.System.Load(Module(version)); err != nil {
 		return fmt.Errorf("%w: %w", unix.EPROTONOSUPPORT, err)
@@ -162,9 +162,9 @@ const (
 	graceLook = 5 * time.Second
 )
 
-// verify tries the tree under a deadline: a read from a server that dies
+// verify tries the tree under a deadline: a read from a server that fails
 // meanwhile lasts until it comes back. A server of version 4 that has been
-// restarted lets nobody open a file for a while, so that its old clients can
+// restarted lets no client open a file for a while, so that its earlier clients can
 // claim first what they had (RFC 8881, section 8.4.2.1): as long as it answers
 // calls, that is waited for.
 func (m *Mounter) verify(ctx context.Context, src Source, version, dir string) error {

@@ -1,7 +1,7 @@
 // Package nfs mounts the shared tree, read-only, by mount(2) with text data: in
 // the version that was asked for, else NFS 3 where the server says that it
 // serves it, else 4.2, 4.1, 4.0. A mount that succeeded proves nothing yet, so
-// what a boot needs of a tree is tried before a version is believed
+// what a boot needs of a tree is tried before a version is accepted
 // (nfs-ganesha 4.3 serves a kernel 6.12 that speaks 4.2 a tree in which every
 // read fails).
 //
@@ -44,7 +44,7 @@ func (s Source) device() string {
 
 // Versions are the versions to try, best first. NFS 3 comes first where the
 // server serves it: it keeps no state on the server, so that there is no
-// identity to mistake, no grace period and no recovery, and it costs a boot less
+// identity that two nodes could share, no grace period and no recovery, and it costs a boot less
 // (docs/architecture.md has the figures).
 func (s Source) Versions(serves3 bool) ([]string, error) {
 	switch s.Version {

@@ -28,7 +28,7 @@ const (
 	maxReply = 256 << 10
 )
 
-// errRPC is an answer that is none, or a no.
+// errRPC is an answer that is no RPC reply, or a refusal.
 var errRPC = errors.New("no answer that RPC knows")
 
 // A call is one remote procedure call without credentials.

@@ -31,7 +31,7 @@ func Opaque(lower, upper string, names ...string) error {
 		if err := os.Mkdir(dir, 0o755); err != nil && !errors.Is(err, os.ErrExist) && !refused(err) {
 			return fmt.Errorf("overlay: %w", err)
 		}
-		// Not through a link, which somebody may have left there.
+		// Not through a link, which may have been left there.
 		if info, err := os.Lstat(dir); err != nil || !info.IsDir() {
 			continue
 		}

@@ -1,6 +1,6 @@
 // Package panics keeps a panic within the goroutine where it happens. In PID 1
-// a panic that nobody recovers from is a kernel panic, in the resident process
-// the end of what brings the disk back, and recover works only in the goroutine
+// a panic that is not recovered from is a kernel panic, in the resident process
+// the end of the process that starts a broken session again, and recover works only in the goroutine
 // itself. So every go statement of a package that is linked into /init begins
 // with a deferred Recover, or is made by Go; TestEveryGoroutineRecovers checks
 // that.
@@ -56,7 +56,7 @@ func Call(f func() error) (err error) {
 }
 
 // Go runs f in a goroutine. The channel gives its error, or its panic as an
-// *Error; nobody has to receive it.
+// *Error; it need not be received.
 func Go(f func() error) <-chan error {
 	done := make(chan error, 1)
 	go func() {

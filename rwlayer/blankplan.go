@@ -25,7 +25,7 @@ const maxDevice = 1 << 62
 // blankPlan is what is read of a device to prove that it is blank: extents that
 // do not overlap, in their order. Of a large device these are its beginning and
 // its end, samples, and the places where file systems keep copies of what they
-// cannot live without, so that one whose beginning was overwritten is found.
+// need most, so that one whose beginning was overwritten is found.
 func blankPlan(size int64) []extent {
 	if size <= fullBytes {
 		return []extent{{0, size}}
@@ -38,7 +38,7 @@ func blankPlan(size int64) []extent {
 	for i := range int64(samples) {
 		p.page(edgeBytes + middle/samples*i)
 	}
-	// The device as a whole, and the first partition as everybody makes it.
+	// The device as a whole, and the first partition as most tools make it.
 	for _, base := range []int64{0, 1 << 20} {
 		p.ext(base)
 		p.page(base + 64<<20)  // btrfs keeps copies of its superblock here

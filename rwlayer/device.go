@@ -38,7 +38,7 @@ func (e *NotFoundError) Error() string {
 // patience is how long Find waits for what is there before it asks for more.
 const patience = 2 * time.Second
 
-// A device that fits may have a twin that is slower. So the search goes on until
+// A second device that fits may be slower. So the search goes on until
 // no block device has turned up for quiet, and every SCSI disk that a controller
 // has found has become one, which takes a disk that spins up a while; but not
 // longer than settled from the first device that fits on.

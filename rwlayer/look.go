@@ -94,7 +94,7 @@ func (o VolumeOptions) proveBlank(f *os.File, size int64) error {
 // labelled tells whether a file system has the label that nodes give to theirs.
 func (o VolumeOptions) labelled(v Volume) bool { return v.Label == o.Label && o.Label != "" }
 
-// adopted tells whether a file system is this node's by the operator's word.
+// adopted tells whether a file system is this node's by a parameter.
 func (o VolumeOptions) adopted(v Volume) bool {
 	return slices.ContainsFunc(o.Adopt, func(name string) bool {
 		return name != "" && (name == v.Label || strings.EqualFold(name, v.UUID))
@@ -103,7 +103,7 @@ func (o VolumeOptions) adopted(v Volume) bool {
 
 // inspectAgain makes sure, under the reservation, that a device still is what was
 // found. Of a blank one the beginning and the end are read again, where a file
-// system that somebody made meanwhile would show.
+// system that was made meanwhile would show.
 func inspectAgain(device string, o VolumeOptions, found finding) error {
 	o.waiting("a second look at its superblock")
 	f, err := os.OpenFile(device, os.O_RDONLY|unix.O_EXCL|unix.O_CLOEXEC, 0)
@@ -140,15 +140,15 @@ var (
 	cleanData = map[string]string{"ext4": "errors=continue", "btrfs": "subvolid=5"}
 )
 
-// lookFlags: what is in somebody's file system is not run.
+// lookFlags: no program of a foreign file system is run.
 const lookFlags = unix.MS_RDONLY | unix.MS_NOSUID | unix.MS_NODEV | unix.MS_NOEXEC | unix.MS_NOATIME
 
 // lostFound is what mkfs.ext4 makes in an empty file system.
 const lostFound = "lost+found"
 
-// lookInto mounts a file system read-only to see whose it is. A node's own bears
+// lookInto mounts a file system read-only to see whose it is. A node's own has
 // its label or the directories of a union, and it was this node's, or was had from
-// this place, where it tells; one that is empty belongs to nobody, and is taken
+// this place, where it tells; one that is empty has no owner, and is taken
 // (unmarked). Any other is an *OthersError.
 //
 // The device is made read-only for that: ext4 ends deletions that a crash cut
@@ -251,7 +251,7 @@ func entries(sys System, device, fstype, data, dir string, look func()) (names [
 			names = append(names, openWrtMarks[0])
 		}
 	}
-	// What fsck has saved may be all that is left of somebody's files.
+	// What fsck has saved may be all that is left of a user's files.
 	if slices.ContainsFunc(names, isLostFound) {
 		saved, err := os.ReadDir(filepath.Join(dir, lostFound))
 		if err != nil {

@@ -66,7 +66,7 @@ func Claim(c Commander, key Key) error {
 	_, err := claim(newDevice(c), key)
 	var refused *senseError
 	if errors.As(err, &refused) {
-		// It may have no room for the key of a second session.
+		// It may not be able to store the key of a second session.
 		return Look(c, key, 0)
 	}
 	if errors.Is(err, ErrNoReservations) || errors.Is(err, ErrUnsaved) {
@@ -188,8 +188,8 @@ func claim(d prDevice, key Key) (lasting bool, err error) {
 // maxOwn is how many of this node's registrations a device may have.
 const maxOwn = 16
 
-// prune takes back the registrations of earlier sessions, which tgt keeps for
-// good, one for each login.
+// prune takes back the registrations of earlier sessions, which tgt never
+// forgets, one for each login.
 func prune(d prDevice, keys []Key, key Key) error {
 	if count(keys, key) <= maxOwn {
 		return nil

@@ -393,7 +393,7 @@ func TestAnswers(t *testing.T) {
 		"no such command":        {check(senseIllegalRequest, 0x20, 0), 1, "", true},
 		"no such service action": {check(senseIllegalRequest, 0x24, 0), 1, "", true},
 		"no such unit":           {check(senseIllegalRequest, 0x25, 0), 1, "no such logical unit", false},
-		"no room":                {check(senseIllegalRequest, 0x55, 4), 1, "no room for another registration", false},
+		"noSpace":                {check(senseIllegalRequest, 0x55, 4), 1, "cannot store another registration", false},
 		"medium error":           {check(3, 0x11, 0), 1, "sense key 0x3, 11/00", false},
 		"an older reservation":   {answer{statusConflict, nil}, 1, "held by another node under an unknown key", false},
 	} {

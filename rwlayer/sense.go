@@ -35,7 +35,7 @@ type laterError struct{ err error }
 func (e *laterError) Error() string { return e.err.Error() }
 func (e *laterError) Unwrap() error { return e.err }
 
-// A senseError is the target's own word for what went wrong.
+// A senseError is the target's own description of what went wrong.
 type senseError struct{ key, asc, ascq byte }
 
 func (e *senseError) Error() string {
@@ -44,7 +44,7 @@ func (e *senseError) Error() string {
 	case e.key == senseIllegalRequest && e.asc == ascNoUnit:
 		return text + ": the target has no such logical unit any more"
 	case e.key == senseIllegalRequest && e.asc == ascNoRoom && e.ascq == 4:
-		return text + ": the target has no room for another registration: remove those of nodes that are gone"
+		return text + ": the target cannot store another registration: remove those of nodes that are gone"
 	case e.key == senseNotReady:
 		return text + ": the target says that it is not ready"
 	}

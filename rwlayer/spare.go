@@ -11,7 +11,7 @@ import (
 )
 
 // A volume that is full to its last block would never boot again: the union
-// needs a directory and a few files before anybody can log in and delete
+// needs a directory and a few files before a user can log in and delete
 // something. So a little of it is kept in files that hold nothing, the spare,
 // which are removed when the volume is found full and made again when the union
 // stands. The system of a full volume gets half of what is left, so that it has
@@ -76,7 +76,7 @@ func (u Usage) String() string {
 	return text
 }
 
-// SpendSpare removes the spare of the volume at dir where root finds less room
+// SpendSpare removes the spare of the volume at dir where root finds less space
 // than that, and returns how full the volume was before.
 func SpendSpare(dir string) (u Usage, spent bool, err error) {
 	u, err = UsageOf(dir)
@@ -108,7 +108,7 @@ func createFile(name string) (*os.File, error) {
 
 func spend(dir string) error {
 	spare := filepath.Join(dir, spareDir)
-	// Somebody may have put a link there.
+	// There may be a link.
 	if info, err := os.Lstat(spare); err != nil || !info.IsDir() {
 		return nil
 	}
@@ -126,7 +126,7 @@ func spend(dir string) error {
 		return fmt.Errorf("rwlayer: free the spare: %w", err)
 	}
 	defer f.Close()
-	// A journal gives room back when it is written.
+	// A journal frees space when it is written.
 	if err := unix.Syncfs(int(f.Fd())); err != nil {
 		return fmt.Errorf("rwlayer: free the spare: %w", err)
 	}
@@ -134,7 +134,7 @@ func spend(dir string) error {
 }
 
 // KeepSpare makes the spare of the volume at dir, as large as it can be, where
-// there is none, or a small one although there is room.
+// there is none, or a small one although there is space.
 func KeepSpare(dir string) error {
 	u, err := UsageOf(dir)
 	if err == nil {
@@ -208,7 +208,7 @@ func keepBytes(name string, want int64) error {
 	}
 	size := want
 	for ; size >= stepBytes; size /= 2 {
-		// What was had before the end was reached is given back.
+		// What was allocated before the end was reached is freed.
 		if err := f.Truncate(0); err != nil {
 			return err
 		}
@@ -233,5 +233,5 @@ func keepBytes(name string, want int64) error {
 	return nil
 }
 
-// full tells whether there is no room for something.
+// full tells whether there is no space for something.
 func full(err error) bool { return errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT) }

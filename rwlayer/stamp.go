@@ -70,8 +70,8 @@ func askStamp(d prDevice) (Stamp, error) {
 }
 
 // Admit tells whether a node that runs on the volume may write to it after its
-// connection was down: nobody else has mounted it meanwhile, which the stamp
-// tells even where the target has forgotten all keys, and nobody else has it
+// connection was down: no other node has mounted it meanwhile, which the stamp
+// tells even where the target has forgotten all keys, and no other node has it
 // now. Known are the stamps that this node's own mount has had; with none only
 // the keys tell. A volume that is gone is ErrTaken, and nothing is registered
 // there; a *HeldError is like that of Hold.

@@ -16,7 +16,7 @@ const (
 	getLBAStatus      = 0x12
 )
 
-// What is asked of a target, and what is believed.
+// What is asked of a target, and what is accepted.
 const (
 	// statusDescriptors are asked for at once.
 	statusDescriptors = 128

@@ -1,4 +1,4 @@
-// Command sidustree keeps the versions of a room's root tree on the server: the
+// Command sidustree keeps the versions of the nodes' root tree on the server: the
 // administrator works in staging, publishes it as a version that never changes
 // any more, and goes back to an older one when that is needed.
 //
@@ -69,7 +69,7 @@ func rootCommand() *cobra.Command {
 	root := &cobra.Command{
 		Use:   "sidustree",
 		Short: "Keep the versions of a root tree that nodes boot from",
-		Long: `sidustree keeps the versions of a root tree on the server of a room.
+		Long: `sidustree keeps the versions of a root tree on the server.
 
 A base is a directory with these in it:
 

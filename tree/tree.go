@@ -44,7 +44,7 @@ func (e *KindError) Error() string {
 }
 
 // Empty tells whether what is there holds nothing: a FIFO, a socket, a device.
-// Whoever opens it in good faith may wait for ever.
+// A program that opens it may wait for ever.
 func (e *KindError) Empty() bool {
 	return e.Mode&(fs.ModeNamedPipe|fs.ModeSocket|fs.ModeDevice) != 0
 }
@@ -197,7 +197,7 @@ func (t Tree) Executable(name string) error {
 	return nil
 }
 
-// maxRaces is how often a look-up is begun anew because somebody renamed a
+// maxRaces is how often a look-up is begun anew because another process renamed a
 // directory meanwhile (openat2(2), EAGAIN).
 const maxRaces = 10
 
@@ -233,7 +233,7 @@ func (t Tree) open(name string, flags uint64) (*os.File, error) {
 // failure names the file as it is called in the tree.
 func failure(op, name string, err error) error {
 	if errors.Is(err, unix.EPERM) {
-		// Root may do everything but that.
+		// Root may do everything else.
 		err = fmt.Errorf("%w: it or its directory cannot be changed (lsattr shows i or a: chattr -ia)", err)
 	}
 	return &fs.PathError{Op: op, Path: name, Err: err}

@@ -41,7 +41,7 @@ func failAt(n int, err error) (*disk, func() bool) {
 }
 
 // TestEndedAnywhere ends every verb before each of its system calls that change
-// something, and makes each of them fail for want of room. Whatever happens,
+// something, and makes each of them fail because the disk is full. Whatever happens,
 // current leads to a whole version, every version with a name is whole, and the
 // next run works and leaves nothing of the ended one.
 func TestEndedAnywhere(t *testing.T) {
@@ -60,8 +60,8 @@ func TestEndedAnywhere(t *testing.T) {
 		},
 	}
 	ways := map[string]func(int) (*disk, func() bool){
-		"killed":  endAt,
-		"no room": func(n int) (*disk, func() bool) { return failAt(n, unix.ENOSPC) },
+		"killed":    endAt,
+		"disk full": func(n int) (*disk, func() bool) { return failAt(n, unix.ENOSPC) },
 	}
 	for verb, run := range verbs {
 		for way, make := range ways {

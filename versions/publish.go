@@ -96,7 +96,7 @@ func (b *Base) publish(ctx context.Context, o PublishOptions) (Note, error) {
 		if err := b.writeNote(note); err != nil {
 			return err
 		}
-		// Everything of it, before it has a name that somebody could boot.
+		// Everything of it, before it has a name that a node could boot.
 		if err := b.disk.syncAll(b.dir, b.path); err != nil {
 			return err
 		}

@@ -33,8 +33,8 @@ var ErrNoSource = errors.New("the NFS server tells nothing about its clients: th
 // ReadUsage finds out which versions of the base at path the clients of this
 // machine's NFS server run. mountd knows the path that an NFSv3 client mounted;
 // of an NFSv4 client the kernel knows the address only, so it is unknown unless
-// mountd knows it too. What an NFSv3 client did not unmount stays in rmtab for
-// good and counts as in use. A node mounts the base first, to see what is in it,
+// mountd knows it too. What an NFSv3 client did not unmount stays in rmtab
+// and counts as in use. A node mounts the base first, to see what is in it,
 // so that a client of which a version is known does not count for the base.
 //
 // An rmtab without a kernel's server, which its package leaves behind, proves

@@ -357,7 +357,7 @@ func (h *Host) Listen(network string, port int) {
 	}()
 }
 
-// Unplugged tells that the last cards were taken away by other means: their MAC
+// Unplugged tells that the last cards were removed by other means: their MAC
 // addresses will be those of the next ones.
 func (n *Net) Unplugged(cards int) { n.cables -= cards }
 
