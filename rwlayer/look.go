@@ -18,9 +18,6 @@ type finding struct {
 	Volume
 	// blank says that it is proven blank.
 	blank bool
-	// unmarked says that nothing in it tells that it is this node's own: it is
-	// empty.
-	unmarked bool
 }
 
 // inspect finds out what is on a device and whose that is. It writes nothing, and
@@ -67,8 +64,7 @@ func inspect(sys System, device string, o VolumeOptions) (finding, error) {
 	// A mount wants the device for itself.
 	f.Close()
 	o.waiting("a look into its " + v.Type)
-	unmarked, err := lookInto(sys, device, v, o)
-	return finding{Volume: v, unmarked: unmarked}, err
+	return finding{Volume: v}, lookInto(sys, device, v, o)
 }
 
 // proveBlank is ProveBlank with what the target tells.
@@ -154,12 +150,12 @@ const lostFound = "lost+found"
 // The device is made read-only for that: ext4 ends deletions that a crash cut
 // short even in a read-only mount with noload (ext4_orphan_cleanup in
 // fs/ext4/orphan.c), unless the device cannot be written.
-func lookInto(sys System, device string, v Volume, o VolumeOptions) (unmarked bool, err error) {
+func lookInto(sys System, device string, v Volume, o VolumeOptions) (err error) {
 	if err := sys.Load(v.Type); err != nil {
-		return false, fmt.Errorf("%s is %s: %w", o.Name, v.Type, err)
+		return fmt.Errorf("%s is %s: %w", o.Name, v.Type, err)
 	}
 	if err := sys.SetReadOnly(device, true); err != nil {
-		return false, fmt.Errorf("make %s read-only to look into it: %w", o.Name, err)
+		return fmt.Errorf("make %s read-only to look into it: %w", o.Name, err)
 	}
 	defer func() { err = errors.Join(err, sys.SetReadOnly(device, false)) }()
 	others := &OthersError{Name: o.Name, Volume: v}
@@ -169,20 +165,20 @@ func lookInto(sys System, device string, v Volume, o VolumeOptions) (unmarked bo
 	known = known && o.Place != ""
 	switch {
 	case err != nil && o.labelled(v):
-		return false, nil // The check is going to say what is wrong with it.
+		return nil // The check is going to say what is wrong with it.
 	case err != nil:
 		others.Err = err
-		return false, others
+		return others
 	case known && !o.fits(had):
 		others.Err = &OwnerError{Key: had.key, Place: had.place, Own: o.Reserve}
-		return false, others
+		return others
 	case o.labelled(v):
-		return false, nil
+		return nil
 	case slices.Contains(others.Entries, Upper+"/") && slices.Contains(others.Entries, Work+"/") && (known || !isOpenWrt(others.Entries)):
-		return false, nil
+		return nil
 	}
 	if others.Entries = slices.DeleteFunc(others.Entries, isLostFound); len(others.Entries) > 0 {
-		return false, others
+		return others
 	}
 	// Is it empty, or is what was written last still in its journal? A journal
 	// that has to be replayed cannot be on a read-only device, and the mount is
@@ -190,12 +186,12 @@ func lookInto(sys System, device string, v Volume, o VolumeOptions) (unmarked bo
 	others.Entries, err = entries(sys, device, v.Type, cleanData[v.Type], o.LookDir, func() {})
 	if err != nil {
 		others.Err = fmt.Errorf("it looks empty, but its journal may tell otherwise: %w", err)
-		return false, others
+		return others
 	}
 	if others.Entries = slices.DeleteFunc(others.Entries, isLostFound); len(others.Entries) > 0 {
-		return false, others
+		return others
 	}
-	return true, nil
+	return nil
 }
 
 func isLostFound(name string) bool { return name == lostFound+"/" }

@@ -127,7 +127,7 @@ func TestOwner(t *testing.T) {
 				}
 				if step.adopt { // The power is cut: the next boot does not ask again.
 					cut, detachCut := loop(t, left)
-					if _, err := lookInto(kernelSystem{}, cut, v, VolumeOptions{Reserve: step.key, Place: "LUN 7", Label: o.Label, LookDir: o.LookDir}); err != nil {
+					if err := lookInto(kernelSystem{}, cut, v, VolumeOptions{Reserve: step.key, Place: "LUN 7", Label: o.Label, LookDir: o.LookDir}); err != nil {
 						t.Errorf("after a power cut: %v", err)
 					}
 					detachCut()

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 
@@ -129,28 +130,35 @@ func Mount(sys System, device, dir string, o VolumeOptions) (v Volume, made bool
 	if err := sys.Load(v.Type); err != nil {
 		return v, made, fmt.Errorf("rwlayer: %s is %s: %w", o.Name, v.Type, err)
 	}
-	if err := mountMarked(sys, device, dir, v, o, found.unmarked); err != nil {
+	if err := mountMarked(sys, device, dir, v, o); err != nil {
 		return v, made, errors.Join(fmt.Errorf("rwlayer: %w", err), unmount(sys, dir))
 	}
 	return v, made, nil
 }
 
 // mountMarked mounts the file system on dir, makes the union's directories in it
-// and writes down whose it is. For one that nothing else marks as this node's own
-// (unmarked) that is the mark by which the next boot knows it, and a look does not
-// replay a journal: unmounting once brings it to its place.
-func mountMarked(sys System, device, dir string, v Volume, o VolumeOptions, unmarked bool) error {
+// and writes down whose it is. Where nothing else marks it as this node's own that
+// is the mark by which the next boot knows it, and a look does not replay a
+// journal: unmounting once brings it to its place.
+func mountMarked(sys System, device, dir string, v Volume, o VolumeOptions) error {
 	if err := mountOnce(sys, device, dir, v, o); err != nil {
 		return err
 	}
-	if replaced := o.markOwner(dir); !unmarked && !replaced {
+	marked := o.labelled(v) || isDir(dir, Upper) && isDir(dir, Work)
+	if err := makeDirs(dir); err != nil {
+		return err
+	}
+	if replaced := o.markOwner(dir); marked && !replaced {
 		return nil
 	}
 	o.waiting("its mark to be written")
 	if err := sys.Unmount(dir); err != nil {
 		return fmt.Errorf("unmount %s: %w", o.Name, err)
 	}
-	return mountOnce(sys, device, dir, v, o)
+	if err := mountOnce(sys, device, dir, v, o); err != nil {
+		return err
+	}
+	return makeDirs(dir)
 }
 
 func mountOnce(sys System, device, dir string, v Volume, o VolumeOptions) error {
@@ -158,7 +166,12 @@ func mountOnce(sys System, device, dir string, v Volume, o VolumeOptions) error 
 	if err := sys.Mount(device, dir, v.Type, unix.MS_NOATIME, mountData[v.Type]); err != nil {
 		return fmt.Errorf("mount %s (%s) on %s: %w%s", o.Name, v.Type, dir, err, mountHint(err))
 	}
-	return makeDirs(dir)
+	return nil
+}
+
+func isDir(dir, name string) bool {
+	info, err := os.Lstat(filepath.Join(dir, name))
+	return err == nil && info.IsDir()
 }
 
 // unmount takes away what a failed mount may have left: a device whose
