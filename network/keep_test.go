@@ -194,7 +194,7 @@ func index(t *testing.T, device string) int {
 func keepOnce(t *testing.T, n *node, tenancy *network.Tenancy, done func() bool) {
 	t.Helper()
 	since := tenancy.Since
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
 	go func() {
 		for ctx.Err() == nil && !done() {
