@@ -50,6 +50,7 @@ type copier struct {
 	ctx  context.Context
 	dev  uint64
 	root int // of the copy
+	base inode
 	from string
 	// done are the files with several names, by where their first one is.
 	done     map[inode]string
@@ -73,7 +74,12 @@ func (b *Base) copyTree(ctx context.Context, src int, from string, dir int, name
 	if err := unix.Fstat(src, &st); err != nil {
 		return Stats{}, err
 	}
+	var base unix.Stat_t
+	if err := unix.Fstat(b.dir, &base); err != nil {
+		return Stats{}, err
+	}
 	c := &copier{
+		base: inode{base.Dev, base.Ino},
 		disk: b.disk, ctx: ctx, dev: st.Dev, from: from, done: make(map[inode]string), progress: progress,
 		buf: make([]byte, bufBytes), old: make([]byte, bufBytes),
 	}
@@ -142,6 +148,9 @@ func (c *copier) entry(src, dst, prev int, name, rel string) error {
 		return &MountError{c.path(rel)}
 	}
 	if isType(st, unix.S_IFDIR) {
+		if (inode{st.Dev, st.Ino}) == c.base {
+			return &LayoutError{c.path(rel), "is the base itself, inside the tree that is copied into it", "make the base outside of the tree"}
+		}
 		return c.subdirectory(src, dst, prev, name, rel)
 	}
 	c.stats.Files++

@@ -1,6 +1,7 @@
 package versions
 
 import (
+	"context"
 	"errors"
 	"io/fs"
 	"os"
@@ -86,6 +87,20 @@ func TestLinkRefused(t *testing.T) {
 	f.publish("b")
 	if got := f.sh("cat versions/b/etc/same versions/b/usr/bin/second"); got != "same\nsame\n" {
 		t.Errorf("got %q", got)
+	}
+}
+
+// TestBaseInsideTree makes a base inside the tree that is to be copied into it.
+func TestBaseInsideTree(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.MkdirAll(filepath.Join(dir, "srv"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+	defer cancel()
+	var bad *LayoutError
+	if err := Init(ctx, filepath.Join(dir, "srv/base"), dir, nil); !errors.As(err, &bad) {
+		t.Errorf("got %.200v, want a LayoutError", err)
 	}
 }
 
