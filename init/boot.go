@@ -112,7 +112,7 @@ func (n *node) prepare() error {
 // goes down and up starts the switch's spanning tree anew.
 func (n *node) undo() {
 	defer n.watchOver("undo")()
-	if err := unmountAll(unionDir, rwDir, lookDir); err != nil {
+	if err := unmountAll(unionDir, fullDir, rwDir, lookDir); err != nil {
 		n.log.errorf("%v", err)
 	}
 	n.dropLUN()

@@ -66,7 +66,7 @@ func (n *node) endVolume() {
 	}
 	select {
 	case err := <-panics.Go(func() error {
-		err := unmountAll(unionDir, rwDir, lookDir)
+		err := unmountAll(unionDir, fullDir, rwDir, lookDir)
 		if err == nil { // What is mounted may still be written to.
 			n.dropLUN()
 		}
@@ -168,17 +168,22 @@ const settleTime = 10 * time.Second
 // to go to a target that is gone, for a day, and waits for its disk once more
 // when it restarts: such a session is given up.
 func (n *node) settle(sync func() error) {
+	written := true
 	select {
 	case <-panics.Go(sync):
-		return
 	case <-time.After(settleTime):
+		written = false
+		n.log.errorf("what is not written yet does not get written: no end after %v", settleTime)
 	}
-	n.log.errorf("what is not written yet does not get written: no end after %v", settleTime)
 	l := n.lun
-	if l == nil {
+	if l == nil || written && l.answers() {
 		return
 	}
-	n.log.errorf("the target of the volume does not answer: its session is given up, WHAT WAS NOT WRITTEN TO IT YET IS LOST")
+	lost := ""
+	if !written {
+		lost = ", WHAT WAS NOT WRITTEN TO IT YET IS LOST"
+	}
+	n.log.errorf("the target of the volume does not answer: its session is given up%s", lost)
 	select {
 	case err := <-panics.Go(func() error {
 		if l.untend != nil {

@@ -21,6 +21,7 @@ import (
 // All of that is nice to have: what is kept of earlier boots may have anything
 // in a file's place, and a node without a name is better than none.
 func (n *node) writeFiles() (string, error) {
+	n.waitFor("the node's own files to be written to " + rwDir)
 	if name := n.lease.Hostname; name != "" && n.has("hostname") {
 		n.optional(tree.At(unionDir).Replace("/etc/hostname", []byte(name+"\n")))
 	}

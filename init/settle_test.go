@@ -5,6 +5,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/sidusboot/sidusboot/iscsi"
 )
 
 // What cannot be written, to a target that is gone, does not keep a node from its
@@ -12,21 +14,24 @@ import (
 func TestSettle(t *testing.T) {
 	for name, test := range map[string]struct {
 		sync, abandon time.Duration
-		lun           bool
+		state         string
 		did           string
 		limit         time.Duration
 	}{
-		"well":                        {time.Second, 0, true, "", time.Second},
-		"no volume":                   {24 * time.Hour, 0, false, "", settleTime},
-		"the target is gone":          {24 * time.Hour, time.Second, true, "untend abandon", settleTime + time.Second},
-		"its disk does not let it go": {24 * time.Hour, 24 * time.Hour, true, "untend abandon", 2 * settleTime},
+		"well":                        {time.Second, 0, iscsi.LoggedIn, "", time.Second},
+		"no volume":                   {24 * time.Hour, 0, "", "", settleTime},
+		"nothing to write":            {time.Second, time.Second, "FAILED", "untend abandon", 2 * time.Second},
+		"the target is gone":          {24 * time.Hour, time.Second, "FAILED", "untend abandon", settleTime + time.Second},
+		"nobody has noticed":          {24 * time.Hour, time.Second, iscsi.LoggedIn, "untend abandon", settleTime + time.Second},
+		"its disk does not let it go": {24 * time.Hour, 24 * time.Hour, "FAILED", "untend abandon", 2 * settleTime},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				var did []string
 				n := newNode(&logger{name: "test"})
-				if test.lun {
+				if test.state != "" {
 					n.lun = &lun{
+						state:   func() (string, error) { return test.state, nil },
 						untend:  func() { did = append(did, "untend") },
 						abandon: func() error { did = append(did, "abandon"); time.Sleep(test.abandon); return nil },
 					}
@@ -39,5 +44,13 @@ func TestSettle(t *testing.T) {
 				time.Sleep(48 * time.Hour) // synctest waits for all of them.
 			})
 		})
+	}
+}
+
+// Where nothing can be mounted nothing has to be unmounted.
+func TestUnmountAllAbsent(t *testing.T) {
+	dir := t.TempDir()
+	if err := unmountAll(dir+"/gone", dir); err != nil {
+		t.Error(err)
 	}
 }

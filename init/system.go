@@ -105,7 +105,7 @@ func unmountAll(dirs ...string) error {
 	for _, dir := range dirs {
 		for {
 			err := unix.Unmount(dir, unix.MNT_DETACH|unix.UMOUNT_NOFOLLOW)
-			if errors.Is(err, unix.EINVAL) { // Nothing is mounted there.
+			if errors.Is(err, unix.EINVAL) || errors.Is(err, unix.ENOENT) { // Nothing is mounted there.
 				break
 			}
 			if err != nil {

@@ -150,7 +150,7 @@ func (n *node) attachLUN(ctx context.Context, key rwlayer.Key) (string, error) {
 	if err != nil {
 		return "", errors.Join(err, kernel.Close())
 	}
-	n.lun = &lun{kernel: kernel, session: session, target: target, names: names, mounted: mounted, giveBack: giveBack(session, key), abandon: session.Abandon}
+	n.lun = &lun{kernel: kernel, session: session, target: target, names: names, mounted: mounted, giveBack: giveBack(session, key), abandon: session.Abandon, state: session.State}
 	n.tend(n.lun)
 	n.report.ISCSI = &iscsiFacts{Target: target.Name, Initiator: target.Initiator, LUN: target.LUN}
 	for _, p := range target.Portals {
@@ -175,8 +175,16 @@ type lun struct {
 	giveBack func() error
 	// abandon ends the session with what is not written yet.
 	abandon func() error
+	// state is the session's.
+	state func() (string, error)
 	// untend ends what tend began.
 	untend func()
+}
+
+// answers tells whether the target is there, as far as the kernel knows.
+func (l *lun) answers() bool {
+	state, err := l.state()
+	return err != nil || state == iscsi.LoggedIn // Or there is no session any more.
 }
 
 // tend does the keeper's work until that is there: a connection that breaks
