@@ -324,9 +324,10 @@ func (u *ascent) collect(ctx context.Context, boot *runner) (others []*Lease) {
 		if !wanted(r) {
 			continue
 		}
-		err := r.err
-		if err == nil && r.lease == nil {
-			err = errors.New("no address yet")
+		// What one that still runs has belongs to it.
+		err := errors.New("no address yet")
+		if r.done {
+			err = r.err
 		}
 		if err == nil {
 			const behind = 1024
