@@ -55,7 +55,7 @@ func TestCheckTree(t *testing.T) {
 	if err := checkUnion(root, ""); err != nil {
 		t.Errorf("a text of zeros in the node's own layer: %v", err)
 	}
-	// What lies in place of a text is no reason.
+	// What is in the place of a text is no reason to refuse the tree.
 	if err := os.Remove(root + "/etc/os-release"); err != nil {
 		t.Fatal(err)
 	}

@@ -74,7 +74,7 @@ func TestKeeper(t *testing.T) {
 		{"ends with the session", fakeWatcher{watch: []error{iscsi.ErrGone}}, nil, 0, false},
 		{"gone while recovering", fakeWatcher{watch: []error{broken, iscsi.ErrGone}, recover: []error{iscsi.ErrGone}}, nil, 1, false},
 		{"another process logs in meanwhile", fakeWatcher{watch: []error{broken, iscsi.ErrGone}, recover: []error{&iscsi.KernelError{Op: "bind", Err: iscsi.ErrTakenOver}}}, nil, 1, true},
-		{"nobody may look first", fakeWatcher{watch: []error{broken, iscsi.ErrGone}, recover: []error{nil}, unasked: errors.New("one session only")}, nil, 1, true},
+		{"the target refuses the check", fakeWatcher{watch: []error{broken, iscsi.ErrGone}, recover: []error{nil}, unasked: errors.New("one session only")}, nil, 1, true},
 	} {
 		iscsid := tt.iscsid
 		if iscsid == nil {
@@ -259,14 +259,14 @@ func TestNames(t *testing.T) {
 	if r := got.names.resolver; !reflect.DeepEqual(r.Servers, state.names.resolver.Servers) || !reflect.DeepEqual(r.Search, state.names.resolver.Search) {
 		t.Errorf("got %+v", r)
 	}
-	got.names.resolver.Port = 1 // Nobody answers there.
+	got.names.resolver.Port = 1 // No server answers there.
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
 	if addr, err := got.target.Resolve(ctx, "portal.example"); err != nil || addr.String() != "10.0.0.9" {
 		t.Errorf("got %v, %v", addr, err)
 	}
 	if addr, err := got.target.Resolve(ctx, "other.example"); err == nil {
-		t.Errorf("a name that nobody knows has the address %v", addr)
+		t.Errorf("an unknown name has the address %v", addr)
 	}
 	if addr, err := got.target.Resolve(ctx, "10.0.0.1"); err != nil || addr.String() != "10.0.0.1" {
 		t.Errorf("an address: %v, %v", addr, err)

@@ -55,7 +55,7 @@ func TestPeer(t *testing.T) {
 	if !a.await() {
 		t.Error("an end with the word for it was not meant")
 	}
-	// One that dies before it is ready.
+	// One that ends before it is ready.
 	a, b = ends(t)
 	dies := b
 	go func() {
@@ -76,7 +76,7 @@ func TestPeer(t *testing.T) {
 	}
 }
 
-// A process that has ended and that nobody has collected runs nothing any more.
+// A process that has ended and was not collected runs no program any more.
 func TestDying(t *testing.T) {
 	if dying(os.Getpid()) {
 		t.Error("this test is dying")

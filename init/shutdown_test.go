@@ -72,7 +72,7 @@ func TestStopAll(t *testing.T) {
 			break
 		}
 	}
-	// Nobody has collected the first, which has no command line any more.
+	// The first was not collected, which has no command line any more.
 	if err := stopAll(second, first); err != nil {
 		t.Error(err)
 	}

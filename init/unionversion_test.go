@@ -13,7 +13,7 @@ import (
 	"github.com/sidusboot/sidusboot/overlay"
 )
 
-// What the union says decides whether the version of NFS or /rw is to blame.
+// What the union says decides whether the version of NFS or /rw is the cause.
 func TestVersionAtFault(t *testing.T) {
 	for _, tt := range []struct {
 		rw   string

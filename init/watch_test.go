@@ -40,7 +40,7 @@ func TestWatchdog(t *testing.T) {
 		},
 		{name: "no disk", lasts: time.Hour, progress: func(time.Duration) progress { return progress{} }, givenUp: 45 * time.Second},
 		{
-			name: "a disk that dies", lasts: time.Hour,
+			name: "a disk that fails", lasts: time.Hour,
 			progress: func(at time.Duration) progress {
 				return progress{disk: true, requests: uint64(min(at, 10*time.Minute) / time.Second)}
 			},

@@ -79,7 +79,7 @@ func zeros(t *testing.T, name string, n int) []byte {
 	return pack(t, name, make([]byte, n))
 }
 
-// A file of a tree may be made to eat memory. It takes little more of it than it
+// A file of a tree may be made to need much memory. It takes little more of it than it
 // may have bytes, and the error says what it is.
 func TestBombs(t *testing.T) {
 	huge := compressedSection(4 * maxNames)
@@ -334,7 +334,7 @@ func TestFirmwareStars(t *testing.T) {
 	}
 }
 
-// A tree that somebody or something has damaged, in any place and manner, gives an
+// A tree that is damaged in any place and manner gives an
 // image that can be read, or an error that names a file or says what is lacking;
 // the old image stays where there is none.
 func TestDamagedTrees(t *testing.T) {

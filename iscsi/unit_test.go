@@ -39,7 +39,7 @@ func (d *disk) scsi(cdb, data []byte, write bool) (byte, []byte) {
 }
 
 // pings are what a target may send between: a ping that wants an answer, one that
-// wants none, sense data that nobody asked for.
+// wants none, sense data that was not asked for.
 func pings(iscsi.PDU) []iscsi.PDU {
 	var ask, tell, async iscsi.PDU
 	ask.Header[0], tell.Header[0], async.Header[0] = iscsi.OpNopIn, iscsi.OpNopIn, iscsi.OpAsync
@@ -278,7 +278,7 @@ func TestRecoverOneByOne(t *testing.T) {
 			if err != nil {
 				return
 			}
-			if target.Serve(c) == nil { // Nobody else is served meanwhile.
+			if target.Serve(c) == nil { // No other connection is served meanwhile.
 				go target.Commands(c)
 			}
 		}

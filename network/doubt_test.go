@@ -139,7 +139,7 @@ func TestUpRival(t *testing.T) {
 }
 
 // An ACK for the address that was offered is one without the server's
-// identifier too; one for another address, or a NAK, is nobody's.
+// identifier too; one for another address, or a NAK, is ignored.
 func TestUpNoServerID(t *testing.T) {
 	t.Parallel()
 	if !networktest.Isolated(t) {

@@ -75,7 +75,7 @@ func sendICMP6(t *testing.T, h *networktest.Host, delay time.Duration, hops int,
 	})
 }
 
-// A router advertisement is believed only from a neighbour, and only whole
+// A router advertisement is accepted only from a neighbour, and only whole
 // (RFC 4861, section 6.1.2).
 func TestForgedAdvertisement(t *testing.T) {
 	t.Parallel()

@@ -250,7 +250,7 @@ func TestAwaitServer(t *testing.T) {
 	}}
 	m := Mounter{System: fake, Logf: t.Logf}
 	source := source
-	source.Version = "3" // Nobody is asked which ones there are.
+	source.Version = "3" // No server is asked which ones there are.
 	if _, err := m.Mount(t.Context(), source, "/ro"); err != nil || calls != 3 {
 		t.Errorf("Mount = %v after %d connections, want success after 3", err, calls)
 	}

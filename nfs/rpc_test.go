@@ -154,7 +154,7 @@ func TestServes3(t *testing.T) {
 	}
 }
 
-// A connection that nobody answers: the question ends with its second.
+// A connection without an answer: the question ends after its second.
 func TestServes3Dropped(t *testing.T) {
 	fake := &fakeSystem{dial: func() error { time.Sleep(time.Hour); return nil }}
 	m := Mounter{System: fake, Logf: t.Logf}

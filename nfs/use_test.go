@@ -119,7 +119,7 @@ func TestPanicIsAnError(t *testing.T) {
 	}
 }
 
-// A server that dies between the mount and the question whether it is writable
+// A server that fails between the mount and the question whether it is writable
 // does not hold the boot, and the next question waits for the end of the first.
 func TestWritableHangs(t *testing.T) {
 	fake := &fakeSystem{hang: true, released: make(chan struct{})}

@@ -27,7 +27,7 @@ func TestOpaque(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	// A link that somebody left is not followed.
+	// A link that was left there is not followed.
 	if err := os.Symlink(lower, upper+"/proc"); err != nil {
 		t.Fatal(err)
 	}

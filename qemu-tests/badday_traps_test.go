@@ -30,7 +30,7 @@ func (s *site) diskWords(more string) string {
 	return s.root("vers=3 ") + probeWords + " sidus.rw=LABEL=node-%I " + more
 }
 
-// TestTraps boots a node whose kept layer has traps in the place of every file
+// TestTraps boots a node whose kept layer has something else in the place of every file
 // that /init gives a node: what cannot be written is said, and the node boots.
 // Nothing is written outside the union, and no FIFO is waited for.
 func TestTraps(t *testing.T) {

@@ -32,7 +32,7 @@
 //
 // They use no KVM: /dev/kvm can look well and hang. They need neither a host
 // kernel with NFS nor a bridge on the host. One guest more than there are
-// processors runs at a time on one machine, whoever starts them.
+// processors runs at a time on one machine, by all users of it.
 //
 // In the environment:
 //

@@ -10,15 +10,15 @@ import (
 	"testing"
 )
 
-// othersFiles puts two files of somebody's into an ext4.
+// othersFiles puts two foreign files into an ext4.
 const othersFiles = "printf thesis >$F.thesis; debugfs -w -f /dev/stdin $F <<EOD\nmkdir home\nwrite $F.thesis home/thesis\nEOD\nrm $F.thesis"
 
-// othersID is the UUID of somebody's ext4.
+// othersID is the UUID of the foreign ext4.
 const othersID = "0b5e55ed-0000-4000-8000-000000000001"
 
 // TestForeignFileSystem offers nodes volumes with a file system that is not
 // theirs, which sidus.mkfs=blank would allow them to use were it their own: an
-// old ext4 below a partition table, and somebody's ext4 that was cut off in its
+// old ext4 below a partition table, and a foreign ext4 that was cut off in its
 // use. Nothing is written, and what was found is named.
 func TestForeignFileSystem(t *testing.T) {
 	t.Parallel()

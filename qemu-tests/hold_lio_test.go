@@ -9,8 +9,8 @@ import (
 	"testing"
 )
 
-// nothingReserved checks in LIO's configfs that the n-th LUN is nobody's, and
-// that it was somebody's before: each registration and each end of one counts.
+// nothingReserved checks in LIO's configfs that the n-th LUN has no holder, and
+// that it had one before: each registration and each end of one counts.
 func (s *site) nothingReserved(l *LIO, n int) {
 	s.t.Helper()
 	got := s.run(l.Guest, fmt.Sprintf("cd %s/lun%d/pr; cat res_holder res_pr_registered_i_pts res_pr_generation", lioDisks, n))
@@ -18,7 +18,7 @@ func (s *site) nothingReserved(l *LIO, n int) {
 		s.t.Errorf("LIO still has %q", got)
 	}
 	if strings.Contains(got, "0x00000000") {
-		s.t.Errorf("nobody has taken anything: %q", got)
+		s.t.Errorf("no node has reserved anything: %q", got)
 	}
 }
 

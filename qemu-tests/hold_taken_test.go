@@ -13,7 +13,7 @@ import (
 // first one comes back nothing of what it has to write reaches the volume: not
 // in the seconds that it takes to find out, and not later. The second has its
 // volume again without a takeover. Before that, the first gets over a restart of
-// the target while nobody else is there.
+// the target while no other node is there.
 func TestTakenWriter(t *testing.T) {
 	t.Parallel()
 	s := newVolumeSite(t)

@@ -192,5 +192,5 @@ func (ns *namespace) start(cmd *exec.Cmd) error {
 }
 
 // programNice lets guests and their servers go before compilers and whatever else
-// the machine does, as somebody waits for them. Where it is refused, all goes on.
+// the machine does, as a user waits for them. Where it is refused, the tests go on.
 const programNice = -5

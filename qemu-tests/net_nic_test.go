@@ -47,7 +47,7 @@ func TestFieldParameters(t *testing.T) {
 
 // TestBehindUSB has a card on PCI without a cable, and DHCP behind a card on USB,
 // whose controller's driver is not loaded at first. Then the same where the card
-// on PCI has a link and nobody answers.
+// on PCI has a link and no server answers.
 func TestBehindUSB(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, Suites[0])

@@ -133,7 +133,7 @@ func nodesRead(s *site, server string, nodes int, version, name string, within t
 		wanted = "(none)"
 	}
 	for i, g := range guests {
-		// A node that is stuck in the kernel does not answer any more.
+		// A node that waits in the kernel does not answer any more.
 		ctx, cancel := context.WithTimeout(s.ctx, 90*time.Second)
 		out, err := g.Must(ctx, "hostname; until grep -q done /run/read; do sleep 1; done; cat /run/read; "+clientIDs)
 		cancel()

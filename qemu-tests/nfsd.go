@@ -117,7 +117,7 @@ func (s *NFSD) start() string {
 	return script
 }
 
-// Stop lets nobody reach the server until Start, after which clients have lost
+// Stop makes the server unreachable until Start, after which clients have lost
 // their state.
 func (s *NFSD) Stop(ctx context.Context) error {
 	_, err := s.Must(ctx, "rpc.nfsd 0")

@@ -17,7 +17,7 @@ const kernelTime = 3 * time.Second
 // Pace is how many times slower than on that machine, when it is quiet, this
 // guest computes: how much longer its own kernel took to start, times the share
 // of its time in which QEMU wanted a processor and had none. It is at least 1.
-// Whoever compares a guest's durations with a constant multiplies that by it.
+// A constant with which a guest's durations are compared is multiplied by it.
 func (g *Guest) Pace() float64 {
 	g.mu.Lock()
 	defer g.mu.Unlock()

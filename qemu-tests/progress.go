@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// defaultPatience is how long a lab may go without progress before whoever waits
+// defaultPatience is how long a lab may go without progress before the one who waits
 // for it gives up. It is counted from the last sign of progress, not from the
 // start of anything: a machine half as fast needs twice the time for everything,
 // and still shows progress every few seconds; a lab that hangs shows none,

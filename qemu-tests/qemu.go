@@ -58,7 +58,7 @@ func qemuArgs(o GuestOptions, p ports) []string {
 		args = append(args, "-uuid", o.UUID)
 	}
 	for i, nic := range o.NICs {
-		// No ROM: nobody boots from the card, and looking for a server costs seconds.
+		// No ROM: no guest boots from the card, and looking for a server costs seconds.
 		rest := ",romfile="
 		if nic.Model == USBNet {
 			rest = ""

@@ -30,7 +30,7 @@ func (l *Lab) Reserve(ctx context.Context, guests int) error {
 	defer l.waits()()
 	if guests > 1 {
 		// One at a time takes several, so that those who take one always come to
-		// an end and leave theirs. Nobody else takes one meanwhile: what has been
+		// an end and leave theirs. No other process takes one meanwhile: what has been
 		// got is idle until all is there.
 		turn, err := lockFile(ctx, several, 1, true, l.logf)
 		if err != nil {
@@ -146,7 +146,7 @@ func slot(ctx context.Context, collects bool, logf func(string, ...any)) (releas
 }
 
 // lockFile waits for one of n lock files of the cache and returns what unlocks
-// it. Unless first is true, it waits as long as somebody has the lock of those who
+// it. Unless first is true, it waits as long as another process has the lock of those who
 // want several.
 func lockFile(ctx context.Context, name string, n int, first bool, logf func(string, ...any)) (release func(), err error) {
 	dir, err := cacheDir("locks")
@@ -179,7 +179,7 @@ func lockFile(ctx context.Context, name string, n int, first bool, logf func(str
 	}
 }
 
-// locked tells whether somebody has an exclusive lock on a file.
+// locked tells whether a process has an exclusive lock on a file.
 func locked(path string) bool {
 	f, err := os.Open(path)
 	if err != nil {

@@ -48,7 +48,7 @@ func TestVersions(t *testing.T) {
 	}
 	write(unread, "a\n")
 	publish("a")
-	// What ganesha knows of a directory or a link it believes for a minute, unless
+	// What ganesha knows of a directory or a link it keeps for a minute, unless
 	// it is told otherwise (docs/updates.md).
 	ganesha := NFSOptions{Exports: []Export{{Path: dir}}, Config: "EXPORT_DEFAULTS { Attr_Expiration_Time = 0; }"}
 	if _, err := s.StartNFS(s.ctx, ganesha); err != nil {

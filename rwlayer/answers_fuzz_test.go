@@ -21,7 +21,7 @@ func (l liar) Execute(_, data []byte, write bool) (byte, []byte, error) {
 }
 
 // FuzzAnswers is what a target may say. Nothing of it may end the program, and
-// whoever sees another node's key is refused.
+// a node that sees another node's key is refused.
 func FuzzAnswers(f *testing.F) {
 	f.Add(byte(0), []byte{}, []byte{0, 0, 0, 1, 0, 0, 0, 8, 0, 0, 0, 0, 0, 0, 0x22, 0x22})
 	f.Add(byte(2), []byte{0x70, 0, 5, 12: 0x24, 13: 0}, []byte{})

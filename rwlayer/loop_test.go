@@ -38,7 +38,7 @@ func (kernelSystem) SetReadOnly(device string, on bool) error {
 
 func (kernelSystem) Run(_ func(string), argv ...string) (string, int, error) { return runHere(argv) }
 
-// privately gives the test's goroutine mounts of its own, on a thread that dies
+// privately gives the test's goroutine mounts of its own, on a thread that ends
 // with it.
 func privately(t *testing.T) {
 	t.Helper()

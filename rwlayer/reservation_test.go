@@ -352,7 +352,7 @@ func TestHoldInATie(t *testing.T) {
 	}
 }
 
-// tgt keeps a registration of each login for good. They must neither hide
+// tgt keeps a registration of each login for ever. They must neither hide
 // another node's nor grow without end.
 func TestManyRegistrations(t *testing.T) {
 	target := newTarget()

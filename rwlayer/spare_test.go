@@ -15,7 +15,7 @@ func spareFiles(dir string) (files int, size int64) {
 	return len(entries), info.Size()
 }
 
-// The spare of a file system with room; TestFullVolume has one without.
+// The spare of a file system with free space; TestFullVolume has one without.
 func TestSpare(t *testing.T) {
 	dir := t.TempDir()
 	u := Usage{Bytes: 64 << 20, Inodes: 1 << 16, FreeInodes: 1 << 15}
@@ -28,7 +28,7 @@ func TestSpare(t *testing.T) {
 		}
 	}
 	if !hasRoom(dir, 1<<20) {
-		t.Error("no room for a MiB")
+		t.Error("no space for a MiB")
 	}
 	if err := os.WriteFile(filepath.Join(dir, spareDir, "somebody's"), nil, 0o600); err != nil {
 		t.Fatal(err)
@@ -53,7 +53,7 @@ func TestSpare(t *testing.T) {
 		t.Fatal(err)
 	}
 	if files, size := spareFiles(dir); files != 2+spareInodes || size != spareBytes {
-		t.Errorf("with room again: %d files, %d bytes", files, size)
+		t.Errorf("with space again: %d files, %d bytes", files, size)
 	}
 	entries, _ := os.ReadDir(dir)
 	if len(entries) != 1 {

@@ -22,7 +22,7 @@ func TestSpareFull(t *testing.T) {
 	done := make(chan error)
 	go func() {
 		// The thread, which is never unlocked, has a mount namespace of its own and
-		// dies with it.
+		// ends with it.
 		runtime.LockOSThread()
 		done <- fillAndBoot(dir)
 	}()

@@ -71,7 +71,7 @@ func TestAdmit(t *testing.T) {
 			t.Errorf("%d: another file system: %v", block, err)
 		}
 	}
-	// A target that has no room for the key of a second session, or cannot read
+	// A target that cannot store the key of a second session, or cannot read
 	// the block, must not keep a node from its volume.
 	for _, refusal := range []answer{illegal(ascNoRoom), illegal(ascParameter)} {
 		target := newTarget()

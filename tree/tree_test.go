@@ -115,7 +115,7 @@ func noLeavings(t *testing.T, root string) {
 	}
 }
 
-// Whatever somebody has left in the tree, nothing outside it is read or written.
+// Whatever was left in the tree, nothing outside it is read or written.
 func TestOutside(t *testing.T) {
 	for _, up := range []string{"../outside", "../../../../../../../outside", "ABSOLUTE", "/../outside", "/proc/self/root/ABSOLUTE", "/proc/self/cwd"} {
 		for name, place := range map[string]string{
