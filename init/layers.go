@@ -91,8 +91,12 @@ func (n *node) identify() {
 	if err := n.system.Load("nfs"); err != nil {
 		return // The mount is going to say so.
 	}
-	if err := nfs.SetIdentity("/sys", uuidText(derive("nfs", n.machine()))); err != nil {
+	given, err := nfs.SetIdentity("/sys", uuidText(derive("nfs", n.machine())))
+	if err != nil {
 		n.log.errorf("%v", err)
+	}
+	if given != "" {
+		n.log.noticef("nfs: by version 4 this node is %s (nfs.nfs4_unique_id=): two nodes that say the same, and have the same name, hang each other", given)
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 )
 
 // SetIdentity gives the kernel a text that no other machine has, to tell NFSv4
@@ -15,18 +16,22 @@ import (
 // expire each other's sessions for ever. It has to come before the first mount
 // of version 4, and when module nfs is loaded. sysfs is /sys.
 //
-// A module parameter that is set already stays: the operator gave it.
-func SetIdentity(sysfs, id string) error {
-	given, err := os.ReadFile(filepath.Join(sysfs, "module/nfs/parameters/nfs4_unique_id"))
-	if err == nil && len(given) > 1 {
-		return nil
+// A module parameter that is set already stays and is returned: the operator
+// gave it, and it may be the same on all nodes.
+func SetIdentity(sysfs, id string) (given string, err error) {
+	parameter, err := os.ReadFile(filepath.Join(sysfs, "module/nfs/parameters/nfs4_unique_id"))
+	if given = strings.TrimSpace(string(parameter)); err == nil && given != "" {
+		if given == id {
+			given = "" // Ours, of an earlier attempt.
+		}
+		return given, nil
 	}
 	err = writeExisting(filepath.Join(sysfs, "fs/nfs/net/nfs_client/identifier"), id)
 	if !errors.Is(err, fs.ErrNotExist) {
-		return wrapIdentity(err)
+		return "", wrapIdentity(err)
 	}
 	// Kernels before 5.3 have the parameter only.
-	return wrapIdentity(writeExisting(filepath.Join(sysfs, "module/nfs/parameters/nfs4_unique_id"), id))
+	return "", wrapIdentity(writeExisting(filepath.Join(sysfs, "module/nfs/parameters/nfs4_unique_id"), id))
 }
 
 func wrapIdentity(err error) error {

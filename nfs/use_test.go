@@ -166,8 +166,9 @@ func TestSetIdentity(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			if err := SetIdentity(sysfs, "id-of-mine"); (err != nil) != tt.failed {
-				t.Errorf("SetIdentity = %v", err)
+			given, err := SetIdentity(sysfs, "id-of-mine")
+			if (err != nil) != tt.failed || (given == "theirs") != (tt.name == "the operator's own") {
+				t.Errorf("SetIdentity = %q, %v", given, err)
 			}
 			for name, want := range tt.want {
 				// A file of sysfs takes what one write brings.
