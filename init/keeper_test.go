@@ -169,6 +169,7 @@ func TestKeeperLetsGo(t *testing.T) {
 		{"found at the login", nil, repeat(admit(held)), 1},
 		{"met at the login", []error{nil}, []error{admit(held), admit(held), nil}, 0},
 		{"mounted by another", nil, []error{admit(rwlayer.ErrTaken)}, 1},
+		{"an empty volume in its place", []error{nil}, []error{admit(rwlayer.ErrReplaced), nil}, 0},
 		{"cannot look yet", []error{nil}, []error{admit(busy), nil}, 0},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

@@ -17,6 +17,12 @@ type Stamp string
 // ErrTaken says that another node has mounted the volume since this one did.
 var ErrTaken = errors.New("another node has mounted the volume since this one did")
 
+// ErrReplaced says that the volume is not the one that this node has mounted. A
+// target that is started before its own storage is there offers an empty one: LIO
+// makes a file that is missing (fd_configure_device in
+// drivers/target/target_core_file.c).
+var ErrReplaced = errors.New("the target offers another volume than the one that this node has mounted, or an empty one: see whether its own storage is mounted there and its LUNs are what they were; until then nothing is written")
+
 // Where ext4 has its superblock, and in it (struct ext4_super_block in
 // fs/ext4/ext4.h) what a mount changes.
 const (
@@ -43,6 +49,13 @@ func stampOf(b []byte) Stamp {
 		return ""
 	}
 	return Stamp(hex.EncodeToString(slices.Concat(b[extUUID:extUUID+16], b[extMountTime:extMountTime+4], b[extMountCount:extMountCount+2])))
+}
+
+// sameVolume tells whether two stamps are of one file system: they begin with its
+// UUID.
+func (s Stamp) sameVolume(other Stamp) bool {
+	const uuid = 2 * 16
+	return len(s) >= uuid && len(other) >= uuid && s[:uuid] == other[:uuid]
 }
 
 // Commands for the stamp (SBC-3, 5.15 and 5.11).
@@ -73,8 +86,8 @@ func askStamp(d prDevice) (Stamp, error) {
 // connection was down: no other node has mounted it meanwhile, which the stamp
 // tells even where the target has forgotten all keys, and no other node has it
 // now. Known are the stamps that this node's own mount has had; with none only
-// the keys tell. A volume that is gone is ErrTaken, and nothing is registered
-// there; a *HeldError is like that of Hold.
+// the keys tell. A volume that was taken is ErrTaken, another one in its place
+// ErrReplaced, and nothing is registered there; a *HeldError is like that of Hold.
 func Admit(c Commander, key Key, known []Stamp) error {
 	if len(known) > 0 {
 		now, err := askStamp(newDevice(c))
@@ -83,6 +96,8 @@ func Admit(c Commander, key Key, known []Stamp) error {
 		case errors.As(err, &refused): // A bad block, say: then the keys have to do.
 		case err != nil:
 			return err
+		case !slices.ContainsFunc(known, now.sameVolume):
+			return ErrReplaced
 		case !slices.Contains(known, now):
 			return ErrTaken
 		}

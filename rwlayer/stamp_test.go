@@ -66,9 +66,14 @@ func TestAdmit(t *testing.T) {
 		if err := Admit(d, one, nil); !isHeld(err, two) || len(target.regs) != 2 {
 			t.Errorf("%d: another's key: %v, registered %v", block, err, target.regs)
 		}
-		d.data[extBlock+extMagicAt] = 0 // Something else altogether.
-		if err := Admit(d, one, []Stamp{own}); !errors.Is(err, ErrTaken) {
-			t.Errorf("%d: another file system: %v", block, err)
+		target.regs = nil
+		d.data[extBlock+extUUID]++
+		if err := Admit(d, one, []Stamp{own}); !errors.Is(err, ErrReplaced) || len(target.regs) != 0 {
+			t.Errorf("%d: another file system: %v, registered %v", block, err, target.regs)
+		}
+		clear(d.data) // The target's own storage is not there yet.
+		if err := Admit(d, one, []Stamp{"earlier", own}); !errors.Is(err, ErrReplaced) || len(target.regs) != 0 {
+			t.Errorf("%d: an empty volume: %v, registered %v", block, err, target.regs)
 		}
 	}
 	// A target that cannot store the key of a second session, or cannot read

@@ -121,9 +121,18 @@ func TestTgt(t *testing.T) {
 	}
 	stop()
 	sh("debugfs -w -R 'ssv mnt_count 7' /run/disk")
-	defer startTgt(t)()
+	stop = startTgt(t)
 	if err := ask("one", admit); !errors.Is(err, rwlayer.ErrTaken) {
 		t.Errorf("one that another node has mounted: %v", err)
+	}
+	if err := ask("two", look(two, 0)); err != nil {
+		t.Errorf("it has registered: %v", err)
+	}
+	stop()
+	sh("size=$(stat -c %s /run/disk); truncate -s 0 /run/disk; truncate -s $size /run/disk")
+	defer startTgt(t)()
+	if err := ask("one", admit); !errors.Is(err, rwlayer.ErrReplaced) {
+		t.Errorf("an empty one in its place: %v", err)
 	}
 	if err := ask("two", look(two, 0)); err != nil {
 		t.Errorf("it has registered: %v", err)
