@@ -313,6 +313,9 @@ func (c *copier) unchanged(in *os.File, path string, prev int, name string, st u
 	if err != nil || old.Mode != st.Mode || old.Uid != st.Uid || old.Gid != st.Gid || old.Size != st.Size || old.Mtim != st.Mtim {
 		return false, nil
 	}
+	if old.Ino == st.Ino {
+		return false, nil // Staging was made of a version by hard links: what is written to it must not reach the next one.
+	}
 	fd, err := unix.Openat(prev, name, unix.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return false, err

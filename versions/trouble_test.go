@@ -104,6 +104,19 @@ func TestBaseInsideTree(t *testing.T) {
 	}
 }
 
+// TestStagingOfLinks has a staging that was made of a version by cp -al: the
+// next version shares no file with it.
+func TestStagingOfLinks(t *testing.T) {
+	f := newBase(t)
+	f.publish("a")
+	f.sh("rm -r staging; cp -al versions/a staging")
+	f.publish("b")
+	f.sh("echo more >>staging/etc/file")
+	if got := f.sh("cat versions/b/etc/file"); got != "one\n" {
+		t.Errorf("the version changed with staging: %q", got)
+	}
+}
+
 // TestRemoveRefused is a version with an immutable file that gc may not remove:
 // the message has its path.
 func TestRemoveRefused(t *testing.T) {
