@@ -57,7 +57,7 @@ func TestEndTargetBack(t *testing.T) {
 	s.keeperSays(g, "trying on")
 	last := s.run(g, "cat /run/acknowledged")
 	const order = "the test says poweroff"
-	s.run(g, "echo '<3>sidusboot: "+order+"' >/dev/kmsg; systemctl --no-block poweroff")
+	s.orders(g, order, "poweroff")
 	s.keeperSays(g, "poweroff was ordered, and the target of the node's volume does not answer")
 	time.Sleep(8 * time.Second)
 	s.tgt(lun)

@@ -245,7 +245,7 @@ rm /etc/network/interfaces.d/other`,
 			checkSystemd(s, g, nil)
 			verb := map[Reason]string{PoweredOff: "poweroff", Rebooted: "reboot"}[test.ends]
 			order := "the test says " + verb
-			s.run(g, fmt.Sprintf("echo '<3>sidusboot: %s' >/dev/kmsg; systemctl --no-block %s", order, verb))
+			s.orders(g, order, verb)
 			s.ends(g, test.ends)
 			s.stopped(g, order, shutdownTime)
 		})
@@ -332,6 +332,6 @@ func TestManagersIPv6(t *testing.T) {
 		"ip -6 -o addr show dev eth0 scope global | grep -o 'fd77.*/64\\|valid_lft [^ ]*'": "fd77::5054:ff:fe77:1/64\nvalid_lft forever",
 		"cat /sys/class/net/eth0/carrier_up_count":                                         "1",
 	})
-	s.run(g, "systemctl --no-block reboot")
+	s.orders(g, "", "reboot")
 	s.ends(g, Rebooted)
 }

@@ -70,7 +70,7 @@ func TestMultiUser(t *testing.T) {
 
 					// Which the kernel's log gets, with its time.
 					order := "the test says " + test.shutdown
-					s.run(g, fmt.Sprintf("echo '<3>sidusboot: %s' >/dev/kmsg; systemctl --no-block %s", order, test.shutdown))
+					s.orders(g, order, test.shutdown)
 					s.ends(g, test.reason)
 					s.stopped(g, order, shutdownTime)
 				})
@@ -88,7 +88,7 @@ func peerFailures(t *testing.T, suite string) []string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, _, err := guest.Run(t.Context(), "systemctl --no-block poweroff"); err != nil {
+	if _, _, err := guest.Run(t.Context(), "{ sleep 0.3; exec systemctl --no-block poweroff; } >/dev/null 2>&1 &"); err != nil {
 		t.Fatal(err)
 	}
 	if exit, err := guest.Wait(t.Context()); err != nil || exit.Reason != PoweredOff {

@@ -197,6 +197,18 @@ func (s *site) run(g *Guest, command string) string {
 	return strings.TrimSpace(out)
 }
 
+// orders has systemd carry out a verb, after a line in the kernel's log unless
+// that is empty. The verb begins when the agent has answered: it may end the
+// agent at once.
+func (s *site) orders(g *Guest, line, verb string) {
+	s.t.Helper()
+	script := "{ sleep 0.3; exec systemctl --no-block " + verb + "; } >/dev/null 2>&1 &"
+	if line != "" {
+		script = "echo '<3>sidusboot: " + line + "' >/dev/kmsg; " + script
+	}
+	s.run(g, script)
+}
+
 // same compares what commands print in the node with what they should print.
 func (s *site) same(g *Guest, want map[string]string) {
 	s.t.Helper()

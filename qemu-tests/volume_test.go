@@ -128,7 +128,7 @@ func (s *site) shutsDown(g *Guest, verb string, want Reason) {
 func (s *site) shutsDownWithin(g *Guest, verb string, want Reason, within time.Duration) {
 	s.t.Helper()
 	order := "the test says " + verb
-	s.run(g, "echo '<3>sidusboot: "+order+"' >/dev/kmsg; systemctl --no-block "+verb)
+	s.orders(g, order, verb)
 	s.ends(g, want)
 	s.stopped(g, order, within)
 }
