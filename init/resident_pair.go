@@ -162,7 +162,7 @@ func (p *peer) await() (meant bool) {
 			p.learn(line)
 		case errors.Is(err, os.ErrDeadlineExceeded) && stopped(pid):
 			if err := unix.Kill(pid, unix.SIGCONT); err == nil && p.logf != nil {
-				p.logf("%s was stopped by a signal, nobody knows whose: it goes on", p.name)
+				p.logf("%s was stopped by a signal of an unknown sender: it is told to go on", p.name)
 			}
 		case errors.Is(err, os.ErrDeadlineExceeded) && !dying(pid):
 		case err != nil:
@@ -188,7 +188,7 @@ func (p *peer) pid() int {
 	return pid
 }
 
-// stopped tells whether somebody has sent a process SIGSTOP. One that is being
+// stopped tells whether a process was sent SIGSTOP. One that is being
 // traced is left alone.
 func stopped(pid int) bool {
 	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))

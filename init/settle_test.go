@@ -10,7 +10,7 @@ import (
 )
 
 // What cannot be written, to a target that is gone, does not keep a node from its
-// restart: the session is given up, after nobody logs in on it any more.
+// restart: the session is given up, after the last login on it has ended.
 func TestSettle(t *testing.T) {
 	for name, test := range map[string]struct {
 		sync, abandon time.Duration
@@ -22,7 +22,7 @@ func TestSettle(t *testing.T) {
 		"no volume":                   {24 * time.Hour, 0, "", "", settleTime},
 		"nothing to write":            {time.Second, time.Second, "FAILED", "untend abandon", 2 * time.Second},
 		"the target is gone":          {24 * time.Hour, time.Second, "FAILED", "untend abandon", settleTime + time.Second},
-		"nobody has noticed":          {24 * time.Hour, time.Second, iscsi.LoggedIn, "untend abandon", settleTime + time.Second},
+		"not noticed yet":             {24 * time.Hour, time.Second, iscsi.LoggedIn, "untend abandon", settleTime + time.Second},
 		"its disk does not let it go": {24 * time.Hour, 24 * time.Hour, "FAILED", "untend abandon", 2 * settleTime},
 	} {
 		t.Run(name, func(t *testing.T) {

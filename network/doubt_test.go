@@ -93,7 +93,7 @@ func TestUpDeviceTracking(t *testing.T) {
 }
 
 // Three nodes were given one address at the same moment. The one in the middle
-// sees that it is not the first, whoever of the others speaks last: of two that
+// sees that it is not the first, whichever of the others speaks last: of two that
 // take themselves for the first both would have the address.
 func TestUpTwoRivals(t *testing.T) {
 	t.Parallel()
