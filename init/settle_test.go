@@ -27,19 +27,25 @@ func TestSettle(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				var did []string
+				did := make(chan string, 2)
 				n := newNode(&logger{name: "test"})
 				if test.state != "" {
 					n.lun = &lun{
 						state:   func() (string, error) { return test.state, nil },
-						untend:  func() { did = append(did, "untend") },
-						abandon: func() error { did = append(did, "abandon"); time.Sleep(test.abandon); return nil },
+						untend:  func() { did <- "untend" },
+						abandon: func() error { did <- "abandon"; time.Sleep(test.abandon); return nil },
 					}
 				}
 				start := time.Now()
 				n.settle(func() error { time.Sleep(test.sync); return nil })
-				if took := time.Since(start); took != test.limit || strings.Join(did, " ") != test.did {
-					t.Errorf("it took %v and did %q, want %v and %q", took, did, test.limit, test.did)
+				took := time.Since(start)
+				close(did)
+				var all []string
+				for what := range did {
+					all = append(all, what)
+				}
+				if took != test.limit || strings.Join(all, " ") != test.did {
+					t.Errorf("it took %v and did %q, want %v and %q", took, all, test.limit, test.did)
 				}
 				time.Sleep(48 * time.Hour) // synctest waits for all of them.
 			})
