@@ -39,10 +39,9 @@ func TestSettle(t *testing.T) {
 				start := time.Now()
 				n.settle(func() error { time.Sleep(test.sync); return nil })
 				took := time.Since(start)
-				close(did)
 				var all []string
-				for what := range did {
-					all = append(all, what)
+				for len(did) > 0 {
+					all = append(all, <-did)
 				}
 				if took != test.limit || strings.Join(all, " ") != test.did {
 					t.Errorf("it took %v and did %q, want %v and %q", took, all, test.limit, test.did)
