@@ -122,6 +122,9 @@ func TestRemovedKernel(t *testing.T) {
 				if len(rep.Kernels) != 1 || rep.Kernels[0].Release != fakeRelease {
 					t.Errorf("kernels = %v, want %s", rep.Kernels, fakeRelease)
 				}
+				if name == "no modules.dep" && kernel != fakeRelease && !strings.Contains(strings.Join(rep.Warnings, "\n"), "5.10.0-old/modules.dep is missing") {
+					t.Errorf("warnings = %q, want one about the file that is missing", rep.Warnings)
+				}
 				said := strings.Contains(strings.Join(rep.Warnings, "\n"), "kernel 5.10.0-old is left out: "+root+"/lib/modules/5.10.0-old/modules.dep names no module")
 				if said != (name != "no modules.dep" && kernel != fakeRelease) {
 					t.Errorf("warnings = %q", rep.Warnings)

@@ -2,6 +2,7 @@ package main
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"slices"
 
@@ -24,7 +25,12 @@ type closer struct {
 	all      map[string]bitset
 	later    []later
 	steps    int // As in hardGraph.
+	limit    int // Of steps.
 }
+
+// maxSteps ends what only lines that were made to do harm can ask for: all of
+// Debian's modules take some hundred thousand.
+const maxSteps = 1 << 28
 
 // A later is a module to be collected because another is to be loaded before it.
 type later struct{ name, after string }
@@ -40,7 +46,7 @@ const (
 func newCloser(k *kernel) *closer {
 	return &closer{
 		k: k, state: make(map[string]state), failed: make(map[string]error), place: make(map[string]int),
-		underway: newBitset(len(k.order)), all: make(map[string]bitset),
+		underway: newBitset(len(k.order)), all: make(map[string]bitset), limit: maxSteps,
 	}
 }
 
@@ -59,8 +65,14 @@ func (c *closer) add(name string) error {
 			c.warnf("%s asks for %s, which is left out: %v", l.after, l.name, err)
 		}
 	}
+	if c.steps > c.limit {
+		return fmt.Errorf("kernel %s: module %s: %w: look at the softdep and weakdep lines of modprobe.d and %s",
+			c.k.release, name, errTooManySoft, c.k.fileOf("modules.softdep"))
+	}
 	return err
 }
+
+var errTooManySoft = errors.New("the soft dependencies lead to too many modules, too often")
 
 func (c *closer) collect(name string) error {
 	if c.state[name] != unseen || c.k.files[name] == "" {
@@ -73,6 +85,10 @@ func (c *closer) collect(name string) error {
 		c.underway.clear(id)
 		c.state[name] = done
 	}()
+	if c.steps > c.limit {
+		c.failed[name] = errTooManySoft
+		return errTooManySoft
+	}
 	if err := hard.broken[id]; err != nil {
 		c.failed[name] = c.k.brokenModule(name, err)
 		return c.failed[name]
@@ -88,7 +104,7 @@ func (c *closer) collect(name string) error {
 	}
 	before, after := c.softdeps(name)
 	for _, dep := range before {
-		c.steps++
+		c.steps += 1 + len(all)
 		if j := hard.id[dep]; c.underway.has(j) || c.underway.meets(hard.needs[j]) {
 			c.warnf("%s asks for %s before it, which leads back to %s: that is not done; one of the softdep lines is wrong", name, dep, name)
 			continue
@@ -134,6 +150,13 @@ func (c *closer) collect(name string) error {
 }
 
 func (c *closer) warnf(format string, args ...any) {
+	if len(c.warnings) > maxProblems {
+		return
+	}
+	if len(c.warnings) == maxProblems {
+		c.warnings = append(c.warnings, fmt.Sprintf("kernel %s: other soft dependencies are left out as well", c.k.release))
+		return
+	}
 	c.warnings = append(c.warnings, fmt.Sprintf("kernel %s: module %s", c.k.release, fmt.Sprintf(format, args...)))
 }
 

@@ -69,6 +69,9 @@ func plan(t *tree, k *kernel, chosen []profile, extra []string) (m *image.Manife
 		Kernel: k.release, Profile: joinNames(chosen),
 		Modules: c.collected(), Load: load, Builtin: k.builtin, Aliases: deviceAliases(k, drives),
 	}
+	if len(m.Aliases) == 0 && len(k.hasDevices) == 0 && len(drives) > 0 {
+		return nil, nil, fmt.Errorf("%s names no device at all, so that a node would find no driver: run depmod%s", k.fileOf("modules.alias"), k.depmodWords())
+	}
 	for _, mod := range m.Modules {
 		if kinds[true][mod.Name] && !kinds[false][mod.Name] {
 			m.Disks = append(m.Disks, mod.Name)
@@ -80,6 +83,10 @@ func plan(t *tree, k *kernel, chosen []profile, extra []string) (m *image.Manife
 	return m, append(warnings, c.warnings...), nil
 }
 
+// maxNamed is how many modules one alias may stand for in a soft dependency;
+// crypto-aes stands for a handful.
+const maxNamed = 64
+
 // lookup gives the modules that a name or an alias stands for, none where it
 // is built in or the kernel does not have it.
 func (k *kernel) lookup(word string) []string {
@@ -89,7 +96,8 @@ func (k *kernel) lookup(word string) []string {
 	if k.files[word] != "" {
 		return []string{word}
 	}
-	return slices.DeleteFunc(slices.Clone(k.byAlias[word]), func(m string) bool { return k.files[m] == "" })
+	named := k.byAlias[word]
+	return slices.DeleteFunc(slices.Clone(named[:min(maxNamed, len(named))]), func(m string) bool { return k.files[m] == "" })
 }
 
 // optional tells whether a module is a faster twin for some processors, such

@@ -284,6 +284,33 @@ func TestClosureWork(t *testing.T) {
 	}
 }
 
+// Every module asks for a name that all of them have: an end, and few words about
+// it.
+func TestClosureOfAll(t *testing.T) {
+	const n = 2000
+	var dep, alias, soft strings.Builder
+	for i := range n {
+		fmt.Fprintf(&dep, "m%d.ko:\n", i)
+		fmt.Fprintf(&alias, "alias x m%d\n", i)
+		fmt.Fprintf(&soft, "softdep m%d pre: x\n", i)
+	}
+	k := parseKernel(t, dep.String(), alias.String(), soft.String(), "")
+	c := newCloser(k)
+	for i := range n {
+		if err := c.add(fmt.Sprint("m", i)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if len(c.warnings) > maxProblems+1 || c.steps > 20_000_000 {
+		t.Errorf("%d warnings, %d steps", len(c.warnings), c.steps)
+	}
+	c = newCloser(k)
+	c.limit = 1000
+	if err := c.add("m0"); err == nil || !strings.Contains(err.Error(), "the soft dependencies lead to too many modules") {
+		t.Errorf("add = %v, want an error", err)
+	}
+}
+
 func TestSetsExist(t *testing.T) {
 	for _, p := range profiles {
 		for _, s := range p.sets {

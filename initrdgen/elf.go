@@ -217,8 +217,14 @@ func firmwareNames(f *elf.File) ([]string, error) {
 			names = append(names, name)
 		}
 	}
+	if len(names) > maxFirmware {
+		return nil, fmt.Errorf("it names %d firmware files, more than %d", len(names), maxFirmware)
+	}
 	return names, nil
 }
+
+// maxFirmware is how many files a module may name: Debian's name up to 150.
+const maxFirmware = 4096
 
 // maxSymbol is the longest name of a symbol of the kernel (KSYM_NAME_LEN).
 const maxSymbol = 512

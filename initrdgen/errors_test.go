@@ -75,6 +75,11 @@ func TestBuildErrors(t *testing.T) {
 		{name: "no modules.alias",
 			setup: func(t *testing.T, root string, _ *options) { remove(t, release(root, "modules.alias")) },
 			want:  []string{"modules.alias", "run depmod -b"}},
+		{name: "modules.alias without devices",
+			setup: func(t *testing.T, root string, _ *options) {
+				writeFile(t, release(root, "modules.alias"), []byte("# Aliases extracted from modules themselves.\n"))
+			},
+			want: []string{"modules.alias names no device at all", "run depmod -b"}},
 		{name: "broken modules.dep",
 			setup: func(t *testing.T, root string, _ *options) {
 				writeFile(t, release(root, "modules.dep"), []byte("kernel/a.ko: kernel/gone.ko\n"))

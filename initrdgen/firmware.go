@@ -26,11 +26,14 @@ func packFirmware(t *tree, modules []*moduleFile) (entries []entry, missing map[
 	missing = make(map[string][]string)
 	total := 0
 	for _, m := range modules {
-		absent := 0
+		absent, stars := 0, 0
 		for _, name := range m.firmware {
 			files := []string{name}
 			if strings.ContainsAny(name, "*?[") {
-				files = globFirmware(t, m.release, name)
+				files = nil
+				if stars++; stars <= maxStars {
+					files = globFirmware(t, m.release, name)
+				}
 			}
 			found := false
 			for _, file := range files {
@@ -68,6 +71,10 @@ func packFirmware(t *tree, modules []*moduleFile) (entries []entry, missing map[
 	slices.Sort(without)
 	return entries, missing, slices.Compact(without), nil
 }
+
+// maxStars is how many names with stars of one module are looked for: each may
+// lead through all of the folders. Debian's modules have up to seven.
+const maxStars = 64
 
 // findFirmware finds a file in the folders where the kernel looks for it: its
 // place in the image, and its content unless it is packed already. The place is

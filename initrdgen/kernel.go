@@ -29,6 +29,9 @@ func chooseKernels(t *tree, want string) (releases, warnings []string, err error
 	case len(whole) == 0:
 		whole = found.remains
 	case want == "" || want == "all":
+		for _, release := range found.broken {
+			warnings = append(warnings, fmt.Sprintf("kernel %s is left out: %v", release, noModulesDep(t, release)))
+		}
 		for _, release := range found.remains {
 			warnings = append(warnings, fmt.Sprintf("kernel %s is left out: %s names no module of it that is there: remove %s if that kernel was removed, or install its package again",
 				release, t.path(path.Join(modulesDir, release, "modules.dep")), t.path(path.Join(modulesDir, release))))
@@ -78,6 +81,8 @@ type kernels struct {
 	links []string
 	// remains are the folders whose modules.dep names nothing that is there.
 	remains []string
+	// broken are those without modules.dep.
+	broken []string
 }
 
 // findKernels lists the releases in a tree.
@@ -94,7 +99,6 @@ func findKernels(t *tree, want string) (found kernels, err error) {
 	if err != nil {
 		return kernels{}, err
 	}
-	var broken []string
 	for _, e := range entries {
 		release := e.Name()
 		dir := path.Join(modulesDir, release)
@@ -114,14 +118,14 @@ func findKernels(t *tree, want string) (found kernels, err error) {
 		case err == nil && fi.Mode().IsRegular():
 			found.remains = append(found.remains, release)
 		default:
-			broken = append(broken, release)
+			found.broken = append(found.broken, release)
 		}
 	}
-	if slices.Contains(broken, want) {
+	if slices.Contains(found.broken, want) {
 		return kernels{}, noModulesDep(t, want)
 	}
-	if want == "" && len(found.whole)+len(found.remains) == 0 && len(broken) > 0 {
-		return kernels{}, noModulesDep(t, broken[0])
+	if want == "" && len(found.whole)+len(found.remains) == 0 && len(found.broken) > 0 {
+		return kernels{}, noModulesDep(t, found.broken[0])
 	}
 	if slices.Contains(found.links, want) {
 		found.whole = append(found.whole, want)

@@ -187,8 +187,8 @@ func (o *output) wrap(err error) error {
 func (o *output) finish() error {
 	o.chown()
 	// Whatever the umask was. It comes last: a change of owner takes bits away.
-	if err := o.file.Chmod(o.mode); err != nil {
-		return o.wrap(err)
+	if err := o.chmod(); err != nil {
+		return err
 	}
 	if err := o.file.Sync(); err != nil {
 		return o.wrap(err)
@@ -218,6 +218,21 @@ func (o *output) chown() {
 			o.warnf("%s loses its access list (%v): see setfacl(1)", o.path, err)
 		}
 	}
+}
+
+// chmod gives the file its mode. A file system without modes (vfat) refuses that:
+// then the file has the mode that all have there, unless it is to be a secret.
+func (o *output) chmod() error {
+	err := o.file.Chmod(o.mode)
+	if err == nil {
+		return nil
+	}
+	fi, statErr := o.file.Stat()
+	if statErr != nil || fi.Mode().Perm()&0o077&^o.mode.Perm() != 0 && o.mode&0o007 == 0 {
+		return fmt.Errorf("%s: %s: cannot have mode %04o there, and others could read it (%w): name a file on a file system with modes",
+			o.flag, o.path, o.mode, errorOf(err))
+	}
+	return nil
 }
 
 // errorOf is an error without the name of a temporary file.

@@ -152,6 +152,27 @@ func TestCannotChown(t *testing.T) {
 	}
 }
 
+// A file system without modes, such as a boot partition, can have an image, but none
+// with secrets where everybody reads it. A file of /proc refuses a mode as well.
+func TestWithoutModes(t *testing.T) {
+	f, err := os.Open("/proc/self/status")
+	if err != nil {
+		t.Skip(err)
+	}
+	defer f.Close()
+	if f.Chmod(publicMode) == nil {
+		t.Skip("this file takes a mode")
+	}
+	o := &output{flag: "--output", path: "/boot/efi/initrd.img", file: f, mode: publicMode}
+	if err := o.chmod(); err != nil {
+		t.Errorf("chmod = %v, want the mode that all have there", err)
+	}
+	o.mode = secretMode
+	if err := o.chmod(); err == nil || !strings.Contains(err.Error(), "/boot/efi/initrd.img: cannot have mode 0600 there, and others could read it") {
+		t.Errorf("chmod of secrets = %v, want an error", err)
+	}
+}
+
 // A link or a file that another user planted where everybody may write leads to
 // nothing of root's, and gets nothing of it.
 func TestPlanted(t *testing.T) {
