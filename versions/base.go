@@ -139,7 +139,12 @@ func (b *Base) change(f func() error) error {
 	if err != nil {
 		return &fs.PathError{Op: "open", Path: filepath.Join(b.path, notesDir, "lock"), Err: err}
 	}
-	defer unix.Close(fd)
+	// The lock is given back by name: a program that another thread is starting has
+	// a copy of the descriptor until it runs.
+	defer func() {
+		_ = unix.Flock(fd, unix.LOCK_UN)
+		_ = unix.Close(fd)
+	}()
 	if err := unix.Flock(fd, unix.LOCK_EX|unix.LOCK_NB); errors.Is(err, unix.EWOULDBLOCK) {
 		return &BusyError{b.path}
 	} else if err != nil {
