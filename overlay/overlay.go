@@ -85,7 +85,7 @@ func Choose(sys System, want Kind) (Kind, error) {
 }
 
 // Mount stacks the layers at dir with the first set of options with which the
-// union can be written, as test finds out. It leaves nothing mounted on an
+// union can be used, as test finds out. It leaves nothing mounted on an
 // error.
 func Mount(sys System, kind Kind, l Layers, dir string, test func(dir string) error) error {
 	var first error
@@ -94,7 +94,7 @@ func Mount(sys System, kind Kind, l Layers, dir string, test func(dir string) er
 		if err != nil {
 			err = fmt.Errorf("overlay: mount %s on %s with %s: %w%s", kind, dir, data, err, hint(kind, err))
 		} else if err = test(dir); err != nil {
-			err = fmt.Errorf("overlay: the %s at %s cannot be written: %w", kind, dir, err)
+			err = fmt.Errorf("overlay: the %s at %s cannot be used: %w", kind, dir, err)
 			if uerr := sys.Unmount(dir); uerr != nil {
 				return errors.Join(err, fmt.Errorf("overlay: unmount %s again: %w", dir, uerr))
 			}

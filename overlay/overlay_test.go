@@ -133,7 +133,7 @@ func TestMount(t *testing.T) {
 			},
 		},
 		{
-			name: "cannot be written", kind: Overlay, mounts: 1, err: "cannot be written: no space left on device",
+			name: "cannot be written", kind: Overlay, mounts: 1, err: "cannot be used: no space left on device",
 			test: func(*fakeKernel) error { return unix.ENOSPC },
 		},
 		{

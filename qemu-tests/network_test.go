@@ -89,10 +89,10 @@ func TestSwitch(t *testing.T) {
 func TestIPv6(t *testing.T) {
 	t.Parallel()
 	Require(t)
-	for name, test := range map[string]struct{ dhcp, words, version, addr string }{
-		"router": {"fd77::,ra-stateless", "", "4.2", "fd77::5054:ff:fe77:1/64"},
-		"dhcp":   {"fd77::100,fd77::1ff,64,1h", "", "4.2", "fd77::111/64"},
-		"v3":     {"fd77::100,fd77::1ff,64,1h", "ip=eth0:dhcp6 ", "3", "fd77::111/64"},
+	for name, test := range map[string]struct{ dhcp, words, options, version, addr string }{
+		"router": {"fd77::,ra-stateless", "", ",vers=4", "4.2", "fd77::5054:ff:fe77:1/64"},
+		"dhcp":   {"fd77::100,fd77::1ff,64,1h", "", "", "3", "fd77::111/64"},
+		"v3":     {"fd77::100,fd77::1ff,64,1h", "ip=eth0:dhcp6 ", ",vers=3", "3", "fd77::111/64"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -105,11 +105,7 @@ func TestIPv6(t *testing.T) {
 				"--enable-ra", "--dhcp-range=" + test.dhcp, "--dhcp-host=" + MAC(1) + ",[fd77::111]",
 				"--dhcp-option=option6:dns-server,[fd77::53]", "--dhcp-option=option6:domain-search,a.test",
 			}})
-			options := ""
-			if test.version == "3" {
-				options = ",vers=3"
-			}
-			g := s.boot("nfsroot=["+ServerAddr6+"]:"+s.tree+options+" "+test.words+probeWords, GuestOptions{})
+			g := s.boot("nfsroot=["+ServerAddr6+"]:"+s.tree+test.options+" "+test.words+probeWords, GuestOptions{})
 			s.same(g, map[string]string{
 				uncached:               "from the shared tree",
 				"cat /etc/resolv.conf": "search a.test\nnameserver fd77::53",
