@@ -248,7 +248,7 @@ func format(sys System, device, label string) (Volume, error) {
 	}
 	v, err := Identify(f, size)
 	if err != nil || v.Type != "ext4" {
-		return v, fmt.Errorf("mkfs.ext4 said well done, but there is no ext4: %w", err)
+		return v, fmt.Errorf("mkfs.ext4 exited 0, but no ext4 superblock was found: %w", err)
 	}
 	return v, nil
 }

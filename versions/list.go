@@ -2,7 +2,6 @@ package versions
 
 import (
 	"path/filepath"
-	"strings"
 
 	"golang.org/x/sys/unix"
 
@@ -99,9 +98,4 @@ func (b *Base) kernels(id string) []string {
 		}
 	}
 	return releases
-}
-
-// Text is the version in one line, for messages.
-func (v Version) Text() string {
-	return v.ID + " of " + v.Published.Format("2006-01-02 15:04") + ", kernel " + strings.Join(v.Kernels, " ")
 }
