@@ -60,10 +60,10 @@ demo: build prerequisites
 
 # Each fuzz target for a while; the seeds run with the unit tests anyway.
 fuzz:
-	sh qemu-tests/fuzz 30s
+	sh tools/fuzz 30s
 
 prerequisites:
-	@sh qemu-tests/prerequisites
+	@sh tools/prerequisites
 
 clean:
 	rm -rf bin
