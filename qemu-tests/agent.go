@@ -11,11 +11,11 @@ import (
 	"strings"
 )
 
-// AgentWord, on the kernel command line, makes systemd start the agent in a
+// AgentParam, on the kernel command line, makes systemd start the agent in a
 // tree made by mktree. AgentInit is the same agent for use as init=.
 const (
-	AgentWord = "sidustest.agent"
-	AgentInit = "/usr/lib/sidusboot-test/agent"
+	AgentParam = "sidustest.agent"
+	AgentInit  = "/usr/lib/sidusboot-test/agent"
 )
 
 // agentHello is what the agent says when its shell is about to start. What was
@@ -75,8 +75,8 @@ func (g *Guest) Run(ctx context.Context, command string) (output string, exit in
 			err = errAgentRestarted
 		}
 		if err != nil {
-			// Whatever hangs is in the way of the next command: a Ctrl-C
-			// means nothing on a raw terminal, so that is the caller's to know.
+			// A command that hangs keeps the next one from running: a Ctrl-C
+			// means nothing on a raw terminal. The caller has to know that.
 			return string(text[offset:]), 0, g.explain(fmt.Errorf("run %q: %w", command, err))
 		}
 	}
@@ -99,7 +99,7 @@ func (g *Guest) Type(line string) error {
 	return err
 }
 
-// waitChange waits for more text on a port, or for the end of hope.
+// waitChange waits for more text on a port. It is an error when there can be none.
 func (g *Guest) waitChange(ctx context.Context, changed <-chan struct{}, ended bool) error {
 	_, console, _ := g.console.state()
 	if err := g.trouble(); err != nil {

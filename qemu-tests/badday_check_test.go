@@ -20,7 +20,7 @@ func TestSlowCheck(t *testing.T) {
 	host, file := s.volume("disk", 512<<20)
 	// Inode tables of 16 MiB, all of which are read, as the file system is due.
 	command(t, host, "mkfs.ext4 -q -O ^uninit_bg,^metadata_csum -E lazy_itable_init=0 -N 65536 -L node-0A4D000B $F; tune2fs -c 2 -C 9 $F")
-	g := s.boot(s.diskWords("sidus.timeout=10 sidus.onerror=reboot panic=-1"), GuestOptions{NICs: []NIC{{MAC: MAC(1)}}, QEMU: []string{
+	g := s.boot(s.diskParams("sidus.timeout=10 sidus.onerror=reboot panic=-1"), GuestOptions{NICs: []NIC{{MAC: MAC(1)}}, QEMU: []string{
 		"-drive", "id=disk,if=none,format=raw,throttling.bps-total=180000,file=" + file, "-device", "virtio-blk-pci,drive=disk",
 	}})
 	s.says(g, "rw: waiting for /dev/vda: its check by fsck, pass 1 of 5, ", "; its disk has read ", "since 1m5", "handing over")

@@ -22,11 +22,11 @@ func TestFullVolume(t *testing.T) {
 	s := newVolumeSite(t)
 	_, file := s.volume("lun", 48<<20)
 	s.tgt(LUN{Target: nodeTarget, File: file})
-	words := s.volumeWords("sidus.mkfs=blank sidus.onerror=reboot panic=-1")
+	params := s.volumeParams("sidus.mkfs=blank sidus.onerror=reboot panic=-1")
 	node := GuestOptions{NICs: []NIC{{MAC: MAC(1)}}}
 	before := ""
 	for boot := range 3 {
-		g := s.boot(words, node)
+		g := s.boot(params, node)
 		if boot > 0 {
 			s.says(g, "THE VOLUME /dev/sda (LUN 1 of "+nodeTarget+") IS FULL: 100 % of ", "handing over")
 		}
@@ -37,7 +37,7 @@ func TestFullVolume(t *testing.T) {
 		s.same(g, map[string]string{
 			"findmnt -n -o FSTYPE -M /rw":                                     "ext4",
 			"cat /root/own 2>/dev/null || true":                               before,
-			"cat /etc/hostname":                                               nodeName,
+			"cat /etc/hostname":                                               NodeName,
 			"test -s /rw/.sidusboot-spare/space && echo kept":                 "kept",
 			"echo room for the system >/root/room && cat /root/room":          "room for the system",
 			"ls /rw/.sidusboot-spare | grep -c -v space | grep -qx 0 || echo": "",
@@ -62,19 +62,19 @@ func TestFullDisk(t *testing.T) {
 	s.dhcp(DHCPOptions{Router: ServerAddr})
 	host, file := s.volume("disk", 32<<20)
 	command(t, host, "mkfs.ext4 -q -N 512 -L node-0A4D000B $F")
-	g := s.boot(s.diskWords(""), localDisk(file))
+	g := s.boot(s.diskParams(""), localDisk(file))
 	s.run(g, "echo precious >/root/own; rm -r /rw/.sidusboot-spare")
 	s.same(g, map[string]string{fill: "full", "df --output=iavail,avail /rw | tail -1 | tr -s ' '": "0 0"})
 	g.Kill()
 
-	g = s.boot(s.diskWords("sidus.rw.fallback=tmpfs"), localDisk(file))
+	g = s.boot(s.diskParams("sidus.rw.fallback=tmpfs"), localDisk(file))
 	s.says(g, "IS FULL: 100 % of ", "no space left on device", "WHAT THIS NODE WRITES IS LOST AT ITS NEXT BOOT")
 	if r := s.report(g); r.RW.Kind != "tmpfs" || !r.failedWith("no space left on device") {
 		t.Errorf("rw %+v, failures %q", r.RW, r.Failures)
 	}
 	g.Kill()
 
-	g = s.boot(s.diskWords("sidus.onerror=reboot panic=-1"), localDisk(file))
+	g = s.boot(s.diskParams("sidus.onerror=reboot panic=-1"), localDisk(file))
 	s.says(g, "IS FULL: 100 % of ", "0 of 512 inodes free", "a tmpfs lies over it", "handing over")
 	s.same(g, map[string]string{
 		"cat /root/own": "precious",
@@ -84,7 +84,7 @@ func TestFullDisk(t *testing.T) {
 	s.run(g, "rm /rw/upper/root/fill /rw/upper/root/inode*; sync")
 	g.Kill()
 
-	g = s.boot(s.diskWords("sidus.onerror=reboot panic=-1"), localDisk(file))
+	g = s.boot(s.diskParams("sidus.onerror=reboot panic=-1"), localDisk(file))
 	s.same(g, map[string]string{"cat /root/own": "precious", "ls /rw/.sidusboot-spare | wc -l": "129"})
 	s.silent(g, "IS FULL")
 }

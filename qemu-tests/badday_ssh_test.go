@@ -17,7 +17,7 @@ const (
 	// login goes into the node by its own sshd, as root with a key.
 	login = `mkdir -p -m 700 /root/.ssh; test -e /root/.ssh/id || ssh-keygen -q -t ed25519 -N '' -f /root/.ssh/id
 cp /root/.ssh/id.pub /root/.ssh/authorized_keys
-ssh -i /root/.ssh/id -o StrictHostKeyChecking=accept-new -o UserKnownHostsFile=/root/known root@` + nodeAddr + ` 'echo in $(hostname)'`
+ssh -i /root/.ssh/id -o StrictHostKeyChecking=accept-new -o UserKnownHostsFile=/root/known root@` + NodeAddr + ` 'echo in $(hostname)'`
 	fingerprints = "for key in /etc/ssh/ssh_host_*_key.pub; do ssh-keygen -lf $key; done | cut -d' ' -f2"
 )
 
@@ -46,8 +46,8 @@ func TestSSHKeys(t *testing.T) {
 			s.nfs(Export{}, NFSOptions{})
 			s.dhcp(DHCPOptions{Router: ServerAddr})
 			_, file := s.keptLayer("disk", 64<<20, "cat >$D/upper/etc/fstab <<'END'\n"+clonedFstab+"END")
-			words := s.root("vers=3 ") + EventWord + " sidus.rw=LABEL=node-%I "
-			g := s.boot(words+"sidus.fstab=nofail "+AgentWord, localDisk(file))
+			params := s.root("vers=3 ") + EventParam + " sidus.rw=LABEL=node-%I "
+			g := s.boot(params+"sidus.fstab=nofail "+AgentParam, localDisk(file))
 			s.says(g, "/etc/fstab, line 2, UUID=1234-ABCD on /boot/efi: there is no such device so far: it was given nofail", "line 3", "line 4")
 			if _, err := failedUnits(g, t); err != nil {
 				t.Fatal(err)
@@ -59,7 +59,7 @@ func TestSSHKeys(t *testing.T) {
 					"umask=0077", "umask=0077,nofail", " sw ", " sw,nofail ", "defaults", "defaults,nofail").Replace(clonedFstab)),
 				"ls /ro/etc/ssh | grep -c ssh_host || true": "0",
 			})
-			if out := s.run(g, login+" 2>&1"); !strings.HasSuffix(out, "in "+nodeName) {
+			if out := s.run(g, login+" 2>&1"); !strings.HasSuffix(out, "in "+NodeName) {
 				t.Errorf("ssh: %s", out)
 			}
 			first := s.run(g, fingerprints+"; echo LABEL=gone /gone ext4 defaults 0 0 >>/etc/fstab; sync")
@@ -68,7 +68,7 @@ func TestSSHKeys(t *testing.T) {
 			}
 			g.Kill()
 
-			g = s.boot(words+"init="+AgentInit, localDisk(file))
+			g = s.boot(params+"init="+AgentInit, localDisk(file))
 			s.says(g, "/etc/fstab, line 5, LABEL=gone on /gone: there is no such device so far", "set sidus.fstab=nofail")
 			s.same(g, map[string]string{fingerprints: first})
 		})

@@ -25,9 +25,9 @@ func localDisk(file string) GuestOptions {
 	}}
 }
 
-// diskWords make a probe whose layer is kept on the disk of localDisk.
-func (s *site) diskWords(more string) string {
-	return s.root("vers=3 ") + probeWords + " sidus.rw=LABEL=node-%I " + more
+// diskParams make a probe whose layer is kept on the disk of localDisk.
+func (s *site) diskParams(more string) string {
+	return s.root("vers=3 ") + probeParams + " sidus.rw=LABEL=node-%I " + more
 }
 
 // TestTraps boots a node whose kept layer has something else in the place of every file
@@ -52,14 +52,14 @@ ln -s /run/sidusboot ../ro; echo theirs >../run
 cd -`)
 	// chattr +i.
 	command(t, host, "debugfs -w -R 'set_inode_field /upper/etc/hosts flags 0x80010' $F")
-	g := s.boot(s.diskWords("sidus.onerror=reboot panic=-1"), localDisk(file))
+	g := s.boot(s.diskParams("sidus.onerror=reboot panic=-1"), localDisk(file))
 	s.says(g, "handing over")
 	s.same(g, map[string]string{
 		"findmnt -n -o FSTYPE -M /rw":                                  "ext4",
 		"findmnt -n -o FSTYPE -M /run; findmnt -n -o FSTYPE -M /ro":    "tmpfs\nnfs",
 		"readlink /ro.moved-by-sidusboot; cat /run.moved-by-sidusboot": "/run/sidusboot\ntheirs",
 		"cat /etc/hosts":                           "192.0.2.9 theirs",
-		"cat /etc/hostname":                        nodeName,
+		"cat /etc/hostname":                        NodeName,
 		"grep -c ^nameserver /etc/resolv.conf":     "1",
 		"grep -c -x '[0-9a-f]*' /etc/machine-id":   "1",
 		"grep -c -x '[0-9a-f-]*' /etc/nvme/hostid": "1",

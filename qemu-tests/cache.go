@@ -2,6 +2,7 @@ package qemutests
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -27,7 +28,7 @@ func cacheDir(name string) (string, error) {
 // cached returns the path of kind/name in the cache, and lets build make it if
 // it is not there. What build leaves at its path appears whole or not at all,
 // and is made once, even when several test runs want it. A program that build
-// starts should inherit held, the lock: should we die, nobody else begins
+// starts should inherit held, the lock: if this process dies, no other begins
 // before that program has ended.
 func cached(ctx context.Context, kind, name string, build func(path string, held *os.File) error) (string, error) {
 	dir, err := cacheDir(kind)
@@ -59,19 +60,37 @@ func cached(ctx context.Context, kind, name string, build func(path string, held
 // lock waits for an exclusive lock on a file, which is made if needed. Closing
 // the file gives it back.
 func lock(ctx context.Context, path string) (*os.File, error) {
-	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o644)
-	if err != nil {
-		return nil, err
-	}
-	for {
-		if unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB) == nil {
-			return f, nil
+	return waitLock(ctx, path, func(int) (*os.File, error) { return tryLock(path) })
+}
+
+// waitLock calls try, with the number of the attempt, until it returns a locked
+// file.
+func waitLock(ctx context.Context, what string, try func(attempt int) (*os.File, error)) (*os.File, error) {
+	for attempt := 0; ; attempt++ {
+		if f, err := try(attempt); f != nil || err != nil {
+			return f, err
 		}
 		select {
 		case <-time.After(100 * time.Millisecond):
 		case <-ctx.Done():
-			f.Close()
-			return nil, fmt.Errorf("waiting for %s: %w", path, ctx.Err())
+			return nil, fmt.Errorf("waiting for %s: %w", what, ctx.Err())
 		}
 	}
+}
+
+// tryLock takes an exclusive lock on a file, which is made if needed. The file is
+// nil where another process has the lock.
+func tryLock(path string) (*os.File, error) {
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o644)
+	if err != nil {
+		return nil, err
+	}
+	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		f.Close()
+		if errors.Is(err, unix.EWOULDBLOCK) {
+			return nil, nil
+		}
+		return nil, fmt.Errorf("lock %s: %w", path, err)
+	}
+	return f, nil
 }

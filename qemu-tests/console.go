@@ -36,7 +36,7 @@ func (t *transcript) record(r io.Reader, live io.Writer, heard func([]byte)) {
 			heard(buf[:n])
 			t.append(buf[:n])
 			if live != nil {
-				// Whoever looks on may go away; the record goes on.
+				// The terminal may be closed; the record goes on.
 				_, _ = live.Write(buf[:n])
 			}
 		}
@@ -134,7 +134,7 @@ func (g *Guest) ExpectAfter(ctx context.Context, offset int, expr string) (Match
 	}
 }
 
-// trouble is ErrPanic, with the kernel's words, once the kernel has panicked.
+// trouble is ErrPanic, with the kernel's message, once the kernel has panicked.
 func (g *Guest) trouble() error {
 	if g.opts.PanicOK {
 		return nil

@@ -35,7 +35,7 @@ type DHCPOptions struct {
 	Lease time.Duration
 	// Names are looked up by the lab's name server, name to address.
 	Names map[string]string
-	// Extra are further words for dnsmasq, such as "--dhcp-option=42,10.77.0.1".
+	// Extra are further arguments for dnsmasq, such as "--dhcp-option=42,10.77.0.1".
 	Extra []string
 }
 
@@ -71,7 +71,7 @@ func (l *Lab) StartFakeDHCP(answer func(n int, m *dhcpv4.DHCPv4) [][]byte) (*net
 	return f, err
 }
 
-// dnsmasqArgs are the words for dnsmasq, without the files.
+// dnsmasqArgs are the arguments for dnsmasq, without the files.
 func dnsmasqArgs(o DHCPOptions) []string {
 	if o.First == "" && o.Last == "" {
 		o.First, o.Last = "10.77.0.100", "10.77.0.199"
@@ -94,11 +94,11 @@ func dnsmasqArgs(o DHCPOptions) []string {
 		args = append(args, fmt.Sprintf("--dhcp-range=%s,%s,255.255.255.0,%s", o.First, o.Last, lease))
 	}
 	for _, h := range o.Hosts {
-		words := []string{h.MAC, h.Addr}
+		fields := []string{h.MAC, h.Addr}
 		if h.Name != "" {
-			words = append(words, h.Name)
+			fields = append(fields, h.Name)
 		}
-		args = append(args, "--dhcp-host="+strings.Join(append(words, lease), ","))
+		args = append(args, "--dhcp-host="+strings.Join(append(fields, lease), ","))
 	}
 	option := func(name, value string) {
 		args = append(args, "--dhcp-option="+name+","+value)

@@ -17,7 +17,7 @@ func command(t *testing.T, host, script string) {
 	}
 }
 
-// TestVolumeMadeBefore boots nodes on volumes whose file system somebody else has
+// TestVolumeMadeBefore boots nodes on volumes whose file system another machine has
 // made: an xfs and an ext4 are used as they are.
 func TestVolumeMadeBefore(t *testing.T) {
 	t.Parallel()
@@ -26,7 +26,7 @@ func TestVolumeMadeBefore(t *testing.T) {
 	host, file := s.volume("lun", 512<<20)
 	command(t, host, "mkfs.xfs -q -L mine $F")
 	s.tgt(LUN{Target: nodeTarget, File: file})
-	g := s.boot(s.volumeWords("sidus.mkfs=blank"), GuestOptions{NICs: []NIC{{MAC: MAC(1)}}})
+	g := s.boot(s.volumeParams("sidus.mkfs=blank"), GuestOptions{NICs: []NIC{{MAC: MAC(1)}}})
 	s.same(g, map[string]string{
 		"findmnt -n -o FSTYPE,LABEL -M /rw | tr -s ' '": "xfs mine",
 		"touch /etc/there && ls /rw/upper/etc/there":    "/rw/upper/etc/there",
@@ -44,7 +44,7 @@ func TestVolumeDamaged(t *testing.T) {
 	t.Parallel()
 	Require(t)
 	// Without a root directory, and not marked as clean, so that fsck looks.
-	for name, test := range map[string]struct{ damage, words, says string }{
+	for name, test := range map[string]struct{ damage, params, says string }{
 		"refused":  {"debugfs -w -R 'clri <2>' $F; debugfs -w -R 'ssv state 0' $F", "sidus.onerror=reboot panic=-1", "fsck.ext4"},
 		"readOnly": {"tune2fs -O read-only $F", "sidus.rw.fallback=tmpfs", "read-only file system"},
 		"absent":   {"true", "sidus.rw.fallback=tmpfs sidus.iscsi.target=iqn.2013-09.org.sidusboot:other", "no such target"},
@@ -55,7 +55,7 @@ func TestVolumeDamaged(t *testing.T) {
 			host, file := s.volume("lun", 16<<20)
 			command(t, host, "mkfs.ext4 -q -L sidusboot $F; "+test.damage)
 			s.tgt(LUN{Target: nodeTarget, File: file})
-			g := s.boot(s.volumeWords(test.words), GuestOptions{NICs: []NIC{{MAC: MAC(1)}}})
+			g := s.boot(s.volumeParams(test.params), GuestOptions{NICs: []NIC{{MAC: MAC(1)}}})
 			s.says(g, "rw: ", test.says)
 			if name == "refused" {
 				s.says(g, "LUN 1 of "+nodeTarget, "ended with status 4, errors are left: it is not mounted; run e2fsck -f on the volume where it lies", "UNEXPECTED INCONSISTENCY")
@@ -93,8 +93,8 @@ func TestLocalDisk(t *testing.T) {
 		return GuestOptions{NICs: []NIC{{MAC: MAC(1)}}, QEMU: append(device,
 			"-drive", "id=disk,if=none,format=raw,file="+file, "-drive", "id=other,if=none,format=raw,file="+other)}
 	}
-	words := s.root("vers=3 ") + "sidus.rw=LABEL=node-%I "
-	g := s.boot(words+smallWords, with("-device", "virtio-blk-pci,drive=other", "-device", "ahci,id=sata", "-device", "ide-hd,drive=disk,bus=sata.0"))
+	params := s.root("vers=3 ") + "sidus.rw=LABEL=node-%I "
+	g := s.boot(params+smallParams, with("-device", "virtio-blk-pci,drive=other", "-device", "ahci,id=sata", "-device", "ide-hd,drive=disk,bus=sata.0"))
 	if _, err := failedUnits(g, t); err != nil {
 		t.Fatal(err)
 	}
@@ -108,6 +108,6 @@ func TestLocalDisk(t *testing.T) {
 	s.shutsDown(g, "poweroff", PoweredOff)
 	clean(t, host)
 
-	g = s.boot(words+probeWords, with("-device", "virtio-blk-pci,drive=disk"))
+	g = s.boot(params+probeParams, with("-device", "virtio-blk-pci,drive=disk"))
 	s.same(g, map[string]string{"cat /root/kept": "kept", "findmnt -n -o SOURCE -M /rw": "/dev/vda"})
 }

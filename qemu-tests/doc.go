@@ -13,9 +13,9 @@
 //	_, err = lab.StartNFS(ctx, qemutests.NFSOptions{Exports: []qemutests.Export{{Path: tree}}})
 //	_, err = lab.StartDHCP(ctx, qemutests.DHCPOptions{})
 //	guest, err := lab.Boot(ctx, qemutests.GuestOptions{Kernel: kernel, Initrd: image, Cmdline: …})
-//	_, err = guest.WaitStage(ctx, "nfs", qemutests.Done)   // with EventWord on the command line
+//	_, err = guest.WaitStage(ctx, "nfs", qemutests.Done)   // with EventParam on the command line
 //	_, err = guest.Expect(ctx, `login: `)                  // on the console
-//	out, err := guest.Must(ctx, "systemctl --failed")      // with AgentWord, or init=AgentInit
+//	out, err := guest.Must(ctx, "systemctl --failed")      // with AgentParam, or init=AgentInit
 //	exit, err := guest.Wait(ctx)
 //
 // Every wait ends: at its context's deadline, or when the lab has made no progress
@@ -24,7 +24,7 @@
 //
 // # Running the tests
 //
-// Tests that boot need root, the programs that ./qemu-tests/prerequisites
+// Tests that boot need root, the programs that ./tools/prerequisites
 // installs, and the build tag qemu:
 //
 //	make build

@@ -15,7 +15,7 @@ const endingTime = 60 * time.Second
 func (s *site) ending(target LUN) (*Guest, *Server) {
 	s.t.Helper()
 	server := s.tgt(target)
-	g := s.boot(s.root("vers=3 ")+smallWords+" sidus.rw=iscsi sidus.iscsi.lun=1 sidus.mkfs=blank", GuestOptions{NICs: []NIC{{MAC: MAC(1)}}})
+	g := s.boot(s.root("vers=3 ")+smallParams+" sidus.rw=iscsi sidus.iscsi.lun=1 sidus.mkfs=blank", GuestOptions{NICs: []NIC{{MAC: MAC(1)}}})
 	if _, err := failedUnits(g, s.t); err != nil {
 		s.t.Fatal(err)
 	}
@@ -59,7 +59,7 @@ func TestEndTargetBack(t *testing.T) {
 	const order = "the test says poweroff"
 	s.orders(g, order, "poweroff")
 	s.keeperSays(g, "poweroff was ordered, and the target of the node's volume does not answer")
-	time.Sleep(8 * time.Second)
+	time.Sleep(8 * time.Second) // The target is away for a part of the 20 s in which the keeper goes on trying.
 	s.tgt(lun)
 	s.keeperSays(g, "logged in again after")
 	s.ends(g, PoweredOff)

@@ -8,9 +8,9 @@ import (
 	"time"
 )
 
-// EventWord, on the kernel command line, makes /init tell its stages on the
+// EventParam, on the kernel command line, makes /init tell its stages on the
 // port where the lab listens.
-const EventWord = "sidus.events=ttyS1"
+const EventParam = "sidus.events=ttyS1"
 
 // The states of a stage.
 const (

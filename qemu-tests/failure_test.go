@@ -62,9 +62,11 @@ func TestServerLate(t *testing.T) {
 				}
 			}
 			root := fmt.Sprintf("nfsroot=%s:%s,vers=3 ", test.server, s.tree)
-			g := s.boot(root+probeWords+shortWait, GuestOptions{})
+			g := s.boot(root+probeParams+shortWait, GuestOptions{})
 			s.says(g, append(test.says, "trying again in ")...)
-			time.Sleep(5 * time.Second) // The second attempt begins.
+			if _, err := g.WaitStageAgain(s.ctx, "network", Begin, 2); err != nil {
+				t.Fatal(err)
+			}
 			if err := test.come(s, server); err != nil {
 				t.Fatal(err)
 			}
@@ -82,13 +84,15 @@ func TestDHCPLate(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, "bookworm")
 	s.nfs(Export{}, NFSOptions{})
-	g := s.boot(s.root("vers=3 ")+probeWords+shortWait, GuestOptions{})
+	g := s.boot(s.root("vers=3 ")+probeParams+shortWait, GuestOptions{})
 	s.says(g, "network: no answer from DHCP on eth0 ("+MAC(1)+") in 10s, link is up: is the server up, and does it know this address?",
 		"trying again in ")
-	time.Sleep(5 * time.Second)
+	if _, err := g.WaitStageAgain(s.ctx, "network", Begin, 2); err != nil {
+		t.Fatal(err)
+	}
 	s.dhcp(DHCPOptions{})
 	failed := strings.Count(g.Console(), "trying again in ")
-	s.same(g, map[string]string{"hostname": nodeName})
+	s.same(g, map[string]string{"hostname": NodeName})
 	// The second attempt after the server's start at the latest.
 	if r := s.report(g); r.Attempts < 2 || r.Attempts > failed+2 || !r.failedWith("no answer from DHCP on eth0") {
 		t.Errorf("boot.json: %d attempts, failures %q", r.Attempts, r.Failures)
@@ -101,12 +105,12 @@ func TestNoLink(t *testing.T) {
 	s := newSite(t, "bookworm")
 	s.nfs(Export{}, NFSOptions{})
 	s.dhcp(DHCPOptions{})
-	g := s.boot(s.root("vers=3 ")+probeWords+shortWait, GuestOptions{NICs: []NIC{{LinkDown: true}}})
+	g := s.boot(s.root("vers=3 ")+probeParams+shortWait, GuestOptions{NICs: []NIC{{LinkDown: true}}})
 	s.says(g, "network: eth0: link is down after 10s: check the cable and the switch port", "trying again in ")
 	if err := g.SetLink(s.ctx, 0, true); err != nil {
 		t.Fatal(err)
 	}
-	s.same(g, map[string]string{"hostname": nodeName, "cat /sys/class/net/eth0/carrier": "1"})
+	s.same(g, map[string]string{"hostname": NodeName, "cat /sys/class/net/eth0/carrier": "1"})
 }
 
 // TestPolicies lets a node look for a path that the server does not have, and
@@ -116,13 +120,13 @@ func TestPolicies(t *testing.T) {
 	Require(t)
 	const (
 		// nfs-ganesha's mountd refuses what it does not have.
-		refused = "the server refuses the export to " + nodeAddr + ": look at its exports (clients, path, "
+		refused = "the server refuses the export to " + NodeAddr + ": look at its exports (clients, path, "
 		absent  = "the server has no such path: check nfsroot= or DHCP option 17"
 	)
 	for _, test := range []struct {
-		name, path, why, words, says string
-		within                       time.Duration
-		ends                         Reason
+		name, path, why, params, says string
+		within                        time.Duration
+		ends                          Reason
 	}{
 		{"reboot", "/not/there,vers=3", refused, "sidus.onerror=reboot panic=2", "reboot in 2s", 5 * time.Second, Rebooted},
 		{"rebootNow", "/not/there,vers=3", refused, "sidus.onerror=reboot panic=-1", "reboot in 0s", 3 * time.Second, Rebooted},
@@ -137,7 +141,7 @@ func TestPolicies(t *testing.T) {
 			s.nfs(Export{}, NFSOptions{})
 			s.dhcp(DHCPOptions{})
 			root := "nfsroot=" + ServerAddr + ":" + test.path
-			g := s.boot(root+" "+probeWords+" "+test.words, GuestOptions{})
+			g := s.boot(root+" "+probeParams+" "+test.params, GuestOptions{})
 			s.says(g, "nfs: mount "+ServerAddr+":/not/there with version ", test.why, test.says)
 			s.ends(g, test.ends)
 			s.stopped(g, test.says, test.within)
@@ -155,14 +159,14 @@ func TestRefused(t *testing.T) {
 			s := newSite(t, "bookworm")
 			server := s.nfs(Export{Clients: []string{"10.77.0.200"}}, NFSOptions{})
 			s.dhcp(DHCPOptions{})
-			g := s.boot(s.root(options)+" "+probeWords, GuestOptions{})
+			g := s.boot(s.root(options)+" "+probeParams, GuestOptions{})
 			s.says(g, "nfs: mount "+ServerAddr+":"+s.tree+" with version 3: ",
-				"the server refuses the export to "+nodeAddr+": look at its exports", "trying again in ")
+				"the server refuses the export to "+NodeAddr+": look at its exports", "trying again in ")
 			if err := server.Stop(); err != nil {
 				t.Fatal(err)
 			}
-			s.nfs(Export{Clients: []string{nodeAddr}}, NFSOptions{})
-			if r := s.report(g); r.Attempts < 2 || !r.failedWith("the server refuses the export to "+nodeAddr) {
+			s.nfs(Export{Clients: []string{NodeAddr}}, NFSOptions{})
+			if r := s.report(g); r.Attempts < 2 || !r.failedWith("the server refuses the export to "+NodeAddr) {
 				t.Errorf("boot.json: %d attempts, failures %q", r.Attempts, r.Failures)
 			}
 		})
@@ -181,14 +185,14 @@ func TestWritableExport(t *testing.T) {
 			s := newSite(t, "bookworm")
 			s.nfs(Export{Access: "RW"}, NFSOptions{})
 			s.dhcp(DHCPOptions{})
-			words := s.root("vers=3 ") + probeWords
+			params := s.root("vers=3 ") + probeParams
 			if strict {
-				g := s.boot(words+" sidus.ro.strict=1", GuestOptions{})
+				g := s.boot(params+" sidus.ro.strict=1", GuestOptions{})
 				s.says(g, "nfs: "+ServerAddr+":"+s.tree+": "+warning, "trying again in ", warning, "trying again in ")
 				s.silent(g, "handing over")
 				return
 			}
-			g := s.boot(words+" sidus.ro.strict=0", GuestOptions{})
+			g := s.boot(params+" sidus.ro.strict=0", GuestOptions{})
 			s.says(g, warning, "handing over")
 			if r := s.report(g); !r.Root.Writable || r.Attempts != 1 {
 				t.Errorf("root %+v in attempt %d, want a writable one in the first", r.Root, r.Attempts)
@@ -205,7 +209,7 @@ func TestOwnerNames(t *testing.T) {
 	s := newSite(t, "bookworm")
 	s.nfs(Export{Versions: []int{4}}, NFSOptions{OwnerNames: true})
 	s.dhcp(DHCPOptions{})
-	g := s.boot(s.root("")+" "+probeWords, GuestOptions{})
+	g := s.boot(s.root("")+" "+probeParams, GuestOptions{})
 	s.says(g, "the init program does not belong to root here: the server sends names instead of numbers", "; trying version 3")
 	s.same(g, map[string]string{"stat -c %u /usr/bin/su": "4294967294"})
 	if r := s.report(g); r.Root.NFSVersion != "4.2" || r.Attempts != 1 {
@@ -213,11 +217,11 @@ func TestOwnerNames(t *testing.T) {
 	}
 }
 
-// TestWrongWord boots a node with a value that is none: it says what is
+// TestWrongValue boots a node with a value that is none: it says what is
 // allowed, and that it will reboot.
-func TestWrongWord(t *testing.T) {
+func TestWrongValue(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, "bookworm")
-	g := s.boot(s.root("vers=3 ")+probeWords+" sidus.union=aufz", GuestOptions{})
+	g := s.boot(s.root("vers=3 ")+probeParams+" sidus.union=aufz", GuestOptions{})
 	s.says(g, `config: sidus.union="aufz": `, "allowed is auto, aufs or overlay, for example sidus.union=overlay", "reboot in 30s")
 }

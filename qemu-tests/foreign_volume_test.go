@@ -37,7 +37,7 @@ func TestForeignFileSystem(t *testing.T) {
 			command(t, host, test.command)
 			before := sum(t, host)
 			s.tgt(LUN{Target: nodeTarget, File: file})
-			g := s.boot(s.volumeWords("sidus.onerror=reboot panic=-1 sidus.mkfs=blank"), GuestOptions{})
+			g := s.boot(s.volumeParams("sidus.onerror=reboot panic=-1 sidus.mkfs=blank"), GuestOptions{})
 			s.says(g, "rw: rwlayer: /dev/sda", test.says)
 			s.ends(g, Rebooted)
 			if after := sum(t, host); after != before {
@@ -70,11 +70,11 @@ func TestForeignLIO(t *testing.T) {
 	command(t, damaged, "mkfs.ext4 -q -L sidusboot $F; debugfs -w -R 'clri <2>' $F; debugfs -w -R 'ssv state 0' $F")
 	const other = "iqn.2013-09.org.sidusboot:damaged"
 	server := s.lio(LUN{Target: nodeTarget, File: file}, LUN{Target: other, File: damagedFile})
-	words := s.volumeWords(lioPortal + "sidus.mkfs=blank sidus.onerror=reboot panic=-1 ")
+	params := s.volumeParams(lioPortal + "sidus.mkfs=blank sidus.onerror=reboot panic=-1 ")
 	node := GuestOptions{NICs: []NIC{{MAC: MAC(1)}}}
 
 	before := sum(t, host)
-	g := s.boot(words, node)
+	g := s.boot(params, node)
 	s.says(g, "rw: rwlayer: /dev/sda", "there is home/ in it: it is left untouched", "sidus.rw.adopt="+othersID)
 	s.ends(g, Rebooted)
 	if generation, taken := s.lioReservation(server, "lun0"); generation != "0x00000000" || taken {
@@ -84,14 +84,14 @@ func TestForeignLIO(t *testing.T) {
 		t.Errorf("another host's disk was written to: %s before, %s after", before, after)
 	}
 
-	g = s.boot(words+"sidus.iscsi.target="+other, node)
+	g = s.boot(params+"sidus.iscsi.target="+other, node)
 	s.says(g, "ended with status 4, errors are left")
 	s.ends(g, Rebooted)
 	if generation, taken := s.lioReservation(server, "lun1"); generation == "0x00000000" || taken {
 		t.Errorf("a damaged volume: generation %s, taken: %v, want it reserved and given back", generation, taken)
 	}
 
-	g = s.boot(words+"sidus.rw.adopt="+strings.ToUpper(othersID), node)
+	g = s.boot(params+"sidus.rw.adopt="+strings.ToUpper(othersID), node)
 	s.same(g, map[string]string{
 		"cat /rw/home/thesis": "thesis",
 		"echo mine >/root/mine; sync; cat /rw/upper/root/mine": "mine",
@@ -102,7 +102,7 @@ func TestForeignLIO(t *testing.T) {
 	}
 	g.Kill()
 	// From now on it bears the node's mark.
-	g = s.boot(words, node)
+	g = s.boot(params, node)
 	s.same(g, map[string]string{"cat /root/mine": "mine"})
 	g.Kill()
 	checkVolume(t, host)
@@ -127,13 +127,13 @@ func TestForeignLook(t *testing.T) {
 		}
 		command(t, host, "mkfs."+kind+" -q $F")
 		// It is empty, so the node takes it, and is cut off while it uses it.
-		g := s.boot(s.volumeWords("sidus.mkfs=blank"), node)
+		g := s.boot(s.volumeParams("sidus.mkfs=blank"), node)
 		s.run(g, "mkdir /rw/home; echo thesis >/rw/home/thesis; sync")
 		// Its directories are not the node's any more.
 		s.run(g, "mount --bind /rw /mnt; mv /mnt/upper /mnt/upper2; sync; echo x >/mnt/home/unsynced; sync /mnt/home/unsynced; umount /mnt")
 		g.Kill()
 		before := sum(t, host)
-		g = s.boot(s.volumeWords("sidus.onerror=reboot panic=-1"), node)
+		g = s.boot(s.volumeParams("sidus.onerror=reboot panic=-1"), node)
 		s.says(g, "rw: rwlayer: /dev/sda", kind, "there is home/, upper2/, work/ in it: it is left untouched")
 		s.ends(g, Rebooted)
 		if after := sum(t, host); after != before {

@@ -47,12 +47,12 @@ type GuestOptions struct {
 // A Reason is why a guest ended.
 type Reason string
 
-// The reasons, in the words of QEMU where it has some.
+// The reasons, as QEMU names them where it does.
 const (
 	PoweredOff Reason = "guest-shutdown"
 	Rebooted   Reason = "guest-reset"
 	Panicked   Reason = "guest-panic"
-	// Died means that QEMU ended without a word: killed, or out of order.
+	// Died means that QEMU ended without giving a reason: it was killed, or failed.
 	Died Reason = "died"
 )
 

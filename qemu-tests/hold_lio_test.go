@@ -32,10 +32,10 @@ func TestLIOGivesBack(t *testing.T) {
 	host, file := s.volume("lun", 32<<20)
 	command(t, host, "mkfs.ext4 -q -L sidusboot $F; debugfs -w -R 'clri <2>' $F; debugfs -w -R 'ssv state 0' $F")
 	server := s.lio(LUN{Target: nodeTarget, File: file})
-	words := s.volumeWords(lioPortal + "sidus.mkfs=blank sidus.onerror=reboot panic=-1 sidus.iscsi.target=" + nodeTarget + " ")
+	params := s.volumeParams(lioPortal + "sidus.mkfs=blank sidus.onerror=reboot panic=-1 sidus.iscsi.target=" + nodeTarget + " ")
 	node := GuestOptions{NICs: []NIC{{MAC: MAC(1)}}}
 
-	g := s.boot(words, node)
+	g := s.boot(params, node)
 	s.says(g, "rw: ", "ended with status 4, errors are left")
 	s.ends(g, Rebooted)
 	s.nothingReserved(server, 0)
@@ -43,12 +43,12 @@ func TestLIOGivesBack(t *testing.T) {
 	if err := os.WriteFile(host, make([]byte, 32<<20), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	g = s.boot(words+"sidus.union=aufs", node)
+	g = s.boot(params+"sidus.union=aufs", node)
 	s.says(g, "union: ")
 	s.ends(g, Rebooted)
 	s.nothingReserved(server, 0)
 
-	g = s.boot(words, GuestOptions{Name: "second", NICs: []NIC{{MAC: MAC(2)}}})
+	g = s.boot(params, GuestOptions{Name: "second", NICs: []NIC{{MAC: MAC(2)}}})
 	if r := s.report(g); r.RW.Made || r.RW.Kind != "iscsi" || r.Attempts != 1 {
 		t.Errorf("rw %+v in attempt %d", r.RW, r.Attempts)
 	}

@@ -27,8 +27,8 @@ func TestTakenWriter(t *testing.T) {
 		}
 		target = s.tgt(lun)
 	}
-	words := s.volumeWords("sidus.mkfs=blank quiet sidus.iscsi.target=" + nodeTarget)
-	first := s.boot(words, GuestOptions{NICs: []NIC{{MAC: MAC(1)}}})
+	params := s.volumeParams("sidus.mkfs=blank quiet sidus.iscsi.target=" + nodeTarget)
+	first := s.boot(params, GuestOptions{NICs: []NIC{{MAC: MAC(1)}}})
 
 	s.run(first, "echo one >/root/mine; sync")
 	restart()
@@ -40,7 +40,7 @@ func TestTakenWriter(t *testing.T) {
 		t.Fatal(err)
 	}
 	restart()
-	second := s.boot(words, GuestOptions{Name: "second", NICs: []NIC{{MAC: MAC(2)}}})
+	second := s.boot(params, GuestOptions{Name: "second", NICs: []NIC{{MAC: MAC(2)}}})
 	s.run(second, "echo three >>/root/mine; sync")
 	second.Kill()
 	before := sum(t, host)
@@ -50,12 +50,12 @@ func TestTakenWriter(t *testing.T) {
 	}
 	s.keeperSays(first, "ANOTHER NODE HAS TAKEN THE VOLUME")
 	s.same(first, map[string]string{"ls /sys/class/iscsi_session | wc -l": "0"})
-	time.Sleep(5 * time.Second)
+	time.Sleep(5 * time.Second) // In which it could still write.
 	first.Kill()
 	if after := sum(t, host); after != before {
 		t.Errorf("the node whose volume was taken has written to it: %s before, %s after", before, after)
 	}
-	second = s.boot(words, GuestOptions{Name: "second", NICs: []NIC{{MAC: MAC(2)}}})
+	second = s.boot(params, GuestOptions{Name: "second", NICs: []NIC{{MAC: MAC(2)}}})
 	s.same(second, map[string]string{"cat /root/mine": "one\ntwo\nthree"})
 	second.Kill()
 	checkVolume(t, host)

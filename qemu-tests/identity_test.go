@@ -57,7 +57,7 @@ func TestIdentity(t *testing.T) {
 				}
 				before := ""
 				for range boots {
-					g := s.boot(s.root("vers=3 ")+probeWords+" quiet", node)
+					g := s.boot(s.root("vers=3 ")+probeParams+" quiet", node)
 					ids := strings.Fields(s.run(g, identityOf))
 					if len(ids) != 6 {
 						t.Fatalf("%s: %q", node.Name, ids)
@@ -79,7 +79,7 @@ func TestIdentity(t *testing.T) {
 					s.same(g, map[string]string{"cmp /etc/machine-id /var/lib/dbus/machine-id && echo same": "same"})
 					if i == 0 {
 						s.same(g, map[string]string{
-							"cat /etc/hosts":                        "127.0.0.1\tlocalhost\n127.0.1.1\tsidus-tree\n" + nodeAddr + "\tnode11.sidus.test node11 # by sidusboot",
+							"cat /etc/hosts":                        "127.0.0.1\tlocalhost\n127.0.1.1\tsidus-tree\n" + NodeAddr + "\tnode11.sidus.test node11 # by sidusboot",
 							"hostname -f":                           "node11.sidus.test",
 							"cat /ro/etc/machine-id /ro/etc/hostid": "0123456789abcdef0123456789abcdef\nabcd",
 						})
@@ -98,7 +98,7 @@ func TestIdentityOff(t *testing.T) {
 	s := newSiteOf(t, Variant{Suite: "bookworm", Script: sharedIdentity})
 	s.nfs(Export{}, NFSOptions{})
 	s.dhcp(DHCPOptions{Domain: "sidus.test"})
-	g := s.boot(s.root("vers=3 ")+probeWords+" sidus.identity=none", GuestOptions{NICs: []NIC{{MAC: MAC(1)}}})
+	g := s.boot(s.root("vers=3 ")+probeParams+" sidus.identity=none", GuestOptions{NICs: []NIC{{MAC: MAC(1)}}})
 	s.same(g, map[string]string{
 		"cat /etc/machine-id /etc/hostid":                  "0123456789abcdef0123456789abcdef\nabcd",
 		"cat /etc/iscsi/initiatorname.iscsi /etc/hostname": "InitiatorName=iqn.1993-08.org.debian:01:shared\nsidus-tree",

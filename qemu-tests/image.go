@@ -49,7 +49,7 @@ func BuildImage(ctx context.Context, tree string, args ...string) (string, error
 }
 
 // forgetOld removes images of last week: every build of the programs makes new
-// ones. Those that cannot be removed are in nobody's way.
+// ones. Those that cannot be removed do no harm.
 func forgetOld(dir string) {
 	images, _ := filepath.Glob(filepath.Join(dir, "*.img"))
 	for _, image := range images {

@@ -28,7 +28,7 @@ const (
 
 // LabOptions say how a lab behaves towards the one who opens it.
 type LabOptions struct {
-	// Logf hears what the lab starts and stops. Nil: nobody does.
+	// Logf is called with what the lab starts and stops. Nil: it is not told.
 	Logf func(format string, args ...any)
 	// IPv6 gives the lab IPv6 beside IPv4.
 	IPv6 bool

@@ -49,7 +49,7 @@ func TestServers(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), "no luck") {
 		t.Errorf("a server that ends at once: got %v, want an error with its log", err)
 	}
-	// A second lab is in nobody's way.
+	// A second lab does not disturb the first.
 	other := newLab(t, LabOptions{})
 	if _, err := other.StartNFS(ctx, options); err != nil {
 		t.Error(err)

@@ -30,7 +30,7 @@ const (
 // StartLIO boots the server and offers the LUNs, each as LUN 1 of its target.
 // Their backing files are the server's disks, so that the host can look at
 // them. A target lets in the lab's first two cards by the name that their nodes
-// have by default, and nobody else.
+// have by default, and no other.
 func (l *Lab) StartLIO(ctx context.Context, o LIOOptions, luns []LUN) (*LIO, error) {
 	opts := GuestOptions{
 		Name: "lio", Kernel: o.Kernel, Initrd: o.Initrd, NICs: []NIC{{MAC: MAC(99)}}, Memory: 1024,
@@ -59,7 +59,7 @@ mkdir -p /var/target/pr %s %s/iscsi
 	return s, nil
 }
 
-// disk is QEMU's words for a LUN's backing file.
+// disk is QEMU's arguments for a LUN's backing file.
 func (lun LUN) disk(id string) []string {
 	size := max(lun.BlockSize, 512)
 	drive, file := "id="+id+",if=none,driver=raw", "file."
@@ -112,7 +112,7 @@ func (lun LUN) accounts() string {
 		for _, a := range [][2]string{{"userid", lun.User}, {"password", lun.Password}, {"userid_mutual", lun.UserIn}, {"password_mutual", lun.PasswordIn}} {
 			value := a[1]
 			if value == "" {
-				value = "NULL" // LIO's word for none.
+				value = "NULL" // What LIO takes for none.
 			}
 			script += fmt.Sprintf("echo -n '%s' >%s%s\n", value, auth, a[0])
 		}

@@ -37,7 +37,7 @@ func (s *site) lio(luns ...LUN) *LIO {
 
 const lioPortal = " sidus.iscsi.portal=" + LIOAddr + " "
 
-// noSessions checks that nobody is logged in to a target any more.
+// noSessions checks that no initiator is logged in to a target any more.
 func (s *site) noSessions(l *LIO, target string) {
 	s.t.Helper()
 	if who, err := l.Sessions(s.ctx, target); err != nil || len(who) > 0 {
@@ -55,8 +55,8 @@ func TestLIO(t *testing.T) {
 	s := newVolumeSite(t)
 	host, file := s.volume("lun", 64<<20)
 	server := s.lio(mutual(nodeTarget, file, 4096))
-	words := lioPortal + mutualWords + "sidus.iscsi.chap=sha256 sidus.rw=iscsi sidus.iscsi.lun=1 sidus.mkfs=blank " + EventWord + " "
-	whole, probe := s.root("vers=3 ")+AgentWord+words, s.root("vers=3 ")+words+"init="+AgentInit
+	params := lioPortal + mutualWords + "sidus.iscsi.chap=sha256 sidus.rw=iscsi sidus.iscsi.lun=1 sidus.mkfs=blank " + EventParam + " "
+	whole, probe := s.root("vers=3 ")+AgentParam+params, s.root("vers=3 ")+params+"init="+AgentInit
 	node := GuestOptions{NICs: []NIC{{MAC: MAC(1)}}}
 
 	g := s.boot(whole, node)
@@ -125,7 +125,7 @@ func TestLIOOutage(t *testing.T) {
 	host, file := s.volume("lun", 64<<20)
 	lun := mutual(nodeTarget, file, 0)
 	server := s.lio(lun)
-	g := s.boot(s.root("vers=3 ")+smallWords+lioPortal+mutualWords+"sidus.rw=iscsi sidus.iscsi.lun=1 sidus.mkfs=blank",
+	g := s.boot(s.root("vers=3 ")+smallParams+lioPortal+mutualWords+"sidus.rw=iscsi sidus.iscsi.lun=1 sidus.mkfs=blank",
 		GuestOptions{NICs: []NIC{{MAC: MAC(1)}}})
 	if _, err := failedUnits(g, t); err != nil {
 		t.Fatal(err)
@@ -147,7 +147,7 @@ func TestLIOOutage(t *testing.T) {
 	s.rest(outage)
 	server = s.lio(lun)
 	s.goesOn(g)
-	// The keeper reserves on the side.
+	// The keeper reserves concurrently with the boot.
 	s.run(server.Guest, "until grep -q "+nodeInitiator(MAC(1))+" "+lioDisks+"/lun0/pr/res_holder; do sleep 1; done")
 
 	s.run(g, writer)
@@ -190,7 +190,7 @@ func TestLIORefused(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	words := s.volumeWords(lioPortal + mutualWords + "sidus.mkfs=blank ")
+	params := s.volumeParams(lioPortal + mutualWords + "sidus.mkfs=blank ")
 	swap := exec.Command("mkswap", "-q", host)
 	if out, err := swap.CombinedOutput(); err != nil {
 		t.Fatalf("mkswap: %v, %s", err, out)
@@ -198,7 +198,7 @@ func TestLIORefused(t *testing.T) {
 	before := sum(t, host)
 
 	shell(fmt.Sprintf("echo 0 >%s/enable", lun.group()))
-	g := s.boot(words, node)
+	g := s.boot(params, node)
 	s.says(g, "waiting for the iSCSI target: iscsi: login to "+nodeTarget, "status 0301", "LIO says so of a target that it does not have, too")
 
 	shell(fmt.Sprintf("rm %[1]s/lun_1/disk; rmdir %[1]s/lun_1 %[1]s; echo 1 >%[2]s/enable", acl, lun.group()))
@@ -236,7 +236,7 @@ func TestLIORefused(t *testing.T) {
 	g.Kill()
 
 	// Without an account, with a policy that acts.
-	refused := s.volumeWords(lioPortal + "sidus.mkfs=blank sidus.onerror=reboot panic=-1 ")
+	refused := s.volumeParams(lioPortal + "sidus.mkfs=blank sidus.onerror=reboot panic=-1 ")
 	g = s.boot(refused, node)
 	s.fails(g, 1, "LIO does so when it demands CHAP")
 	s.ends(g, Rebooted)
@@ -273,9 +273,9 @@ func TestLIOHeld(t *testing.T) {
 	s := newVolumeSite(t)
 	host, file := s.volume("lun", 64<<20)
 	server := s.lio(LUN{Target: nodeTarget, File: file})
-	words := s.volumeWords("sidus.mkfs=blank sidus.iscsi.target=" + nodeTarget + lioPortal)
+	params := s.volumeParams("sidus.mkfs=blank sidus.iscsi.target=" + nodeTarget + lioPortal)
 	owner := GuestOptions{NICs: []NIC{{MAC: MAC(1)}}}
-	first := s.boot(words, owner)
+	first := s.boot(params, owner)
 	s.run(first, writer)
 	held := s.run(server.Guest, "cat "+lioDisks+"/lun0/pr/res_holder "+lioDisks+"/lun0/pr/res_pr_registered_i_pts "+lioDisks+"/lun0/pr/res_aptpl_active")
 	for _, want := range []string{"SPC-3 Reservation: iSCSI Initiator: " + nodeInitiator(MAC(1)), "APTPL Bit Status: Activated"} {
@@ -287,7 +287,7 @@ func TestLIOHeld(t *testing.T) {
 		t.Fatal(err)
 	}
 	other := GuestOptions{Name: "second", NICs: []NIC{{MAC: MAC(2)}}}
-	second := s.boot(words+" sidus.onerror=poweroff", other)
+	second := s.boot(params+" sidus.onerror=poweroff", other)
 	firstKey, _ := s.refusedKeys(second)
 	s.fails(second, 1, "held by another node")
 	second.Kill()
@@ -297,11 +297,11 @@ func TestLIOHeld(t *testing.T) {
 	s.goesOn(first)
 	last := s.run(first, "wc -l </records")
 	first.Kill()
-	again := s.boot(words, owner)
+	again := s.boot(params, owner)
 	s.has(again, last)
 	again.Kill()
 
-	second = s.boot(words+" sidus.rw.takeover="+firstKey, other)
+	second = s.boot(params+" sidus.rw.takeover="+firstKey, other)
 	s.has(second, last)
 	s.run(second, "echo taken >/root/taken; sync")
 	held = s.run(server.Guest, "cat "+lioDisks+"/lun0/pr/res_holder "+lioDisks+"/lun0/pr/res_pr_registered_i_pts")

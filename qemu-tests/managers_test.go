@@ -103,7 +103,7 @@ systemctl --quiet enable own-profile.service
 // otherCard is a second NIC, which is the tree's manager's own.
 var otherCard = NIC{MAC: MAC(2)}
 
-// otherUp waits until the second NIC has an address from somebody.
+// otherUp waits until the second NIC has an address.
 const otherUp = `until ip -o -4 addr show | grep -v -e ' lo ' -e ' eth0 ' | grep -q 'inet 10.77.0'; do
 	sleep 0.5
 done
@@ -123,11 +123,13 @@ func TestManagers(t *testing.T) {
 	for _, test := range []struct {
 		name    string
 		variant Variant
-		words   string
+		params  string
 		cards   []NIC
 		// device has the address, eth0 where it is empty.
 		device string
-		// restart is the rudest that an administrator would do without a thought.
+		// restart is what an administrator may do to the manager. It ends with a wait
+		// where the manager may act after the command has returned: nothing may
+		// happen then, and so there is nothing to wait for.
 		restart string
 		// cable: it is pulled for a while too.
 		cable bool
@@ -138,7 +140,7 @@ func TestManagers(t *testing.T) {
 		ends Reason
 	}{
 		{
-			name: "ifupdown", variant: ifupdown, words: "ip=dhcp", ends: PoweredOff,
+			name: "ifupdown", variant: ifupdown, params: "ip=dhcp", ends: PoweredOff,
 			// Another NIC goes down and up as it should.
 			restart: `set -e; modprobe dummy numdummies=0; ip link add other type dummy
 printf 'auto other\niface other inet static\naddress 10.78.0.1/24\n' >/etc/network/interfaces.d/other
@@ -156,14 +158,14 @@ rm /etc/network/interfaces.d/other`,
 			},
 		},
 		{
-			name: "ifupdownAlone", variant: ifupdown, words: "cloud-init=disabled", soak: true, ends: Rebooted,
+			name: "ifupdownAlone", variant: ifupdown, params: "cloud-init=disabled", soak: true, ends: Rebooted,
 			restart: "systemctl restart networking ifup@eth0",
 			says:    map[string]string{"systemctl is-active networking ifup@eth0": "active\nactive", "pgrep -c dhclient || true": "0"},
 		},
 		{
 			name: "networkd", variant: Variant{Suite: "bookworm", Script: wantsOnline + usualNetwork},
 			// systemd-network-generator makes a .network of this one.
-			words: "ip=dhcp", cards: []NIC{{}, otherCard}, ends: Rebooted,
+			params: "ip=dhcp", cards: []NIC{{}, otherCard}, ends: Rebooted,
 			restart: `systemctl restart systemd-networkd; networkctl reload; networkctl reconfigure eth0
 /lib/systemd/systemd-networkd-wait-online --timeout=120`,
 			says: map[string]string{
@@ -172,7 +174,7 @@ rm /etc/network/interfaces.d/other`,
 			},
 		},
 		{
-			name: "NetworkManager", variant: networkManager, words: "ip=dhcp sidustest.profile", cards: []NIC{{}, otherCard}, ends: PoweredOff,
+			name: "NetworkManager", variant: networkManager, params: "ip=dhcp sidustest.profile", cards: []NIC{{}, otherCard}, ends: PoweredOff,
 			restart: restartNM, cable: true,
 			says: map[string]string{
 				otherUp: "up", "nmcli -c no -g STATE general": "connected",
@@ -187,7 +189,7 @@ rm /etc/network/interfaces.d/other`,
 		{
 			name: "trixieNetworkManager", variant: Variant{Suite: "trixie", Packages: []string{"network-manager"}, Script: wantsOnline + ownProfile},
 			// The tree's profile is for a card below the bond.
-			words: "sidustest.profile bond=bond0:eth0,eth1:mode=active-backup ip=bond0:dhcp", cards: []NIC{{}, otherCard}, device: "bond0",
+			params: "sidustest.profile bond=bond0:eth0,eth1:mode=active-backup ip=bond0:dhcp", cards: []NIC{{}, otherCard}, device: "bond0",
 			restart: "systemctl restart NetworkManager; nm-online -s -q -t 120; nmcli con reload; sleep 2", ends: PoweredOff,
 			says: map[string]string{
 				connected: "bond0:connected (externally):bond0\neth0:unmanaged:\neth1:unmanaged:",
@@ -223,7 +225,7 @@ rm /etc/network/interfaces.d/other`,
 					"--dhcp-option=option:domain-search,a.test,b.test",
 				},
 			})
-			g := s.boot(s.root("vers=3")+" "+EventWord+" "+AgentWord+" "+test.words, GuestOptions{NICs: test.cards})
+			g := s.boot(s.root("vers=3")+" "+EventParam+" "+AgentParam+" "+test.params, GuestOptions{NICs: test.cards})
 			device := cmp.Or(test.device, "eth0")
 			says := map[string]string{
 				"systemctl is-active network-online.target wants-online.service": "active\nactive",
@@ -253,7 +255,7 @@ rm /etc/network/interfaces.d/other`,
 }
 
 // checkNIC checks that the NIC is as /init has left it, and that the root which
-// hangs on it can still be read from the server. ups is how often its link may
+// depends on it can still be read from the server. ups is how often its link may
 // have come up.
 func (s *site) checkNIC(g *Guest, dhcp *Server, device string, ups int) {
 	s.t.Helper()
@@ -283,7 +285,8 @@ func (s *site) checkNIC(g *Guest, dhcp *Server, device string, ups int) {
 	}
 }
 
-// pullCable takes the node's cable for a while.
+// pullCable takes the node's cable for a while, and waits another while after it
+// is back: the managers may act then, and must not.
 func (s *site) pullCable(g *Guest, away time.Duration) {
 	s.t.Helper()
 	for _, up := range []bool{false, true} {
@@ -296,13 +299,13 @@ func (s *site) pullCable(g *Guest, away time.Duration) {
 }
 
 // TestLeaseOfTree boots a node that leaves its address to the tree: no manager is
-// told anything, nobody renews the lease, and the NIC keeps its name all the same.
+// told anything, the lease is not renewed, and the NIC keeps its name all the same.
 func TestLeaseOfTree(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, "bookworm")
 	s.nfs(Export{}, NFSOptions{})
 	s.dhcp(DHCPOptions{})
-	g := s.boot(probeWords+" "+s.root("vers=3")+" sidus.lease=tree", GuestOptions{})
+	g := s.boot(probeParams+" "+s.root("vers=3")+" sidus.lease=tree", GuestOptions{})
 	s.same(g, map[string]string{
 		"cd /run; ls -d systemd/network/* systemd/system NetworkManager network initramfs 2>/dev/null || true": "systemd/network/00--sidusboot.link",
 		"pgrep -c -f ^@sidusboot-keeper || true": "0",
@@ -321,7 +324,7 @@ func TestManagersIPv6(t *testing.T) {
 	s := newSiteIn(t, variant, LabOptions{IPv6: true})
 	s.nfs(Export{}, NFSOptions{})
 	s.dhcp(DHCPOptions{Extra: []string{"--enable-ra", "--dhcp-range=fd77::,ra-stateless"}})
-	g := s.boot("nfsroot=["+ServerAddr6+"]:"+s.tree+" "+EventWord+" "+AgentWord, GuestOptions{})
+	g := s.boot("nfsroot=["+ServerAddr6+"]:"+s.tree+" "+EventParam+" "+AgentParam, GuestOptions{})
 	checkSystemd(s, g, nil)
 	s.run(g, "systemctl restart systemd-networkd; networkctl reconfigure eth0; sleep 2")
 	s.same(g, map[string]string{

@@ -10,7 +10,7 @@ import (
 func TestNoDriver(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, "bookworm")
-	g := s.boot(s.root("vers=3 ")+probeWords+shortWait, GuestOptions{NICs: []NIC{{Model: "i82559er"}}})
+	g := s.boot(s.root("vers=3 ")+probeParams+shortWait, GuestOptions{NICs: []NIC{{Model: "i82559er"}}})
 	s.says(g, "network: there is no NIC; no driver in this image for [pci 8086:1209 at ",
 		"build it with --profile generic or --module NAME", "  pci 8086:1209 at 0000:00:03.0: no driver in this image", "trying again in ")
 }
@@ -46,7 +46,7 @@ func TestModuleLeftOut(t *testing.T) {
 			s.image = s.without(module)
 			s.nfs(Export{}, NFSOptions{})
 			s.dhcp(DHCPOptions{})
-			g := s.boot(s.root("vers=3 ")+probeWords, GuestOptions{})
+			g := s.boot(s.root("vers=3 ")+probeParams, GuestOptions{})
 			s.says(g, says, "module "+module+" for kernel "+s.release+" is not in this image: build it again with initrdgen build --module "+module,
 				"reboot in 30s") // A new image takes a restart.
 		})
@@ -65,7 +65,7 @@ func TestWrongKernel(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	g := s.boot(s.root("vers=3 ")+probeWords+" panic=1", GuestOptions{Kernel: kernel})
+	g := s.boot(s.root("vers=3 ")+probeParams+" panic=1", GuestOptions{Kernel: kernel})
 	s.says(g, "modules: this kernel is "+release+", the image has modules for "+s.release+
 		": build it again with initrdgen build --kernel "+release, "reboot in 1s")
 	s.ends(g, Rebooted)

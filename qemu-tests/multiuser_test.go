@@ -52,14 +52,14 @@ func TestMultiUser(t *testing.T) {
 						},
 					})
 					if !Soaking() && (suite == "bookworm") != (test.version == "3") {
-						g := s.boot(s.root(test.options)+" "+probeWords, GuestOptions{})
+						g := s.boot(s.root(test.options)+" "+probeParams, GuestOptions{})
 						checkVersion(s, g, test.version)
 						checkLease(s, g)
 						checkUnion(s, g)
 						checkUsers(s, g)
 						return
 					}
-					g := s.boot(s.root(test.options)+" "+EventWord+" "+AgentWord, GuestOptions{})
+					g := s.boot(s.root(test.options)+" "+EventParam+" "+AgentParam, GuestOptions{})
 					checkSystemd(s, g, func() []string { return peerFailures(t, suite) })
 					checkVersion(s, g, test.version)
 					checkLease(s, g)
@@ -83,12 +83,12 @@ func TestMultiUser(t *testing.T) {
 // on such a node whatever boots it. Then it powers the node off.
 func peerFailures(t *testing.T, suite string) []string {
 	t.Helper()
-	guest := peer(t.Context(), t, suite, AgentWord)
+	guest := peer(t.Context(), t, suite, AgentParam)
 	failed, err := failedUnits(guest, t)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, _, err := guest.Run(t.Context(), "{ sleep 0.3; exec systemctl --no-block poweroff; } >/dev/null 2>&1 &"); err != nil {
+	if _, _, err := guest.Run(t.Context(), orderScript("poweroff")); err != nil {
 		t.Fatal(err)
 	}
 	if exit, err := guest.Wait(t.Context()); err != nil || exit.Reason != PoweredOff {
@@ -161,8 +161,8 @@ func checkLease(s *site, g *Guest) {
 	// udev of Debian 13 would give the card another name.
 	s.same(g, map[string]string{"grep -l " + MAC(1) + " /sys/class/net/*/address": "/sys/class/net/eth0/address"})
 	s.same(g, map[string]string{
-		"hostname":                    nodeName,
-		"cat /etc/hostname":           nodeName,
+		"hostname":                    NodeName,
+		"cat /etc/hostname":           NodeName,
 		"cat /etc/resolv.conf":        "search a.test b.test\nnameserver 10.77.0.1\nnameserver 10.77.0.53",
 		"cat /sys/class/net/eth0/mtu": "1400",
 		"ip -4 route | sed 's/ *$//' | sort": "10.77.0.0/24 dev eth0 proto kernel scope link src 10.77.0.11\n" +
@@ -245,7 +245,7 @@ func checkReport(s *site, g *Guest) {
 		"driver":        {r.Network.Driver, "virtio_net"},
 		"protocol":      {r.Network.Proto, "dhcp"},
 		"address":       {r.Network.Address, "10.77.0.11/24"},
-		"host name":     {r.Network.Hostname, nodeName},
+		"host name":     {r.Network.Hostname, NodeName},
 		"routes":        {strings.Join(r.Network.Routes, ", "), "10.88.0.0/16 by 10.77.0.9, 0.0.0.0/0 by 10.77.0.7"},
 		"DNS":           {strings.Join(r.Network.DNS, " "), "10.77.0.1 10.77.0.53"},
 		"MTU and lease": {fmt.Sprint(r.Network.MTU, r.Network.LeaseSeconds), "1400 7200"},

@@ -19,7 +19,7 @@ import (
 )
 
 // holderScript is PID 1 of a lab. It says "ready" when the namespaces are
-// furnished, then lives for as long as its standard input is open.
+// set up, then lives for as long as its standard input is open.
 //
 // /run and /var/lib/nfs are private because rpcbind, ganesha and tgtd of two
 // labs would meet there. Fresh /proc and /sys show this lab's processes and
@@ -53,7 +53,7 @@ type namespace struct {
 	done  chan struct{}
 }
 
-// newNamespace makes the namespaces and waits until they are furnished.
+// newNamespace makes the namespaces and waits until they are set up.
 func newNamespace(ctx context.Context, ipv6 bool) (*namespace, error) {
 	family := "ipv4"
 	if ipv6 {
@@ -88,7 +88,7 @@ func newNamespace(ctx context.Context, ipv6 bool) (*namespace, error) {
 
 	if err := waitReady(ctx, r); err != nil {
 		ns.close()
-		return nil, fmt.Errorf("lab: furnish namespaces: %w", err)
+		return nil, fmt.Errorf("lab: set up namespaces: %w", err)
 	}
 	ns.pidfd, err = unix.PidfdOpen(ns.pid, 0)
 	if err != nil {

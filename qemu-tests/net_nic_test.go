@@ -15,7 +15,7 @@ func TestFieldParameters(t *testing.T) {
 	s := newSite(t, Suites[0])
 	s.nfs(Export{}, NFSOptions{})
 	s.dhcp(DHCPOptions{RootPath: "10.77.0.9:/not/this\n"})
-	g := s.boot(probeWords+" root="+ServerAddr+":"+s.tree+":vers=3 BOOTIF=01-02-00-00-00-be-ef nameserver=10.77.0.98 rd.peerdns=0"+
+	g := s.boot(probeParams+" root="+ServerAddr+":"+s.tree+":vers=3 BOOTIF=01-02-00-00-00-be-ef nameserver=10.77.0.98 rd.peerdns=0"+
 		" rd.route=10.88.0.0/16:"+ServerAddr+" rd.driver.pre=e1000 bridge=br0:eth0 rd.shell netroot=iscsi:u:geheim@10.0.0.1::::iqn.x rd.neednet=1 net.ifnames=0",
 		GuestOptions{})
 	s.same(g, map[string]string{
@@ -53,24 +53,27 @@ func TestBehindUSB(t *testing.T) {
 	s := newSite(t, Suites[0])
 	s.nfs(Export{}, NFSOptions{})
 	const usbMAC = "52:54:00:77:01:05"
-	if _, err := s.StartDHCP(s.ctx, DHCPOptions{Hosts: []DHCPHost{{MAC: usbMAC, Addr: nodeAddr, Name: nodeName}}}); err != nil {
+	if _, err := s.StartDHCP(s.ctx, DHCPOptions{Hosts: []DHCPHost{{MAC: usbMAC, Addr: NodeAddr, Name: NodeName}}}); err != nil {
 		t.Fatal(err)
 	}
 	image, err := BuildImage(s.ctx, s.tree, "--profile=generic")
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, eth0 := range []NIC{{LinkDown: true}, {Detached: true}} {
-		g := s.boot(probeWords+" "+s.root("vers=3"), GuestOptions{Initrd: image, NICs: []NIC{eth0, {Model: USBNet, MAC: usbMAC}}})
-		s.says(g, "no address so far: loaded ")
-		report := s.report(g)
-		if report.Network.MAC != g.MAC(1) || !strings.HasPrefix(report.Network.Address, nodeAddr+"/") || report.Attempts != 1 {
-			t.Errorf("%+v, %d attempts", report.Network, report.Attempts)
-		}
-		if !strings.Contains(g.Console(), "trying") {
-			t.Error("the console does not say what is tried")
-		}
-		g.Kill()
+	for name, eth0 := range map[string]NIC{"noCable": {LinkDown: true}, "noServer": {Detached: true}} {
+		t.Run(name, func(t *testing.T) {
+			s := s.with(t)
+			g := s.boot(probeParams+" "+s.root("vers=3"), GuestOptions{Initrd: image, NICs: []NIC{eth0, {Model: USBNet, MAC: usbMAC}}})
+			defer g.Kill()
+			s.says(g, "no address so far: loaded ")
+			report := s.report(g)
+			if report.Network.MAC != g.MAC(1) || !strings.HasPrefix(report.Network.Address, NodeAddr+"/") || report.Attempts != 1 {
+				t.Errorf("%+v, %d attempts", report.Network, report.Attempts)
+			}
+			if !strings.Contains(g.Console(), "trying") {
+				t.Error("the console does not say what is tried")
+			}
+		})
 	}
 }
 
@@ -80,12 +83,12 @@ func TestNamedByPlace(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, Suites[1])
 	s.nfs(Export{}, NFSOptions{})
-	if _, err := s.StartDHCP(s.ctx, DHCPOptions{Hosts: []DHCPHost{{MAC: MAC(2), Addr: nodeAddr, Name: nodeName}}}); err != nil {
+	if _, err := s.StartDHCP(s.ctx, DHCPOptions{Hosts: []DHCPHost{{MAC: MAC(2), Addr: NodeAddr, Name: NodeName}}}); err != nil {
 		t.Fatal(err)
 	}
-	g := s.boot(probeWords+" "+s.root("vers=3")+" ip=ens4:dhcp", GuestOptions{NICs: []NIC{{}, {}}})
+	g := s.boot(probeParams+" "+s.root("vers=3")+" ip=ens4:dhcp", GuestOptions{NICs: []NIC{{}, {}}})
 	s.same(g, map[string]string{
-		"ip -o -4 addr show dev ens4 | awk '{ print $4 }'":                                nodeAddr + "/24",
+		"ip -o -4 addr show dev ens4 | awk '{ print $4 }'":                                NodeAddr + "/24",
 		"cat /sys/class/net/ens4/address":                                                 g.MAC(1),
 		"grep -c OriginalName=ens4 /run/systemd/network/00--sidusboot.link":               "1",
 		"udevadm test-builtin net_id /sys/class/net/ens4 2>/dev/null | grep ID_NET_NAME_": "ID_NET_NAME_MAC=enx525400770002\nID_NET_NAME_PATH=enp0s4\nID_NET_NAME_SLOT=ens4",

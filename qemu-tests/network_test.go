@@ -35,7 +35,7 @@ func TestSwitch(t *testing.T) {
 	if err := sw.Plain(s.ctx, 5); err != nil {
 		t.Fatal(err)
 	}
-	g := s.boot(s.root("vers=3 ")+probeWords+" vlan=eth0.5:eth0", GuestOptions{NICs: cables[:1]})
+	g := s.boot(s.root("vers=3 ")+probeParams+" vlan=eth0.5:eth0", GuestOptions{NICs: cables[:1]})
 	s.same(g, map[string]string{
 		uncached: "from the shared tree",
 		"ip -4 -o addr show | awk '$2 != \"lo\" { print $2, $4 }'": "eth0.5 10.77.0.11/24",
@@ -50,7 +50,7 @@ func TestSwitch(t *testing.T) {
 	if err := sw.Plain(s.ctx, 0); err != nil {
 		t.Fatal(err)
 	}
-	g = s.boot(s.root("vers=3 ")+probeWords+" bond=bond0:eth0,eth1:mode=active-backup,primary=eth0,updelay=200", GuestOptions{NICs: cables})
+	g = s.boot(s.root("vers=3 ")+probeParams+" bond=bond0:eth0,eth1:mode=active-backup,primary=eth0,updelay=200", GuestOptions{NICs: cables})
 	s.same(g, map[string]string{
 		uncached: "from the shared tree",
 		"cat /sys/class/net/bond0/bonding/mode /sys/class/net/bond0/bonding/active_slave /sys/class/net/bond0/bonding/miimon /sys/class/net/bond0/bonding/updelay": "active-backup 1\neth0\n100\n200",
@@ -68,7 +68,7 @@ func TestSwitch(t *testing.T) {
 	if err := sw.Bond(s.ctx, 7, "mode 802.3ad lacp_rate fast"); err != nil {
 		t.Fatal(err)
 	}
-	g = s.boot(s.root("vers=3 ")+probeWords+" bond=bond0:eth0,eth1:mode=802.3ad,lacp_rate=fast,xmit_hash_policy=layer3+4 vlan=vlan0007:bond0", GuestOptions{NICs: cables})
+	g = s.boot(s.root("vers=3 ")+probeParams+" bond=bond0:eth0,eth1:mode=802.3ad,lacp_rate=fast,xmit_hash_policy=layer3+4 vlan=vlan0007:bond0", GuestOptions{NICs: cables})
 	const lacp = "/sys/class/net/bond0/bonding/"
 	// The node boots by the first card that is ready.
 	s.until(g, "cat "+lacp+"ad_num_ports", "2")
@@ -89,7 +89,7 @@ func TestSwitch(t *testing.T) {
 func TestIPv6(t *testing.T) {
 	t.Parallel()
 	Require(t)
-	for name, test := range map[string]struct{ dhcp, words, options, version, addr string }{
+	for name, test := range map[string]struct{ dhcp, params, options, version, addr string }{
 		"router": {"fd77::,ra-stateless", "", ",vers=4", "4.2", "fd77::5054:ff:fe77:1/64"},
 		"dhcp":   {"fd77::100,fd77::1ff,64,1h", "", "", "3", "fd77::111/64"},
 		"v3":     {"fd77::100,fd77::1ff,64,1h", "ip=eth0:dhcp6 ", ",vers=3", "3", "fd77::111/64"},
@@ -105,7 +105,7 @@ func TestIPv6(t *testing.T) {
 				"--enable-ra", "--dhcp-range=" + test.dhcp, "--dhcp-host=" + MAC(1) + ",[fd77::111]",
 				"--dhcp-option=option6:dns-server,[fd77::53]", "--dhcp-option=option6:domain-search,a.test",
 			}})
-			g := s.boot("nfsroot=["+ServerAddr6+"]:"+s.tree+test.options+" "+test.words+probeWords, GuestOptions{})
+			g := s.boot("nfsroot=["+ServerAddr6+"]:"+s.tree+test.options+" "+test.params+probeParams, GuestOptions{})
 			s.same(g, map[string]string{
 				uncached:               "from the shared tree",
 				"cat /etc/resolv.conf": "search a.test\nnameserver fd77::53",
@@ -131,7 +131,7 @@ func TestSecondNIC(t *testing.T) {
 	if _, err := s.Output(s.ctx, "ip", "link", "set", bridge, "mtu", "9000"); err != nil {
 		t.Fatal(err)
 	}
-	g := s.boot(s.root("vers=3 ")+probeWords+" ifname=ib0:"+MAC(3)+" sidus.ib=ib0:10.20.%3.%4/16 ip=ib0:off", GuestOptions{
+	g := s.boot(s.root("vers=3 ")+probeParams+" ifname=ib0:"+MAC(3)+" sidus.ib=ib0:10.20.%3.%4/16 ip=ib0:off", GuestOptions{
 		NICs: []NIC{{MAC: MAC(9), Detached: true}, {MAC: MAC(1), MTU: 9000}, {MAC: MAC(3), Detached: true}},
 	})
 	s.says(g, "no address by way of eth0 so far: trying eth1 as well")
@@ -158,7 +158,7 @@ func TestHostileDHCP(t *testing.T) {
 	s.nfs(Export{}, NFSOptions{})
 	random := rand.New(rand.NewPCG(3, 4))
 	server, err := s.StartFakeDHCP(func(_ int, m *dhcpv4.DHCPv4) [][]byte {
-		hostile := networktest.Reply(m, nodeAddr,
+		hostile := networktest.Reply(m, NodeAddr,
 			dhcpv4.WithOption(dhcpv4.OptHostName("../../tmp/x;touch /etc/pwned")),
 			dhcpv4.WithOption(dhcpv4.OptDomainName("a.test\nnameserver 6.6.6.6")),
 			dhcpv4.WithOption(dhcpv4.OptRootPath("$(touch /etc/pwned)'; touch /etc/pwned; ':/srv")),
@@ -179,9 +179,9 @@ func TestHostileDHCP(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer server.Close()
-	g := s.boot(s.root("vers=3 ")+probeWords, GuestOptions{})
+	g := s.boot(s.root("vers=3 ")+probeParams, GuestOptions{})
 	s.same(g, map[string]string{
-		". /run/net-eth0.conf; echo $IPV4ADDR $HOSTNAME":  nodeAddr,
+		". /run/net-eth0.conf; echo $IPV4ADDR $HOSTNAME":  NodeAddr,
 		"find / -xdev -name pwned; ls /tmp":               "",
 		"cat /etc/hostname":                               "sidus-tree",
 		"grep -c 6.6.6.6 /etc/resolv.conf || true":        "0",
@@ -193,7 +193,7 @@ func TestHostileDHCP(t *testing.T) {
 
 // acknowledged counts the leases that the lab's DHCP server has given the node.
 func acknowledged(server *Server) int {
-	return strings.Count(server.Log(), "DHCPACK("+bridge+") "+nodeAddr)
+	return strings.Count(server.Log(), "DHCPACK("+bridge+") "+NodeAddr)
 }
 
 // TestLease lets a node on its LUN live with a lease of two minutes for a while,
@@ -212,13 +212,13 @@ func TestLease(t *testing.T) {
 	server := s.dhcp(DHCPOptions{Lease: 2 * time.Minute})
 	_, file := s.volume("lun", 64<<20)
 	s.tgt(LUN{Target: nodeTarget, File: file})
-	g := s.boot(s.volumeWords("sidus.mkfs=blank"), GuestOptions{NICs: []NIC{{MAC: MAC(1)}}})
+	g := s.boot(s.volumeParams("sidus.mkfs=blank"), GuestOptions{NICs: []NIC{{MAC: MAC(1)}}})
 	s.run(g, "touch /root/before")
 	alive := func(when string) {
 		t.Helper()
 		s.same(g, map[string]string{
 			uncached: "from the shared tree",
-			"ip -4 -o addr show dev eth0 | awk '{ print $4 }'":                         nodeAddr + "/24",
+			"ip -4 -o addr show dev eth0 | awk '{ print $4 }'":                         NodeAddr + "/24",
 			"echo " + when + " >>/root/alive; sync /root/alive; tail -n 1 /root/alive": when,
 			"awk '$2 == \"/rw\" { print $4 }' /proc/mounts | cut -d, -f1":              "rw",
 		})
@@ -235,14 +235,14 @@ func TestLease(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.rest(alone)
-	for _, text := range []string{"the lease of " + nodeAddr + " on eth0 is not renewed: no answer from DHCP", "THE LEASE OF " + nodeAddr + " ON eth0 HAS RUN OUT"} {
+	for _, text := range []string{"the lease of " + NodeAddr + " on eth0 is not renewed: no answer from DHCP", "THE LEASE OF " + NodeAddr + " ON eth0 HAS RUN OUT"} {
 		if _, err := g.Expect(s.ctx, "sidusboot-keeper: network: "+text); err != nil {
 			t.Error(err)
 		}
 	}
 	alive("alone")
 	server = s.dhcp(DHCPOptions{Lease: 2 * time.Minute})
-	if _, err := g.Expect(s.ctx, "the lease of "+nodeAddr+" on eth0 is renewed again"); err != nil {
+	if _, err := g.Expect(s.ctx, "the lease of "+NodeAddr+" on eth0 is renewed again"); err != nil {
 		t.Error(err)
 	}
 	alive("again")

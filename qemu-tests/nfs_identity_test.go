@@ -3,6 +3,7 @@
 package qemutests
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"strings"
@@ -61,7 +62,9 @@ func TestManyNodesNamedAlike(t *testing.T) {
 			addr := start(s)
 			for _, version := range []string{"4.0", "4.1", "4.2"} {
 				for _, name := range []string{"", "localhost"} {
-					nodesRead(s, addr, 4, version, name, time.Minute)
+					t.Run(version+"/"+cmp.Or(name, "none"), func(t *testing.T) {
+						nodesRead(s.with(t), addr, 4, version, name, time.Minute)
+					})
 				}
 			}
 		})
@@ -107,15 +110,15 @@ func nodesRead(s *site, server string, nodes int, version, name string, within t
 		s.t.Fatal(err)
 	}
 	defer dhcp.Stop()
-	words := fmt.Sprintf("nfsroot=%s:%s,vers=%s %s quiet", server, s.tree, version, probeWords)
+	params := fmt.Sprintf("nfsroot=%s:%s,vers=%s %s quiet", server, s.tree, version, probeParams)
 	if name != "" {
-		words += " sidus.hostname=" + name
+		params += " sidus.hostname=" + name
 	}
 	guests := make([]*Guest, nodes)
 	before := make([]string, nodes)
 	identities := map[string]bool{}
 	for i := range guests {
-		guests[i] = s.boot(words, GuestOptions{Name: "node", NICs: []NIC{{MAC: MAC(i + 1)}}, Memory: 768})
+		guests[i] = s.boot(params, GuestOptions{Name: "node", NICs: []NIC{{MAC: MAC(i + 1)}}, Memory: 768})
 		before[i] = s.run(guests[i], clientIDs)
 		identities[s.run(guests[i], "cat /sys/fs/nfs/net/nfs_client/identifier")] = true
 		guests[i].leave()
@@ -127,7 +130,7 @@ func nodesRead(s *site, server string, nodes int, version, name string, within t
 	for _, g := range guests {
 		s.run(g, fmt.Sprintf("%ssetsid sh /run/reader %d >/dev/null 2>&1 &", reader, seconds))
 	}
-	time.Sleep(within)
+	s.rest(within)
 	wanted := name
 	if wanted == "" {
 		wanted = "(none)"

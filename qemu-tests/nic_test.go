@@ -18,18 +18,7 @@ func TestCardsAndCopiedTree(t *testing.T) {
 	lab := newLab(t, LabOptions{})
 	ctx, cancel := lab.Watched(t.Context())
 	defer cancel()
-	tree, err := Tree(ctx, Suites[0])
-	if err != nil {
-		t.Fatal(err)
-	}
-	kernel, _, err := Kernel(tree)
-	if err != nil {
-		t.Fatal(err)
-	}
-	initrd, err := PeerInitrd(ctx, tree)
-	if err != nil {
-		t.Fatal(err)
-	}
+	tree, kernel, initrd := peerFiles(ctx, t, Suites[0])
 	copied, err := lab.CopyTree(ctx, tree)
 	if err != nil {
 		t.Fatal(err)
@@ -57,6 +46,7 @@ func TestCardsAndCopiedTree(t *testing.T) {
 		}
 		return strings.TrimSpace(out)
 	}
+	// There is no event to wait for: no carrier comes.
 	if got := carrier(guest.MAC(1), "sleep 2; cat $d/carrier"); got != "0" {
 		t.Errorf("carrier of a card that started without = %q, want 0", got)
 	}

@@ -27,7 +27,7 @@ func TestOpenISCSI(t *testing.T) {
 	host, file := s.volume("lun", 64<<20)
 	lun := LUN{Target: nodeTarget, File: file, User: nodeUser, Password: nodePassword}
 	target := s.tgt(lun)
-	g := s.boot(s.root("vers=3 ")+EventWord+" "+AgentWord+" sidus.rw=iscsi sidus.iscsi.lun=1 sidus.mkfs=blank"+
+	g := s.boot(s.root("vers=3 ")+EventParam+" "+AgentParam+" sidus.rw=iscsi sidus.iscsi.lun=1 sidus.mkfs=blank"+
 		" sidus.iscsi.user="+nodeUser+" sidus.iscsi.password="+nodePassword, GuestOptions{NICs: []NIC{{MAC: MAC(1)}}})
 	s.run(g, writer)
 	failed, err := failedUnits(g, t)
@@ -53,7 +53,7 @@ func TestOpenISCSI(t *testing.T) {
 		if err := target.Kill(); err != nil {
 			t.Fatal(err)
 		}
-		time.Sleep(20 * time.Second)
+		time.Sleep(20 * time.Second) // The outage itself.
 		target = s.tgt(lun)
 		s.goesOn(g)
 	}

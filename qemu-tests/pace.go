@@ -10,7 +10,7 @@ import (
 )
 
 // kernelTime is the processor's time that QEMU needs from its start to /init's
-// first word, on the machine that the tests' figures are of: two cores of a
+// first message, on the machine that the tests' figures are of: two cores of a
 // server, emulation.
 const kernelTime = 3 * time.Second
 

@@ -16,7 +16,7 @@ var mkpeer string
 
 // PeerInitrd is an initrd by the tree's own initramfs-tools, with a tmpfs
 // stacked over the NFS root in shell. It is what our image is compared with.
-// Boot it with PeerWords. It is kept in the cache.
+// Boot it with PeerParams. It is kept in the cache.
 func PeerInitrd(ctx context.Context, tree string) (path string, err error) {
 	dir, err := cached(ctx, "peers", filepath.Base(tree)+"-"+digest(mkpeer, tree), func(dir string, held *os.File) error {
 		return runScript(ctx, held, mkpeer, tree, dir)
@@ -46,8 +46,8 @@ func MakePeerInitrd(ctx context.Context, tree, dir string) (path string, took ti
 	return filepath.Join(dir, peerFile), time.Duration(seconds * float64(time.Second)), nil
 }
 
-// PeerWords are the kernel command line for a PeerInitrd with its root in the
+// PeerParams are the kernel command line for a PeerInitrd with its root in the
 // lab.
-func PeerWords(tree string) string {
+func PeerParams(tree string) string {
 	return "root=/dev/nfs nfsroot=" + ServerAddr + ":" + tree + ",vers=3 ip=dhcp"
 }

@@ -9,35 +9,36 @@ import (
 )
 
 // peer boots the peer's initrd on a tree, with servers for it.
-func peer(ctx context.Context, t *testing.T, suite, words string) *Guest {
+func peer(ctx context.Context, t *testing.T, suite, params string) *Guest {
 	t.Helper()
 	lab := newLab(t, LabOptions{})
-	tree, err := Tree(ctx, suite)
-	if err != nil {
-		t.Fatal(err)
-	}
-	kernel, _, err := Kernel(tree)
-	if err != nil {
-		t.Fatal(err)
-	}
-	initrd, err := PeerInitrd(ctx, tree)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := lab.StartNFS(ctx, NFSOptions{Exports: []Export{{Path: tree}}}); err != nil {
-		t.Fatal(err)
-	}
-	hosts := []DHCPHost{{MAC: MAC(1), Addr: "10.77.0.11", Name: "node11"}}
-	if _, err := lab.StartDHCP(ctx, DHCPOptions{Hosts: hosts, Domain: "sidus.test"}); err != nil {
+	tree, kernel, initrd := peerFiles(ctx, t, suite)
+	if err := lab.StartServers(ctx, Export{Path: tree}, ""); err != nil {
 		t.Fatal(err)
 	}
 	guest, err := lab.Boot(ctx, GuestOptions{
-		Name: "peer", Kernel: kernel, Initrd: initrd, Cmdline: PeerWords(tree) + " panic=1 " + words,
+		Name: "peer", Kernel: kernel, Initrd: initrd, Cmdline: PeerParams(tree) + " panic=1 " + params,
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
 	return guest
+}
+
+// peerFiles are what the peer boots of a suite.
+func peerFiles(ctx context.Context, t *testing.T, suite string) (tree, kernel, initrd string) {
+	t.Helper()
+	tree, err := Tree(ctx, suite)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if kernel, _, err = Kernel(tree); err != nil {
+		t.Fatal(err)
+	}
+	if initrd, err = PeerInitrd(ctx, tree); err != nil {
+		t.Fatal(err)
+	}
+	return tree, kernel, initrd
 }
 
 // TestPeerProbe boots the peer with the agent as its init: the cheapest look at

@@ -83,7 +83,7 @@ func TestModuleLoop(t *testing.T) {
 	s := newSite(t, "bookworm")
 	s.nfs(Export{}, NFSOptions{})
 	s.dhcp(DHCPOptions{})
-	g := s.boot(s.root("vers=3 ")+probeWords, GuestOptions{Initrd: s.looped(), NICs: []NIC{{MAC: MAC(1)}}})
+	g := s.boot(s.root("vers=3 ")+probeParams, GuestOptions{Initrd: s.looped(), NICs: []NIC{{MAC: MAC(1)}}})
 	modules := s.report(g).Modules
 	for _, name := range []string{"sunrpc", "overlay"} {
 		if !slices.Contains(modules, name) {

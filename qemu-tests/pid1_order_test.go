@@ -35,7 +35,7 @@ func TestResidentHidden(t *testing.T) {
 	s := newVolumeSite(t)
 	host, file := s.volume("lun", 64<<20)
 	s.tgt(LUN{Target: nodeTarget, File: file})
-	g := s.boot(s.root("vers=3 ")+EventWord+" "+AgentWord+" sidus.rw=iscsi sidus.iscsi.lun=1 sidus.mkfs=blank", GuestOptions{NICs: []NIC{{MAC: MAC(1)}}})
+	g := s.boot(s.root("vers=3 ")+EventParam+" "+AgentParam+" sidus.rw=iscsi sidus.iscsi.lun=1 sidus.mkfs=blank", GuestOptions{NICs: []NIC{{MAC: MAC(1)}}})
 	if _, err := failedUnits(g, t); err != nil {
 		t.Fatal(err)
 	}
@@ -66,7 +66,7 @@ func TestResidentHidden(t *testing.T) {
 		if again { // The order is known to a keeper that was not there.
 			s.killed(g, keeperPID)
 		}
-		// The question is asked meanwhile, and changes nothing.
+		// The keeper asks meanwhile, and it changes nothing: there is nothing to wait for.
 		time.Sleep(12 * time.Second)
 		s.same(g, map[string]string{orders: "halt kexec reboot", "systemctl is-system-running || true": "stopping"})
 		s.run(g, "systemctl cancel; until [ -e /run/initramfs/order/poweroff ]; do sleep 0.5; done")

@@ -62,7 +62,7 @@ func TestResidentKilled(t *testing.T) {
 	_, file := s.volume("lun", 64<<20)
 	lun := LUN{Target: nodeTarget, File: file}
 	target := s.tgt(lun)
-	g := s.boot(s.volumeWords("sidus.mkfs=blank"), GuestOptions{NICs: []NIC{{MAC: MAC(1)}}})
+	g := s.boot(s.volumeParams("sidus.mkfs=blank"), GuestOptions{NICs: []NIC{{MAC: MAC(1)}}})
 	s.resident(g)
 	// Locked for others: nothing of it below /run/initramfs.
 	s.same(g, map[string]string{
@@ -120,9 +120,10 @@ func TestResidentKilledInLogin(t *testing.T) {
 	_, file := s.volume("lun", 64<<20)
 	lun := LUN{Target: nodeTarget, File: file}
 	target := s.tgt(lun)
-	g := s.boot(s.volumeWords("sidus.mkfs=blank"), GuestOptions{NICs: []NIC{{MAC: MAC(1)}}})
+	g := s.boot(s.volumeParams("sidus.mkfs=blank"), GuestOptions{NICs: []NIC{{MAC: MAC(1)}}})
 	s.run(g, writer)
-	// The pauses between two starts double, up to a minute.
+	// The pauses between two starts double, up to a minute. The sleeps differ so that
+	// the keeper is killed at different points of its login.
 	for kills := range 8 {
 		if err := target.Kill(); err != nil {
 			t.Fatal(err)

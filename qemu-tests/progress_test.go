@@ -8,6 +8,7 @@ import (
 )
 
 func TestNews(t *testing.T) {
+	// One port: each text comes after those before it.
 	var n news
 	for _, test := range []struct{ text, want string }{
 		{"[    2.1] Run /init\r\n", "[    2.1] Run /init"},

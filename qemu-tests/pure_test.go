@@ -31,23 +31,25 @@ func TestAgentAnswer(t *testing.T) {
 	if strings.Contains(request, mark) {
 		t.Errorf("request %q holds the mark: its echo would look like an answer", request)
 	}
-	for _, test := range []struct {
+	for name, test := range map[string]struct {
 		text, output string
 		exit         int
 		ok           bool
 	}{
-		{text: request},
-		{text: "begin-ABCDEFGH\nhalf"},
-		{text: "begin-ABCDEFGH\nout\nend-ABCDEFGH 3"},
-		{text: request + "begin-ABCDEFGH\na b\nend-ABCDEFGH 3\n", output: "a b\n", exit: 3, ok: true},
-		{text: "old\nbegin-ABCDEFGH\nno newlineend-ABCDEFGH 0\nmore", output: "no newline", ok: true},
-		{text: "begin-OTHER\nx\nend-OTHER 0\nbegin-ABCDEFGH\nend-ABCDEFGH 1\n", exit: 1, ok: true},
+		"request":   {text: request},
+		"half":      {text: "begin-ABCDEFGH\nhalf"},
+		"noEnd":     {text: "begin-ABCDEFGH\nout\nend-ABCDEFGH 3"},
+		"echoed":    {text: request + "begin-ABCDEFGH\na b\nend-ABCDEFGH 3\n", output: "a b\n", exit: 3, ok: true},
+		"noNewline": {text: "old\nbegin-ABCDEFGH\nno newlineend-ABCDEFGH 0\nmore", output: "no newline", ok: true},
+		"other":     {text: "begin-OTHER\nx\nend-OTHER 0\nbegin-ABCDEFGH\nend-ABCDEFGH 1\n", exit: 1, ok: true},
 	} {
-		output, exit, ok := agentAnswer(test.text, mark)
-		if output != test.output || exit != test.exit || ok != test.ok {
-			t.Errorf("agentAnswer(%q) = %q, %d, %t, want %q, %d, %t",
-				test.text, output, exit, ok, test.output, test.exit, test.ok)
-		}
+		t.Run(name, func(t *testing.T) {
+			output, exit, ok := agentAnswer(test.text, mark)
+			if output != test.output || exit != test.exit || ok != test.ok {
+				t.Errorf("agentAnswer(%q) = %q, %d, %t, want %q, %d, %t",
+					test.text, output, exit, ok, test.output, test.exit, test.ok)
+			}
+		})
 	}
 }
 

@@ -54,7 +54,7 @@ func (m *monitor) read() {
 		case msg.Return != nil || msg.Error != nil:
 			select {
 			case m.answers <- msg:
-			default: // an answer that nobody waits for any more
+			default: // an answer that is no longer waited for
 			}
 		}
 	}

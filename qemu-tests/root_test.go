@@ -66,7 +66,7 @@ func TestWhereTheRootIs(t *testing.T) {
 			test.dhcp.RootPath = fill(test.dhcp.RootPath)
 			s.nfs(Export{}, NFSOptions{})
 			s.dhcp(test.dhcp)
-			g := s.boot(fill(test.line)+" "+probeWords, GuestOptions{})
+			g := s.boot(fill(test.line)+" "+probeParams, GuestOptions{})
 
 			s.same(g, map[string]string{
 				"cat /usr/share/sidusboot-test/lower":             "from the shared tree",
@@ -85,7 +85,7 @@ func TestStaticAddress(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, "bookworm")
 	s.nfs(Export{}, NFSOptions{})
-	g := s.boot("ip=10.77.0.21::10.77.0.1:255.255.255.0:nodex:eth0:off "+s.root("vers=3")+" "+probeWords, GuestOptions{})
+	g := s.boot("ip=10.77.0.21::10.77.0.1:255.255.255.0:nodex:eth0:off "+s.root("vers=3")+" "+probeParams, GuestOptions{})
 
 	s.same(g, map[string]string{
 		"hostname":          "nodex",
@@ -120,7 +120,7 @@ func TestTwoNodes(t *testing.T) {
 	var booting sync.WaitGroup
 	for i, host := range hosts {
 		booting.Go(func() {
-			guests[i] = s.boot(s.root("vers=3")+" "+probeWords, GuestOptions{Name: host.Name, NICs: []NIC{{MAC: host.MAC}}})
+			guests[i] = s.boot(s.root("vers=3")+" "+probeParams, GuestOptions{Name: host.Name, NICs: []NIC{{MAC: host.MAC}}})
 		})
 	}
 	booting.Wait()
@@ -152,7 +152,7 @@ func TestCards(t *testing.T) {
 			s := newSite(t, "bookworm")
 			s.nfs(Export{}, NFSOptions{})
 			s.dhcp(DHCPOptions{})
-			g := s.boot(s.root("vers=3")+" sidus.nic=driver="+driver+" "+probeWords, GuestOptions{NICs: []NIC{{Model: model}}})
+			g := s.boot(s.root("vers=3")+" sidus.nic=driver="+driver+" "+probeParams, GuestOptions{NICs: []NIC{{Model: model}}})
 
 			r := s.report(g)
 			if r.Network.Driver != driver {
@@ -179,15 +179,15 @@ func TestCards(t *testing.T) {
 	}
 }
 
-// TestWords boots a node with words of every kind on its command line and looks
+// TestParameters boots a node with parameters of every kind on its command line and looks
 // for the trace of each, and at what the real init is handed.
-func TestWords(t *testing.T) {
+func TestParameters(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, "bookworm")
 	s.nfs(Export{}, NFSOptions{})
 	s.dhcp(DHCPOptions{})
 	// The kernel drops what stands before init= from the arguments of init.
-	g := s.boot(probeWords+" "+s.root("vers=3,acregmin=7")+" sidus.rw.size=64m sidus.hostname=n-%I sidus.rw.sizes=1g "+
+	g := s.boot(probeParams+" "+s.root("vers=3,acregmin=7")+" sidus.rw.size=64m sidus.hostname=n-%I sidus.rw.sizes=1g "+
 		"sunrpc.tcp_max_slot_table_entries=128 single foo=bar ISCSI_PASSWORD=x sidus.iscsi.password=y", GuestOptions{})
 
 	s.same(g, map[string]string{

@@ -38,9 +38,9 @@ func TestTwoVolumes(t *testing.T) {
 		LUN{Target: prefix + leftAddr, File: leftFile, User: "left", Password: "only-for-the-left", UserIn: "tgt", PasswordIn: "proof-of-target-1"},
 		LUN{Target: prefix + rightAddr, File: rightFile, User: "node", Password: "for-all-the-others"},
 	)
-	words := s.volumeWords("sidus.mkfs=blank")
-	left := s.boot(words, GuestOptions{Name: "left", NICs: []NIC{{MAC: leftMAC}}})
-	right := s.boot(words, GuestOptions{Name: "right", NICs: []NIC{{MAC: rightMAC}}})
+	params := s.volumeParams("sidus.mkfs=blank")
+	left := s.boot(params, GuestOptions{Name: "left", NICs: []NIC{{MAC: leftMAC}}})
+	right := s.boot(params, GuestOptions{Name: "right", NICs: []NIC{{MAC: rightMAC}}})
 	uuids := map[string]bool{}
 	for _, node := range []struct {
 		g    *Guest

@@ -101,7 +101,7 @@ func (s *Server) Log() string {
 	return string(b)
 }
 
-// Stop ends the server: politely, then not. A server that has ended by itself
+// Stop ends the server: by SIGTERM, after 30 s by SIGKILL. A server that has ended by itself
 // is no error.
 func (s *Server) Stop() error {
 	select {

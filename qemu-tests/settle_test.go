@@ -17,7 +17,7 @@ func TestRestartWithoutTarget(t *testing.T) {
 	s.boots(1, 4*time.Minute)
 	_, file := s.volume("lun", 64<<20)
 	target := s.tgt(LUN{Target: nodeTarget, File: file})
-	g := s.boot(s.volumeWords("sidus.mkfs=blank sidus.timeout=5 sidus.onerror=reboot panic=-1 "), GuestOptions{NICs: []NIC{{MAC: MAC(1)}}})
+	g := s.boot(s.volumeParams("sidus.mkfs=blank sidus.timeout=5 sidus.onerror=reboot panic=-1 "), GuestOptions{NICs: []NIC{{MAC: MAC(1)}}})
 	if _, err := g.WaitStage(s.ctx, "rw", Done); err != nil {
 		t.Fatal(err)
 	}

@@ -45,7 +45,7 @@ func TestShellOfTree(t *testing.T) {
 	s.nfs(Export{}, NFSOptions{})
 	s.dhcp(DHCPOptions{})
 	const says = "union: overlay: the overlay at /aufs cannot be used: users other than root cannot open /aufs" + AgentInit
-	g := s.boot(s.root("vers=3,noacl ")+probeWords+" sidus.onerror=shell", GuestOptions{})
+	g := s.boot(s.root("vers=3,noacl ")+probeParams+" sidus.onerror=shell", GuestOptions{})
 	// A union that cannot be used is not left mounted.
 	s.says(g, says, "drop noacl from the NFS options, or use version 4", "a shell (/bin/sh in /ro)", "exit tries again")
 	k := &keyboard{s: s, g: g}
@@ -69,7 +69,7 @@ func TestBreak(t *testing.T) {
 	s.nfs(Export{}, NFSOptions{})
 	s.dhcp(DHCPOptions{})
 	const bootif = "BOOTIF=01-52-54-00-77-00-01 "
-	g := s.boot(s.root("vers=3 ")+bootif+probeWords+" rd.break", GuestOptions{NICs: []NIC{{MAC: MAC(9), Detached: true}, {MAC: MAC(1)}}})
+	g := s.boot(s.root("vers=3 ")+bootif+probeParams+" rd.break", GuestOptions{NICs: []NIC{{MAC: MAC(9), Detached: true}, {MAC: MAC(1)}}})
 	s.says(g, "rd.break: stopping before the real init", "a shell (/bin/sh in /aufs)", "exit goes on")
 	k := &keyboard{s: s, g: g}
 	k.types("touch /etc/by''hand && echo is''written", "iswritten")
@@ -117,8 +117,8 @@ func TestRescue(t *testing.T) {
 	s.image = s.build("--rescue=" + rescue)
 	s.nfs(Export{}, NFSOptions{})
 	s.dhcp(DHCPOptions{})
-	g := s.boot("nfsroot="+ServerAddr+":/not/there,vers=3 "+probeWords+" sidus.onerror=shell", GuestOptions{})
-	const says = "the server refuses the export to " + nodeAddr
+	g := s.boot("nfsroot="+ServerAddr+":/not/there,vers=3 "+probeParams+" sidus.onerror=shell", GuestOptions{})
+	const says = "the server refuses the export to " + NodeAddr
 	s.says(g, says, "a shell (/rescue in /)")
 	if _, err := g.Expect(s.ctx, `rescue as sh, process [0-9]+`); err != nil {
 		t.Fatal(err)
@@ -137,6 +137,6 @@ func TestRescue(t *testing.T) {
 func TestNoShell(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, "bookworm")
-	g := s.boot(s.root("vers=3 ")+probeWords+" sidus.union=aufz sidus.onerror=shell", GuestOptions{})
+	g := s.boot(s.root("vers=3 ")+probeParams+" sidus.union=aufz sidus.onerror=shell", GuestOptions{})
 	s.says(g, "no shell to give: ", "(initrdgen build --rescue FILE)")
 }

@@ -16,19 +16,13 @@ import (
 	"time"
 )
 
-// The node that most tests boot: the lab's first card and its reservation.
-const (
-	nodeAddr = "10.77.0.11"
-	nodeName = "node11"
-)
-
-// probeWords make a node that tells its stages and ends in the agent instead
+// probeParams make a node that tells its stages and ends in the agent instead
 // of a whole Debian: the cheapest look at what /init has done.
-const probeWords = EventWord + " init=" + AgentInit
+const probeParams = EventParam + " init=" + AgentInit
 
-// smallWords make a node with systemd, but only with the units that the agent
+// smallParams make a node with systemd, but only with the units that the agent
 // wants: for a node that has to end as a whole one does.
-const smallWords = EventWord + " " + AgentWord + " systemd.unit=sidusboot-agent.service"
+const smallParams = EventParam + " " + AgentParam + " systemd.unit=sidusboot-agent.service"
 
 // A site is a lab for the nodes of one tree, with the tree's kernel and image.
 type site struct {
@@ -42,6 +36,13 @@ type site struct {
 // siteTime is how long a test that boots may go without a sign of progress: see
 // watch.
 const siteTime = defaultPatience
+
+// with is the site for a subtest, in which a row of a table can be run alone.
+func (s *site) with(t *testing.T) *site {
+	sub := *s
+	sub.t = t
+	return &sub
+}
 
 // newSite opens a lab without any server, with a place for one guest.
 func newSite(t *testing.T, suite string) *site {
@@ -116,7 +117,7 @@ func (s *site) file(name, text string) string {
 	return path
 }
 
-// nfs starts a server that exports the site's tree in the way of e.
+// nfs starts a server that exports the site's tree as e says.
 func (s *site) nfs(e Export, opts NFSOptions) *Server {
 	s.t.Helper()
 	e.Path = s.tree
@@ -131,7 +132,7 @@ func (s *site) nfs(e Export, opts NFSOptions) *Server {
 // dhcp starts a server that knows the node.
 func (s *site) dhcp(opts DHCPOptions) *Server {
 	s.t.Helper()
-	opts.Hosts = append(opts.Hosts, DHCPHost{MAC: MAC(1), Addr: nodeAddr, Name: nodeName})
+	opts.Hosts = append(opts.Hosts, Node())
 	server, err := s.StartDHCP(s.ctx, opts)
 	if err != nil {
 		s.t.Fatal(err)
@@ -139,15 +140,15 @@ func (s *site) dhcp(opts DHCPOptions) *Server {
 	return server
 }
 
-// root is the word for the site's tree, with NFS options unless they are empty.
+// root is the parameter for the site's tree, with NFS options unless they are empty.
 func (s *site) root(options string) string {
 	return strings.TrimSuffix("nfsroot="+ServerAddr+":"+s.tree+","+options, ",")
 }
 
 // boot starts a node. What o leaves empty is the site's.
-func (s *site) boot(words string, o GuestOptions) *Guest {
+func (s *site) boot(params string, o GuestOptions) *Guest {
 	s.t.Helper()
-	o.Cmdline = words
+	o.Cmdline = params
 	if o.Kernel == "" {
 		o.Kernel = s.kernel
 	}
@@ -155,7 +156,7 @@ func (s *site) boot(words string, o GuestOptions) *Guest {
 		o.Initrd = s.image
 	}
 	if o.Name == "" {
-		o.Name = nodeName
+		o.Name = NodeName
 	}
 	g, err := s.Boot(s.ctx, o)
 	if err != nil {
@@ -198,15 +199,21 @@ func (s *site) run(g *Guest, command string) string {
 }
 
 // orders has systemd carry out a verb, after a line in the kernel's log unless
-// that is empty. The verb begins when the agent has answered: it may end the
-// agent at once.
+// that is empty.
 func (s *site) orders(g *Guest, line, verb string) {
 	s.t.Helper()
-	script := "{ sleep 0.3; exec systemctl --no-block " + verb + "; } >/dev/null 2>&1 &"
+	script := orderScript(verb)
 	if line != "" {
 		script = "echo '<3>sidusboot: " + line + "' >/dev/kmsg; " + script
 	}
 	s.run(g, script)
+}
+
+// orderScript has systemd carry out a verb when the agent has answered: the verb
+// may end the agent at once, and what the agent has answered cannot be seen from
+// inside the node. So there is a fixed wait.
+func orderScript(verb string) string {
+	return "{ sleep 0.3; exec systemctl --no-block " + verb + "; } >/dev/null 2>&1 &"
 }
 
 // same compares what commands print in the node with what they should print.
@@ -309,7 +316,7 @@ func (s *site) until(g *Guest, command, text string) {
 }
 
 // stopped checks how much of the guest's own time went by between two lines of
-// the console: what /init or a test said, and the kernel's last word.
+// the console: what /init or a test said, and the kernel's last message.
 func (s *site) stopped(g *Guest, said string, within time.Duration) {
 	s.t.Helper()
 	var at [2]float64

@@ -18,15 +18,15 @@ import (
 // fits into the memory of a machine with many.
 func defaultGuests() int { return min(runtime.NumCPU()+1, 8) }
 
-// several is the lock of those who want more than one place.
+// several is the lock of the labs that want more than one place.
 const several = "several"
 
 // Reserve waits until as many guests may run at a time as a test needs side by
 // side, and keeps the places for the lab's guests until it is closed or reserves
-// anew. Who boots two without it may hold one place for ever while another like
-// him holds the other. The wait is over when ctx ends.
+// anew. A test that boots two without it may hold one place for ever while another
+// such test holds the other. The wait is over when ctx ends.
 func (l *Lab) Reserve(ctx context.Context, guests int) error {
-	l.giveUp() // Who waits for several must hold none.
+	l.giveUp() // A lab that waits for several must hold none.
 	defer l.waits()()
 	if guests > 1 {
 		// One at a time takes several, so that those who take one always come to
@@ -153,30 +153,25 @@ func lockFile(ctx context.Context, name string, n int, first bool, logf func(str
 	if err != nil {
 		return nil, err
 	}
-	for tries := 0; ; tries++ {
-		free := n
+	what := fmt.Sprintf("one of %d %s locks of this machine", n, name)
+	f, err := waitLock(ctx, what, func(attempt int) (*os.File, error) {
+		if attempt == 100 {
+			logf("waiting for %s", what)
+		}
 		if !first && locked(filepath.Join(dir, several+"0")) {
-			free = 0
+			return nil, nil
 		}
-		for i := range free {
-			f, err := os.OpenFile(filepath.Join(dir, fmt.Sprintf("%s%d", name, i)), os.O_CREATE|os.O_RDWR, 0o644)
-			if err != nil {
-				return nil, err
+		for i := range n {
+			if f, err := tryLock(filepath.Join(dir, fmt.Sprintf("%s%d", name, i))); f != nil || err != nil {
+				return f, err
 			}
-			if unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB) == nil {
-				return func() { f.Close() }, nil
-			}
-			f.Close()
 		}
-		if tries == 50 {
-			logf("waiting for one of %d %s locks of this machine", n, name)
-		}
-		select {
-		case <-time.After(200 * time.Millisecond):
-		case <-ctx.Done():
-			return nil, fmt.Errorf("waiting for one of %d %s locks of this machine: %w", n, name, ctx.Err())
-		}
+		return nil, nil
+	})
+	if err != nil {
+		return nil, err
 	}
+	return func() { f.Close() }, nil
 }
 
 // locked tells whether a process has an exclusive lock on a file.

@@ -26,7 +26,7 @@ type NIC struct {
 	// MTU is that of the card's other end. Default 1500.
 	MTU int
 	// Cable names a cable between two guests of the lab, and End is 0 or 1; the
-	// lab's bridge is not in it. It has a carrier also when nobody is at its
+	// lab's bridge is not in it. It has a carrier also when no guest is at its
 	// other end.
 	Cable string
 	End   int

@@ -49,7 +49,7 @@ func TestTargetcli(t *testing.T) {
 		return path
 	}
 	key := write("site.key", "the key of the site, for a test")
-	nodes := write("room.nodes", nodeAddr+" "+MAC(1)+"\n")
+	nodes := write("room.nodes", NodeAddr+" "+MAC(1)+"\n")
 	secrets := func(format string) string {
 		t.Helper()
 		out, err := exec.Command("../bin/initrdgen", "secrets", "--key", key, "--nodes-from", nodes, "--format", format).Output()
@@ -66,7 +66,7 @@ func TestTargetcli(t *testing.T) {
 		GuestOptions{Name: "lio", NICs: []NIC{{MAC: MAC(99)}}, Memory: 1024})
 	var shell, targetcli []string
 	for _, command := range documented(t, "A target, with LIO") {
-		command = strings.NewReplacer("10.0.0.7", nodeAddr, "52:54:00:12:34:56", MAC(1), "20G", "64M").Replace(command)
+		command = strings.NewReplacer("10.0.0.7", NodeAddr, "52:54:00:12:34:56", MAC(1), "20G", "64M").Replace(command)
 		if cli, ok := strings.CutPrefix(command, "targetcli "); ok {
 			targetcli = append(targetcli, cli) // All in one go: each takes seconds to start.
 		} else if !strings.HasPrefix(command, "apt ") {
@@ -82,7 +82,7 @@ func TestTargetcli(t *testing.T) {
 	out := s.run(server, "set -e\n"+strings.Join(shell, "\n")+"\ntargetcli <<'EOF' 2>&1\n"+strings.Join(targetcli, "\n")+"\n"+secrets("lio")+"EOF")
 	t.Logf("targetcli: %s", out)
 
-	g := s.boot(s.root("vers=3 ")+probeWords+" sidus.rw=iscsi sidus.mkfs=blank"+lioPortal, GuestOptions{NICs: []NIC{{MAC: MAC(1)}}})
+	g := s.boot(s.root("vers=3 ")+probeParams+" sidus.rw=iscsi sidus.mkfs=blank"+lioPortal, GuestOptions{NICs: []NIC{{MAC: MAC(1)}}})
 	if r := s.report(g); !r.RW.Made || r.RW.Kind != "iscsi" || r.Attempts != 1 {
 		t.Errorf("rw %+v in attempt %d", r.RW, r.Attempts)
 	}

@@ -58,7 +58,7 @@ func missing() string {
 		}
 	}
 	if len(absent) > 0 {
-		return fmt.Sprintf("%s not installed; run qemu-tests/prerequisites", strings.Join(absent, ", "))
+		return fmt.Sprintf("%s not installed; run tools/prerequisites", strings.Join(absent, ", "))
 	}
 	if _, err := os.Stat("/dev/net/tun"); err != nil {
 		return err.Error()

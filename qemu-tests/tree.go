@@ -24,7 +24,7 @@ var mkvariant string
 var Suites = []string{"bookworm", "trixie"}
 
 // Tree returns the root tree of a Debian suite, made by mktree if the cache
-// has none. It is shared: nobody may write to it; see Lab.CopyTree.
+// has none. It is shared and must not be written to; see Lab.CopyTree.
 func Tree(ctx context.Context, suite string) (string, error) {
 	name := suite + "-" + digest(mktree)
 	return cached(ctx, "trees", name, func(dir string, held *os.File) error {

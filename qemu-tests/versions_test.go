@@ -54,8 +54,8 @@ func TestVersions(t *testing.T) {
 	if _, err := s.StartNFS(s.ctx, ganesha); err != nil {
 		t.Fatal(err)
 	}
-	words := "nfsroot=" + ServerAddr + ":" + dir + " " + probeWords + " "
-	node := s.boot(words, GuestOptions{})
+	params := "nfsroot=" + ServerAddr + ":" + dir + " " + probeParams + " "
+	node := s.boot(params, GuestOptions{})
 	s.same(node, map[string]string{"cat " + lower: "from the shared tree"})
 	if r := s.report(node); r.Root.TreeVersion != "a" || !strings.HasSuffix(r.Root.Source, dir+"/versions/a") || !strings.Contains(r.Root.Options, "nocto,actimeo=86400") {
 		t.Errorf("root %+v, want version a", r.Root)
@@ -71,7 +71,7 @@ func TestVersions(t *testing.T) {
 
 	// What is not there is said by name, and tried again: so it is enough to
 	// publish it.
-	pinned := s.boot(words+"sidus.version=c sidus.timeout=5", GuestOptions{})
+	pinned := s.boot(params+"sidus.version=c sidus.timeout=5", GuestOptions{})
 	if _, err := pinned.Expect(s.ctx, "there is no version c: there are a, b"); err != nil {
 		t.Fatal(err)
 	}
@@ -85,7 +85,7 @@ func TestVersions(t *testing.T) {
 	}
 	pinned.Kill()
 
-	next := s.boot(words, GuestOptions{})
+	next := s.boot(params, GuestOptions{})
 	s.same(next, map[string]string{"cat " + lower + " " + unread: "changed\nb"})
 	next.Kill()
 }

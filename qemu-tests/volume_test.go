@@ -18,7 +18,7 @@ import (
 )
 
 // nodeTarget is the volume that bears the node's address, by default.
-const nodeTarget = "iqn.2013-09.org.sidusboot:" + nodeAddr
+const nodeTarget = "iqn.2013-09.org.sidusboot:" + NodeAddr
 
 // lunProfile adds to an image what it needs for a LUN.
 const lunProfile = "--profile=iscsi"
@@ -67,7 +67,7 @@ func TestVolume(t *testing.T) {
 			s := newVolumeSite(t)
 			host, file := s.volume("lun", 64<<20)
 			s.tgt(LUN{Target: nodeTarget, File: file, BlockSize: sector, User: "node", Password: "a-secret-of-16-b"})
-			words := s.root("vers=3 ") + EventWord +
+			params := s.root("vers=3 ") + EventParam +
 				" sidus.rw=iscsi sidus.iscsi.lun=1 sidus.iscsi.user=node sidus.iscsi.password=a-secret-of-16-b sidus.mkfs=blank sidus.iscsi.target=" + nodeTarget
 			var boots []string
 			whole := map[int]int{512: 2, 4096: 0}[sector]
@@ -75,14 +75,14 @@ func TestVolume(t *testing.T) {
 				whole = 3
 			}
 			for boot := range 3 {
-				way, card := " "+AgentWord, MAC(1)
+				way, card := " "+AgentParam, MAC(1)
 				if boot >= whole {
 					way = " init=" + AgentInit
 				}
 				if boot == 2 && whole >= 2 {
 					card = MAC(2) // The one before has ended properly.
 				}
-				g := s.boot(words+way, GuestOptions{NICs: []NIC{{MAC: card}}})
+				g := s.boot(params+way, GuestOptions{NICs: []NIC{{MAC: card}}})
 				if boot < whole {
 					if _, err := failedUnits(g, t); err != nil {
 						t.Fatal(err)
@@ -114,8 +114,8 @@ func TestVolume(t *testing.T) {
 	}
 }
 
-// shutsDown orders a verb of a node with systemd and checks that it ends so, in
-// good time, and that the shutdown had nothing to complain of.
+// shutsDown orders a verb of a node with systemd and checks that it ends so, within
+// its limit, and that the shutdown reports no fault.
 func (s *site) shutsDown(g *Guest, verb string, want Reason) {
 	s.t.Helper()
 	s.shutsDownWithin(g, verb, want, shutdownTime)
@@ -145,9 +145,9 @@ func clean(t *testing.T, host string) {
 	}
 }
 
-// volumeWords make a probe with its root on the LUN of a target.
-func (s *site) volumeWords(more string) string {
-	return s.root("vers=3 ") + probeWords + " sidus.rw=iscsi sidus.iscsi.lun=1 " + more
+// volumeParams make a probe with its root on the LUN of a target.
+func (s *site) volumeParams(more string) string {
+	return s.root("vers=3 ") + probeParams + " sidus.rw=iscsi sidus.iscsi.lun=1 " + more
 }
 
 // TestForeignVolume offers nodes volumes that hold something. None is touched,
@@ -181,7 +181,7 @@ func TestForeignVolume(t *testing.T) {
 			}
 			before := sum(t, host)
 			s.tgt(LUN{Target: nodeTarget, File: file})
-			g := s.boot(s.volumeWords("sidus.onerror=reboot panic=-1 sidus.mkfs=blank"), GuestOptions{})
+			g := s.boot(s.volumeParams("sidus.onerror=reboot panic=-1 sidus.mkfs=blank"), GuestOptions{})
 			s.says(g, "rw: rwlayer: /dev/sda", test.says)
 			s.ends(g, Rebooted)
 			if after := sum(t, host); after != before {
@@ -192,13 +192,13 @@ func TestForeignVolume(t *testing.T) {
 }
 
 // TestBlankVolume proves that a volume of 1 TiB is blank, which must not take
-// minutes, and leaves it alone, as nobody has allowed a file system on it.
+// minutes, and leaves it alone, as no file system is allowed to be made on it.
 func TestBlankVolume(t *testing.T) {
 	t.Parallel()
 	s := newVolumeSite(t)
 	host, file := s.volume("lun", 1<<40)
 	s.tgt(LUN{Target: nodeTarget, File: file})
-	g := s.boot(s.volumeWords("sidus.onerror=reboot panic=-1"), GuestOptions{})
+	g := s.boot(s.volumeParams("sidus.onerror=reboot panic=-1"), GuestOptions{})
 	s.says(g, "rw: rwlayer: /dev/sda", "is blank: allow a file system to be made on it with sidus.mkfs=blank")
 	e, err := g.WaitStage(s.ctx, "rw", Failed)
 	if err != nil {
@@ -220,7 +220,7 @@ func TestTargetRestartsInBoot(t *testing.T) {
 	_, file := s.volume("lun", 250<<20)
 	lun := LUN{Target: nodeTarget, File: file}
 	target := s.tgt(lun)
-	g := s.boot(s.volumeWords("sidus.mkfs=blank"), GuestOptions{NICs: []NIC{{MAC: MAC(1)}}})
+	g := s.boot(s.volumeParams("sidus.mkfs=blank"), GuestOptions{NICs: []NIC{{MAC: MAC(1)}}})
 	if _, err := g.Expect(s.ctx, "Attached SCSI disk"); err != nil {
 		t.Fatal(err)
 	}
@@ -228,7 +228,7 @@ func TestTargetRestartsInBoot(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.says(g, "the target closed the connection (1020); logging in again")
-	time.Sleep(7 * time.Second)
+	time.Sleep(7 * time.Second) // The outage itself.
 	s.silent(g, "rw: rwlayer")
 	s.tgt(lun)
 	s.says(g, "logged in again after", "handing over")
@@ -254,7 +254,7 @@ func TestVolumeRefused(t *testing.T) {
 	Require(t)
 	const right, wrong = "sidus.iscsi.user=node sidus.iscsi.password=a-secret-of-16-b ", "sidus.iscsi.user=node sidus.iscsi.password=another-of-16-by "
 	for name, test := range map[string]struct {
-		words, says string
+		params, says string
 		// soak: only in a soak; TestVolumeDamaged shows another target's name, too.
 		soak bool
 	}{
@@ -272,7 +272,7 @@ func TestVolumeRefused(t *testing.T) {
 			s := newVolumeSite(t)
 			_, file := s.volume("lun", 16<<20)
 			s.tgt(LUN{Target: nodeTarget, File: file, User: "node", Password: "a-secret-of-16-b", UserIn: "tgt", PasswordIn: "proof-of-target-1"})
-			g := s.boot(s.volumeWords("sidus.mkfs=blank sidus.onerror=reboot panic=-1 "+test.words), GuestOptions{})
+			g := s.boot(s.volumeParams("sidus.mkfs=blank sidus.onerror=reboot panic=-1 "+test.params), GuestOptions{})
 			s.fails(g, 1, test.says)
 			s.says(g, "rw: ", test.says)
 			s.ends(g, Rebooted)
@@ -304,17 +304,17 @@ func TestVolumeHeld(t *testing.T) {
 	host, file := s.volume("lun", 64<<20)
 	lun := LUN{Target: nodeTarget, File: file}
 	target := s.tgt(lun)
-	words := s.volumeWords("sidus.mkfs=blank sidus.iscsi.target=" + nodeTarget)
+	params := s.volumeParams("sidus.mkfs=blank sidus.iscsi.target=" + nodeTarget)
 	owner := GuestOptions{NICs: []NIC{{MAC: MAC(1)}}}
-	first := s.boot(words, owner)
+	first := s.boot(params, owner)
 	s.run(first, "echo one >/root/mine; sync")
 	other := GuestOptions{Name: "second", NICs: []NIC{{MAC: MAC(2)}}}
-	second := s.boot(words+" sidus.onerror=poweroff", other)
+	second := s.boot(params+" sidus.onerror=poweroff", other)
 	_, secondKey := s.refusedKeys(second)
 	second.Kill()
 	s.run(first, "echo two >>/root/mine; sync")
 	first.Kill() // As in a power cut.
-	first = s.boot(words, owner)
+	first = s.boot(params, owner)
 	s.same(first, map[string]string{"cat /root/mine": "one\ntwo", "findmnt -n -o FSTYPE -M /rw": "ext4"})
 	s.run(first, "sync")
 
@@ -325,7 +325,7 @@ func TestVolumeHeld(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.tgt(lun)
-	second = s.boot(words, other)
+	second = s.boot(params, other)
 	s.run(second, "echo three >>/root/mine; sync")
 	if err := first.Resume(s.ctx); err != nil {
 		t.Fatal(err)
@@ -336,7 +336,7 @@ func TestVolumeHeld(t *testing.T) {
 	s.run(second, "echo four >>/root/mine; sync")
 	second.Kill()
 
-	first = s.boot(words+" sidus.rw.takeover="+secondKey, owner)
+	first = s.boot(params+" sidus.rw.takeover="+secondKey, owner)
 	s.same(first, map[string]string{"cat /root/mine": "one\ntwo\nthree\nfour"})
 	first.Kill()
 	checkVolume(t, host)
@@ -409,8 +409,8 @@ func TestOutage(t *testing.T) {
 			host, file := s.volume("lun", 64<<20)
 			lun := LUN{Target: nodeTarget, File: file}
 			target := s.tgt(lun)
-			words := s.volumeWords("sidus.mkfs=blank sidus.iscsi.target=" + nodeTarget)
-			g := s.boot(words, GuestOptions{NICs: []NIC{{MAC: MAC(1)}}})
+			params := s.volumeParams("sidus.mkfs=blank sidus.iscsi.target=" + nodeTarget)
+			g := s.boot(params, GuestOptions{NICs: []NIC{{MAC: MAC(1)}}})
 			s.run(g, writer)
 			cut(s, g, target, lun)
 			s.goesOn(g)
@@ -425,8 +425,8 @@ func TestOutage(t *testing.T) {
 func (s *site) goesOn(g *Guest) {
 	s.t.Helper()
 	before := s.run(g, "cat /run/acknowledged")
-	s.run(g, "until [ $(cat /run/acknowledged) -gt "+before+" ]; do sleep 0.5; done")
-	s.run(g, "sleep 2; touch /run/stop; until [ -e /run/ended ]; do sleep 0.1; done; sync")
+	s.run(g, "until [ $(cat /run/acknowledged) -gt $(("+before+" + 10)) ]; do sleep 0.5; done")
+	s.run(g, "touch /run/stop; until [ -e /run/ended ]; do sleep 0.1; done; sync")
 	s.same(g, map[string]string{
 		"cat /run/errors 2>/dev/null || true":                                                                    "",
 		"awk '$2 == \"/rw\" { print $4 }' /proc/mounts | cut -d, -f1":                                            "rw",
@@ -452,7 +452,7 @@ func (s *site) cutOff(g *Guest, last string) string {
 	s.t.Helper()
 	s.has(g, last)
 	s.run(g, writer)
-	time.Sleep(rand.N(3 * time.Second))
+	time.Sleep(rand.N(3 * time.Second)) // The power is cut at any moment.
 	g.Kill()
 	all := regexp.MustCompile(`acknowledged (\d+)\.`).FindAllStringSubmatch(g.Console(), -1)
 	if len(all) == 0 {
@@ -485,7 +485,7 @@ func TestPowerCut(t *testing.T) {
 		cuts = 17
 	}
 	for range cuts {
-		g := s.boot(s.volumeWords("sidus.mkfs=blank quiet"), GuestOptions{NICs: []NIC{{MAC: MAC(1)}}})
+		g := s.boot(s.volumeParams("sidus.mkfs=blank quiet"), GuestOptions{NICs: []NIC{{MAC: MAC(1)}}})
 		last = s.cutOff(g, last)
 	}
 	checkVolume(t, host)

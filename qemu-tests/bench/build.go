@@ -74,7 +74,7 @@ func buildFloor(ctx context.Context, dir, tree, release string) (image, error) {
 	if err := os.MkdirAll(root+"/m", 0o755); err != nil {
 		return image{}, err
 	}
-	err := compile(ctx, floorSource, root+"/init", `ADDR="10.77.0.11"`, `SERVER="`+qemutests.ServerAddr+`"`,
+	err := compile(ctx, floorSource, root+"/init", `ADDR="`+qemutests.NodeAddr+`"`, `SERVER="`+qemutests.ServerAddr+`"`,
 		`TREE="`+tree+`"`, `PROGRAM="`+realinit+`"`)
 	if err != nil {
 		return image{}, err

@@ -16,30 +16,21 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
-	"os/signal"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"text/tabwriter"
 	"time"
 
 	qemutests "github.com/sidusboot/sidusboot/qemu-tests"
 )
 
-func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	if err := run(ctx); err != nil {
-		fmt.Fprintln(os.Stderr, "bench:", err)
-		os.Exit(1)
-	}
-}
+func main() { qemutests.RunCommand("bench", run) }
 
 // A row is one way to boot.
 type row struct {
-	name  string
-	image image
-	words string
+	name   string
+	image  image
+	params string
 	// tree is what it boots, with the kernel in it.
 	tree string
 	// lun says that /rw is a LUN that bears a file system already.
@@ -136,13 +127,13 @@ func makeRows(ctx context.Context, dir, tree, lunTree, release string) ([]row, e
 		return "ip=dhcp root=/dev/nfs nfsroot=" + qemutests.ServerAddr + ":" + tree
 	}
 	return []row{
-		{name: "sidusboot, virtual", image: virtual, tree: tree, words: root(tree)},
-		{name: "sidusboot, generic", image: generic, tree: tree, words: root(tree)},
-		{name: "initramfs-tools", image: peer, tree: tree, words: qemutests.PeerWords(tree)},
-		{name: "floor", image: floor, tree: tree, words: root(tree)},
-		{name: "sidusboot, LUN", image: withLUN, tree: lunTree, lun: true, words: root(lunTree) +
+		{name: "sidusboot, virtual", image: virtual, tree: tree, params: root(tree)},
+		{name: "sidusboot, generic", image: generic, tree: tree, params: root(tree)},
+		{name: "initramfs-tools", image: peer, tree: tree, params: qemutests.PeerParams(tree)},
+		{name: "floor", image: floor, tree: tree, params: root(tree)},
+		{name: "sidusboot, LUN", image: withLUN, tree: lunTree, lun: true, params: root(lunTree) +
 			" sidus.rw=iscsi sidus.iscsi.lun=1 sidus.iscsi.target=" + lun.Target + " sidus.iscsi.user=" + lun.User + " sidus.iscsi.password=" + lun.Password},
-		{name: "initramfs-tools, LUN", image: peerLUN, tree: lunTree, lun: true, words: qemutests.PeerWords(lunTree) +
+		{name: "initramfs-tools, LUN", image: peerLUN, tree: lunTree, lun: true, params: qemutests.PeerParams(lunTree) +
 			" peer.target=" + lun.Target + " peer.portal=" + qemutests.ServerAddr + " peer.user=" + lun.User + " peer.password=" + lun.Password},
 	}, nil
 }
@@ -171,7 +162,7 @@ func (r *row) boot(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	lab, err := qemutests.Open(ctx, qemutests.LabOptions{Logf: func(string, ...any) {}})
+	lab, err := qemutests.Open(ctx, qemutests.LabOptions{})
 	if err != nil {
 		return err
 	}
@@ -182,7 +173,7 @@ func (r *row) boot(ctx context.Context) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Minute)
 	defer cancel()
-	if _, err := lab.StartNFS(ctx, qemutests.NFSOptions{Exports: []qemutests.Export{{Path: r.tree}}}); err != nil {
+	if err := lab.StartServers(ctx, qemutests.Export{Path: r.tree}, ""); err != nil {
 		return err
 	}
 	if r.lun {
@@ -190,16 +181,9 @@ func (r *row) boot(ctx context.Context) error {
 			return err
 		}
 	}
-	_, err = lab.StartDHCP(ctx, qemutests.DHCPOptions{
-		Hosts:  []qemutests.DHCPHost{{MAC: qemutests.MAC(1), Addr: "10.77.0.11", Name: "node11"}},
-		Router: qemutests.ServerAddr, Domain: "sidus.test", NextServer: qemutests.ServerAddr,
-	})
-	if err != nil {
-		return err
-	}
 	guest, err := lab.Boot(ctx, qemutests.GuestOptions{
 		Name: "bench", Kernel: kernel, Initrd: r.image.path, Icount: true,
-		Cmdline: "console=ttyS0 quiet init=" + realinit + " " + r.words,
+		Cmdline: "console=ttyS0 quiet init=" + realinit + " " + r.params,
 	})
 	if err != nil {
 		return err

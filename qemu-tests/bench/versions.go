@@ -48,7 +48,7 @@ func compareVersions(ctx context.Context, suite string) error {
 }
 
 func bootVersions(ctx context.Context, tree, image, server string) (all []wholeBoot, err error) {
-	lab, err := qemutests.Open(ctx, qemutests.LabOptions{Logf: func(string, ...any) {}})
+	lab, err := qemutests.Open(ctx, qemutests.LabOptions{})
 	if err != nil {
 		return nil, err
 	}
@@ -75,13 +75,13 @@ func bootVersions(ctx context.Context, tree, image, server string) (all []wholeB
 	}
 	for _, version := range []string{"", "4.2", "4.1", "4.0"} {
 		fmt.Fprintf(os.Stderr, "bench: booting Debian from %s, vers=%q\n", server, version)
-		words := fmt.Sprintf("nfsroot=%s:%s", addr, tree)
+		params := fmt.Sprintf("nfsroot=%s:%s", addr, tree)
 		if version != "" {
-			words += ",vers=" + version
+			params += ",vers=" + version
 		}
 		guest, err := lab.Boot(ctx, qemutests.GuestOptions{
 			Name: "bench", Kernel: kernel, Initrd: image, Icount: true,
-			Cmdline: "console=ttyS0 quiet " + words + " " + qemutests.AgentWord,
+			Cmdline: "console=ttyS0 quiet " + params + " " + qemutests.AgentParam,
 		})
 		if err != nil {
 			return nil, err

@@ -14,22 +14,13 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/signal"
 	"strings"
-	"syscall"
 	"time"
 
 	qemutests "github.com/sidusboot/sidusboot/qemu-tests"
 )
 
-func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	if err := run(ctx); err != nil {
-		fmt.Fprintln(os.Stderr, "boot:", err)
-		os.Exit(1)
-	}
-}
+func main() { qemutests.RunCommand("boot", run) }
 
 func run(ctx context.Context) error {
 	var (
@@ -37,7 +28,7 @@ func run(ctx context.Context) error {
 		suite    = flag.String("suite", "bookworm", "Debian `suite` to make a tree of")
 		kernel   = flag.String("kernel", "", "kernel `file`; default: the newest in the tree")
 		initrd   = flag.String("initrd", "", "initrd `file`, or \"peer\" for one by initramfs-tools; default: bin/initrdgen makes one")
-		words    = flag.String("append", "", "kernel command `line`; %T stands for the tree's path; default: NFS root, events and agent")
+		params   = flag.String("append", "", "kernel command `line`; %T stands for the tree's path; default: NFS root, events and agent")
 		rootPath = flag.String("root-path", "", "DHCP option 17; %T stands for the tree's path")
 		access   = flag.String("access", "RO", "how the tree is exported: RO or RW")
 		model    = flag.String("nic", "", "network card `model`")
@@ -72,8 +63,8 @@ func run(ctx context.Context) error {
 		return err
 	}
 
-	if *words == "" {
-		*words = qemutests.PeerWords(*tree) + " " + qemutests.EventWord + " " + qemutests.AgentWord
+	if *params == "" {
+		*params = qemutests.PeerParams(*tree) + " " + qemutests.EventParam + " " + qemutests.AgentParam
 	}
 
 	lab, err := qemutests.Open(ctx, qemutests.LabOptions{Logf: logf})
@@ -82,20 +73,12 @@ func run(ctx context.Context) error {
 	}
 	defer lab.Close()
 	fill := strings.NewReplacer("%T", *tree)
-	_, err = lab.StartNFS(ctx, qemutests.NFSOptions{Exports: []qemutests.Export{{Path: *tree, Access: *access}}})
-	if err != nil {
-		return err
-	}
-	_, err = lab.StartDHCP(ctx, qemutests.DHCPOptions{
-		Hosts:  []qemutests.DHCPHost{{MAC: qemutests.MAC(1), Addr: "10.77.0.11", Name: "node11"}},
-		Router: qemutests.ServerAddr, Domain: "sidus.test", RootPath: fill.Replace(*rootPath),
-		NextServer: qemutests.ServerAddr,
-	})
+	err = lab.StartServers(ctx, qemutests.Export{Path: *tree, Access: *access}, fill.Replace(*rootPath))
 	if err != nil {
 		return err
 	}
 	guest, err := lab.Boot(ctx, qemutests.GuestOptions{
-		Kernel: *kernel, Initrd: *initrd, Cmdline: fill.Replace(*words), Memory: *memory,
+		Kernel: *kernel, Initrd: *initrd, Cmdline: fill.Replace(*params), Memory: *memory,
 		NICs: []qemutests.NIC{{Model: *model}}, Icount: *icount, Live: os.Stdout,
 	})
 	if err != nil {
@@ -115,7 +98,7 @@ func run(ctx context.Context) error {
 	}
 	exit, err := guest.Wait(ctx)
 	if errors.Is(err, qemutests.ErrPanic) {
-		time.Sleep(time.Second) // for the rest of the kernel's last words
+		time.Sleep(time.Second) // The kernel prints the rest of its panic message; nothing marks its end.
 	}
 	for _, e := range guest.Events() {
 		logf("event %-10s %-6s at %8.3fs took %7.3fs %s", e.Stage, e.State, e.Uptime.Seconds(), e.Took.Seconds(), e.Text)

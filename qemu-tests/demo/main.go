@@ -14,9 +14,7 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/signal"
 	"strings"
-	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -24,14 +22,7 @@ import (
 	qemutests "github.com/sidusboot/sidusboot/qemu-tests"
 )
 
-func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
-	defer stop()
-	if err := run(ctx); err != nil {
-		fmt.Fprintln(os.Stderr, "demo:", err)
-		os.Exit(1)
-	}
-}
+func main() { qemutests.RunCommand("demo", run) }
 
 func run(ctx context.Context) error {
 	suite := flag.String("suite", "bookworm", "Debian `suite` of the tree")
@@ -64,24 +55,17 @@ func run(ctx context.Context) error {
 		say("%s: %.1f MB for kernel %s", image, float64(info.Size())/1e6, release)
 	}
 	say("a network with dnsmasq and nfs-ganesha")
-	lab, err := qemutests.Open(ctx, qemutests.LabOptions{Logf: func(string, ...any) {}})
+	lab, err := qemutests.Open(ctx, qemutests.LabOptions{})
 	if err != nil {
 		return err
 	}
 	defer lab.Close()
-	if _, err := lab.StartNFS(ctx, qemutests.NFSOptions{Exports: []qemutests.Export{{Path: tree}}}); err != nil {
-		return err
-	}
-	_, err = lab.StartDHCP(ctx, qemutests.DHCPOptions{
-		Hosts:  []qemutests.DHCPHost{{MAC: qemutests.MAC(1), Addr: "10.77.0.11", Name: "node11"}},
-		Router: qemutests.ServerAddr, Domain: "sidus.test", RootPath: qemutests.ServerAddr + ":" + tree,
-	})
-	if err != nil {
+	if err := lab.StartServers(ctx, qemutests.Export{Path: tree}, qemutests.ServerAddr+":"+tree); err != nil {
 		return err
 	}
 	options := qemutests.GuestOptions{
-		Name: "node11", Kernel: kernel, Initrd: image,
-		Cmdline: "sidus.events=ttyS1 sidustest.agent",
+		Name: qemutests.NodeName, Kernel: kernel, Initrd: image,
+		Cmdline: qemutests.EventParam + " " + qemutests.AgentParam,
 	}
 	if interactive {
 		options.Live = os.Stdout
