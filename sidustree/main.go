@@ -103,7 +103,7 @@ version, whenever that happens. The next command removes what was left.`,
 	root.SetVersionTemplate("sidustree {{.Version}}\n")
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
 	root.PersistentFlags().Bool("json", false, "print the result as JSON")
-	root.AddCommand(initCommand(), publishCommand(), listCommand(), diffCommand(), rollbackCommand(), gcCommand(), checkCommand())
+	root.AddCommand(initCommand(), publishCommand(), listCommand(), diffCommand(), rollbackCommand(), gcCommand(), checkCommand(), touchCommand())
 	return root
 }
 

@@ -12,6 +12,8 @@ import (
 	"strconv"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/sidusboot/sidusboot/versions/layout"
 )
 
 // Stats count what a copy of a tree took.
@@ -66,7 +68,7 @@ const (
 )
 
 // copyTree copies the directory src, which is called from in messages, to name
-// in dir, which must not exist. Files that are in the tree prev already, under
+// in dir, which must not exist; but not what was set aside in src. Files that are in the tree prev already, under
 // the same name with the same content, owner, mode, time and attributes, become
 // hard links to it; prev may be -1.
 func (b *Base) copyTree(ctx context.Context, src int, from string, dir int, name string, prev int, progress func(Stats)) (Stats, error) {
@@ -120,6 +122,9 @@ func (c *copier) directory(src, dst, prev int, rel string) error {
 		return &fs.PathError{Op: "read", Path: c.path(rel), Err: err}
 	}
 	for _, name := range all {
+		if rel == "" && name == layout.Aside {
+			continue // What was replaced in the tree.
+		}
 		if err := c.ctx.Err(); err != nil {
 			return err
 		}

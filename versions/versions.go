@@ -16,8 +16,10 @@
 // what it was for as long as the version is there.
 package versions
 
+import "github.com/sidusboot/sidusboot/versions/layout"
+
 // notesDir is where the notes about versions are, and the lock.
-const notesDir = ".sidustree"
+const notesDir = layout.Notes
 
 // Names of what is not finished. An ID cannot begin with a dot.
 const (

@@ -1,6 +1,6 @@
-// Package layout names what a base has in it: the directory in which a server
-// keeps the versions of a root tree. Package versions writes it, /init reads it.
-// Pure functions.
+// Package layout names what a server keeps for nodes: in a base, the directory in
+// which it has the versions of a root tree, and in a tree that is changed in
+// place. The packages versions and stamp write it, /init reads it. Pure functions.
 package layout
 
 import (
@@ -16,7 +16,26 @@ const (
 	Current = "current"
 	// Staging is the tree that becomes the next version.
 	Staging = "staging"
+	// Notes has a lock, and what is known of each version.
+	Notes = ".sidustree"
 )
+
+// The names in a tree that is changed in place, beneath its root directory.
+const (
+	// Stamp is a file that is renewed after each change of the tree. Its text, of
+	// which MaxStamp bytes count, is different each time: a node that reads another
+	// text than before knows that the tree has changed. It is one line, TIME COUNTER
+	// PID, TIME as in RFC 3339, for people; a node only compares. A tree without it
+	// tells nothing.
+	Stamp = "etc/sidusboot/stamp"
+	// Aside is a directory of root's in which files that were replaced keep a name
+	// for a while, so that nodes that have them open can go on reading them. It is
+	// no part of the tree.
+	Aside = ".sidusboot-aside"
+)
+
+// MaxStamp is how many bytes of a stamp count.
+const MaxStamp = 128
 
 // maxID is the longest ID, in bytes: it becomes part of file names and of mount
 // sources.
