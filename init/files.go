@@ -3,7 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
-	"net/netip"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -11,7 +11,8 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/sidusboot/sidusboot/network"
+	"github.com/sidusboot/sidusboot/config"
+	"github.com/sidusboot/sidusboot/identity"
 	"github.com/sidusboot/sidusboot/rwlayer"
 	"github.com/sidusboot/sidusboot/tree"
 )
@@ -35,7 +36,8 @@ func (n *node) writeFiles() (string, error) {
 	}
 	n.awaitIB()
 	for _, l := range n.leases() {
-		n.optional(writeKlibc(l))
+		path, text := identity.Klibc(l, uptime())
+		n.optional(os.WriteFile(path, []byte(text), 0o644))
 	}
 	return n.lease.Hostname, nil
 }
@@ -78,17 +80,9 @@ func (n *node) writeResolver() error {
 		return nil
 	}
 	if ownedByResolved() {
-		dir := "/run/systemd/resolved.conf.d"
-		if err := os.MkdirAll(dir, 0o755); err != nil {
-			return err
-		}
-		text := "[Resolve]\nDNS=" + joinAddrs(l.DNS) + "\n"
-		if domains := searchList(l); len(domains) > 0 {
-			text += "Domains=" + strings.Join(domains, " ") + "\n"
-		}
-		return os.WriteFile(filepath.Join(dir, "sidusboot.conf"), []byte(text), 0o644)
+		return writeBelow("/", identity.File{Path: "/run/systemd/resolved.conf.d/sidusboot.conf", Text: identity.ResolvedConf(l.DNS, l.SearchDomains())})
 	}
-	return tree.At(unionDir).Replace("/etc/resolv.conf", []byte(resolvConf(l)))
+	return tree.At(unionDir).Replace("/etc/resolv.conf", []byte(identity.ResolvConf(l.DNS, l.SearchDomains())))
 }
 
 // ownedByResolved tells whether the tree's resolv.conf is a link to one of
@@ -105,39 +99,33 @@ func (n *node) writeTime() error {
 	if len(n.lease.NTP) == 0 || !n.has("ntp") {
 		return nil
 	}
-	dir := "/run/systemd/timesyncd.conf.d"
-	if err := os.MkdirAll(dir, 0o755); err != nil {
+	return writeBelow("/", identity.File{Path: "/run/systemd/timesyncd.conf.d/sidusboot.conf", Text: identity.TimesyncdConf(n.lease.NTP)})
+}
+
+// rewriteFstab comments out the tree's own lines for "/", and reports lines for
+// devices that this node does not have, see identity.Fstab.
+func (n *node) rewriteFstab(ro, root string) error {
+	old, empty, err := readUnion(ro, root, "/etc/fstab")
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
 		return err
 	}
-	return os.WriteFile(filepath.Join(dir, "sidusboot.conf"), []byte("[Time]\nNTP="+joinAddrs(n.lease.NTP)+"\n"), 0o644)
-}
-
-// resolvConf is the lease as resolv.conf(5).
-func resolvConf(l *network.Lease) string {
-	var b strings.Builder
-	if domains := searchList(l); len(domains) > 0 {
-		fmt.Fprintln(&b, "search", strings.Join(domains, " "))
+	nofail := n.cfg.Fstab == config.FstabNoFail
+	text, absent := identity.Fstab(string(old), nofail, func(spec string) bool { return rwlayer.Present(spec, "/sys", "/dev") })
+	for _, line := range absent {
+		if nofail {
+			n.log.noticef("/etc/fstab, %s: there is no such device so far: it was given nofail", line)
+			continue
+		}
+		n.note(fmt.Sprintf("/etc/fstab, %s: there is no such device so far: if there will be none, systemd waits 90 s and may start an emergency shell: "+
+			"remove the line in the tree, give it nofail, or set sidus.fstab=nofail", line))
 	}
-	for _, a := range l.DNS {
-		fmt.Fprintln(&b, "nameserver", a)
+	if text == string(old) && !empty {
+		return nil
 	}
-	return b.String()
-}
-
-// searchList is option 119, or the domain of option 15 without it.
-func searchList(l *network.Lease) []string {
-	if len(l.Search) > 0 || l.Domain == "" {
-		return l.Search
-	}
-	return []string{l.Domain}
-}
-
-func joinAddrs(all []netip.Addr) string {
-	var texts []string
-	for _, a := range all {
-		texts = append(texts, a.String())
-	}
-	return strings.Join(texts, " ")
+	return tree.At(root).Replace("/etc/fstab", []byte(text))
 }
 
 // freeInitramfs removes everything on the initramfs itself, whose memory is

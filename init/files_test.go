@@ -5,17 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"net"
-	"net/netip"
 	"os"
 	"strings"
 	"testing"
-	"time"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/sidusboot/sidusboot/kmod"
-	"github.com/sidusboot/sidusboot/network"
 	"github.com/sidusboot/sidusboot/nfs"
 	"github.com/sidusboot/sidusboot/overlay"
 )
@@ -116,17 +112,6 @@ func TestRealEnv(t *testing.T) {
 	}
 }
 
-func TestValidHostname(t *testing.T) {
-	for name, want := range map[string]bool{
-		"node11": true, "node11.sidus.test": true, "a_b": true, "": false, "-x": false, "x\ny": false,
-		"$(reboot)": false, "../x": false, ".x": false, strings.Repeat("x", 65): false, "é": false,
-	} {
-		if got := validHostname(name); got != want {
-			t.Errorf("validHostname(%q) = %v, want %v", name, got, want)
-		}
-	}
-}
-
 func TestMendable(t *testing.T) {
 	missing := &stageError{"nfs", fmt.Errorf("x: %w", &kmod.MissingError{Name: "nfsv3"})}
 	for err, want := range map[error]bool{missing: false, &stageError{"union", overlay.ErrNone}: false, &stageError{"nfs", unix.ETIMEDOUT}: true} {
@@ -143,41 +128,6 @@ func TestRetryDelay(t *testing.T) {
 				t.Fatalf("retryDelay(%d) = %v", attempt, d)
 			}
 		}
-	}
-}
-
-// The file is read by shells (. /run/net-eth0.conf): what a server sends must
-// not leave its quotes.
-func TestKlibcConf(t *testing.T) {
-	l := &network.Lease{
-		Device: "eth0", MAC: net.HardwareAddr{2, 0, 0, 0, 0, 1}, Proto: "dhcp",
-		Addr:   netip.MustParsePrefix("10.77.0.11/24"),
-		Routes: []network.Route{{Dst: netip.MustParsePrefix("0.0.0.0/0"), Gateway: netip.MustParseAddr("10.77.0.1")}},
-		DNS:    []netip.Addr{netip.MustParseAddr("10.77.0.2")}, Domain: "sidus.test", Search: []string{"a.test", "b.test"},
-		Hostname: "no'de!$(x)", RootPath: "/srv/tree", ServerID: netip.MustParseAddr("10.77.0.1"), Time: time.Hour,
-	}
-	want := `DEVICE='eth0'
-PROTO='dhcp'
-IPV4ADDR='10.77.0.11'
-IPV4BROADCAST='10.77.0.255'
-IPV4NETMASK='255.255.255.0'
-IPV4GATEWAY='10.77.0.1'
-IPV4ROUTE0SUBNET='0.0.0.0/0'
-IPV4ROUTE0GATEWAY='10.77.0.1'
-IPV4DNS0='10.77.0.2'
-IPV4DNS1='0.0.0.0'
-HOSTNAME='no'\''de'\!'$(x)'
-DNSDOMAIN='sidus.test'
-NISDOMAIN=''
-ROOTSERVER='10.77.0.1'
-ROOTPATH='/srv/tree'
-filename=''
-UPTIME='7'
-DHCPLEASETIME='3600'
-DOMAINSEARCH='a.test b.test'
-`
-	if got := klibcConf(l, 7*time.Second); got != want {
-		t.Errorf("klibcConf =\n%s\nwant\n%s", got, want)
 	}
 }
 

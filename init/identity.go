@@ -2,27 +2,22 @@ package main
 
 import (
 	"bytes"
-	"crypto/sha256"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"io/fs"
 	"net/netip"
 	"os"
+	"path/filepath"
 	"strings"
 	"time"
 
 	"github.com/sidusboot/sidusboot/config"
+	"github.com/sidusboot/sidusboot/identity"
 	"github.com/sidusboot/sidusboot/tree"
 )
 
-// A node's own names are made of its machine, so that no two nodes of a tree
-// have the same and a node has the same at every boot, also where nothing that
-// it writes is kept. Where the union has a value that differs from the tree's,
-// the node has been given one of its own, which stays.
-
 // has tells whether the node is to be given one of config.Identities.
-func (n *node) has(identity string) bool { return !n.cfg.IdentityOff[identity] }
+func (n *node) has(kind string) bool { return !n.cfg.IdentityOff[kind] }
 
 // writeIdentity gives the node what sidus.identity= does not leave out, beside
 // name, name servers and time.
@@ -35,13 +30,13 @@ func (n *node) writeIdentity() {
 		n.optional(writeHosts(roDir, unionDir, n.lease.Hostname, n.lease.Domain, n.lease.Addr.Addr()))
 	}
 	if n.has("machine-id") {
-		n.optional(writeMachineID(roDir, unionDir, machineID(machine)))
+		n.optional(writeMachineID(roDir, unionDir, identity.MachineID(machine)))
 	}
 	if n.has("hostid") {
-		n.optional(giveOwn(roDir, unionDir, "/etc/hostid", hostID(machine)))
+		n.optional(giveOwn(roDir, unionDir, "/etc/hostid", identity.HostID(machine)))
 	}
 	if n.has("nvme") && tree.At(unionDir).IsDir("/etc/nvme") {
-		id := uuidText(derive("nvme", machine))
+		id := identity.UUID("nvme", machine)
 		n.optional(giveOwn(roDir, unionDir, "/etc/nvme/hostnqn", []byte("nqn.2014-08.org.nvmexpress:uuid:"+id+"\n")))
 		n.optional(giveOwn(roDir, unionDir, "/etc/nvme/hostid", []byte(id+"\n")))
 	}
@@ -49,7 +44,7 @@ func (n *node) writeIdentity() {
 		n.optional(n.writeInitiator())
 	}
 	if n.has("ssh-keys") && n.runsSystemd() {
-		n.optional(adviseSSH(unionDir, "/"))
+		n.optional(writeSSHKeys(unionDir, "/"))
 	}
 }
 
@@ -60,7 +55,7 @@ func (n *node) writeInitiator() error {
 		return nil
 	}
 	if n.lun != nil {
-		return adviseOpenISCSI(unionDir, n.lun.target.Initiator)
+		return writeOpenISCSI(unionDir, n.lun.target.Initiator)
 	}
 	template := n.cfg.ISCSI.Initiator
 	if template == "" {
@@ -70,30 +65,7 @@ func (n *node) writeInitiator() error {
 	if err != nil {
 		return fmt.Errorf("sidus.iscsi.initiator=: %w: the tree's own name stays", err)
 	}
-	return giveOwn(roDir, unionDir, "/etc/iscsi/initiatorname.iscsi", []byte("InitiatorName="+name+"\n"))
-}
-
-// derive is 16 bytes of this machine's own for one purpose.
-func derive(purpose, machine string) (id [16]byte) {
-	sum := sha256.Sum256([]byte("sidusboot " + purpose + "\n" + machine))
-	copy(id[:], sum[:])
-	// As a random UUID looks (RFC 9562, section 5.4); machine-id(5) wants that.
-	id[6] = id[6]&0x0f | 0x40
-	id[8] = id[8]&0x3f | 0x80
-	return id
-}
-
-func uuidText(id [16]byte) string {
-	return fmt.Sprintf("%x-%x-%x-%x-%x", id[:4], id[4:6], id[6:8], id[8:10], id[10:])
-}
-
-func machineID(machine string) []byte { return fmt.Appendf(nil, "%x\n", derive("machine-id", machine)) }
-
-// hostID is /etc/hostid as gethostid(3) reads it: a number of 32 bits in the
-// machine's own order, which must not be 0 (spl.conf(4), spl_hostid).
-func hostID(machine string) []byte {
-	id := derive("hostid", machine)
-	return binary.NativeEndian.AppendUint32(nil, binary.BigEndian.Uint32(id[:])|1)
+	return giveOwn(roDir, unionDir, "/etc/iscsi/initiatorname.iscsi", identity.InitiatorName(name))
 }
 
 // writeMachineID replaces the tree's machine-id(5), and dbus's copy of it.
@@ -114,7 +86,8 @@ func writeMachineID(ro, union string, id []byte) error {
 }
 
 // giveOwn writes a file of the node's own over one that is the tree's, or
-// empty, or not there.
+// empty, or not there. A value that differs from the tree's was given to this node
+// before, and stays.
 func giveOwn(ro, union, name string, content []byte) error {
 	have, empty, err := readUnion(ro, union, name)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -133,10 +106,6 @@ func giveOwn(ro, union, name string, content []byte) error {
 	return tree.At(union).Replace(name, content)
 }
 
-// hostsMark ends the line that is ours in /etc/hosts. What is kept from boot to
-// boot may have one with another address.
-const hostsMark = " # by sidusboot"
-
 // writeHosts lets the node's own name lead to its address, and localhost to the
 // loopback.
 func writeHosts(ro, root, name, domain string, addr netip.Addr) error {
@@ -144,30 +113,7 @@ func writeHosts(ro, root, name, domain string, addr netip.Addr) error {
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	return tree.At(root).Replace("/etc/hosts", []byte(withOwnName(string(old), name, domain, addr)))
-}
-
-// withOwnName is a hosts(5) with a line for the node.
-func withOwnName(old, name, domain string, addr netip.Addr) string {
-	var b strings.Builder
-	localhost := false
-	for line := range strings.Lines(old) {
-		line = strings.TrimSuffix(line, "\n")
-		if strings.HasSuffix(line, hostsMark) {
-			continue
-		}
-		fields := strings.Fields(line)
-		localhost = localhost || len(fields) > 1 && fields[0] == "127.0.0.1"
-		b.WriteString(line + "\n")
-	}
-	if !localhost {
-		b.WriteString("127.0.0.1\tlocalhost" + hostsMark + "\n")
-	}
-	names := name
-	if domain != "" && !strings.Contains(name, ".") && validHostname(domain) {
-		names = name + "." + domain + " " + name
-	}
-	return b.String() + addr.String() + "\t" + names + hostsMark + "\n"
+	return tree.At(root).Replace("/etc/hosts", []byte(identity.Hosts(string(old), name, domain, addr)))
 }
 
 // stirEntropy adds to the kernel's pool what is this node's and this boot's own,
@@ -181,4 +127,63 @@ func stirEntropy(machine string) error {
 	defer f.Close()
 	_, err = fmt.Fprintf(f, "%s %d %d", machine, time.Now().UnixNano(), uptime())
 	return err
+}
+
+// writeOpenISCSI tells the tree's open-iscsi, where it has one, who this node
+// is and to leave the node's session alone.
+func writeOpenISCSI(root, initiator string) error {
+	etc := tree.At(root)
+	if _, err := etc.ReadFile("/etc/iscsi/iscsid.conf"); errors.Is(err, fs.ErrNotExist) {
+		return nil
+	} else if err != nil {
+		return err
+	}
+	if err := etc.Replace("/etc/iscsi/initiatorname.iscsi", identity.InitiatorName(initiator)); err != nil {
+		return err
+	}
+	// The scripts obey the setting only where this file is.
+	if err := etc.Replace("/etc/iscsi/iscsi.initramfs", nil); err != nil {
+		return err
+	}
+	const name = "/etc/default/open-iscsi"
+	old, err := etc.ReadFile(name)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	if text := identity.OpenISCSIDefaults(string(old)); text != string(old) {
+		return etc.Replace(name, []byte(text))
+	}
+	return nil
+}
+
+// writeSSHKeys has systemd make ssh host keys where the tree in root has a
+// server. run is where /run is.
+func writeSSHKeys(root, run string) error {
+	for _, program := range identity.SSHPrograms() {
+		if tree.At(root).Executable(program) != nil {
+			return nil
+		}
+	}
+	for _, f := range identity.SSHKeys() {
+		if err := writeBelow(run, f); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// writeBelow writes a file below root, which is no foreign tree. It may be there
+// from an earlier attempt.
+func writeBelow(root string, f identity.File) error {
+	path := filepath.Join(root, f.Path)
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		return err
+	}
+	if f.Link == "" {
+		return os.WriteFile(path, []byte(f.Text), 0o644)
+	}
+	if err := os.Symlink(f.Link, path); !errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	return nil
 }

@@ -1,44 +1,15 @@
 package main
 
 import (
-	"fmt"
+	"errors"
 	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
-)
 
-// Twenty machines have twenty identities.
-func TestDerived(t *testing.T) {
-	seen := map[string]string{}
-	for i := range 20 {
-		// Half of the boards tell the same UUID, as boards do whose maker never
-		// set one.
-		machine := fmt.Sprintf("sidusboot %08x-0000-0000-0000-000000000000 52:54:00:77:00:%02x", i/2*2, i)
-		for kind, id := range map[string]string{
-			"machine-id": string(machineID(machine)), "hostid": string(hostID(machine)), "nvme": uuidText(derive("nvme", machine)),
-		} {
-			if other, ok := seen[id]; ok {
-				t.Errorf("%s of %s is that of %s", kind, machine, other)
-			}
-			seen[id] = kind + " of " + machine
-		}
-	}
-	id := strings.TrimSpace(string(machineID("x")))
-	if len(id) != 32 || id[12] != '4' || !strings.Contains("89ab", id[16:17]) {
-		t.Errorf("machine-id %s is no UUID of version 4", id)
-	}
-	if h := hostID("x"); len(h) != 4 || string(h) == "\x00\x00\x00\x00" {
-		t.Errorf("hostid %x", h)
-	}
-	// A change of the derivation would give every node of a room another name.
-	const machine = "sidusboot u 52:54:00:77:00:01"
-	if got := strings.TrimSpace(string(machineID(machine))) + " " + uuidText(derive("nvme", machine)); got !=
-		"33a6abd56d7843c39d0fd0adbc14a9f3 402aa5fc-832e-496f-bb3e-52c8baacd753" {
-		t.Errorf("%s is now %s", machine, got)
-	}
-}
+	"golang.org/x/sys/unix"
+)
 
 // treeAndUnion are two directories that stand for the tree and for the union.
 func treeAndUnion(t *testing.T, files map[string][2]string) (ro, union string) {
@@ -114,24 +85,77 @@ func TestWriteMachineID(t *testing.T) {
 	}
 }
 
-func TestWithOwnName(t *testing.T) {
-	addr := netip.MustParseAddr("10.77.0.11")
-	const local, own = "127.0.0.1\tlocalhost\n", "10.77.0.11\tnode11.sidus.test node11 # by sidusboot\n"
-	for name, tt := range map[string]struct{ old, host, domain, want string }{
-		"none":                  {"", "node11", "sidus.test", "127.0.0.1\tlocalhost # by sidusboot\n" + own},
-		"the tree's":            {local + "::1 ip6-localhost\n", "node11", "sidus.test", local + "::1 ip6-localhost\n" + own},
-		"no newline at the end": {"127.0.0.1 localhost", "node11", "sidus.test", "127.0.0.1 localhost\n" + own},
-		"of an earlier boot":    {local + "10.77.0.99\told # by sidusboot\n192.0.2.1 other\n", "node11", "sidus.test", local + "192.0.2.1 other\n" + own},
-		"no domain":             {local, "node11", "", local + "10.77.0.11\tnode11 # by sidusboot\n"},
-		"a whole name":          {local, "node11.a.test", "sidus.test", local + "10.77.0.11\tnode11.a.test # by sidusboot\n"},
-		"a strange domain":      {local, "node11", "x y/../", local + "10.77.0.11\tnode11 # by sidusboot\n"},
-	} {
-		got := withOwnName(tt.old, tt.host, tt.domain, addr)
-		if got != tt.want {
-			t.Errorf("%s: got %q, want %q", name, got, tt.want)
+func TestWriteSSHKeys(t *testing.T) {
+	root, run := t.TempDir(), t.TempDir()
+	unit := filepath.Join(run, unitDir, "sidusboot-ssh-keys.service")
+	if err := writeSSHKeys(root, run); err != nil {
+		t.Error(err)
+	}
+	if _, err := os.Stat(unit); err == nil {
+		t.Error("a tree without a server: a unit was written")
+	}
+	mustMkdir(t, root+"/usr/sbin", root+"/usr/bin")
+	for _, program := range []string{"/usr/sbin/sshd", "/usr/bin/ssh-keygen"} {
+		if err := os.WriteFile(root+program, nil, 0o755); err != nil {
+			t.Fatal(err)
 		}
-		if again := withOwnName(got, tt.host, tt.domain, addr); again != got {
-			t.Errorf("%s: written twice: %q", name, again)
+	}
+	for range 2 { // An earlier attempt may have left it.
+		if err := writeSSHKeys(root, run); err != nil {
+			t.Error(err)
+		}
+	}
+	service, err := os.ReadFile(unit)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"ssh.service", "sshd.service", "ssh.socket", "sshd.socket"} {
+		text, err := os.ReadFile(filepath.Join(run, unitDir, name+".wants/sidusboot-ssh-keys.service"))
+		if string(text) != string(service) {
+			t.Errorf("%s does not want the keys: %v", name, err)
+		}
+	}
+	for _, name := range []string{"ssh@.service", "sshd@.service"} {
+		text, err := os.ReadFile(filepath.Join(run, unitDir, name+".d/sidusboot-ssh-keys.conf"))
+		if !strings.Contains(string(text), "\nAfter=sidusboot-ssh-keys.service\n") {
+			t.Errorf("%s does not wait for the keys: %v", name, err)
+		}
+	}
+	if err := writeAdvice(run, nil); err != nil { // Of network managers, after that.
+		t.Error(err)
+	}
+	if _, err := os.Stat(filepath.Join(run, unitDir, "ssh@.service.d/sidusboot-ssh-keys.conf")); err != nil {
+		t.Error(err)
+	}
+}
+
+// What holds nothing and makes everybody wait is replaced by what the tree has.
+func TestFIFOs(t *testing.T) {
+	ro, union := t.TempDir(), t.TempDir()
+	mustMkdir(t, ro+"/etc", union+"/etc")
+	for _, name := range []string{"machine-id", "hosts", "fstab"} {
+		if err := os.WriteFile(ro+"/etc/"+name, []byte("tmpfs /x tmpfs\n"), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		if err := unix.Mkfifo(union+"/etc/"+name, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	n := &node{narrator: &narrator{log: &logger{name: "test"}, report: &report{}}}
+	if err := errors.Join(giveOwn(ro, union, "/etc/machine-id", []byte("own\n")), n.rewriteFstab(ro, union),
+		writeHosts(ro, union, "node", "", netip.MustParseAddr("10.0.0.7"))); err != nil {
+		t.Error(err)
+	}
+	for name, want := range map[string]string{
+		"machine-id": "own\n", "fstab": "tmpfs /x tmpfs\n",
+		"hosts": "tmpfs /x tmpfs\n127.0.0.1\tlocalhost # by sidusboot\n10.0.0.7\tnode # by sidusboot\n",
+	} {
+		if info, err := os.Lstat(union + "/etc/" + name); err != nil || !info.Mode().IsRegular() {
+			t.Errorf("%s: %v, %v", name, info, err)
+			continue
+		}
+		if b, err := os.ReadFile(union + "/etc/" + name); string(b) != want {
+			t.Errorf("%s: %q, %v, want %q", name, b, err, want)
 		}
 	}
 }

@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/sidusboot/sidusboot/config"
+	"github.com/sidusboot/sidusboot/identity"
 	"github.com/sidusboot/sidusboot/nfs"
 	"github.com/sidusboot/sidusboot/overlay"
 	"github.com/sidusboot/sidusboot/rwlayer"
@@ -91,7 +92,7 @@ func (n *node) identify() {
 	if err := n.system.Load("nfs"); err != nil {
 		return // The mount is going to say so.
 	}
-	given, err := nfs.SetIdentity("/sys", uuidText(derive("nfs", n.machine())))
+	given, err := nfs.SetIdentity("/sys", identity.UUID("nfs", n.machine()))
 	if err != nil {
 		n.log.errorf("%v", err)
 	}

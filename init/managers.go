@@ -74,7 +74,7 @@ func (n *node) advice(sysfs string) (a managers.Advice, err error) {
 		for _, r := range l.Routes {
 			nic.Routes = append(nic.Routes, managers.Route(r))
 		}
-		nic.DNS, nic.Search = append(nic.DNS, l.DNS...), append(nic.Search, searchList(l)...)
+		nic.DNS, nic.Search = append(nic.DNS, l.DNS...), append(nic.Search, l.SearchDomains()...)
 	}
 	for _, ib := range n.cfg.IBs {
 		a.Alone = append(a.Alone, ib.Device)

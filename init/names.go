@@ -28,7 +28,7 @@ type names struct {
 // names are those of the node's lease.
 func (n *node) names() *names {
 	l := n.lease
-	return &names{resolver: network.Resolver{Servers: l.DNS, Search: searchList(l), V6: l.Addr.Addr().Is6()}}
+	return &names{resolver: network.Resolver{Servers: l.DNS, Search: l.SearchDomains(), V6: l.Addr.Addr().Is6()}}
 }
 
 // lookUpTime is what the name servers get, so that time is left for the login.

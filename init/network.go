@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/sidusboot/sidusboot/config"
+	"github.com/sidusboot/sidusboot/identity"
 	"github.com/sidusboot/sidusboot/network"
 	"github.com/sidusboot/sidusboot/nfs"
 )
@@ -178,7 +179,7 @@ func (n *node) nameNode(given string) error {
 		}
 		name = expanded
 	}
-	if name != "" && !validHostname(name) {
+	if name != "" && !identity.ValidHostname(name) {
 		n.log.errorf("the host name %q is none (letters, digits, - and . only): the tree's name stays", name)
 		name = ""
 	}
@@ -193,18 +194,6 @@ func (n *node) nameNode(given string) error {
 		return fmt.Errorf("set the host name to %s: %w", name, err)
 	}
 	return nil
-}
-
-// validHostname keeps a server from writing what it likes into /etc/hostname
-// (RFC 1123, section 2.1; the kernel's limit is 64).
-func validHostname(s string) bool {
-	for _, r := range s {
-		ok := r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || r == '-' || r == '.' || r == '_'
-		if !ok {
-			return false
-		}
-	}
-	return s != "" && len(s) <= 64 && s[0] != '-' && s[0] != '.'
 }
 
 // leaseFacts are what package config needs of the node's lease.
@@ -236,7 +225,7 @@ func (n *node) lookUp(ctx context.Context, server string, l *network.Lease) (net
 	if addr, err := netip.ParseAddr(server); err == nil {
 		return addr, nil
 	}
-	r := network.Resolver{Servers: l.DNS, Search: searchList(l), V6: l.Addr.Addr().Is6()}
+	r := network.Resolver{Servers: l.DNS, Search: l.SearchDomains(), V6: l.Addr.Addr().Is6()}
 	return r.Lookup(ctx, server)
 }
 

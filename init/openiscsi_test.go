@@ -8,10 +8,10 @@ import (
 	"testing"
 )
 
-func TestAdviseOpenISCSI(t *testing.T) {
+func TestWriteOpenISCSI(t *testing.T) {
 	root := t.TempDir()
 	const iqn = "iqn.2013-09.org.sidusboot:52:54:00:77:00:01"
-	if err := adviseOpenISCSI(root, iqn); err != nil {
+	if err := writeOpenISCSI(root, iqn); err != nil {
 		t.Fatal(err)
 	}
 	if entries, err := os.ReadDir(root); err != nil || len(entries) != 0 {
@@ -24,7 +24,7 @@ func TestAdviseOpenISCSI(t *testing.T) {
 		}
 	}
 	for range 2 { // As at the second boot from a kept upper layer.
-		if err := adviseOpenISCSI(root, iqn); err != nil {
+		if err := writeOpenISCSI(root, iqn); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -197,7 +197,7 @@ func carryOut(t *testing.T, net *networktest.Net, words string) (string, error) 
 	text := fmt.Sprintf("%s %s via %s dns %s ntp %s mtu %s mac %s name %s", l.Device,
 		or(net.Run("ip -o "+family+" addr show scope global "+only+" dev "+l.Device+" | awk '{ print $4 }' | paste -s -d ' '")),
 		or(net.Run("ip "+family+" route show default dev "+l.Device+" proto boot | awk '{ print $3 }' | paste -s -d ' '")),
-		or(joinAddrs(l.DNS)), or(joinAddrs(l.NTP)),
+		or(strings.Trim(fmt.Sprint(l.DNS), "[]")), or(strings.Trim(fmt.Sprint(l.NTP), "[]")),
 		show(`f() { cat /sys/class/net/$1/mtu; }; f`), show(`f() { cat /sys/class/net/$1/address; }; f`), or(name))
 	for _, o := range others {
 		text += fmt.Sprintf(" and %s %s", o.Device, o.Addr)

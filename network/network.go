@@ -76,6 +76,15 @@ func (l *Lease) Gateway() netip.Addr {
 	return netip.Addr{}
 }
 
+// SearchDomains is the search list: option 119, or the domain of option 15
+// without it.
+func (l *Lease) SearchDomains() []string {
+	if len(l.Search) > 0 || l.Domain == "" {
+		return l.Search
+	}
+	return []string{l.Domain}
+}
+
 // NextHop is who on the link takes packets for an address: the address itself
 // or a router. It is the zero Addr where the lease has no way there.
 func (l *Lease) NextHop(to netip.Addr) netip.Addr {

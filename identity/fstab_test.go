@@ -1,16 +1,11 @@
-package main
+package identity
 
 import (
-	"errors"
-	"net/netip"
-	"os"
 	"strings"
 	"testing"
-
-	"golang.org/x/sys/unix"
 )
 
-func TestEditFstab(t *testing.T) {
+func TestFstab(t *testing.T) {
 	const note = rootNote
 	present := func(spec string) bool { return spec == "UUID=here" || spec == "LABEL=a b" || spec == "/dev/vda" }
 	tests := []struct {
@@ -37,14 +32,14 @@ func TestEditFstab(t *testing.T) {
 		{"mapper", "/dev/mapper/vg-home /home ext4 defaults\n", "/dev/mapper/vg-home /home ext4 defaults,nofail\n", "line 1, /dev/mapper/vg-home on /home"},
 	}
 	for _, tt := range tests {
-		got, absent := editFstab(tt.fstab, true, present)
+		got, absent := Fstab(tt.fstab, true, present)
 		if got != tt.want || strings.Join(absent, "|") != tt.absent {
 			t.Errorf("%s: %q, absent %q, want %q, %q", tt.name, got, absent, tt.want, tt.absent)
 		}
-		if again, _ := editFstab(got, true, present); again != got {
+		if again, _ := Fstab(got, true, present); again != got {
 			t.Errorf("%s, a second time: %q", tt.name, again)
 		}
-		kept, absent := editFstab(tt.fstab, false, present)
+		kept, absent := Fstab(tt.fstab, false, present)
 		if strings.Contains(strings.ReplaceAll(kept, "nofail,rw", ""), "nofail") || strings.Join(absent, "|") != tt.absent {
 			t.Errorf("%s, kept: %q, absent %q", tt.name, kept, absent)
 		}
@@ -58,47 +53,16 @@ func FuzzFstab(f *testing.F) {
 	f.Add("LABEL=x / \n// / x\x00\t,nofail")
 	f.Fuzz(func(t *testing.T, text string) {
 		for _, nofail := range []bool{true, false} {
-			got, _ := editFstab(text, nofail, func(string) bool { return false })
+			got, _ := Fstab(text, nofail, func(string) bool { return false })
 			if strings.Count(got, "\n") != strings.Count(text, "\n") {
 				t.Errorf("%q became %q", text, got)
 			}
 			if rest := strings.ReplaceAll(got, rootNote, ""); !nofail && rest != strings.ReplaceAll(text, rootNote, "") {
 				t.Errorf("%q became %q", text, got)
 			}
-			if again, _ := editFstab(got, nofail, func(string) bool { return false }); again != got {
+			if again, _ := Fstab(got, nofail, func(string) bool { return false }); again != got {
 				t.Errorf("%q, then %q", got, again)
 			}
 		}
 	})
-}
-
-// What holds nothing and makes everybody wait is replaced by what the tree has.
-func TestFIFOs(t *testing.T) {
-	ro, union := t.TempDir(), t.TempDir()
-	mustMkdir(t, ro+"/etc", union+"/etc")
-	for _, name := range []string{"machine-id", "hosts", "fstab"} {
-		if err := os.WriteFile(ro+"/etc/"+name, []byte("tmpfs /x tmpfs\n"), 0o644); err != nil {
-			t.Fatal(err)
-		}
-		if err := unix.Mkfifo(union+"/etc/"+name, 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	n := &node{narrator: &narrator{log: &logger{name: "test"}, report: &report{}}}
-	if err := errors.Join(giveOwn(ro, union, "/etc/machine-id", []byte("own\n")), n.rewriteFstab(ro, union),
-		writeHosts(ro, union, "node", "", netip.MustParseAddr("10.0.0.7"))); err != nil {
-		t.Error(err)
-	}
-	for name, want := range map[string]string{
-		"machine-id": "own\n", "fstab": "tmpfs /x tmpfs\n",
-		"hosts": "tmpfs /x tmpfs\n127.0.0.1\tlocalhost # by sidusboot\n10.0.0.7\tnode # by sidusboot\n",
-	} {
-		if info, err := os.Lstat(union + "/etc/" + name); err != nil || !info.Mode().IsRegular() {
-			t.Errorf("%s: %v, %v", name, info, err)
-			continue
-		}
-		if b, err := os.ReadFile(union + "/etc/" + name); string(b) != want {
-			t.Errorf("%s: %q, %v, want %q", name, b, err, want)
-		}
-	}
 }

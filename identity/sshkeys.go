@@ -1,13 +1,8 @@
-package main
+package identity
 
-import (
-	"os"
-	"path/filepath"
+import "path"
 
-	"github.com/sidusboot/sidusboot/tree"
-)
-
-// Host keys tell a node's clients that it is the node, so no other machine may know
+// Host keys prove to a node's clients that it is the node, so no other machine may know
 // them: they are made from the node's own randomness, by the tree's ssh-keygen,
 // and not derived from anything that others can know (the tree, the image, a MAC
 // or a serial number). They stay where /rw is kept. Debian 13 makes them at the
@@ -47,40 +42,24 @@ var sshUnits = []string{"ssh.service", "sshd.service", "ssh.socket", "sshd.socke
 // sshInstances are those services.
 var sshInstances = []string{"ssh@.service", "sshd@.service"}
 
-// adviseSSH has systemd make ssh host keys where the tree in root has a server
-// and none. run is where /run is.
-func adviseSSH(root, run string) error {
-	t := tree.At(root)
-	for _, program := range []string{"/usr/sbin/sshd", "/usr/bin/ssh-keygen"} {
-		if t.Executable(program) != nil {
-			return nil
-		}
-	}
-	dir := filepath.Join(run, unitDir)
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return err
-	}
-	if err := os.WriteFile(filepath.Join(dir, sshKeysName), []byte(sshKeysUnit), 0o644); err != nil {
-		return err
-	}
+// systemdUnits is where a boot leaves units for systemd (systemd.unit(5)).
+const systemdUnits = "/run/systemd/system"
+
+// SSHPrograms are those that a tree must have for SSHKeys to be of use.
+func SSHPrograms() []string { return []string{"/usr/sbin/sshd", "/usr/bin/ssh-keygen"} }
+
+// SSHKeys has systemd make ssh host keys before a server needs them, where there
+// is none. All goes below /run.
+func SSHKeys() []File {
+	files := []File{{Path: path.Join(systemdUnits, sshKeysName), Text: sshKeysUnit}}
 	for _, unit := range sshUnits {
-		wants := filepath.Join(dir, unit+".wants")
-		if err := os.MkdirAll(wants, 0o755); err != nil {
-			return err
-		}
-		link := filepath.Join(wants, sshKeysName)
-		if err := os.Symlink("../"+sshKeysName, link); err != nil && !os.IsExist(err) {
-			return err
-		}
+		files = append(files, File{Path: path.Join(systemdUnits, unit+".wants", sshKeysName), Link: "../" + sshKeysName})
 	}
 	for _, unit := range sshInstances {
-		extra := filepath.Join(dir, unit+".d")
-		if err := os.MkdirAll(extra, 0o755); err != nil {
-			return err
-		}
-		if err := os.WriteFile(filepath.Join(extra, "sidusboot-ssh-keys.conf"), []byte(sshInstance), 0o644); err != nil {
-			return err
-		}
+		files = append(files, File{Path: path.Join(systemdUnits, unit+".d/sidusboot-ssh-keys.conf"), Text: sshInstance})
 	}
-	return nil
+	return files
 }
+
+// A File is a text and where it goes, or a link and what it leads to.
+type File struct{ Path, Text, Link string }

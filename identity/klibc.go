@@ -1,23 +1,23 @@
-package main
+package identity
 
 import (
 	"fmt"
 	"net"
 	"net/netip"
-	"os"
-	"path/filepath"
 	"strings"
 	"time"
 
 	"github.com/sidusboot/sidusboot/network"
 )
 
-// writeKlibc leaves a lease in /run, as the initramfs before us did.
-func writeKlibc(l *network.Lease) error {
+// Klibc is a lease as klibc's ipconfig leaves it in /run, for live-boot, LTSP,
+// open-iscsi and cloud-init, and the path of the file. at is the time since the
+// kernel started.
+func Klibc(l *network.Lease, at time.Duration) (path, text string) {
 	if l.Addr.Addr().Is6() {
-		return os.WriteFile(filepath.Join("/run", "net6-"+l.Device+".conf"), []byte(klibcConf6(l)), 0o644)
+		return "/run/net6-" + l.Device + ".conf", klibc6(l)
 	}
-	return os.WriteFile(filepath.Join("/run", "net-"+l.Device+".conf"), []byte(klibcConf(l, uptime())), 0o644)
+	return "/run/net-" + l.Device + ".conf", klibc4(l, at)
 }
 
 func klibcLine(name, value string) string {
@@ -26,9 +26,9 @@ func klibcLine(name, value string) string {
 	return name + "='" + value + "'\n"
 }
 
-// klibcConf6 is an IPv6 lease in the words that open-iscsi and cloud-init read
-// in /run/net6-DEV.conf.
-func klibcConf6(l *network.Lease) string {
+// klibc6 is an IPv6 lease with the names that open-iscsi and cloud-init read in
+// /run/net6-DEV.conf.
+func klibc6(l *network.Lease) string {
 	gateway := ""
 	if gw := l.Gateway(); gw.IsValid() {
 		gateway = gw.String()
@@ -49,9 +49,8 @@ func orZero(a netip.Addr) string {
 	return a.String()
 }
 
-// klibcConf is the lease as klibc's ipconfig leaves it in /run/net-DEV.conf,
-// which live-boot, LTSP, open-iscsi and cloud-init read.
-func klibcConf(l *network.Lease, at time.Duration) string {
+// klibc4 is an IPv4 lease.
+func klibc4(l *network.Lease, at time.Duration) string {
 	var b strings.Builder
 	set := func(name, value string) { b.WriteString(klibcLine(name, value)) }
 	mask := net.IP(net.CIDRMask(l.Addr.Bits(), 32)).String()
