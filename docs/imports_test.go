@@ -24,9 +24,11 @@ const (
 // others to the commands. A package imports only from the layers before its own
 // (docs/architecture.md).
 var layers = [][]string{
-	{"image", "managers", "network/rtnetlink", "panics", "tree", "versions/layout"},
-	// Stages of the boot.
-	{"config", "iscsi", "kmod", "network", "nfs", "overlay", "rwlayer"},
+	{"clock", "image", "managers", "network/rtnetlink", "panics", "tree", "versions/layout"},
+	// Stages of the boot, and its log.
+	{"bootlog", "config", "iscsi", "kmod", "network", "nfs", "overlay", "rwlayer"},
+	// Texts out of what the stages found.
+	{"identity"},
 	// What only programs on a server use, and what tests use.
 	{"iscsi/iscsitest", "network/networktest", "treecheck", "versions"},
 	{"qemu-tests"},

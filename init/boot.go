@@ -5,9 +5,10 @@ import (
 	"fmt"
 	"net/netip"
 	"os"
-	"strings"
+	"sync"
 	"time"
 
+	"github.com/sidusboot/sidusboot/bootlog"
 	"github.com/sidusboot/sidusboot/config"
 	"github.com/sidusboot/sidusboot/image"
 	"github.com/sidusboot/sidusboot/network"
@@ -17,7 +18,10 @@ import (
 
 // A node is this machine while it boots.
 type node struct {
-	*narrator
+	log    *bootlog.Logger
+	report *bootlog.Report
+	stages *bootlog.Stages
+
 	cfg    config.Config
 	system *system
 	nfs    *nfs.Mounter
@@ -40,10 +44,12 @@ type node struct {
 	ib chan struct{}
 	// ibOwn is the node's address that those addresses are made of.
 	ibOwn netip.Addr
-	// waiting is what the stage waits for, under the narrator's mutex.
-	waiting string
 	// end is reboot, but in tests.
 	end func(cmd int)
+
+	mu sync.Mutex
+	// waiting is what the stage waits for.
+	waiting string
 }
 
 // A unionResult is the kind of union that the kernel can do.
@@ -52,11 +58,12 @@ type unionResult struct {
 	err  error
 }
 
-func newNode(log *logger) *node {
-	n := &node{narrator: &narrator{log: log, report: &report{}}}
+func newNode(log *bootlog.Logger) *node {
+	n := &node{log: log, report: &bootlog.Report{}}
+	n.stages = &bootlog.Stages{Log: log, Report: n.report}
 	n.system = &system{}
 	n.end = n.reboot
-	n.nfs = &nfs.Mounter{System: n.system, Logf: log.errorf, Waiting: n.waitOn}
+	n.nfs = &nfs.Mounter{System: n.system, Logf: log.Errorf, Waiting: n.waitOn}
 	return n
 }
 
@@ -64,11 +71,11 @@ func newNode(log *logger) *node {
 // a restart of the machine.
 func (n *node) boot() {
 	if err := n.early(); err != nil {
-		n.log.errorf("%v", err)
+		n.log.Errorf("%v", err)
 		n.restart(n.panicDelay())
 	}
-	n.until(n.stage("config", n.configure))
-	n.until(n.stage("modules", n.openModules))
+	n.until(n.stages.Run("config", n.configure))
+	n.until(n.stages.Run("modules", n.openModules))
 	for attempt := 1; ; attempt++ {
 		n.report.Attempts = attempt
 		err := n.prepare()
@@ -80,13 +87,13 @@ func (n *node) boot() {
 	}
 	n.until(n.leaveResident())
 	if n.cfg.Break {
-		n.log.errorf("rd.break: stopping before the real init")
+		n.log.Errorf("rd.break: stopping before the real init")
 		n.shell("goes on")
 	}
 	n.watchOver("handover")
 	err := n.handover()
 	// Mounts have moved by now: there is no way back.
-	n.log.errorf("handover: %v", err)
+	n.log.Errorf("handover: %v", err)
 	n.restart(n.panicDelay())
 }
 
@@ -113,11 +120,11 @@ func (n *node) prepare() error {
 func (n *node) undo() {
 	defer n.watchOver("undo")()
 	if err := unmountAll(unionDir, fullDir, rwDir, lookDir); err != nil {
-		n.log.errorf("%v", err)
+		n.log.Errorf("%v", err)
 	}
 	n.dropLUN()
 	if err := unmountAll(checkDir, roDir); err != nil {
-		n.log.errorf("%v", err)
+		n.log.Errorf("%v", err)
 	}
 }
 
@@ -127,7 +134,7 @@ func (n *node) dropLUN() {
 		return
 	}
 	if err := n.lun.detach(); err != nil {
-		n.log.errorf("%v", err)
+		n.log.Errorf("%v", err)
 	}
 	n.lun = nil
 }
@@ -137,13 +144,13 @@ func (n *node) early() error {
 	if err := mountEarly(); err != nil {
 		return fmt.Errorf("early mounts: %w", err)
 	}
-	if err := n.log.openKmsg(); err != nil {
+	if err := n.log.OpenKmsg(); err != nil {
 		return err
 	}
 	go func() {
 		defer n.recovered()
 		if err := seedRandom(); err != nil {
-			n.log.errorf("%v", err)
+			n.log.Errorf("%v", err)
 		}
 	}()
 	return nil
@@ -162,12 +169,12 @@ func (n *node) configure() (string, error) {
 	n.cfg, err = config.Parse(string(cmdline), string(file))
 	n.system.initProgram = n.cfg.Init
 	if n.cfg.Events != "" {
-		if err := n.openEvents(n.cfg.Events); err != nil {
-			n.cfg.Notes = append(n.cfg.Notes, err.Error())
+		if err := n.stages.OpenEvents(n.cfg.Events); err != nil {
+			n.cfg.Notes = append(n.cfg.Notes, fmt.Sprintf("sidus.events=%s: %v", n.cfg.Events, err))
 		}
 	}
 	for _, note := range n.cfg.Notes {
-		n.log.errorf("%s", note)
+		n.log.Errorf("%s", note)
 	}
 	n.report.Notes = n.cfg.Notes
 	return "", err
@@ -180,10 +187,6 @@ func (n *node) until(err error) {
 		return
 	}
 	n.fatal(err)
-}
-
-func splitLines(s string) []string {
-	return strings.Split(strings.TrimRight(s, "\n"), "\n")
 }
 
 // panicDelay is panic= as the kernel means it, for a failure after which

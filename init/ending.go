@@ -8,6 +8,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/sidusboot/sidusboot/bootlog"
 	"github.com/sidusboot/sidusboot/iscsi"
 	"github.com/sidusboot/sidusboot/panics"
 )
@@ -37,7 +38,7 @@ type ending struct {
 
 	now func() time.Duration
 	// act carries out a verb.
-	act func(log *logger, verb string)
+	act func(log *bootlog.Logger, verb string)
 
 	// ask asks systemd to take an order back, which it does where it does not
 	// work on it any more. askAt is when, and asking says that it is being done.
@@ -96,7 +97,7 @@ func (e *ending) hear(o order) {
 		return
 	}
 	if o == "" && e.verb != "" {
-		e.k.log.errorf("the order %s was taken back: the session of the volume is kept as before", e.verb)
+		e.k.log.Errorf("the order %s was taken back: the session of the volume is kept as before", e.verb)
 	}
 	e.verb, e.ordered, e.broken = o, e.now(), 0
 	e.askAt = e.ordered + firstAsk
@@ -119,7 +120,7 @@ func (e *ending) next() step {
 	}
 	if e.broken == 0 {
 		e.broken = now
-		e.k.log.errorf("%s was ordered, and the target of the node's volume does not answer: trying to log in for a while", e.verb)
+		e.k.log.Errorf("%s was ordered, and the target of the node's volume does not answer: trying to log in for a while", e.verb)
 	}
 	if now-e.ordered < orderPatience || now-e.broken < breakPatience {
 		return wait
@@ -131,9 +132,9 @@ func (e *ending) next() step {
 // abandon gives the session up, so that all I/O on the volume fails at once and
 // what waits for it goes on.
 func (e *ending) abandon() {
-	e.k.log.errorf("the target is still gone: the volume is given up for %s, WHAT WAS NOT WRITTEN TO IT YET IS LOST", e.verb)
+	e.k.log.Errorf("the target is still gone: the volume is given up for %s, WHAT WAS NOT WRITTEN TO IT YET IS LOST", e.verb)
 	e.stop()
-	e.k.log.inBackground(func() error {
+	e.k.log.Background(func() error {
 		// It waits for those who hold the disk.
 		if err := e.k.session.Abandon(); !errors.Is(err, iscsi.ErrGone) {
 			return err
@@ -143,8 +144,8 @@ func (e *ending) abandon() {
 }
 
 // force carries out a verb from beside the tree's init.
-func force(log *logger, verb string) {
-	log.errorf("the node has not ended by itself: %s now", verb)
+func force(log *bootlog.Logger, verb string) {
+	log.Errorf("the node has not ended by itself: %s now", verb)
 	// Other disks than the volume may be well; a dead server may keep this from
 	// coming back.
 	select {

@@ -11,6 +11,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/sidusboot/sidusboot/bootlog"
 	"github.com/sidusboot/sidusboot/iscsi"
 )
 
@@ -32,7 +33,7 @@ func (w *stateWatcher) Abandon() error {
 }
 
 func newEnding(w *stateWatcher, now *time.Duration) *ending {
-	return &ending{k: &keeper{session: w, log: &logger{name: "keeper"}}, now: func() time.Duration { return *now }}
+	return &ending{k: &keeper{session: w, log: &bootlog.Logger{Name: "keeper"}}, now: func() time.Duration { return *now }}
 }
 
 // The session is given up only when an order is open, the connection is down,
@@ -102,10 +103,10 @@ func TestEndingAwait(t *testing.T) {
 	watched := make(chan error, 1)
 	acted := make(chan string, 1)
 	e := &ending{
-		k: &keeper{session: w, log: &logger{name: "keeper"}}, orders: orders, stop: cancel, watched: watched,
+		k: &keeper{session: w, log: &bootlog.Logger{Name: "keeper"}}, orders: orders, stop: cancel, watched: watched,
 		// A minute passes in a second or two.
 		now: func() time.Duration { return time.Since(start) * 30 },
-		act: func(_ *logger, verb string) { acted <- verb },
+		act: func(_ *bootlog.Logger, verb string) { acted <- verb },
 	}
 	go e.await()
 	if err := os.Remove(fifo); err != nil {

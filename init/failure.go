@@ -34,18 +34,18 @@ func (n *node) failed(err error, attempt int) {
 		n.endVolume()
 		n.fatal(err)
 	}
-	n.log.errorf("%v", err)
+	n.log.Errorf("%v", err)
 	var nics *network.FailedError
 	if errors.As(err, &nics) {
 		for _, line := range nics.Table() {
-			n.log.errorf("  %s", line)
+			n.log.Errorf("  %s", line)
 		}
 	}
-	n.report.Failures.add(err.Error())
+	n.report.Failures.Add(err.Error())
 	n.saveReport()
 	if n.cfg.OnError == config.Retry {
 		wait := retryDelay(attempt)
-		n.log.errorf("trying again in %v (sidus.onerror=retry, attempt %d)", wait.Round(time.Second/10), attempt)
+		n.log.Errorf("trying again in %v (sidus.onerror=retry, attempt %d)", wait.Round(time.Second/10), attempt)
 		time.Sleep(wait)
 		return
 	}
@@ -73,10 +73,10 @@ func (n *node) endVolume() {
 		return err
 	}):
 		if err != nil {
-			n.log.errorf("%v", err)
+			n.log.Errorf("%v", err)
 		}
 	case <-time.After(endVolumeTime):
-		n.log.errorf("the volume of the node is left as it is: no end after %v", endVolumeTime)
+		n.log.Errorf("the volume of the node is left as it is: no end after %v", endVolumeTime)
 	}
 }
 
@@ -90,7 +90,7 @@ func mendable(err error) bool {
 // fatal is failed for what another attempt cannot mend: the words and the
 // image come from the boot server, so only a restart can bring better ones.
 func (n *node) fatal(err error) {
-	n.log.errorf("%v", err)
+	n.log.Errorf("%v", err)
 	if n.cfg.OnError == config.Retry {
 		n.restart(n.restartDelay())
 	}
@@ -106,7 +106,7 @@ func (n *node) act(then string) {
 	case config.Reboot:
 		n.restart(n.restartDelay())
 	case config.PowerOff:
-		n.log.errorf("power off in %v (sidus.onerror=poweroff)", defaultDelay)
+		n.log.Errorf("power off in %v (sidus.onerror=poweroff)", defaultDelay)
 		time.Sleep(defaultDelay)
 		n.reboot(unix.LINUX_REBOOT_CMD_POWER_OFF)
 	case config.Shell:
@@ -140,10 +140,10 @@ func jitter(d time.Duration) time.Duration { return d/2 + rand.N(d) }
 // restart reboots the machine after delay, or never where delay is negative.
 func (n *node) restart(delay time.Duration) {
 	if delay < 0 {
-		n.log.errorf("waiting here for ever (panic=0)")
+		n.log.Errorf("waiting here for ever (panic=0)")
 		sleepForever()
 	}
-	n.log.errorf("reboot in %v", delay)
+	n.log.Errorf("reboot in %v", delay)
 	time.Sleep(delay)
 	n.reboot(unix.LINUX_REBOOT_CMD_RESTART)
 }
@@ -154,7 +154,7 @@ func (n *node) reboot(cmd int) {
 		return nil
 	})
 	if err := unix.Reboot(cmd); err != nil {
-		n.log.errorf("reboot: %v", err)
+		n.log.Errorf("reboot: %v", err)
 	}
 	// Power off without a way to do so comes back here. To end would be a panic.
 	sleepForever()
@@ -173,7 +173,7 @@ func (n *node) settle(sync func() error) {
 	case <-panics.Go(sync):
 	case <-time.After(settleTime):
 		written = false
-		n.log.errorf("what is not written yet does not get written: no end after %v", settleTime)
+		n.log.Errorf("what is not written yet does not get written: no end after %v", settleTime)
 	}
 	l := n.lun
 	if l == nil || written && l.answers() {
@@ -183,7 +183,7 @@ func (n *node) settle(sync func() error) {
 	if !written {
 		lost = ", WHAT WAS NOT WRITTEN TO IT YET IS LOST"
 	}
-	n.log.errorf("the target of the volume does not answer: its session is given up%s", lost)
+	n.log.Errorf("the target of the volume does not answer: its session is given up%s", lost)
 	select {
 	case err := <-panics.Go(func() error {
 		if l.untend != nil {
@@ -192,7 +192,7 @@ func (n *node) settle(sync func() error) {
 		return l.abandon()
 	}):
 		if err != nil && !errors.Is(err, iscsi.ErrGone) {
-			n.log.errorf("%v", err)
+			n.log.Errorf("%v", err)
 		}
 	case <-time.After(settleTime): // It waits for those who hold the disk.
 	}
@@ -203,8 +203,8 @@ func (n *node) saveReport() {
 	if n.system.loader != nil {
 		n.report.Modules = n.system.loader.Loaded()
 	}
-	if err := n.report.write(stateDir, n.log); err != nil {
-		n.log.errorf("%v", err)
+	if err := n.report.Write(stateDir, n.log); err != nil {
+		n.log.Errorf("%v", err)
 	}
 }
 
@@ -215,13 +215,13 @@ func (n *node) shell(then string) {
 	n.saveReport()
 	root, program := shellRoot()
 	if root == "" {
-		n.log.errorf("no shell to give: no tree with a /bin/sh is mounted, and the image has none (initrdgen build --rescue FILE)")
+		n.log.Errorf("no shell to give: no tree with a /bin/sh is mounted, and the image has none (initrdgen build --rescue FILE)")
 		time.Sleep(defaultDelay)
 		return
 	}
-	n.log.errorf("a shell (%s in %s); /run/sidusboot/boot.log tells more, exit %s", program, root, then)
+	n.log.Errorf("a shell (%s in %s); /run/sidusboot/boot.log tells more, exit %s", program, root, then)
 	if err := runShell(root, program); err != nil {
-		n.log.errorf("shell: %v", err)
+		n.log.Errorf("shell: %v", err)
 		time.Sleep(firstRetry)
 	}
 }
@@ -247,7 +247,7 @@ func runShell(root, program string) error {
 		}
 		defer undo()
 	}
-	console, err := os.OpenFile("/dev/console", os.O_RDWR|openNoCTTY, 0)
+	console, err := os.OpenFile("/dev/console", os.O_RDWR|unix.O_NOCTTY, 0)
 	if err != nil {
 		return err
 	}

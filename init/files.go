@@ -6,11 +6,11 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 
 	"golang.org/x/sys/unix"
 
+	"github.com/sidusboot/sidusboot/clock"
 	"github.com/sidusboot/sidusboot/config"
 	"github.com/sidusboot/sidusboot/identity"
 	"github.com/sidusboot/sidusboot/rwlayer"
@@ -36,7 +36,7 @@ func (n *node) writeFiles() (string, error) {
 	}
 	n.awaitIB()
 	for _, l := range n.leases() {
-		path, text := identity.Klibc(l, uptime())
+		path, text := identity.Klibc(l, clock.Uptime())
 		n.optional(os.WriteFile(path, []byte(text), 0o644))
 	}
 	return n.lease.Hostname, nil
@@ -66,10 +66,8 @@ func (n *node) optional(err error) {
 // note says something that is to be mended in the tree or on a volume, and leaves
 // it in the report.
 func (n *node) note(note string) {
-	n.log.errorf("%s", note)
-	if !slices.Contains(n.report.Notes, note) {
-		n.report.Notes = append(n.report.Notes, note)
-	}
+	n.log.Errorf("%s", note)
+	n.report.AddNote(note)
 }
 
 // writeResolver tells the tree the lease's name servers. A resolv.conf that is
@@ -116,7 +114,7 @@ func (n *node) rewriteFstab(ro, root string) error {
 	text, absent := identity.Fstab(string(old), nofail, func(spec string) bool { return rwlayer.Present(spec, "/sys", "/dev") })
 	for _, line := range absent {
 		if nofail {
-			n.log.noticef("/etc/fstab, %s: there is no such device so far: it was given nofail", line)
+			n.log.Noticef("/etc/fstab, %s: there is no such device so far: it was given nofail", line)
 			continue
 		}
 		n.note(fmt.Sprintf("/etc/fstab, %s: there is no such device so far: if there will be none, systemd waits 90 s and may start an emergency shell: "+

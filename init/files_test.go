@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/sidusboot/sidusboot/bootlog"
 	"github.com/sidusboot/sidusboot/kmod"
 	"github.com/sidusboot/sidusboot/nfs"
 	"github.com/sidusboot/sidusboot/overlay"
@@ -113,8 +114,8 @@ func TestRealEnv(t *testing.T) {
 }
 
 func TestMendable(t *testing.T) {
-	missing := &stageError{"nfs", fmt.Errorf("x: %w", &kmod.MissingError{Name: "nfsv3"})}
-	for err, want := range map[error]bool{missing: false, &stageError{"union", overlay.ErrNone}: false, &stageError{"nfs", unix.ETIMEDOUT}: true} {
+	missing := &bootlog.StageError{Stage: "nfs", Err: fmt.Errorf("x: %w", &kmod.MissingError{Name: "nfsv3"})}
+	for err, want := range map[error]bool{missing: false, &bootlog.StageError{Stage: "union", Err: overlay.ErrNone}: false, &bootlog.StageError{Stage: "nfs", Err: unix.ETIMEDOUT}: true} {
 		if got := mendable(err); got != want {
 			t.Errorf("mendable(%v) = %v, want %v", err, got, want)
 		}

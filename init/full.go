@@ -20,7 +20,7 @@ func (n *node) makeRoom(name string) {
 	}
 	n.report.RW.Usage, n.report.RW.Full = u.String(), spent || u.Full()
 	if n.report.RW.Full {
-		n.log.errorf("rw: THE VOLUME %s IS FULL: %s: delete files that are not needed, or make the volume larger; the node boots, but what it cannot write fails", name, u)
+		n.log.Errorf("rw: THE VOLUME %s IS FULL: %s: delete files that are not needed, or make the volume larger; the node boots, but what it cannot write fails", name, u)
 	}
 }
 
@@ -30,7 +30,7 @@ func (n *node) makeRoom(name string) {
 func (n *node) testKept(dir string) error {
 	err := testUnion(dir)
 	if n.cfg.RW.Fallback != "tmpfs" && isFull(err) {
-		n.log.errorf("union: nothing can be written: %v", err)
+		n.log.Errorf("union: nothing can be written: %v", err)
 		return nil
 	}
 	return err

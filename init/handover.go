@@ -24,10 +24,10 @@ func (n *node) handover() error {
 	n.report.Init = program
 	argv := append([]string{program}, os.Args[1:]...)
 	env := realEnv(os.Environ(), n.cfg.Consumed)
-	n.tell("handover", "begin", uptime(), 0, program)
-	n.log.noticef("handing over to %s", strings.Join(argv, " "))
+	n.stages.Begin("handover", program)
+	n.log.Noticef("handing over to %s", strings.Join(argv, " "))
 	n.saveReport()
-	n.log.restore()
+	n.log.RestoreLimit()
 	for _, dir := range moved {
 		if err := unix.Mount(dir, filepath.Join(unionDir, dir), "", unix.MS_MOVE, ""); err != nil {
 			return fmt.Errorf("move %s into the union: %w", dir, err)

@@ -4,12 +4,14 @@ import (
 	"os"
 	"strings"
 	"testing"
+
+	"github.com/sidusboot/sidusboot/bootlog"
 )
 
 // What is in the place of a mount point is moved aside, once.
 func TestMakeMountPoints(t *testing.T) {
 	union := t.TempDir()
-	n := &node{narrator: &narrator{log: &logger{name: "test"}, report: &report{}}}
+	n := &node{log: &bootlog.Logger{Name: "test"}, report: &bootlog.Report{}}
 	mustMkdir(t, union+"/proc")
 	mustLink(t, "/", union+"/ro")
 	if err := os.WriteFile(union+"/run", []byte("theirs"), 0o644); err != nil {

@@ -36,7 +36,7 @@ func (n *node) startIB() {
 				continue
 			}
 			if err := n.system.loader.Load(module); err != nil {
-				n.log.errorf("sidus.ib=: %v", err)
+				n.log.Errorf("sidus.ib=: %v", err)
 			}
 		}
 		ctx, cancel := context.WithTimeout(context.Background(), ibTime)
@@ -47,10 +47,10 @@ func (n *node) startIB() {
 				err = network.SetAddress(ctx, ib.Device, addr)
 			}
 			if err != nil {
-				n.log.errorf("sidus.ib=: %v", err)
+				n.log.Errorf("sidus.ib=: %v", err)
 				continue
 			}
-			n.log.noticef("%s has %s (sidus.ib=)", ib.Device, addr)
+			n.log.Noticef("%s has %s (sidus.ib=)", ib.Device, addr)
 		}
 	}()
 }

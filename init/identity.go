@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/sidusboot/sidusboot/clock"
 	"github.com/sidusboot/sidusboot/config"
 	"github.com/sidusboot/sidusboot/identity"
 	"github.com/sidusboot/sidusboot/tree"
@@ -125,7 +126,7 @@ func stirEntropy(machine string) error {
 		return err
 	}
 	defer f.Close()
-	_, err = fmt.Fprintf(f, "%s %d %d", machine, time.Now().UnixNano(), uptime())
+	_, err = fmt.Fprintf(f, "%s %d %d", machine, time.Now().UnixNano(), clock.Uptime())
 	return err
 }
 

@@ -9,6 +9,8 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/sidusboot/sidusboot/bootlog"
 )
 
 // treeAndUnion are two directories that stand for the tree and for the union.
@@ -141,7 +143,7 @@ func TestFIFOs(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	n := &node{narrator: &narrator{log: &logger{name: "test"}, report: &report{}}}
+	n := &node{log: &bootlog.Logger{Name: "test"}, report: &bootlog.Report{}}
 	if err := errors.Join(giveOwn(ro, union, "/etc/machine-id", []byte("own\n")), n.rewriteFstab(ro, union),
 		writeHosts(ro, union, "node", "", netip.MustParseAddr("10.0.0.7"))); err != nil {
 		t.Error(err)

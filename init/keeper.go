@@ -12,6 +12,8 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/sidusboot/sidusboot/bootlog"
+	"github.com/sidusboot/sidusboot/clock"
 	"github.com/sidusboot/sidusboot/iscsi"
 	"github.com/sidusboot/sidusboot/network"
 	"github.com/sidusboot/sidusboot/panics"
@@ -22,7 +24,7 @@ import (
 // its iSCSI session and logs in again whenever the connection is lost. It
 // touches neither / nor /ro nor /rw: its root is residentDir. guard is who
 // started it, and is started again when that ends.
-func work(log *logger, text string, guard *peer) error {
+func work(log *bootlog.Logger, text string, guard *peer) error {
 	state, err := decodeResident(text)
 	if err != nil {
 		return err
@@ -31,16 +33,16 @@ func work(log *logger, text string, guard *peer) error {
 	if state.session != nil {
 		k, err = newKeeper(state.session, log)
 		if errors.Is(err, iscsi.ErrGone) { // Before this process was there.
-			log.noticef("the session is gone, nothing is left to keep")
+			log.Noticef("the session is gone, nothing is left to keep")
 		} else if err != nil {
 			return err
 		}
 	}
 	if err := guard.say(ready); err != nil { // It has ended meanwhile, and is started again.
-		log.errorf("%v", err)
+		log.Errorf("%v", err)
 	}
 	current, starter := &currentPeer{p: guard}, newStarter(guardName, text, log)
-	log.inBackground(func() error {
+	log.Background(func() error {
 		starter.attend(guard, current.set)
 		return nil
 	})
@@ -50,7 +52,7 @@ func work(log *logger, text string, guard *peer) error {
 			starter.learn(line)
 			_ = current.say(line) // A guard that has ended is told by the starter.
 		}
-		log.inBackground(func() error { return keepLease(lease, log) })
+		log.Background(func() error { return keepLease(lease, log) })
 	}
 	if k != nil {
 		if err := k.run(); err != nil {
@@ -65,10 +67,10 @@ func work(log *logger, text string, guard *peer) error {
 
 // keepLease renews a lease for as long as the node runs. Whatever a server finds
 // to stumble over must not take the session's keeper with it.
-func keepLease(lease *network.Tenancy, log *logger) error {
+func keepLease(lease *network.Tenancy, log *bootlog.Logger) error {
 	for {
-		log.trouble(panics.Call(func() error {
-			lease.Keep(context.Background(), log.errorf)
+		log.Error(panics.Call(func() error {
+			lease.Keep(context.Background(), log.Errorf)
 			return nil
 		}))
 		time.Sleep(time.Minute)
@@ -76,7 +78,7 @@ func keepLease(lease *network.Tenancy, log *logger) error {
 }
 
 // newKeeper takes the session over.
-func newKeeper(s *sessionState, log *logger) (*keeper, error) {
+func newKeeper(s *sessionState, log *bootlog.Logger) (*keeper, error) {
 	// The tree's /dev is on its way elsewhere.
 	const disk = "/dev/volume"
 	if err := os.Remove(disk); err != nil && !errors.Is(err, os.ErrNotExist) {
@@ -111,7 +113,7 @@ func (k *keeper) run() error {
 	watched := panics.Go(func() error { return k.watch(ctx) })
 	// A target that was restarted while the node booted may have forgotten.
 	k.reserveSoon()
-	e := &ending{k: k, orders: orders, unheard: unheard, stop: cancel, watched: watched, now: uptime, act: force, ask: rearm}
+	e := &ending{k: k, orders: orders, unheard: unheard, stop: cancel, watched: watched, now: clock.Uptime, act: force, ask: rearm}
 	if o := openOrder("/" + orderDir); o != "" { // Given to a keeper before this one.
 		e.hear(o)
 	}
@@ -129,7 +131,7 @@ type watcher interface {
 
 type keeper struct {
 	session watcher
-	log     *logger
+	log     *bootlog.Logger
 	// iscsid tells whether the tree's own daemon runs, which owns the session
 	// then.
 	iscsid func() bool
@@ -153,7 +155,7 @@ func (k *keeper) reserveSoon() {
 	if !k.reserving.CompareAndSwap(false, true) {
 		return // It waits for this login.
 	}
-	k.log.inBackground(func() error {
+	k.log.Background(func() error {
 		defer k.reserving.Store(false)
 		k.hold()
 		return nil
@@ -193,7 +195,7 @@ func (k *keeper) hold() {
 			return
 		}
 		if text := err.Error(); text != said {
-			k.log.errorf("reserve the volume again: %v", err)
+			k.log.Errorf("reserve the volume again: %v", err)
 			said = text
 		}
 		var other *rwlayer.HeldError
@@ -215,12 +217,12 @@ func (k *keeper) hold() {
 // letGo ends the session, so that nothing that this node has not written yet
 // reaches the volume, and takes back the keys, which would keep out who has it.
 func (k *keeper) letGo() {
-	k.log.errorf("ANOTHER NODE HAS TAKEN THE VOLUME: this one lets go of it, and what it has not written yet is lost; see to it that only one node is given this volume, and reboot this one")
+	k.log.Errorf("ANOTHER NODE HAS TAKEN THE VOLUME: this one lets go of it, and what it has not written yet is lost; see to it that only one node is given this volume, and reboot this one")
 	if err := k.session.Abandon(); err != nil && !errors.Is(err, iscsi.ErrGone) {
-		k.log.errorf("%v", err)
+		k.log.Errorf("%v", err)
 	}
 	if err := k.giveBack(); err != nil {
-		k.log.errorf("this node's key stays with the target: %v", err)
+		k.log.Errorf("this node's key stays with the target: %v", err)
 	}
 }
 
@@ -245,7 +247,7 @@ func (k *keeper) watch(ctx context.Context) error {
 		case errors.Is(err, iscsi.ErrDeaf):
 			return err
 		case errors.Is(err, iscsi.ErrGone):
-			k.log.noticef("the session is gone, nothing is left to keep")
+			k.log.Noticef("the session is gone, nothing is left to keep")
 			return nil
 		case errors.Is(err, iscsi.ErrTakenOver):
 			k.standAside(ctx)
@@ -259,7 +261,7 @@ func (k *keeper) watch(ctx context.Context) error {
 			}
 			continue
 		}
-		k.log.errorf("%v; logging in again", err)
+		k.log.Errorf("%v; logging in again", err)
 		if err := k.recover(ctx); errors.Is(err, iscsi.ErrTakenOver) {
 			k.standAside(ctx)
 		}
@@ -299,10 +301,10 @@ func (k *keeper) recover(ctx context.Context) error {
 		cancel()
 		switch {
 		case err == nil:
-			k.log.errorf("logged in again after %v", time.Since(start).Round(time.Second/10))
+			k.log.Errorf("logged in again after %v", time.Since(start).Round(time.Second/10))
 			if why := k.session.Unasked(); why != nil && why.Error() != k.unasked {
 				k.unasked = why.Error()
-				k.log.errorf("the target lets nobody look who has the volume before this node writes to it again: %v", why)
+				k.log.Errorf("the target lets nobody look who has the volume before this node writes to it again: %v", why)
 			}
 			k.reserveSoon()
 			return nil
@@ -324,7 +326,7 @@ func (k *keeper) recover(ctx context.Context) error {
 			pause = heldPause
 		}
 		if text := err.Error(); text != said {
-			k.log.errorf("%s; trying on", text)
+			k.log.Errorf("%s; trying on", text)
 			said = text
 		}
 		k.wait(ctx, jitter(pause))

@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/sidusboot/sidusboot/bootlog"
 	"github.com/sidusboot/sidusboot/iscsi"
 	"github.com/sidusboot/sidusboot/rwlayer"
 )
@@ -82,7 +83,7 @@ func TestKeeper(t *testing.T) {
 		}
 		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 		var reserved atomic.Int32
-		k := &keeper{session: &tt.session, log: &logger{name: "keeper"}, iscsid: iscsid, reserve: func() error { reserved.Add(1); return nil }}
+		k := &keeper{session: &tt.session, log: &bootlog.Logger{Name: "keeper"}, iscsid: iscsid, reserve: func() error { reserved.Add(1); return nil }}
 		if err := k.watch(ctx); err != nil || ctx.Err() != nil || tt.session.recovered != tt.want {
 			t.Errorf("%s: watch = %v after %d recoveries, want %d", tt.name, err, tt.session.recovered, tt.want)
 		}
@@ -103,7 +104,7 @@ func TestKeeperStandsAside(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
 	reserved := make(chan struct{}, 1)
-	k := &keeper{session: session, log: &logger{name: "keeper"}, iscsid: func() bool { return true }, reserve: func() error {
+	k := &keeper{session: session, log: &bootlog.Logger{Name: "keeper"}, iscsid: func() bool { return true }, reserve: func() error {
 		reserved <- struct{}{}
 		return nil
 	}}
@@ -127,7 +128,7 @@ func TestKeeperDoesNotWaitForReservation(t *testing.T) {
 	defer cancel()
 	stuck := make(chan struct{})
 	asked := make(chan struct{}, 8)
-	k := &keeper{session: session, log: &logger{name: "keeper"}, iscsid: func() bool { return false }, reserve: func() error {
+	k := &keeper{session: session, log: &bootlog.Logger{Name: "keeper"}, iscsid: func() bool { return false }, reserve: func() error {
 		asked <- struct{}{}
 		<-stuck
 		return nil
@@ -176,7 +177,7 @@ func TestKeeperLetsGo(t *testing.T) {
 			t.Parallel()
 			session := &fakeWatcher{recover: tt.logins}
 			tries, gaveBack := tt.tries, 0
-			k := &keeper{session: session, log: &logger{name: "keeper"}, iscsid: func() bool { return false }, reserve: func() error {
+			k := &keeper{session: session, log: &bootlog.Logger{Name: "keeper"}, iscsid: func() bool { return false }, reserve: func() error {
 				err := tries[0]
 				tries = tries[1:]
 				return err

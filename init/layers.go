@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/sidusboot/sidusboot/bootlog"
 	"github.com/sidusboot/sidusboot/config"
 	"github.com/sidusboot/sidusboot/identity"
 	"github.com/sidusboot/sidusboot/nfs"
@@ -69,15 +70,15 @@ func (n *node) inspectRoot(version, origin string) error {
 		if n.cfg.RefuseWritable {
 			return err
 		}
-		n.log.errorf("%v", err)
+		n.log.Errorf("%v", err)
 	}
 	if writable {
 		if n.cfg.RefuseWritable {
 			return fmt.Errorf("nfs: %s: %w", n.source, nfs.ErrWritable)
 		}
-		n.log.errorf("nfs: %s: %v", n.source, nfs.ErrWritable)
+		n.log.Errorf("nfs: %s: %v", n.source, nfs.ErrWritable)
 	}
-	n.report.Root = rootFacts{
+	n.report.Root = bootlog.Root{
 		Source: n.source.String(), Version: version, Options: n.source.Data(version),
 		Origin: origin, Writable: writable, TreeVersion: n.treeVersion,
 	}
@@ -94,10 +95,10 @@ func (n *node) identify() {
 	}
 	given, err := nfs.SetIdentity("/sys", identity.UUID("nfs", n.machine()))
 	if err != nil {
-		n.log.errorf("%v", err)
+		n.log.Errorf("%v", err)
 	}
 	if given != "" {
-		n.log.noticef("nfs: by version 4 this node is %s (nfs.nfs4_unique_id=): two nodes that say the same, and have the same name, hang each other", given)
+		n.log.Noticef("nfs: by version 4 this node is %s (nfs.nfs4_unique_id=): two nodes that say the same, and have the same name, hang each other", given)
 	}
 }
 
@@ -116,7 +117,7 @@ func (n *node) warnNested(version, dir string) {
 		nested = append(nested[:maxNested], fmt.Sprintf("and %d more", more))
 	}
 	if len(nested) > 0 {
-		n.log.errorf("nfs: %s: on the server other file systems begin within the tree, at %s, and no node sees them: "+
+		n.log.Errorf("nfs: %s: on the server other file systems begin within the tree, at %s, and no node sees them: "+
 			"put these directories on the tree's own file system, or mount them by the tree's fstab", n.source, strings.Join(nested, ", "))
 	}
 }
@@ -126,7 +127,7 @@ func (n *node) warnNested(version, dir string) {
 func (n *node) warnSquash() {
 	f, err := tree.At(roDir).Open("/etc/shadow")
 	if errors.Is(err, os.ErrPermission) {
-		n.log.errorf("nfs: root may not read /etc/shadow in the tree: export it with no_root_squash, or nobody can log in")
+		n.log.Errorf("nfs: root may not read /etc/shadow in the tree: export it with no_root_squash, or nobody can log in")
 	}
 	if err == nil {
 		f.Close()
@@ -148,12 +149,12 @@ func (n *node) mountRW() (string, error) {
 
 // fallBack takes a tmpfs for /rw instead of a volume. The volume is left as it is.
 func (n *node) fallBack(why string) (string, error) {
-	n.log.errorf("%s", why)
-	n.log.errorf("rw: a tmpfs instead (sidus.rw.fallback=tmpfs): WHAT THIS NODE WRITES IS LOST AT ITS NEXT BOOT")
-	n.report.Failures.add(why)
+	n.log.Errorf("%s", why)
+	n.log.Errorf("rw: a tmpfs instead (sidus.rw.fallback=tmpfs): WHAT THIS NODE WRITES IS LOST AT ITS NEXT BOOT")
+	n.report.Failures.Add(why)
 	// It may have failed behind its mount.
 	if err := unmountAll(rwDir); err != nil {
-		n.log.errorf("rw: %v", err)
+		n.log.Errorf("rw: %v", err)
 	}
 	n.dropLUN()
 	return n.mountTmpfs()
@@ -167,7 +168,7 @@ func (n *node) mountTmpfs() (string, error) {
 	if err := unix.Statfs(rwDir, &st); err != nil {
 		return "", fmt.Errorf("statfs %s: %w", rwDir, err)
 	}
-	n.report.RW = rwFacts{Kind: "tmpfs", Size: n.cfg.RW.Size, Bytes: st.Blocks * uint64(st.Bsize)}
+	n.report.RW = bootlog.RW{Kind: "tmpfs", Size: n.cfg.RW.Size, Bytes: st.Blocks * uint64(st.Bsize)}
 	return fmt.Sprintf("tmpfs of at most %d MiB", n.report.RW.Bytes>>20), nil
 }
 

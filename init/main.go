@@ -17,6 +17,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/sidusboot/sidusboot/bootlog"
 	"github.com/sidusboot/sidusboot/panics"
 )
 
@@ -37,7 +38,7 @@ func main() {
 		os.Exit(2)
 	}
 	shrugOff(unix.SIGTERM, unix.SIGINT, unix.SIGHUP, unix.SIGPIPE)
-	log := &logger{}
+	log := &bootlog.Logger{}
 	n := newNode(log)
 	defer n.recovered()
 	n.boot()
@@ -76,10 +77,8 @@ func exit(err error) {
 // message and a reboot.
 func (n *node) recovered() {
 	if p := recover(); p != nil {
-		n.log.errorf("BUG in sidusboot, please report it: %v", p)
-		for _, line := range splitLines(string(debug.Stack())) {
-			n.log.errorf("%s", line)
-		}
+		n.log.Errorf("BUG in sidusboot, please report it: %v", p)
+		n.log.Stack(debug.Stack())
 		n.restart(n.panicDelay())
 	}
 }

@@ -40,7 +40,7 @@ func (n *node) adviseManagers() error {
 func (n *node) tellManagers(advice managers.Advice) error {
 	unit, err := readUnit(unionDir, managers.NetworkingUnit)
 	if err != nil {
-		n.log.errorf("%s may take %s down: %v", managers.NetworkingUnit, n.lease.Device, err)
+		n.log.Errorf("%s may take %s down: %v", managers.NetworkingUnit, n.lease.Device, err)
 	}
 	return writeAdvice("/", append(advice.Files(), advice.Networking(string(unit))...))
 }

@@ -30,7 +30,7 @@ func (n *node) openModules() (string, error) {
 	n.report.Profile = loader.Profile()
 	for _, name := range n.cfg.Load {
 		if err := loader.Load(name); err != nil {
-			n.log.errorf("%v", err)
+			n.log.Errorf("%v", err)
 		}
 	}
 	return release, nil
@@ -52,7 +52,7 @@ func (n *node) loadUnion(version string) {
 		kind, err := overlay.Choose(n.system, unionWanted(n.cfg.Union))
 		n.union <- unionResult{kind, err}
 		if err := n.system.loader.LoadNamed(); err != nil {
-			n.log.errorf("initrdgen build --module: %v", err)
+			n.log.Errorf("initrdgen build --module: %v", err)
 		}
 		switch n.cfg.RW.Kind {
 		case "iscsi":

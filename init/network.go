@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/sidusboot/sidusboot/bootlog"
 	"github.com/sidusboot/sidusboot/network/rtnetlink"
 	"golang.org/x/sys/unix"
 
@@ -38,7 +39,7 @@ func (n *node) bringNetworkUp() (string, error) {
 		CarrierTime: n.cfg.Timeout, LeaseTime: n.cfg.LeaseTimeout,
 		PreferRoot: n.cfg.Root.Path == "", Trust: n.cfg.TrustAddress,
 		Rescan: n.loadMoreDrivers,
-		Reach:  n.reach, Logf: n.log.errorf, WaitFor: n.waitFor,
+		Reach:  n.reach, Logf: n.log.Errorf, WaitFor: n.waitFor,
 	})
 	if err != nil {
 		return "", err
@@ -71,7 +72,7 @@ func (n *node) loadDrivers(except map[string]bool) (added []string) {
 	n.drivers = append(n.drivers, added...)
 	if err != nil && err.Error() != n.driverTrouble {
 		n.driverTrouble = err.Error()
-		n.log.errorf("drivers: %v", err)
+		n.log.Errorf("drivers: %v", err)
 	}
 	return added
 }
@@ -80,7 +81,7 @@ func (n *node) loadDrivers(except map[string]bool) (added []string) {
 // USB controllers: the NIC that is wanted may be behind one.
 func (n *node) loadMoreDrivers() {
 	if added := n.loadDrivers(nil); len(added) > 0 {
-		n.log.noticef("network: no address so far: loaded %s as well", strings.Join(added, ", "))
+		n.log.Noticef("network: no address so far: loaded %s as well", strings.Join(added, ", "))
 	}
 }
 
@@ -180,7 +181,7 @@ func (n *node) nameNode(given string) error {
 		name = expanded
 	}
 	if name != "" && !identity.ValidHostname(name) {
-		n.log.errorf("the host name %q is none (letters, digits, - and . only): the tree's name stays", name)
+		n.log.Errorf("the host name %q is none (letters, digits, - and . only): the tree's name stays", name)
 		name = ""
 	}
 	n.lease.Hostname = name
@@ -231,7 +232,7 @@ func (n *node) lookUp(ctx context.Context, server string, l *network.Lease) (net
 
 func (n *node) reportNetwork() {
 	l := n.lease
-	f := networkFacts{
+	f := bootlog.Network{
 		Device: l.Device, MAC: l.MAC.String(), Proto: l.Proto, Address: l.Addr.String(),
 		Hostname: l.Hostname, Lease: int(l.Time.Seconds()), Driver: network.Driver("/sys", l.Device),
 	}

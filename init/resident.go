@@ -85,7 +85,7 @@ func (n *node) tenancies() (all []*network.Tenancy) {
 	for _, l := range n.leases() {
 		link, err := rtnetlink.ByName(l.Device)
 		if err != nil {
-			n.log.errorf("the lease on %s will not be renewed: %v", l.Device, err)
+			n.log.Errorf("the lease on %s will not be renewed: %v", l.Device, err)
 			continue
 		}
 		if t := l.Tenancy(link.Index, l.Hostname); t != nil {

@@ -14,6 +14,8 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/sidusboot/sidusboot/bootlog"
+	"github.com/sidusboot/sidusboot/clock"
 	"github.com/sidusboot/sidusboot/panics"
 )
 
@@ -251,7 +253,7 @@ func (p *peer) end() error {
 // A starter starts the peer again, for as long as it takes.
 type starter struct {
 	name string
-	log  *logger
+	log  *bootlog.Logger
 	// mu is for state.
 	mu    sync.Mutex
 	state string
@@ -262,8 +264,8 @@ type starter struct {
 	last, pause time.Duration // of the last start
 }
 
-func newStarter(name, state string, log *logger) *starter {
-	return &starter{name: name, state: state, log: log, start: startPeer, sleep: time.Sleep, now: uptime}
+func newStarter(name, state string, log *bootlog.Logger) *starter {
+	return &starter{name: name, state: state, log: log, start: startPeer, sleep: time.Sleep, now: clock.Uptime}
 }
 
 const (
@@ -303,11 +305,11 @@ func (s *starter) again() *peer {
 		s.last = s.now()
 		p, err := s.start(s.name, s.known())
 		if err == nil {
-			s.log.errorf("%s is there again", s.name)
+			s.log.Errorf("%s is there again", s.name)
 			return p
 		}
 		if text := err.Error(); text != said || s.now()-saidAt > sayAgain {
-			s.log.errorf("%s CANNOT BE STARTED AGAIN, trying on; until it is there the node's leases are not renewed and a broken session of its volume is not started again: %v", s.name, err)
+			s.log.Errorf("%s CANNOT BE STARTED AGAIN, trying on; until it is there the node's leases are not renewed and a broken session of its volume is not started again: %v", s.name, err)
 			said, saidAt = text, s.now()
 		}
 	}
@@ -317,7 +319,7 @@ func (s *starter) again() *peer {
 // meant. use is told each new one.
 func (s *starter) attend(p *peer, use func(*peer)) {
 	for {
-		p.learn, p.logf = s.learn, s.log.errorf
+		p.learn, p.logf = s.learn, s.log.Errorf
 		meant := p.await()
 		err := p.end()
 		if meant {
@@ -326,7 +328,7 @@ func (s *starter) attend(p *peer, use func(*peer)) {
 		if err == nil {
 			err = errors.New("nobody knows why")
 		}
-		s.log.errorf("%s HAS ENDED (%v): starting it again", s.name, err)
+		s.log.Errorf("%s HAS ENDED (%v): starting it again", s.name, err)
 		p = s.again()
 		use(p)
 	}
@@ -339,7 +341,7 @@ func reside(name string, first bool) error {
 	if first {
 		return panics.Call(guardFirst)
 	}
-	log := &logger{name: residentLog}
+	log := &bootlog.Logger{Name: residentLog}
 	err := panics.Call(func() error {
 		unix.CloseOnExec(peerFD)
 		// Not blocking, as it was made, so that it takes deadlines.
@@ -351,7 +353,7 @@ func reside(name string, first bool) error {
 		if err := lockDown(); err != nil {
 			return err
 		}
-		if log.kmsg, err = os.OpenFile("/dev/kmsg", os.O_WRONLY, 0); err != nil {
+		if log.Kmsg, err = os.OpenFile("/dev/kmsg", os.O_WRONLY, 0); err != nil {
 			return err
 		}
 		if name == keeperName {
@@ -359,12 +361,12 @@ func reside(name string, first bool) error {
 			return work(log, state, p)
 		}
 		if err := p.say(ready); err != nil { // It has ended meanwhile.
-			log.errorf("%v", err)
+			log.Errorf("%v", err)
 		}
 		newStarter(keeperName, state, log).attend(p, func(*peer) {})
 		return nil
 	})
-	log.trouble(err)
+	log.Error(err)
 	if err != nil {
 		os.Exit(1)
 	}
@@ -384,8 +386,8 @@ func guardFirst() error {
 	if err := lockDown(); err != nil {
 		return err
 	}
-	log := &logger{name: residentLog}
-	if log.kmsg, err = os.OpenFile("/dev/kmsg", os.O_WRONLY, 0); err != nil {
+	log := &bootlog.Logger{Name: residentLog}
+	if log.Kmsg, err = os.OpenFile("/dev/kmsg", os.O_WRONLY, 0); err != nil {
 		return err
 	}
 	p, err := startPeer(keeperName, string(b))
@@ -403,13 +405,13 @@ func guardFirst() error {
 }
 
 // forgetPipes lets go of the pipes to PID 1.
-func forgetPipes(log *logger) error {
+func forgetPipes(log *bootlog.Logger) error {
 	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
 	if err != nil {
 		return err
 	}
 	defer null.Close()
-	for fd, file := range []*os.File{null, null, log.kmsg} {
+	for fd, file := range []*os.File{null, null, log.Kmsg} {
 		if err := unix.Dup2(int(file.Fd()), fd); err != nil {
 			return err
 		}

@@ -11,6 +11,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/sidusboot/sidusboot/bootlog"
 )
 
 // ends is a connection between two peers.
@@ -123,7 +125,7 @@ func TestStarter(t *testing.T) {
 	var pauses []time.Duration
 	starts, failures := 0, 9
 	var far *peer
-	s := newStarter("@x", "state", &logger{name: "test", kmsg: write})
+	s := newStarter("@x", "state", &bootlog.Logger{Name: "test", Kmsg: write})
 	s.now = func() time.Duration {
 		mu.Lock()
 		defer mu.Unlock()
@@ -246,7 +248,7 @@ func TestStopped(t *testing.T) {
 func TestStarterLearns(t *testing.T) {
 	near, far := ends(t)
 	const old, renewed = "lease \"eth0\" \"2\" \"m\" \"a\" \"0\"\n", "lease \"eth0\" \"2\" \"m\" \"a\" \"9\"\n"
-	s := newStarter("@x", "session \"1\"\n"+old, &logger{name: "test", kmsg: discard(t)})
+	s := newStarter("@x", "session \"1\"\n"+old, &bootlog.Logger{Name: "test", Kmsg: discard(t)})
 	handed := make(chan string, 1)
 	s.start = func(_, state string) (*peer, error) {
 		handed <- state

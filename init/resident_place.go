@@ -118,7 +118,7 @@ func lockProgram() error {
 	if err != nil {
 		return err
 	}
-	for _, line := range splitLines(string(maps)) {
+	for line := range strings.SplitSeq(strings.TrimRight(string(maps), "\n"), "\n") {
 		m, ok := parseMapping(line)
 		if !ok {
 			continue

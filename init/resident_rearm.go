@@ -38,7 +38,7 @@ func (e *ending) askAgain() {
 	}
 	e.askAt = now + nextAsk
 	verb := string(e.verb)
-	e.k.log.inBackground(func() error {
+	e.k.log.Background(func() error {
 		defer e.asking.Store(false)
 		return e.ask(verb)
 	})

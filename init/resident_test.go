@@ -1,18 +1,20 @@
 package main
 
 import (
+	"os"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"github.com/sidusboot/sidusboot/bootlog"
 	"github.com/sidusboot/sidusboot/config"
 )
 
 // Modules that never get loaded are waited for under the watchdog: it is said
 // what the node waits for.
 func TestLeaveResidentWatched(t *testing.T) {
-	log := &logger{kmsg: discard(t)}
+	log := &bootlog.Logger{Kmsg: discard(t)}
 	synctest.Test(t, func(t *testing.T) {
 		n := newNode(log)
 		n.cfg.LeaseOwner, n.report.RW.Kind = config.OwnerTree, "tmpfs" // Nothing stays.
@@ -20,7 +22,7 @@ func TestLeaveResidentWatched(t *testing.T) {
 		done := make(chan error, 1)
 		go func() { done <- n.leaveResident() }()
 		time.Sleep(firstWord + time.Second)
-		if text := log.text(); !strings.Contains(text, "resident: waiting for the modules that load in the background since 5s") {
+		if text := log.Text(); !strings.Contains(text, "resident: waiting for the modules that load in the background since 5s") {
 			t.Errorf("said: %s", text)
 		}
 		close(n.loaded)
@@ -28,4 +30,14 @@ func TestLeaveResidentWatched(t *testing.T) {
 			t.Error(err)
 		}
 	})
+}
+
+func discard(t *testing.T) *os.File {
+	t.Helper()
+	f, err := os.OpenFile(os.DevNull, os.O_WRONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { f.Close() })
+	return f
 }

@@ -6,6 +6,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/sidusboot/sidusboot/bootlog"
 	"github.com/sidusboot/sidusboot/iscsi"
 )
 
@@ -28,7 +29,7 @@ func TestSettle(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				did := make(chan string, 2)
-				n := newNode(&logger{name: "test"})
+				n := newNode(&bootlog.Logger{Name: "test"})
 				if test.state != "" {
 					n.lun = &lun{
 						state:   func() (string, error) { return test.state, nil },

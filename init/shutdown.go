@@ -16,6 +16,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/sidusboot/sidusboot/bootlog"
 	"github.com/sidusboot/sidusboot/iscsi"
 	"github.com/sidusboot/sidusboot/panics"
 )
@@ -44,38 +45,38 @@ var verbs = map[string]int{
 // top, the LUN's file system is written out, the session is logged out, and
 // then the verb is carried out, whatever went wrong before.
 func shutdown(args []string) {
-	log := &logger{}
+	log := &bootlog.Logger{}
 	if kmsg, err := os.OpenFile("/dev/kmsg", os.O_WRONLY, 0); err == nil {
-		log.kmsg = kmsg
+		log.Kmsg = kmsg
 	}
 	defer func() {
 		if p := recover(); p != nil {
-			log.errorf("BUG in sidusboot's shutdown, please report it: %v", p)
+			log.Errorf("BUG in sidusboot's shutdown, please report it: %v", p)
 		}
 		act(log, args)
 	}()
 	takeApart(log)
 	if err := boxed(syncTime, "sync"); err != nil {
-		log.errorf("sync: %v", err)
+		log.Errorf("sync: %v", err)
 	}
 	if err := endSession(log); err != nil {
-		log.errorf("%v", err)
+		log.Errorf("%v", err)
 	}
 }
 
-func act(log *logger, args []string) {
+func act(log *bootlog.Logger, args []string) {
 	verb := "poweroff"
 	if len(args) > 0 {
 		verb = args[0]
 	}
 	cmd, ok := verbs[verb]
 	if !ok {
-		log.errorf("unknown verb %q, rebooting", verb)
+		log.Errorf("unknown verb %q, rebooting", verb)
 		cmd = unix.LINUX_REBOOT_CMD_RESTART
 	}
-	log.noticef("%s", verb)
+	log.Noticef("%s", verb)
 	if err := unix.Reboot(cmd); err != nil {
-		log.errorf("%s: %v; rebooting", verb, err)
+		log.Errorf("%s: %v; rebooting", verb, err)
 		_ = unix.Reboot(unix.LINUX_REBOOT_CMD_RESTART)
 	}
 	sleepForever()
@@ -84,10 +85,10 @@ func act(log *logger, args []string) {
 // takeApart unmounts all that is below oldRoot, from the leaves on. What holds
 // data is waited for, each for a while; the rest is only detached: a server that
 // is gone must not hold the node back, nor the keeper, which lives below /run.
-func takeApart(log *logger) {
+func takeApart(log *bootlog.Logger) {
 	mounts, err := readMounts("/proc/self/mountinfo")
 	if err != nil {
-		log.errorf("%v", err)
+		log.Errorf("%v", err)
 		mounts = []mountPoint{{dir: oldRoot, data: true}}
 	}
 	for _, m := range leavesFirst(mounts) {
@@ -99,10 +100,10 @@ func takeApart(log *logger) {
 				continue
 			}
 			// Still in use, or no answer from its disk: out of the way with it.
-			log.errorf("unmount %s (%s): %v", m.dir, m.fstype, err)
+			log.Errorf("unmount %s (%s): %v", m.dir, m.fstype, err)
 		}
 		if err := unix.Unmount(m.dir, unix.MNT_DETACH); err != nil {
-			log.errorf("detach %s (%s): %v", m.dir, m.fstype, err)
+			log.Errorf("detach %s (%s): %v", m.dir, m.fstype, err)
 		}
 	}
 }
@@ -159,7 +160,7 @@ func unescape(s string) string {
 }
 
 // endSession stops the keeper, so that it does not log in again, and logs out.
-func endSession(log *logger) error {
+func endSession(log *bootlog.Logger) error {
 	state, err := os.ReadFile("/" + sessionFile)
 	if errors.Is(err, os.ErrNotExist) {
 		return nil // No LUN.
@@ -168,7 +169,7 @@ func endSession(log *logger) error {
 		return err
 	}
 	if err := stopAll(keeperName, guardName); err != nil {
-		log.errorf("%v", err)
+		log.Errorf("%v", err)
 	}
 	s, err := decodeSession(string(state))
 	if err != nil {
@@ -180,7 +181,7 @@ func endSession(log *logger) error {
 	}
 	if state, err := session.State(); err == nil && state == iscsi.LoggedIn {
 		if err := s.release(); err != nil {
-			log.errorf("the reservation of the volume stays with the target: %v", err)
+			log.Errorf("the reservation of the volume stays with the target: %v", err)
 		}
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), logoutTime)

@@ -20,8 +20,6 @@ import (
 	"github.com/sidusboot/sidusboot/panics"
 )
 
-const openNoCTTY = unix.O_NOCTTY
-
 // system is the kernel as the stages need it.
 type system struct {
 	loader *kmod.Loader

@@ -36,7 +36,7 @@ func (n *node) versionAtFault(kind overlay.Kind, why error) bool {
 func (n *node) trialFails(kind overlay.Kind) bool {
 	defer func() {
 		if err := unmountAll(checkDir); err != nil {
-			n.log.errorf("%v", err)
+			n.log.Errorf("%v", err)
 		}
 	}()
 	if err := rwlayer.Tmpfs(n.system.Mount, checkDir, rwlayer.Options{Size: "16m"}); err != nil {
@@ -92,7 +92,7 @@ func (n *node) lowerVersion(kind overlay.Kind, why error) (again bool, err error
 	if err != nil {
 		return false, &versionError{why, err}
 	}
-	n.log.noticef("nfs: %s with version %s", n.source, version)
+	n.log.Noticef("nfs: %s with version %s", n.source, version)
 	return true, nil
 }
 

@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/sidusboot/sidusboot/bootlog"
 	"github.com/sidusboot/sidusboot/overlay"
 )
 
@@ -27,7 +28,7 @@ func TestVersionAtFault(t *testing.T) {
 		{"tmpfs", unix.ENOSPC, false},
 		{"tmpfs", unix.ENOMEM, false},
 	} {
-		n := &node{narrator: &narrator{report: &report{RW: rwFacts{Kind: tt.rw}}}}
+		n := &node{report: &bootlog.Report{RW: bootlog.RW{Kind: tt.rw}}}
 		if got := n.versionAtFault(overlay.Overlay, fmt.Errorf("list /etc: %w", tt.err)); got != tt.want {
 			t.Errorf("%v over %s: versionAtFault = %v, want %v", tt.err, tt.rw, got, tt.want)
 		}

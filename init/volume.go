@@ -12,6 +12,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/sidusboot/sidusboot/bootlog"
 	"github.com/sidusboot/sidusboot/config"
 	"github.com/sidusboot/sidusboot/image"
 	"github.com/sidusboot/sidusboot/iscsi"
@@ -57,7 +58,7 @@ func (n *node) mountVolume() (string, error) {
 	v, made, err := rwlayer.Mount(n.system, device, rwDir, rwlayer.VolumeOptions{
 		Format: n.cfg.RW.MkFS == "blank", Reserve: key, Takeover: rwlayer.Key(n.cfg.RW.Takeover),
 		Label: "sidusboot", Adopt: adopt, Place: place, LookDir: lookDir, Name: name,
-		Logf: n.log.errorf, Waiting: n.waitFor,
+		Logf: n.log.Errorf, Waiting: n.waitFor,
 	})
 	var others *rwlayer.OthersError
 	if errors.As(err, &others) {
@@ -69,7 +70,7 @@ func (n *node) mountVolume() (string, error) {
 	if n.lun != nil {
 		n.lun.mounted.Store(true)
 	}
-	n.report.RW = rwFacts{Kind: n.cfg.RW.Kind, Device: device, FileSystem: v.Type, UUID: v.UUID, Made: made}
+	n.report.RW = bootlog.RW{Kind: n.cfg.RW.Kind, Device: device, FileSystem: v.Type, UUID: v.UUID, Made: made}
 	n.makeRoom(name)
 	detail := fmt.Sprintf("%s, %s %s", device, v.Type, v.UUID)
 	if made {
@@ -114,11 +115,11 @@ func (n *node) loadDisks(except map[string]bool) {
 	// SCSI disks turn up by and by, behind the back of those who look now.
 	if n.system.loader.Has("sd_mod") {
 		if err := n.system.loader.Load("sd_mod"); err != nil {
-			n.log.errorf("disks: %v", err)
+			n.log.Errorf("disks: %v", err)
 		}
 	}
 	if _, err := n.system.loader.LoadDisks("/sys", except); err != nil {
-		n.log.errorf("disks: %v", err)
+		n.log.Errorf("disks: %v", err)
 	}
 }
 
@@ -146,13 +147,13 @@ func (n *node) attachLUN(ctx context.Context, key rwlayer.Key) (string, error) {
 		return "", err
 	}
 	n.waitFor("the iSCSI target " + target.Name)
-	session, err := connect(ctx, kernel, target, n.log.errorf)
+	session, err := connect(ctx, kernel, target, n.log.Errorf)
 	if err != nil {
 		return "", errors.Join(err, kernel.Close())
 	}
 	n.lun = &lun{kernel: kernel, session: session, target: target, names: names, mounted: mounted, giveBack: giveBack(session, key), abandon: session.Abandon, state: session.State}
 	n.tend(n.lun)
-	n.report.ISCSI = &iscsiFacts{Target: target.Name, Initiator: target.Initiator, LUN: target.LUN}
+	n.report.ISCSI = &bootlog.ISCSI{Target: target.Name, Initiator: target.Initiator, LUN: target.LUN}
 	for _, p := range target.Portals {
 		n.report.ISCSI.Portals = append(n.report.ISCSI.Portals, p.String())
 	}
@@ -202,7 +203,7 @@ func (n *node) tend(l *lun) {
 		defer n.recovered()
 		defer close(done)
 		if err := k.watch(ctx); err != nil {
-			n.log.errorf("%v", err)
+			n.log.Errorf("%v", err)
 		}
 	}()
 	l.untend = func() {
@@ -327,7 +328,7 @@ func (n *node) iscsiTarget(ctx context.Context) (iscsi.Target, error) {
 func (n *node) credentials(initiator string) (config.Credentials, error) {
 	if c := n.cfg.ISCSI.Credentials(); c != (config.Credentials{}) {
 		if c.Password != "" || c.PasswordIn != "" {
-			n.log.errorf("the password of the node's volume is on the command line or in the image's configuration: every user of the node can read /proc/cmdline, and everybody on the network what the boot server sends")
+			n.log.Errorf("the password of the node's volume is on the command line or in the image's configuration: every user of the node can read /proc/cmdline, and everybody on the network what the boot server sends")
 		}
 		return c, nil
 	}

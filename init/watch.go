@@ -43,7 +43,7 @@ func (n *node) waitsFor() string {
 // watched runs a stage under a watchdog.
 func (n *node) watched(name string, run func() (string, error)) error {
 	defer n.watchOver(name)()
-	return n.stage(name, run)
+	return n.stages.Run(name, run)
 }
 
 // watchOver begins a watchdog. stop waits for the end of what that has begun: a
@@ -52,7 +52,7 @@ func (n *node) watched(name string, run func() (string, error)) error {
 func (n *node) watchOver(name string) (stop func()) {
 	n.waitFor("")
 	n.system.forget()
-	w := watchdog{stage: name, limit: n.stageLimit(), say: n.log.errorf, waitsFor: n.waitsFor, progress: n.system.progress, giveUp: n.giveUp}
+	w := watchdog{stage: name, limit: n.stageLimit(), say: n.log.Errorf, waitsFor: n.waitsFor, progress: n.system.progress, giveUp: n.giveUp}
 	if n.cfg.OnError == config.Retry {
 		w.giveUp = nil
 	}
@@ -117,10 +117,10 @@ func (w *watchdog) run(done <-chan struct{}) {
 // that ends after all.
 func (n *node) giveUp(stage string, done <-chan struct{}) {
 	after := func(delay time.Duration, what string, cmd int) {
-		n.log.errorf("%s in %v, unless %s goes on (sidus.onerror=%s)", what, delay, stage, n.cfg.OnError)
+		n.log.Errorf("%s in %v, unless %s goes on (sidus.onerror=%s)", what, delay, stage, n.cfg.OnError)
 		select {
 		case <-done:
-			n.log.errorf("%s: it went on: no %s", stage, what)
+			n.log.Errorf("%s: it went on: no %s", stage, what)
 		case <-time.After(delay):
 			n.end(cmd)
 		}

@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/sidusboot/sidusboot/bootlog"
 	"github.com/sidusboot/sidusboot/config"
 )
 
@@ -104,7 +105,7 @@ func TestGiveUp(t *testing.T) {
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			got := 0
-			n := &node{narrator: &narrator{log: &logger{name: "test"}}, end: func(cmd int) { got = cmd }}
+			n := &node{log: &bootlog.Logger{Name: "test"}, end: func(cmd int) { got = cmd }}
 			n.cfg.OnError, n.cfg.Panic = tt.policy, &tt.panics
 			done := make(chan struct{})
 			if tt.ends > 0 {
@@ -123,7 +124,7 @@ func TestGiveUp(t *testing.T) {
 func TestWatched(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ended := false
-		n := &node{narrator: &narrator{log: &logger{name: "test"}, report: &report{}}, system: &system{}}
+		n := newNode(&bootlog.Logger{Name: "test"})
 		n.cfg.OnError, n.cfg.Timeout, n.cfg.LeaseTimeout = config.Reboot, 5*time.Second, 5*time.Second
 		n.end = func(int) {
 			time.Sleep(time.Minute)

@@ -1,4 +1,4 @@
-package main
+package bootlog
 
 import (
 	"encoding/json"
@@ -48,16 +48,16 @@ func TestSinks(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	log := &logger{kmsg: kmsg}
-	n := &narrator{log: log, report: &report{}, events: events}
-	_ = n.stage("network", func() (string, error) { return hostile, nil })
-	_ = n.stage("nfs", func() (string, error) { return "", fmt.Errorf("it is %s", hostile) })
-	log.errorf("refused: %s", hostile)
-	log.errorf("refused: %s", strings.Repeat(hostile, 100)) // Cut, and not within a rune.
-	n.report.Network = networkFacts{Hostname: hostile, DNS: []string{hostile}}
-	n.report.RW.Device = hostile
-	n.report.Failures.add(hostile)
-	if err := n.report.write(dir, log); err != nil {
+	log := &Logger{Kmsg: kmsg}
+	s := &Stages{Log: log, Report: &Report{}, events: events}
+	_ = s.Run("network", func() (string, error) { return hostile, nil })
+	_ = s.Run("nfs", func() (string, error) { return "", fmt.Errorf("it is %s", hostile) })
+	log.Errorf("refused: %s", hostile)
+	log.Errorf("refused: %s", strings.Repeat(hostile, 100)) // Cut, and not within a rune.
+	s.Report.Network = Network{Hostname: hostile, DNS: []string{hostile}}
+	s.Report.RW.Device = hostile
+	s.Report.Failures.Add(hostile)
+	if err := s.Report.Write(dir, log); err != nil {
 		t.Fatal(err)
 	}
 	for _, name := range []string{"kmsg", "events", "boot.json", "boot.log"} {
@@ -75,21 +75,21 @@ func TestSinks(t *testing.T) {
 
 // Weeks of retries keep their beginning and their end.
 func TestHistory(t *testing.T) {
-	log := &logger{kmsg: discard(t)}
-	r := &report{}
+	log := &Logger{Kmsg: discard(t)}
+	r := &Report{}
 	const weeks = 100000
 	for i := range weeks {
-		log.errorf("attempt %d", i)
-		r.Failures.add(fmt.Sprint("attempt ", i))
+		log.Errorf("attempt %d", i)
+		r.Failures.Add(fmt.Sprint("attempt ", i))
 	}
-	for name, text := range map[string]string{"boot.log": log.text(), "boot.json": r.json()} {
+	for name, text := range map[string]string{"boot.log": log.Text(), "boot.json": r.json()} {
 		if len(text) > 64<<10 || !strings.Contains(text, "attempt 0") || !strings.Contains(text, "attempt 99999") || !strings.Contains(text, "not kept") {
 			t.Errorf("%s has %d bytes: %.100s", name, len(text), text)
 		}
 	}
-	h := history{keep: 2}
+	h := History{keep: 2}
 	for i := range 5 {
-		h.add(fmt.Sprint(i))
+		h.Add(fmt.Sprint(i))
 	}
 	if got := strings.Join(h.texts(), ","); got != "0,1,… 1 more, not kept …,3,4" {
 		t.Errorf("got %s", got)

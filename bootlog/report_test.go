@@ -1,4 +1,4 @@
-package main
+package bootlog
 
 import (
 	"encoding/json"
@@ -8,14 +8,14 @@ import (
 
 // The report is JSON, whatever a server put into it.
 func TestReportJSON(t *testing.T) {
-	r := &report{
+	r := &Report{
 		Version: "v1", Kernel: "6.1", Attempts: 2, Init: "/sbin/init",
-		Network:  networkFacts{Device: "eth0", Hostname: "a\"b\\c\n\x01é\xff", DNS: []string{"10.0.0.1", "10.0.0.2"}, Lease: 120},
-		Root:     rootFacts{Source: "10.0.0.1:/srv", Version: "4.2", Writable: true},
-		RW:       rwFacts{Kind: "iscsi", Device: "/dev/sda", FileSystem: "ext4", UUID: "u", Made: true},
-		ISCSI:    &iscsiFacts{Target: "iqn.x", LUN: 1, Portals: []string{"10.0.0.1:3260"}},
-		Stages:   []stageFacts{{"network", 1.25, 0.5, 2}, {"nfs", 2, 0.125, 1}},
-		Failures: history{first: []string{"nfs: no answer"}},
+		Network:  Network{Device: "eth0", Hostname: "a\"b\\c\n\x01é\xff", DNS: []string{"10.0.0.1", "10.0.0.2"}, Lease: 120},
+		Root:     Root{Source: "10.0.0.1:/srv", Version: "4.2", Writable: true},
+		RW:       RW{Kind: "iscsi", Device: "/dev/sda", FileSystem: "ext4", UUID: "u", Made: true},
+		ISCSI:    &ISCSI{Target: "iqn.x", LUN: 1, Portals: []string{"10.0.0.1:3260"}},
+		Stages:   []Stage{{"network", 1.25, 0.5, 2}, {"nfs", 2, 0.125, 1}},
+		Failures: History{first: []string{"nfs: no answer"}},
 	}
 	var got struct {
 		Attempts int
@@ -51,7 +51,7 @@ func TestReportJSON(t *testing.T) {
 		len(got.Stages) != 2 || got.Stages[0].Start != 1.25 || got.Stages[0].Tries != 2 || got.Modules == nil || len(got.Failures) != 1 {
 		t.Errorf("got %+v of\n%s", got, r.json())
 	}
-	if err := json.Unmarshal([]byte((&report{}).json()), &got); err != nil || strings.Contains((&report{}).json(), "null") {
-		t.Errorf("the empty report: %v, %s", err, (&report{}).json())
+	if err := json.Unmarshal([]byte((&Report{}).json()), &got); err != nil || strings.Contains((&Report{}).json(), "null") {
+		t.Errorf("the empty report: %v, %s", err, (&Report{}).json())
 	}
 }

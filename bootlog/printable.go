@@ -1,4 +1,4 @@
-package main
+package bootlog
 
 import (
 	"fmt"
@@ -7,7 +7,7 @@ import (
 	"unicode/utf8"
 )
 
-// printable is a text as a console can show it without being told what to do.
+// printable is a text that a console shows without obeying anything in it.
 // Names and messages come from servers, disks and trees: an escape sequence, its
 // one-byte form among the C1 controls, or a mark that turns the direction of
 // what follows would be obeyed. What cannot be printed is written as Go writes

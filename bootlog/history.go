@@ -1,13 +1,14 @@
-package main
+package bootlog
 
 import (
 	"fmt"
 	"slices"
 )
 
-// A history keeps the first and the last texts that it is told, and counts those
-// between: a node that tries on for weeks must not fill its memory with that.
-type history struct {
+// A History keeps the first and the last texts that are added to it, and counts
+// those between: a node that tries again for weeks must not fill its memory. The
+// zero History is ready for use.
+type History struct {
 	// keep is how many are kept at either end; zero: defaultKeep.
 	keep        int
 	first, last []string
@@ -20,7 +21,8 @@ const (
 	logKeep     = 500
 )
 
-func (h *history) add(text string) {
+// Add adds a text.
+func (h *History) Add(text string) {
 	keep := h.keep
 	if keep == 0 {
 		keep = defaultKeep
@@ -38,7 +40,7 @@ func (h *history) add(text string) {
 }
 
 // texts are what was kept, with a line for what was not.
-func (h *history) texts() []string {
+func (h *History) texts() []string {
 	all := slices.Clone(h.first)
 	if h.dropped > 0 {
 		all = append(all, fmt.Sprintf("… %d more, not kept …", h.dropped))

@@ -1,0 +1,18 @@
+// Package clock has the one clock that a boot and what stays after it have in
+// common: the wall clock may be set while they run.
+package clock
+
+import (
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// Uptime is the time since the machine started, its sleep included.
+func Uptime() time.Duration {
+	var ts unix.Timespec
+	if err := unix.ClockGettime(unix.CLOCK_BOOTTIME, &ts); err != nil {
+		return 0
+	}
+	return time.Duration(ts.Nano())
+}
