@@ -32,7 +32,7 @@ func (n *node) writeFiles() (string, error) {
 	n.optional(n.writeTime())
 	n.optional(n.rewriteFstab(roDir, unionDir))
 	if n.report.RW.Kind != "tmpfs" {
-		n.optional(rwlayer.KeepSpare(rwDir))
+		n.optional(rwlayer.MakeSpare(rwDir))
 	}
 	n.awaitIB()
 	for _, l := range n.leases() {

@@ -14,7 +14,7 @@ import (
 // makeRoom frees the spare of a volume that is full, and says how full it is:
 // files can be deleted only on a node that has booted.
 func (n *node) makeRoom(name string) {
-	u, spent, err := rwlayer.SpendSpare(rwDir)
+	u, spent, err := rwlayer.FreeSpare(rwDir)
 	if err != nil {
 		n.note("rw: " + err.Error())
 	}

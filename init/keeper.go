@@ -169,7 +169,7 @@ func reserveAgain(disk string, key rwlayer.Key) error {
 	}
 	defer f.Close()
 	err = rwlayer.Hold(f, key)
-	if errors.Is(err, rwlayer.ErrNoReservations) || errors.Is(err, rwlayer.ErrUnsaved) {
+	if errors.Is(err, rwlayer.ErrNoReservations) || errors.Is(err, rwlayer.ErrNotPersistent) {
 		return nil // Said at boot.
 	}
 	return err

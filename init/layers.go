@@ -144,7 +144,7 @@ func (n *node) mountRW() (string, error) {
 	if err == nil || n.cfg.RW.Fallback != "tmpfs" {
 		return detail, err
 	}
-	return n.fallBack("rw: " + err.Error())
+	return n.fallBack("rw: " + withRemedy(err).Error())
 }
 
 // fallBack takes a tmpfs for /rw instead of a volume. The volume is left as it is.

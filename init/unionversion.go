@@ -82,8 +82,8 @@ func (n *node) lowerVersion(kind overlay.Kind, why error) (again bool, err error
 	defer cancel()
 	root := n.report.Root
 	n.waitFor("the NFS server " + n.source.Addr.String())
-	version, err := n.nfs.Lower(ctx, n.source, root.Version, roDir, why)
-	if errors.Is(err, nfs.ErrLast) {
+	version, err := n.nfs.NextVersion(ctx, n.source, root.Version, roDir, why)
+	if errors.Is(err, nfs.ErrNoOtherVersion) {
 		return false, nil
 	}
 	if err == nil {

@@ -57,13 +57,9 @@ func (n *node) mountVolume() (string, error) {
 	n.system.watchDisk(device)
 	v, made, err := rwlayer.Mount(n.system, device, rwDir, rwlayer.VolumeOptions{
 		Format: n.cfg.RW.MkFS == "blank", Reserve: key, Takeover: rwlayer.Key(n.cfg.RW.Takeover),
-		Label: "sidusboot", Adopt: adopt, Place: place, LookDir: lookDir, Name: name,
+		Label: "sidusboot", Adopt: adopt, Place: place, InspectDir: lookDir, Name: name,
 		Logf: n.log.Errorf, Waiting: n.waitFor,
 	})
-	var others *rwlayer.OthersError
-	if errors.As(err, &others) {
-		err = fmt.Errorf("%w: sidus.rw.adopt=%s", err, others.UUID)
-	}
 	if err != nil {
 		return "", err
 	}
@@ -140,7 +136,7 @@ func (n *node) attachLUN(ctx context.Context, key rwlayer.Key) (string, error) {
 		if mounted.Load() { // The target may have forgotten that.
 			return rwlayer.Claim(u, key)
 		}
-		return rwlayer.Look(u, key, rwlayer.Key(n.cfg.RW.Takeover))
+		return rwlayer.CheckHolder(u, key, rwlayer.Key(n.cfg.RW.Takeover))
 	}
 	kernel, err := iscsi.Open("/")
 	if err != nil {

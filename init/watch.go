@@ -43,7 +43,10 @@ func (n *node) waitsFor() string {
 // watched runs a stage under a watchdog.
 func (n *node) watched(name string, run func() (string, error)) error {
 	defer n.watchOver(name)()
-	return n.stages.Run(name, run)
+	return n.stages.Run(name, func() (string, error) {
+		detail, err := run()
+		return detail, withRemedy(err)
+	})
 }
 
 // watchOver begins a watchdog. stop waits for the end of what that has begun: a

@@ -12,15 +12,15 @@ import (
 
 // ErrWritable says that the export could be written to although every node is
 // to share it.
-var ErrWritable = errors.New("the export is writable: export it read-only (ro, Access_Type = RO), or a stray write spoils every node")
+var ErrWritable = errors.New("the export is writable: export it read-only (ro, Access_Type = RO), or one write by mistake changes every node")
 
 // ErrOwner says that the tree's files do not belong to root on this node.
 var ErrOwner = errors.New("the init program does not belong to root here: the server sends names instead of numbers (nfs-ganesha: Only_Numeric_Owners = true; knfsd: nfsd.nfs4_disable_idmapping=Y), or the tree was made wrongly")
 
-// ErrLast says that there is no other version of NFS to try.
-var ErrLast = errors.New("there is no other version of NFS to try")
+// ErrNoOtherVersion says that there is no other version of NFS to try.
+var ErrNoOtherVersion = errors.New("there is no other version of NFS to try")
 
-// A MountError says why a tree could not be had, and what to do about it.
+// A MountError says why a tree could not be mounted, and what to do about it.
 type MountError struct {
 	Source  Source
 	Version string
@@ -45,9 +45,9 @@ func (e *MountError) Unwrap() error { return e.Err }
 func (e *MountError) hint() string {
 	switch {
 	case e.Version == "3" && errors.Is(e.Err, errSilent):
-		return "its mountd may wait for a name service, which it asks about each client: look at it there, or leave it out by the NFS option vers=4.2"
+		return "its mountd may wait for a name service, which it asks about each client: check that there, or avoid it with the NFS option vers=4.2"
 	case errors.Is(e.Err, unix.EACCES), errors.Is(e.Err, unix.EPERM):
-		return fmt.Sprintf("the server refuses the export to %s: look at its exports (clients, path, read-only is fine)", e.Source.Client)
+		return fmt.Sprintf("the server refuses the export to %s: check its exports (clients, path; read-only is right)", e.Source.Client)
 	case errors.Is(e.Err, unix.ENOENT):
 		return "the server has no such path: check nfsroot= or DHCP option 17 (an NFSv4 path starts at the server's pseudo root)"
 	case errors.Is(e.Err, unix.ENODEV):
@@ -57,17 +57,17 @@ func (e *MountError) hint() string {
 	case errors.Is(e.Err, unix.ECONNREFUSED):
 		return "nothing listens there: is the NFS server running?"
 	case errors.Is(e.Err, unix.ETIMEDOUT), errors.Is(e.Err, unix.EHOSTUNREACH), errors.Is(e.Err, unix.ENETUNREACH):
-		return "no answer: is the server up, and does a firewall or a missing route stand between?"
+		return "no answer: is the server up, and is there a firewall or a missing route between?"
 	case errors.Is(e.Err, unix.EINVAL):
-		return fmt.Sprintf("the kernel does not take these options: %s", e.Source.Data(e.Version))
+		return fmt.Sprintf("the kernel refuses these options: %s", e.Source.Data(e.Version))
 	case errors.Is(e.Err, unix.ESTALE):
-		return "the server exports another file system there than it did: restart its NFS service"
+		return "the server exports another file system at this path than before: restart its NFS service"
 	}
 	return ""
 }
 
-// errSilent is a server that is connected and says nothing.
-var errSilent = fmt.Errorf("%w: the server takes connections but does not answer the mount call", unix.ETIMEDOUT)
+// errSilent is a server that accepts connections and does not answer.
+var errSilent = fmt.Errorf("%w: the server accepts connections but does not answer the mount call", unix.ETIMEDOUT)
 
 // An unreadableError is a tree that was mounted and could not be used.
 type unreadableError struct{ err error }
@@ -75,8 +75,8 @@ type unreadableError struct{ err error }
 func (e *unreadableError) Error() string { return "mounted, but " + e.err.Error() }
 func (e *unreadableError) Unwrap() error { return e.err }
 
-// lower tells whether another version may do better.
-func lower(err error) bool {
+// otherVersionMayDo tells whether another version may succeed.
+func otherVersionMayDo(err error) bool {
 	var unreadable *unreadableError
 	if errors.As(err, &unreadable) {
 		// A file that is not there is not there in any version, nor is a
@@ -86,13 +86,13 @@ func lower(err error) bool {
 	return !errors.Is(err, unix.ENODEV)
 }
 
-// refused tells whether the server answered with a no, or with owners, that are
-// the same for all minor versions.
-func refused(err error) bool {
+// sameForMinors tells whether all minor versions fail alike: the server refuses,
+// or the owners are wrong.
+func sameForMinors(err error) bool {
 	return errors.Is(err, ErrOwner) || errors.Is(err, unix.EACCES) || errors.Is(err, unix.EPERM) || errors.Is(err, unix.ENOENT)
 }
 
-// rank orders errors by how much they tell an operator.
+// rank orders errors by how much they help an operator.
 func rank(err error) int {
 	switch {
 	case errors.Is(err, unix.EACCES), errors.Is(err, unix.EPERM):

@@ -41,10 +41,10 @@ type Mounter struct {
 	pending  <-chan error
 	checking <-chan error // Writable's
 
-	// Of one Mount and the Lowers after it.
-	left    []string // versions to try yet
-	foreign string   // a version with which all is well but the owners
-	worst   *MountError
+	// Of one Mount and the calls of NextVersion after it.
+	left       []string // versions not tried yet
+	wrongOwner string   // a version in which only the owners are wrong
+	worst      *MountError
 	// silent are versions in which nothing came while the server answered calls
 	// (mountd hangs, say). They come last from then on.
 	silent []string
@@ -56,40 +56,44 @@ func (m *Mounter) Mount(ctx context.Context, src Source, dir string) (string, er
 	if _, err := src.Versions(true); err != nil {
 		return "", err
 	}
-	if err := m.settle(ctx, dir); err != nil {
+	if err := m.awaitPending(ctx, dir); err != nil {
 		return "", &MountError{Source: src, Version: src.Version, Err: err}
 	}
 	if err := m.awaitServer(ctx, src); err != nil {
 		return "", &MountError{Source: src, Version: src.Version, Err: err}
 	}
 	versions, _ := src.Versions(src.Version == "" && m.serves3(ctx, src))
-	slices.SortStableFunc(versions, func(a, b string) int { return m.isSilent(a) - m.isSilent(b) })
-	m.left, m.foreign, m.worst = versions, "", nil
+	m.putSilentLast(versions)
+	m.left, m.wrongOwner, m.worst = versions, "", nil
 	return m.next(ctx, src, dir)
 }
 
-// Lower gives up the version that is mounted on dir, after something went wrong
-// in use, and mounts the next one. Where there is none, that is ErrLast, and the
+// NextVersion gives up the version that is mounted on dir, after something went wrong
+// in use, and mounts the next one. Where there is none, that is ErrNoOtherVersion, and the
 // present one stays; after another error nothing is mounted.
-func (m *Mounter) Lower(ctx context.Context, src Source, version, dir string, why error) (string, error) {
+func (m *Mounter) NextVersion(ctx context.Context, src Source, version, dir string, why error) (string, error) {
 	if len(m.left) == 0 {
-		return "", ErrLast
+		return "", ErrNoOtherVersion
 	}
 	if err := m.System.Unmount(dir); err != nil {
 		return "", fmt.Errorf("unmount %s again: %w", dir, err)
 	}
 	failed := &MountError{Source: src, Version: version, Err: &unreadableError{why}}
-	m.foreign = "" // It was this one, or comes after it.
+	m.wrongOwner = "" // It was this one, or comes after it.
 	m.worst = failed
 	m.Logf("%v; trying version %s", failed, m.left[0])
 	return m.next(ctx, src, dir)
 }
 
-func (m *Mounter) isSilent(version string) int {
-	if slices.Contains(m.silent, version) {
-		return 1
+// putSilentLast moves the versions in which nothing came to the end.
+func (m *Mounter) putSilentLast(versions []string) {
+	rank := func(version string) int {
+		if slices.Contains(m.silent, version) {
+			return 1
+		}
+		return 0
 	}
-	return 0
+	slices.SortStableFunc(versions, func(a, b string) int { return rank(a) - rank(b) })
 }
 
 // next mounts the first of the versions left whose tree passes the test.
@@ -102,33 +106,33 @@ func (m *Mounter) next(ctx context.Context, src Source, dir string) (string, err
 			return version, nil
 		}
 		failed := &MountError{Source: src, Version: version, Err: err}
-		if errors.Is(err, ErrOwner) && m.foreign == "" {
-			m.foreign = version
+		if errors.Is(err, ErrOwner) && m.wrongOwner == "" {
+			m.wrongOwner = version
 		}
 		if m.worst == nil || rank(err) > rank(m.worst.Err) {
 			m.worst = failed
 		}
-		if errors.Is(err, unix.ETIMEDOUT) && m.isSilent(version) == 0 && m.alive(context.WithoutCancel(ctx), src, version) {
+		if errors.Is(err, unix.ETIMEDOUT) && !slices.Contains(m.silent, version) && m.answers(context.WithoutCancel(ctx), src, version) {
 			m.silent = append(m.silent, version)
 		}
-		if ctx.Err() != nil || !lower(err) {
+		if ctx.Err() != nil || !otherVersionMayDo(err) {
 			return "", failed
 		}
 		// What the minor version does not change is asked only once.
-		if refused(err) {
+		if sameForMinors(err) {
 			m.left = slices.DeleteFunc(m.left, func(v string) bool { return Module(v) == Module(version) })
 		}
 		if len(m.left) > 0 {
 			m.Logf("%v; trying version %s", failed, m.left[0])
 		}
 	}
-	if m.foreign != "" {
+	if m.wrongOwner != "" {
 		// A node that may lack sudo is better than no node.
-		if err := m.mount(ctx, src, m.foreign, dir); err != nil {
-			return "", &MountError{Source: src, Version: m.foreign, Err: err}
+		if err := m.mount(ctx, src, m.wrongOwner, dir); err != nil {
+			return "", &MountError{Source: src, Version: m.wrongOwner, Err: err}
 		}
-		m.Logf("%v", &MountError{Source: src, Version: m.foreign, Err: ErrOwner})
-		return m.foreign, nil
+		m.Logf("%v", &MountError{Source: src, Version: m.wrongOwner, Err: ErrOwner})
+		return m.wrongOwner, nil
 	}
 	if m.worst == nil {
 		return "", &MountError{Source: src, Version: src.Version, Err: errors.New("no version of NFS is left to try")}
@@ -158,8 +162,8 @@ const (
 	// graceTime is how long a server that answers may let nothing be opened.
 	// Linux's nfsd takes 90 s, nfs-ganesha up to 180.
 	graceTime = 200 * time.Second
-	// graceLook is how often it is asked meanwhile whether it still answers.
-	graceLook = 5 * time.Second
+	// graceInterval is how often it is asked meanwhile whether it still answers.
+	graceInterval = 5 * time.Second
 )
 
 // verify tries the tree under a deadline: a read from a server that fails
@@ -176,7 +180,7 @@ func (m *Mounter) verify(ctx context.Context, src Source, version, dir string) e
 	case <-ctx.Done():
 	}
 	said := false
-	for version != "3" && time.Since(begin) < graceTime && m.alive(context.WithoutCancel(ctx), src, version) {
+	for version != "3" && time.Since(begin) < graceTime && m.answers(context.WithoutCancel(ctx), src, version) {
 		if !said {
 			m.Logf("nfs: %s answers and lets nothing be opened yet: after a restart of the server that is its grace period for NFSv4, waiting", src)
 			said = true
@@ -185,7 +189,7 @@ func (m *Mounter) verify(ctx context.Context, src Source, version, dir string) e
 		select {
 		case err := <-done:
 			return err
-		case <-time.After(graceLook):
+		case <-time.After(graceInterval):
 		}
 	}
 	return fmt.Errorf("%w: the server stopped answering while the tree was read", unix.ETIMEDOUT)
@@ -199,7 +203,7 @@ func (m *Mounter) waiting(what string) {
 
 // mount is mount(2) under a deadline.
 func (m *Mounter) mount(ctx context.Context, src Source, version, dir string) error {
-	if err := m.settle(ctx, dir); err != nil {
+	if err := m.awaitPending(ctx, dir); err != nil {
 		return err
 	}
 	done := panics.Go(func() error {
@@ -214,9 +218,9 @@ func (m *Mounter) mount(ctx context.Context, src Source, version, dir string) er
 	}
 }
 
-// settle waits for the mount(2) that an earlier attempt gave up on, and undoes
+// awaitPending waits for the mount(2) that an earlier attempt gave up on, and undoes
 // it: it may have been of another version or path.
-func (m *Mounter) settle(ctx context.Context, dir string) error {
+func (m *Mounter) awaitPending(ctx context.Context, dir string) error {
 	if m.pending == nil {
 		return nil
 	}

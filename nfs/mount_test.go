@@ -282,9 +282,11 @@ func TestData(t *testing.T) {
 		{"IPv6", "3", six, "vers=3,proto=tcp6,hard,timeo=600,retrans=2,nolock,mountproto=tcp6,mountvers=3,mountaddr=fd00::1,addr=fd00::1"},
 	}
 	for _, tt := range tests {
-		if got := tt.src.Data(tt.version); got != tt.want {
-			t.Errorf("%s: Data(%s) =\n%s, want\n%s", tt.name, tt.version, got, tt.want)
-		}
+		t.Run(tt.name, func(t *testing.T) {
+			if got := tt.src.Data(tt.version); got != tt.want {
+				t.Errorf("Data(%s) =\n%s, want\n%s", tt.version, got, tt.want)
+			}
+		})
 	}
 	if got, want := six.String(), "[fd00::1]:/srv/tree"; got != want {
 		t.Errorf("String = %q, want %q", got, want)

@@ -19,8 +19,8 @@ func (s Source) option(name string) (value string) {
 	return value
 }
 
-// transport is what the server is spoken to by: tcp, udp or rdma. The kernel
-// takes each of them alone, too (fs/nfs/fs_context.c, Opt_udp).
+// transport is tcp, udp or rdma. The kernel takes each of them without proto=
+// too (fs/nfs/fs_context.c, Opt_udp).
 func (s Source) transport() string {
 	transport := "tcp"
 	for _, o := range s.Options {
@@ -34,8 +34,8 @@ func (s Source) transport() string {
 	return transport
 }
 
-// Port is where the server listens by TCP, and 0 where the options say that it
-// is not TCP that it is spoken to by.
+// Port is where the server listens by TCP, and 0 where the options choose
+// another transport.
 func (s Source) Port() (uint16, error) {
 	if s.transport() != "tcp" {
 		return 0, nil
@@ -46,7 +46,7 @@ func (s Source) Port() (uint16, error) {
 	}
 	port, err := strconv.ParseUint(text, 10, 16)
 	if err != nil {
-		return 0, fmt.Errorf("the NFS option port=%s is no port", text)
+		return 0, fmt.Errorf("the NFS option port=%s is not a port", text)
 	}
 	return uint16(port), nil
 }

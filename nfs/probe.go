@@ -20,12 +20,12 @@ import (
 // answer cannot be ended.
 
 const (
-	// askTime is what the question for version 3 may take in all.
-	askTime = time.Second
-	// soonTime is when an answer is late: a firewall may drop the question. On a busy
+	// probeTimeout is what the probe for version 3 may take in all.
+	probeTimeout = time.Second
+	// lateAfter is when an answer is late: a firewall may drop the call. On a busy
 	// machine it takes 0.5 s; the module for version 4 costs 2.6 s of instructions, and
 	// was loaded for nothing when this was 0.15 s.
-	soonTime = 600 * time.Millisecond
+	lateAfter = 600 * time.Millisecond
 )
 
 // serves3 tells whether the server serves version 3: mountd's, and NFS's own.
@@ -34,15 +34,15 @@ func (m *Mounter) serves3(ctx context.Context, src Source) bool {
 	if src.transport() == "udp" {
 		return true // There is no version 4 over UDP.
 	}
-	ctx, cancel := context.WithTimeout(ctx, askTime)
+	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
 	defer cancel()
-	answer := panics.Go(func() error { return m.ask3(ctx, src) })
+	answer := panics.Go(func() error { return m.probe3(ctx, src) })
 	select {
 	case err := <-answer:
 		return err == nil
-	case <-time.After(soonTime):
+	case <-time.After(lateAfter):
 	}
-	// It says again what is wrong with it where it is used.
+	// An error of it comes again where the module is used.
 	panics.Go(func() error { return m.System.Load(Module("4")) })
 	select {
 	case err := <-answer:
@@ -52,9 +52,8 @@ func (m *Mounter) serves3(ctx context.Context, src Source) bool {
 	}
 }
 
-// ask3 asks for version 3 in the way in which the kernel is going to look for
-// it: the portmapper for mountd, unless mountport= says where it is.
-func (m *Mounter) ask3(ctx context.Context, src Source) error {
+// probe3 asks for version 3 as the kernel does before a mount: the portmapper for mountd, unless mountport= says where it is.
+func (m *Mounter) probe3(ctx context.Context, src Source) error {
 	mountd, err := m.mountd(ctx, src)
 	if err != nil {
 		return err
@@ -70,8 +69,8 @@ func (m *Mounter) ask3(ctx context.Context, src Source) error {
 	return err
 }
 
-// alive tells whether the server answers NFS calls of a version.
-func (m *Mounter) alive(ctx context.Context, src Source, version string) bool {
+// answers tells whether the server answers NFS calls of a version.
+func (m *Mounter) answers(ctx context.Context, src Source, version string) bool {
 	port, err := src.Port()
 	if err != nil || port == 0 {
 		return false
@@ -86,7 +85,7 @@ func (m *Mounter) alive(ctx context.Context, src Source, version string) bool {
 	return err == nil
 }
 
-// mountNetwork is what mountd is spoken to by.
+// mountNetwork is the transport to mountd.
 func (s Source) mountNetwork() string {
 	if strings.HasPrefix(s.option("mountproto"), "udp") {
 		return "udp"
@@ -99,7 +98,7 @@ func (m *Mounter) mountd(ctx context.Context, src Source) (netip.AddrPort, error
 	if text := src.option("mountport"); text != "" {
 		port, err := strconv.ParseUint(text, 10, 16)
 		if err != nil {
-			return netip.AddrPort{}, fmt.Errorf("the NFS option mountport=%s is no port", text)
+			return netip.AddrPort{}, fmt.Errorf("the NFS option mountport=%s is not a port", text)
 		}
 		return netip.AddrPortFrom(src.Addr, uint16(port)), nil
 	}

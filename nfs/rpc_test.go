@@ -115,23 +115,23 @@ func TestServes3(t *testing.T) {
 		within time.Duration
 		loaded bool // nfsv4, while the answer is late
 	}{
-		{"served", source, threeServer, true, askTime / 2, false},
-		{"no mountd", source, with(threeServer, getPort, words(0, 0)), false, askTime / 2, false},
-		{"no such program at the portmapper", source, with(threeServer, getPort, mismatch), false, askTime / 2, false},
-		{"mountd without version 3", source, with(threeServer, mountd, mismatch), false, askTime / 2, false},
-		{"NFS without version 3", source, with(threeServer, nfs3, mismatch), false, askTime / 2, false},
-		{"a portmapper behind a firewall", source, without(threeServer, getPort), false, 2 * askTime, true},
-		{"mountd behind a firewall", source, without(threeServer, mountd), false, 2 * askTime, true},
-		{"ports given", options("mountport=999", "port=20490"), other, true, askTime / 2, false},
-		{"the last port given counts", options("mountport=1", "mountport=999", "port=20490"), other, true, askTime / 2, false},
+		{"served", source, threeServer, true, probeTimeout / 2, false},
+		{"no mountd", source, with(threeServer, getPort, words(0, 0)), false, probeTimeout / 2, false},
+		{"no such program at the portmapper", source, with(threeServer, getPort, mismatch), false, probeTimeout / 2, false},
+		{"mountd without version 3", source, with(threeServer, mountd, mismatch), false, probeTimeout / 2, false},
+		{"NFS without version 3", source, with(threeServer, nfs3, mismatch), false, probeTimeout / 2, false},
+		{"a portmapper behind a firewall", source, without(threeServer, getPort), false, 2 * probeTimeout, true},
+		{"mountd behind a firewall", source, without(threeServer, mountd), false, 2 * probeTimeout, true},
+		{"ports given", options("mountport=999", "port=20490"), other, true, probeTimeout / 2, false},
+		{"the last port given counts", options("mountport=1", "mountport=999", "port=20490"), other, true, probeTimeout / 2, false},
 		{"mountd by UDP", options("mountproto=udp", "mountport=999"),
-			fakeServer{{"udp", 999, mountd.call}: words(0), nfs3: words(0)}, true, askTime / 2, false},
-		{"udp", options("udp"), nil, true, askTime / 2, false},
-		{"RDMA asks mountd only", options("rdma", "port=20049"), without(threeServer, nfs3), true, askTime / 2, false},
-		{"IPv6", six, fakeServer{getAddr: append(words(0), appendString(nil, "::.78.80")...), mountd: words(0), nfs3: words(0)}, true, askTime / 2, false},
-		{"IPv6 without mountd", six, fakeServer{getAddr: append(words(0), appendString(nil, "")...)}, false, askTime / 2, false},
-		{"nonsense", source, fakeServer{getPort: []byte{0, 0, 0}}, false, askTime / 2, false},
-		{"mountport=x", options("mountport=x"), threeServer, false, askTime / 2, false},
+			fakeServer{{"udp", 999, mountd.call}: words(0), nfs3: words(0)}, true, probeTimeout / 2, false},
+		{"udp", options("udp"), nil, true, probeTimeout / 2, false},
+		{"RDMA asks mountd only", options("rdma", "port=20049"), without(threeServer, nfs3), true, probeTimeout / 2, false},
+		{"IPv6", six, fakeServer{getAddr: append(words(0), appendString(nil, "::.78.80")...), mountd: words(0), nfs3: words(0)}, true, probeTimeout / 2, false},
+		{"IPv6 without mountd", six, fakeServer{getAddr: append(words(0), appendString(nil, "")...)}, false, probeTimeout / 2, false},
+		{"nonsense", source, fakeServer{getPort: []byte{0, 0, 0}}, false, probeTimeout / 2, false},
+		{"mountport=x", options("mountport=x"), threeServer, false, probeTimeout / 2, false},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -159,7 +159,7 @@ func TestServes3Dropped(t *testing.T) {
 	fake := &fakeSystem{dial: func() error { time.Sleep(time.Hour); return nil }}
 	m := Mounter{System: fake, Logf: t.Logf}
 	start := time.Now()
-	if m.serves3(t.Context(), source) || time.Since(start) > askTime*3/2 {
+	if m.serves3(t.Context(), source) || time.Since(start) > probeTimeout*3/2 {
 		t.Errorf("took %v", time.Since(start))
 	}
 }
@@ -223,11 +223,13 @@ func TestTransport(t *testing.T) {
 		"": 2049, "udp": 0, "proto=udp": 0, "rdma": 0, "proto=rdma": 0, "proto=tcp6": 2049, "udp,tcp": 2049,
 		"proto=udp6": 0, "port=1,port=20490": 20490, "tcp,udp": 0,
 	} {
-		src := source
-		src.Options = strings.Split(options, ",")
-		if got, err := src.Port(); got != want || err != nil {
-			t.Errorf("%q: Port = %d, %v, want %d", options, got, err, want)
-		}
+		t.Run(options, func(t *testing.T) {
+			src := source
+			src.Options = strings.Split(options, ",")
+			if got, err := src.Port(); got != want || err != nil {
+				t.Errorf("Port = %d, %v, want %d", got, err, want)
+			}
+		})
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -14,7 +15,7 @@ import (
 
 // What goes wrong in use leads to the next version, in turn, and when there is
 // none, to what went wrong.
-func TestLower(t *testing.T) {
+func TestNextVersion(t *testing.T) {
 	fake := &fakeSystem{server: threeServer, mount: map[string]error{"4.2": unix.EPROTONOSUPPORT}}
 	m := Mounter{System: fake, Logf: t.Logf}
 	version, err := m.Mount(t.Context(), source, "/ro")
@@ -23,12 +24,12 @@ func TestLower(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if version, err = m.Lower(t.Context(), source, version, "/ro", why); version != want {
-			t.Errorf("Lower = %q, %v, want %s", version, err, want)
+		if version, err = m.NextVersion(t.Context(), source, version, "/ro", why); version != want {
+			t.Errorf("NextVersion = %q, %v, want %s", version, err, want)
 		}
 	}
-	if version, err = m.Lower(t.Context(), source, version, "/ro", why); !errors.Is(err, ErrLast) {
-		t.Errorf("the last Lower = %q, %v", version, err)
+	if version, err = m.NextVersion(t.Context(), source, version, "/ro", why); !errors.Is(err, ErrNoOtherVersion) {
+		t.Errorf("the last NextVersion = %q, %v", version, err)
 	}
 	if fake.version != "4.0" {
 		t.Errorf("%q is mounted, want the last one", fake.version)
@@ -39,7 +40,7 @@ func TestLower(t *testing.T) {
 	}
 }
 
-func TestLowerOfOneVersion(t *testing.T) {
+func TestNextVersionOfOne(t *testing.T) {
 	m := Mounter{System: &fakeSystem{}, Logf: t.Logf}
 	src := source
 	src.Version = "4.1"
@@ -47,8 +48,8 @@ func TestLowerOfOneVersion(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if version, err = m.Lower(t.Context(), src, version, "/ro", unix.EREMOTEIO); !errors.Is(err, ErrLast) {
-		t.Errorf("Lower = %q, %v", version, err)
+	if version, err = m.NextVersion(t.Context(), src, version, "/ro", unix.EREMOTEIO); !errors.Is(err, ErrNoOtherVersion) {
+		t.Errorf("NextVersion = %q, %v", version, err)
 	}
 }
 
@@ -89,12 +90,16 @@ func TestGracePeriod(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			end := make(chan struct{})
+			finish := sync.OnceFunc(func() { close(end) })
+			defer finish()
 			said := make(chan string, 100)
 			fake := &fakeSystem{server: tt.server, verify: func(string) error { <-end; return nil }}
-			m := Mounter{System: fake, Logf: t.Logf, Waiting: func(what string) { said <- what }}
+			m := Mounter{System: fake, Logf: t.Logf, Waiting: func(what string) {
+				said <- what
+				finish()
+			}}
 			src := source
 			src.Version = tt.version
-			time.AfterFunc(time.Second, func() { close(end) })
 			ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 			defer cancel()
 			version, err := m.Mount(ctx, src, "/ro")

@@ -1,8 +1,12 @@
 // Package overlay stacks two directories into one: the shared tree below, the
 // node's own layer above. aufs is taken where the kernel has it, because it
-// lives with a tree that is updated in place; else overlayfs.
+// copes with a tree that is updated in place; else overlayfs.
 //
-// It needs the module aufs or overlay, and reads /proc/filesystems.
+// Choose finds the kind that the kernel has, Opaque prepares the upper layer for
+// overlayfs, Mount mounts the union and tests it. The package needs the module
+// aufs or overlay, and reads /proc/filesystems. The file system of the upper layer
+// must hold trusted.* attributes; the extended attributes of overlayfs in it begin
+// with trusted.overlay.
 package overlay
 
 import (
@@ -43,6 +47,23 @@ type Layers struct {
 // ErrNone says that the kernel has neither kind.
 var ErrNone = errors.New("the kernel has neither aufs nor overlayfs")
 
+// A KindError says that the kernel has not the kind of union that was asked for.
+type KindError struct {
+	Kind Kind
+	// Err says why its module was not loaded. It may be nil.
+	Err error
+}
+
+func (e *KindError) Error() string {
+	text := "the kernel has no " + string(e.Kind)
+	if e.Err != nil {
+		text += ": " + e.Err.Error()
+	}
+	return text
+}
+
+func (e *KindError) Unwrap() error { return e.Err }
+
 // A System is what the choice and the mount need from their surroundings.
 type System interface {
 	// Load loads a kernel module.
@@ -75,7 +96,7 @@ func Choose(sys System, want Kind) (Kind, error) {
 		errs = append(errs, loadErr)
 	}
 	if want != "" {
-		return "", fmt.Errorf("overlay: sidus.union=%s, but the kernel has none: %w", want, errors.Join(errs...))
+		return "", fmt.Errorf("overlay: %w", &KindError{Kind: want, Err: errors.Join(errs...)})
 	}
 	// overlay is the one that every kernel can be given.
 	if err := errs[len(errs)-1]; err != nil {
@@ -119,11 +140,11 @@ func options(kind Kind, l Layers) []string {
 func hint(kind Kind, err error) string {
 	switch {
 	case errors.Is(err, unix.EINVAL) && kind == Aufs:
-		return ": the kernel log says which option it does not like; /rw must not be NFS"
+		return ": the kernel log says which option it refuses; /rw must not be NFS"
 	case errors.Is(err, unix.EINVAL):
-		return ": the kernel log says which part it does not like; /rw must not be NFS and must be able to hold trusted.* attributes"
+		return ": the kernel log says which part it refuses; /rw must not be NFS and must be able to hold trusted.* attributes"
 	case errors.Is(err, unix.EEXIST):
-		return ": aufs's table of inode numbers is there already"
+		return ": aufs's table of inode numbers exists already"
 	case errors.Is(err, unix.ENODEV):
 		return ": its module is not loaded"
 	case errors.Is(err, unix.ESTALE), errors.Is(err, unix.EBUSY):

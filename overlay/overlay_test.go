@@ -58,21 +58,27 @@ func TestChoose(t *testing.T) {
 		{name: "no aufs", image: []string{"overlay"}, got: Overlay},
 		{name: "aufs built in, not in the image", builtin: []string{"aufs"}, got: Aufs},
 		{name: "overlay asked for", image: []string{"aufs", "overlay"}, want: Overlay, got: Overlay},
-		{name: "aufs asked for and absent", image: []string{"overlay"}, want: Aufs, err: "sidus.union=aufs, but the kernel has none"},
+		{name: "aufs asked for and absent", image: []string{"overlay"}, want: Aufs, err: "overlay: the kernel has no aufs"},
 		{name: "neither", err: "neither aufs nor overlayfs"},
 	}
 	for _, tt := range tests {
-		k := &fakeKernel{image: make(map[string]bool), loaded: make(map[string]bool)}
-		for _, m := range tt.image {
-			k.image[m] = true
-		}
-		for _, m := range tt.builtin {
-			k.loaded[m] = true
-		}
-		got, err := Choose(k, tt.want)
-		if got != tt.got || (err != nil) != (tt.err != "") || (err != nil && !strings.Contains(err.Error(), tt.err)) {
-			t.Errorf("%s: Choose = %q, %v, want %q, %q", tt.name, got, err, tt.got, tt.err)
-		}
+		t.Run(tt.name, func(t *testing.T) {
+			k := &fakeKernel{image: make(map[string]bool), loaded: make(map[string]bool)}
+			for _, m := range tt.image {
+				k.image[m] = true
+			}
+			for _, m := range tt.builtin {
+				k.loaded[m] = true
+			}
+			got, err := Choose(k, tt.want)
+			if got != tt.got || (err != nil) != (tt.err != "") || (err != nil && !strings.Contains(err.Error(), tt.err)) {
+				t.Errorf("Choose = %q, %v, want %q, %q", got, err, tt.got, tt.err)
+			}
+			var missing *KindError
+			if asked := errors.As(err, &missing); asked != (err != nil && tt.want != "") {
+				t.Errorf("Choose = %v, a KindError: %v", err, asked)
+			}
+		})
 	}
 }
 
@@ -82,22 +88,25 @@ func TestOptions(t *testing.T) {
 	kept := layers
 	kept.Kept = true
 	tests := []struct {
+		name   string
 		kind   Kind
 		layers Layers
 		want   []string
 	}{
-		{Overlay, layers, []string{"lowerdir=/ro,upperdir=/rw/upper,workdir=/rw/work,index=off,nfs_export=off,xino=off,metacopy=off,redirect_dir=on"}},
-		{Overlay, kept, []string{"lowerdir=/ro,upperdir=/rw/upper,workdir=/rw/work,index=off,nfs_export=off,xino=off,metacopy=off,redirect_dir=off"}},
-		{Aufs, layers, []string{
+		{"overlay", Overlay, layers, []string{"lowerdir=/ro,upperdir=/rw/upper,workdir=/rw/work,index=off,nfs_export=off,xino=off,metacopy=off,redirect_dir=on"}},
+		{"overlay, kept", Overlay, kept, []string{"lowerdir=/ro,upperdir=/rw/upper,workdir=/rw/work,index=off,nfs_export=off,xino=off,metacopy=off,redirect_dir=off"}},
+		{"aufs", Aufs, layers, []string{
 			"br=/rw/upper=rw+icexsys+icexusr:/ro=ro,xino=/rw/.aufs.xino,udba=reval,acl",
 			"br=/rw/upper=rw:/ro=ro,xino=/rw/.aufs.xino,udba=reval",
 		}},
 	}
 	for _, tt := range tests {
-		got := strings.Join(options(tt.kind, tt.layers), "\n")
-		if want := strings.Join(tt.want, "\n"); got != want {
-			t.Errorf("options(%s) =\n%s\nwant\n%s", tt.kind, got, want)
-		}
+		t.Run(tt.name, func(t *testing.T) {
+			got := strings.Join(options(tt.kind, tt.layers), "\n")
+			if want := strings.Join(tt.want, "\n"); got != want {
+				t.Errorf("options(%s) =\n%s\nwant\n%s", tt.kind, got, want)
+			}
+		})
 	}
 }
 
@@ -168,9 +177,11 @@ func TestHas(t *testing.T) {
 		t.Fatal(err)
 	}
 	for fstype, want := range map[string]bool{"overlay": true, "ext4": true, "aufs": false, "over": false} {
-		if got, err := Has(path, fstype); got != want || err != nil {
-			t.Errorf("Has(%s) = %v, %v, want %v", fstype, got, err, want)
-		}
+		t.Run(fstype, func(t *testing.T) {
+			if got, err := Has(path, fstype); got != want || err != nil {
+				t.Errorf("Has(%s) = %v, %v, want %v", fstype, got, err, want)
+			}
+		})
 	}
 	if _, err := Has(path+"x", "ext4"); err == nil {
 		t.Error("Has without the file: no error")

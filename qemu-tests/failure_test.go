@@ -44,7 +44,7 @@ func TestServerLate(t *testing.T) {
 		},
 		{
 			name: "silent", server: ServerAddr, running: true,
-			says: []string{"the server takes connections but does not answer the mount call"},
+			says: []string{"the server accepts connections but does not answer the mount call"},
 			come: func(_ *site, server *Server) error { return server.Resume() },
 		},
 	} {
@@ -120,7 +120,7 @@ func TestPolicies(t *testing.T) {
 	Require(t)
 	const (
 		// nfs-ganesha's mountd refuses what it does not have.
-		refused = "the server refuses the export to " + NodeAddr + ": look at its exports (clients, path, "
+		refused = "the server refuses the export to " + NodeAddr + ": check its exports (clients, path; "
 		absent  = "the server has no such path: check nfsroot= or DHCP option 17"
 	)
 	for _, test := range []struct {
@@ -161,7 +161,7 @@ func TestRefused(t *testing.T) {
 			s.dhcp(DHCPOptions{})
 			g := s.boot(s.root(options)+" "+probeParams, GuestOptions{})
 			s.says(g, "nfs: mount "+ServerAddr+":"+s.tree+" with version 3: ",
-				"the server refuses the export to "+NodeAddr+": look at its exports", "trying again in ")
+				"the server refuses the export to "+NodeAddr+": check its exports", "trying again in ")
 			if err := server.Stop(); err != nil {
 				t.Fatal(err)
 			}

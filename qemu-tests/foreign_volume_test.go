@@ -85,7 +85,7 @@ func TestForeignLIO(t *testing.T) {
 	}
 
 	g = s.boot(params+"sidus.iscsi.target="+other, node)
-	s.says(g, "ended with status 4, errors are left")
+	s.says(g, "exited with status 4 and left errors")
 	s.ends(g, Rebooted)
 	if generation, taken := s.lioReservation(server, "lun1"); generation == "0x00000000" || taken {
 		t.Errorf("a damaged volume: generation %s, taken: %v, want it reserved and given back", generation, taken)

@@ -36,7 +36,7 @@ func TestLIOGivesBack(t *testing.T) {
 	node := GuestOptions{NICs: []NIC{{MAC: MAC(1)}}}
 
 	g := s.boot(params, node)
-	s.says(g, "rw: ", "ended with status 4, errors are left")
+	s.says(g, "rw: ", "exited with status 4 and left errors")
 	s.ends(g, Rebooted)
 	s.nothingReserved(server, 0)
 

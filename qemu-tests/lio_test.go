@@ -229,7 +229,7 @@ func TestLIORefused(t *testing.T) {
 	if err := os.WriteFile(host, make([]byte, 16<<20), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	s.says(g, "the target cannot write down who holds the volume", "handing over")
+	s.says(g, "the target cannot save who holds the volume", "handing over")
 	if r := s.report(g); !r.RW.Made || r.Attempts != 6 || len(r.Failures) != 5 {
 		t.Errorf("rw %+v, attempt %d, failures %q", r.RW, r.Attempts, r.Failures)
 	}

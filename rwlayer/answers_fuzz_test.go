@@ -28,7 +28,7 @@ func FuzzAnswers(f *testing.F) {
 	f.Add(byte(2), []byte{0x72, 6}, []byte{0, 0, 0, 0, 0xff, 0xff, 0xff, 0xff})
 	f.Fuzz(func(t *testing.T, status byte, sense, data []byte) {
 		c := liar{status, sense, data}
-		d := prDevice{commands: c, patience: time.Nanosecond}
+		d := prDevice{commands: c, timeout: time.Nanosecond}
 		keys, err := d.keys()
 		other, found := otherKey(keys, one, 0)
 		var held *HeldError

@@ -18,16 +18,16 @@ func (e *DataError) Error() string {
 // chunkBytes is how much is read at once.
 const chunkBytes = 1 << 20
 
-// ProveBlank reads the device and returns nil only if every byte read is zero. A
+// proveBlank reads the device and returns nil only if every byte read is zero. A
 // device of at most 256 MiB is read whole; of a larger one mapped, which is what
 // the target says that it has stored (see mappedExtents), and then the places
 // where anything known has its beginning, its end or a copy of its superblock
 // (see blankPlan), and samples in between. Data found is a *DataError. A device
-// that cannot be read proves nothing, which is an error too. Progress, which may
-// be nil, hears how many bytes of how many have been read.
-func ProveBlank(r io.ReaderAt, size int64, mapped []extent, progress func(done, total int64)) error {
+// that cannot be read proves nothing, which is an error too. The function progress, which
+// may be nil, is called with how many bytes of how many have been read.
+func proveBlank(r io.ReaderAt, size int64, mapped []extent, progress func(done, total int64)) error {
 	if size <= 0 || size > maxDevice {
-		return fmt.Errorf("a device of %d bytes is none", size)
+		return fmt.Errorf("a device cannot have %d bytes", size)
 	}
 	// What is most likely to be there comes first.
 	plan := append(blankPlan(size), mapped...)

@@ -45,7 +45,7 @@ func (d *disk) ReadAt(b []byte, offset int64) (int, error) {
 func TestProveBlank(t *testing.T) {
 	const small, large, huge = 100<<20 + 512, 1 << 30, 8 << 40
 	for _, size := range []int64{512, 4096, small, fullBytes, fullBytes + 4096, large, huge} {
-		if err := ProveBlank(blankDisk(size), size, nil, nil); err != nil {
+		if err := proveBlank(blankDisk(size), size, nil, nil); err != nil {
 			t.Errorf("%d zero bytes: %v", size, err)
 		}
 		for _, where := range []int64{0, 511, size / 2, size - 1} {
@@ -55,20 +55,20 @@ func TestProveBlank(t *testing.T) {
 			d := blankDisk(size)
 			d.data = where
 			var data *DataError
-			if err := ProveBlank(d, size, nil, nil); !errors.As(err, &data) || data.Offset != where {
+			if err := proveBlank(d, size, nil, nil); !errors.As(err, &data) || data.Offset != where {
 				t.Errorf("%d bytes with one at %d: %v, want a DataError there", size, where, err)
 			}
 			d = blankDisk(size)
 			d.broken = where
-			if err := ProveBlank(d, size, nil, nil); !errors.Is(err, errBroken) {
+			if err := proveBlank(d, size, nil, nil); !errors.Is(err, errBroken) {
 				t.Errorf("%d bytes, unreadable at %d: %v, want the read error", size, where, err)
 			}
 		}
 	}
-	if err := ProveBlank(blankDisk(0), 0, nil, nil); err == nil {
+	if err := proveBlank(blankDisk(0), 0, nil, nil); err == nil {
 		t.Error("no size: no error")
 	}
-	if err := ProveBlank(blankDisk(4096), 8192, nil, nil); err == nil {
+	if err := proveBlank(blankDisk(4096), 8192, nil, nil); err == nil {
 		t.Error("shorter than its size: no error")
 	}
 }
@@ -77,11 +77,11 @@ func TestProveBlank(t *testing.T) {
 // over what is between.
 func TestProveBlankReads(t *testing.T) {
 	d := blankDisk(fullBytes)
-	if err := ProveBlank(d, d.size, nil, nil); err != nil || len(d.touched) != fullBytes/4096 {
+	if err := proveBlank(d, d.size, nil, nil); err != nil || len(d.touched) != fullBytes/4096 {
 		t.Errorf("read %d blocks of %d, %v", len(d.touched), fullBytes/4096, err)
 	}
 	d = blankDisk(100 << 30)
-	if err := ProveBlank(d, d.size, nil, nil); err != nil {
+	if err := proveBlank(d, d.size, nil, nil); err != nil {
 		t.Fatal(err)
 	}
 	spread := 0
@@ -108,14 +108,14 @@ func TestProveBlankReads(t *testing.T) {
 
 func TestIdentifyNothing(t *testing.T) {
 	for _, size := range []int64{0, 1, 511, 512, 4096, 65536, 65537, 1 << 20} {
-		if _, err := Identify(blankDisk(size), size); !errors.Is(err, errUnknown) {
-			t.Errorf("Identify of %d zeros = %v", size, err)
+		if _, err := identify(blankDisk(size), size); !errors.Is(err, errUnknown) {
+			t.Errorf("identify of %d zeros = %v", size, err)
 		}
 	}
 	d := blankDisk(1 << 20)
 	d.broken = 1<<20 - 1
-	if _, err := Identify(d, d.size); !errors.Is(err, errBroken) {
-		t.Errorf("Identify of a disk whose end cannot be read = %v", err)
+	if _, err := identify(d, d.size); !errors.Is(err, errBroken) {
+		t.Errorf("identify of a disk whose end cannot be read = %v", err)
 	}
 }
 
@@ -128,9 +128,9 @@ func FuzzIdentify(f *testing.F) {
 			return
 		}
 		device := append(make([]byte, offset), b...)
-		v, err := Identify(strings.NewReader(string(device)), int64(len(device)))
+		v, err := identify(strings.NewReader(string(device)), int64(len(device)))
 		if (err == nil) != (v.Type != "") {
-			t.Errorf("Identify = %+v, %v", v, err)
+			t.Errorf("identify = %+v, %v", v, err)
 		}
 		if strings.ContainsFunc(v.Label, func(r rune) bool { return r < ' ' }) {
 			t.Errorf("label %q", v.Label)

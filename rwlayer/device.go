@@ -20,8 +20,8 @@ type NotFoundError struct {
 	Spec string
 	// Have are the block devices that there are.
 	Have []string
-	// But says of devices that seem to fit why they do not.
-	But []string
+	// Mismatches say of devices that seem to fit why they do not.
+	Mismatches []string
 }
 
 func (e *NotFoundError) Error() string {
@@ -29,14 +29,14 @@ func (e *NotFoundError) Error() string {
 	if len(e.Have) > 0 {
 		have = "there are only " + strings.Join(e.Have, ", ")
 	}
-	if len(e.But) > 0 {
-		have = strings.Join(e.But, "; ")
+	if len(e.Mismatches) > 0 {
+		have = strings.Join(e.Mismatches, "; ")
 	}
 	return "no device " + e.Spec + ": " + have
 }
 
-// patience is how long Find waits for what is there before it asks for more.
-const patience = 2 * time.Second
+// moreAfter is how long Find waits for what is there before it asks for more.
+const moreAfter = 2 * time.Second
 
 // A second device that fits may be slower. So the search goes on until
 // no block device has turned up for quiet, and every SCSI disk that a controller
@@ -49,9 +49,9 @@ const (
 
 // Find waits for the device that spec names, by label, UUID, PARTUUID or path,
 // until ctx ends; then the error is a *NotFoundError. Two devices that both fit
-// are an error: it would be a guess which of them to write to. sysfs and dev
+// are an error: which of them to write to would be a guess. sysfs and dev
 // are /sys and /dev. More, which may be nil, is called once when none has
-// turned up for a while: it may bring others to light.
+// turned up for a while: it may make others appear.
 func Find(ctx context.Context, spec, sysfs, dev string, more func()) (string, error) {
 	fits, err := matcher(spec)
 	if err != nil {
@@ -63,8 +63,8 @@ func Find(ctx context.Context, spec, sysfs, dev string, more func()) (string, er
 	var first, last time.Time // When one fitted first, and when any turned up or was awaited last.
 	known := 0
 	for {
-		pending := awaited(sysfs) // Before the search: it may end meanwhile.
-		have, found, but := search(sysfs, dev, fits)
+		pending := diskPending(sysfs) // Before the search: it may end meanwhile.
+		have, found, mismatches := search(sysfs, dev, fits)
 		if len(have) != known || pending {
 			known, last = len(have), time.Now()
 		}
@@ -80,7 +80,7 @@ func Find(ctx context.Context, spec, sysfs, dev string, more func()) (string, er
 			if time.Since(last) >= quiet || time.Since(first) >= settled {
 				return found[0], nil
 			}
-		case more != nil && time.Since(start) >= patience:
+		case more != nil && time.Since(start) >= moreAfter:
 			more()
 			more = nil
 		}
@@ -89,15 +89,15 @@ func Find(ctx context.Context, spec, sysfs, dev string, more func()) (string, er
 			if len(found) == 1 {
 				return found[0], nil
 			}
-			return "", fmt.Errorf("rwlayer: %w", &NotFoundError{Spec: spec, Have: have, But: but})
+			return "", fmt.Errorf("rwlayer: %w", &NotFoundError{Spec: spec, Have: have, Mismatches: mismatches})
 		case <-ticker.C:
 		}
 	}
 }
 
-// awaited tells whether a controller has found a disk that is no block device
+// diskPending tells whether a controller has found a disk that is no block device
 // yet: sd adds it when it has spun up.
-func awaited(sysfs string) bool {
+func diskPending(sysfs string) bool {
 	all, _ := filepath.Glob(filepath.Join(sysfs, "class/scsi_device/*/device"))
 	for _, device := range all {
 		kind, err := os.ReadFile(filepath.Join(device, "type"))
@@ -123,7 +123,7 @@ type candidate struct {
 
 // A fit tells whether a device is the one that is looked for, or why it is not
 // although it seems to be.
-type fit func(candidate) (fits bool, but error)
+type fit func(candidate) (fits bool, mismatch error)
 
 func matcher(spec string) (fit, error) {
 	key, value, ok := strings.Cut(spec, "=")
@@ -149,7 +149,7 @@ func matcher(spec string) (fit, error) {
 	return nil, fmt.Errorf("rwlayer: %q is none of LABEL=, UUID=, PARTUUID=, /dev/…", spec)
 }
 
-func search(sysfs, dev string, fits fit) (have, found, but []string) {
+func search(sysfs, dev string, fits fit) (have, found, mismatches []string) {
 	class := filepath.Join(sysfs, "class/block")
 	entries, err := os.ReadDir(class)
 	if err != nil {
@@ -165,10 +165,10 @@ func search(sysfs, dev string, fits fit) (have, found, but []string) {
 		if ok {
 			found = append(found, c.path)
 		} else if err != nil {
-			but = append(but, c.path+": "+err.Error())
+			mismatches = append(mismatches, c.path+": "+err.Error())
 		}
 	}
-	return have, found, but
+	return have, found, mismatches
 }
 
 func (c candidate) number(attribute string) (int64, error) {
@@ -194,7 +194,7 @@ func (c candidate) holds(fits func(Volume) bool) (bool, error) {
 	if all, err := names(f, size); err != nil || !slices.ContainsFunc(all, fits) {
 		return false, nil
 	}
-	v, err := Identify(f, size)
+	v, err := identify(f, size)
 	return err == nil && fits(v), err
 }
 

@@ -35,7 +35,7 @@ func inspect(sys System, device string, o VolumeOptions) (finding, error) {
 	if err != nil {
 		return finding{}, fmt.Errorf("size of %s: %w", o.Name, err)
 	}
-	v, err := Identify(f, size)
+	v, err := identify(f, size)
 	if errors.Is(err, errUnknown) {
 		if err := o.proveBlank(f, size); err != nil {
 			return finding{}, fmt.Errorf("%s: %w", o.Name, err)
@@ -57,17 +57,17 @@ func inspect(sys System, device string, o VolumeOptions) (finding, error) {
 	if o.Reserve != 0 {
 		// A file system that another node has mounted is not looked into: it
 		// changes meanwhile.
-		if err := Look(SGDevice(f), o.Reserve, o.Takeover); err != nil {
+		if err := CheckHolder(sgDevice{f}, o.Reserve, o.Takeover); err != nil {
 			return finding{}, err
 		}
 	}
 	// A mount wants the device for itself.
 	f.Close()
-	o.waiting("a look into its " + v.Type)
-	return finding{Volume: v}, lookInto(sys, device, v, o)
+	o.waiting("its " + v.Type + " to be read, for whose it is")
+	return finding{Volume: v}, inspectContents(sys, device, v, o)
 }
 
-// proveBlank is ProveBlank with what the target tells.
+// proveBlank is proveBlank with what the target says that it stores.
 func (o VolumeOptions) proveBlank(f *os.File, size int64) error {
 	const what = "the proof that it is blank"
 	o.waiting(what)
@@ -79,7 +79,7 @@ func (o VolumeOptions) proveBlank(f *os.File, size int64) error {
 		}
 	}
 	said := int64(-1)
-	return ProveBlank(f, size, mapped, func(done, total int64) {
+	return proveBlank(f, size, mapped, func(done, total int64) {
 		if percent := 100 * done / total; percent != said {
 			o.waiting(fmt.Sprintf("%s, %d%% read", what, percent))
 			said = percent
@@ -101,7 +101,7 @@ func (o VolumeOptions) adopted(v Volume) bool {
 // found. Of a blank one the beginning and the end are read again, where a file
 // system that was made meanwhile would show.
 func inspectAgain(device string, o VolumeOptions, found finding) error {
-	o.waiting("a second look at its superblock")
+	o.waiting("its superblock, under the reservation")
 	f, err := os.OpenFile(device, os.O_RDONLY|unix.O_EXCL|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return fmt.Errorf("open the volume: %w", err)
@@ -111,7 +111,7 @@ func inspectAgain(device string, o VolumeOptions, found finding) error {
 	if err != nil {
 		return fmt.Errorf("size of %s: %w", o.Name, err)
 	}
-	v, err := Identify(f, size)
+	v, err := identify(f, size)
 	if errors.Is(err, errUnknown) && found.blank {
 		b := make([]byte, min(size, chunkBytes))
 		err = zeros(f, 0, b)
@@ -119,7 +119,7 @@ func inspectAgain(device string, o VolumeOptions, found finding) error {
 			err = zeros(f, size-int64(len(b)), b)
 		}
 	} else if err == nil && (found.blank || v != found.Volume) {
-		err = fmt.Errorf("it has changed since it was looked at, there is %s now: it is left untouched", v)
+		err = fmt.Errorf("it has changed since it was inspected, there is %s now: it is left untouched", v)
 	}
 	if err != nil {
 		return fmt.Errorf("%s: %w", o.Name, err)
@@ -127,45 +127,45 @@ func inspectAgain(device string, o VolumeOptions, found finding) error {
 	return nil
 }
 
-// lookData are the mount options that keep a journal from being replayed, and
-// cleanData those with which it would be. An ext4 may have been told to let the
+// inspectData are the mount options that keep a journal from being replayed, and
+// replayData those with which it is replayed. An ext4 may have been told to let the
 // kernel panic at an error that is found in it; a btrfs may have a default
 // subvolume that hides the rest of it.
 var (
-	lookData  = map[string]string{"ext4": "noload,errors=continue", "xfs": "norecovery", "btrfs": "rescue=nologreplay"}
-	cleanData = map[string]string{"ext4": "errors=continue", "btrfs": "subvolid=5"}
+	inspectData = map[string]string{"ext4": "noload,errors=continue", "xfs": "norecovery", "btrfs": "rescue=nologreplay"}
+	replayData  = map[string]string{"ext4": "errors=continue", "btrfs": "subvolid=5"}
 )
 
-// lookFlags: no program of a foreign file system is run.
-const lookFlags = unix.MS_RDONLY | unix.MS_NOSUID | unix.MS_NODEV | unix.MS_NOEXEC | unix.MS_NOATIME
+// inspectFlags: no program of a foreign file system is run.
+const inspectFlags = unix.MS_RDONLY | unix.MS_NOSUID | unix.MS_NODEV | unix.MS_NOEXEC | unix.MS_NOATIME
 
 // lostFound is what mkfs.ext4 makes in an empty file system.
 const lostFound = "lost+found"
 
-// lookInto mounts a file system read-only to see whose it is. A node's own has
+// inspectContents mounts a file system read-only to find out whose it is. A node's own has
 // its label or the directories of a union, and it was this node's, or was had from
 // this place, where it tells; one that is empty has no owner, and is taken
-// (unmarked). Any other is an *OthersError.
+// (unmarked). Any other is an *UnknownOwnerError.
 //
 // The device is made read-only for that: ext4 ends deletions that a crash cut
 // short even in a read-only mount with noload (ext4_orphan_cleanup in
 // fs/ext4/orphan.c), unless the device cannot be written.
-func lookInto(sys System, device string, v Volume, o VolumeOptions) (err error) {
+func inspectContents(sys System, device string, v Volume, o VolumeOptions) (err error) {
 	if err := sys.Load(v.Type); err != nil {
 		return fmt.Errorf("%s is %s: %w", o.Name, v.Type, err)
 	}
 	if err := sys.SetReadOnly(device, true); err != nil {
-		return fmt.Errorf("make %s read-only to look into it: %w", o.Name, err)
+		return fmt.Errorf("make %s read-only to read its root directory: %w", o.Name, err)
 	}
 	defer func() { err = errors.Join(err, sys.SetReadOnly(device, false)) }()
-	others := &OthersError{Name: o.Name, Volume: v}
+	others := &UnknownOwnerError{Name: o.Name, Volume: v}
 	var had owner
 	var known bool
-	others.Entries, err = entries(sys, device, v.Type, lookData[v.Type], o.LookDir, func() { had, known = readOwner(o.LookDir) })
+	others.Entries, err = entries(sys, device, v.Type, inspectData[v.Type], o.InspectDir, func() { had, known = readOwner(o.InspectDir) })
 	known = known && o.Place != ""
 	switch {
 	case err != nil && o.labelled(v):
-		return nil // The check is going to say what is wrong with it.
+		return nil // fsck reports what is wrong with it.
 	case err != nil:
 		others.Err = err
 		return others
@@ -183,9 +183,9 @@ func lookInto(sys System, device string, v Volume, o VolumeOptions) (err error) 
 	// Is it empty, or is what was written last still in its journal? A journal
 	// that has to be replayed cannot be on a read-only device, and the mount is
 	// refused.
-	others.Entries, err = entries(sys, device, v.Type, cleanData[v.Type], o.LookDir, func() {})
+	others.Entries, err = entries(sys, device, v.Type, replayData[v.Type], o.InspectDir, func() {})
 	if err != nil {
-		others.Err = fmt.Errorf("it looks empty, but its journal may tell otherwise: %w", err)
+		others.Err = fmt.Errorf("it looks empty, but its journal may hold files: %w", err)
 		return others
 	}
 	if others.Entries = slices.DeleteFunc(others.Entries, isLostFound); len(others.Entries) > 0 {
@@ -209,13 +209,13 @@ func isOpenWrt(names []string) bool {
 const maxEntries = 1000
 
 // entries are the names in a file system's root, those of directories with a
-// slash. Look is called while it is mounted.
-func entries(sys System, device, fstype, data, dir string, look func()) (names []string, err error) {
-	if err := sys.Mount(device, dir, fstype, lookFlags, data); err != nil {
+// slash. whileMounted is called before they are read.
+func entries(sys System, device, fstype, data, dir string, whileMounted func()) (names []string, err error) {
+	if err := sys.Mount(device, dir, fstype, inspectFlags, data); err != nil {
 		return nil, fmt.Errorf("mount it read-only: %w%s", err, mountHint(err))
 	}
 	defer func() { err = errors.Join(err, sys.Unmount(dir)) }()
-	look()
+	whileMounted()
 	f, err := os.Open(dir)
 	if err != nil {
 		return nil, err
@@ -235,7 +235,7 @@ func entries(sys System, device, fstype, data, dir string, look func()) (names [
 		}
 		names = append(names, name)
 	}
-	// The two that count, should they be behind a thousand others.
+	// The two that matter, where they come after a thousand others.
 	for _, name := range []string{Upper, Work} {
 		if info, err := os.Lstat(filepath.Join(dir, name)); err == nil && info.IsDir() && !slices.Contains(names, name+"/") {
 			names = append(names, name+"/")
@@ -261,9 +261,9 @@ func entries(sys System, device, fstype, data, dir string, look func()) (names [
 	return names, nil
 }
 
-// An OthersError says that a file system is not known to be this node's own. It
+// An UnknownOwnerError says that a file system is not known to be this node's own. It
 // was not written to, nor checked.
-type OthersError struct {
+type UnknownOwnerError struct {
 	// Name is the device's, for messages.
 	Name string
 	Volume
@@ -273,17 +273,17 @@ type OthersError struct {
 	Err error
 }
 
-// named is how many names an error tells.
-const named = 6
+// maxNamed is how many names an error tells.
+const maxNamed = 6
 
-func (e *OthersError) Error() string {
+func (e *UnknownOwnerError) Error() string {
 	what := ": "
 	switch {
 	case e.Err != nil:
 		what += e.Err.Error()
 	default:
-		what += "there is " + strings.Join(printableAll(e.Entries[:min(len(e.Entries), named)]), ", ")
-		if len(e.Entries) > named {
+		what += "there is " + strings.Join(printableAll(e.Entries[:min(len(e.Entries), maxNamed)]), ", ")
+		if len(e.Entries) > maxNamed {
 			what += ", …"
 		}
 		what += " in it"
@@ -292,7 +292,7 @@ func (e *OthersError) Error() string {
 		e.Name, e.Volume, what)
 }
 
-func (e *OthersError) Unwrap() error { return e.Err }
+func (e *UnknownOwnerError) Unwrap() error { return e.Err }
 
 func printableAll(names []string) []string {
 	var all []string

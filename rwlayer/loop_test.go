@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"runtime"
 	"strings"
 	"testing"
@@ -70,24 +71,32 @@ func loop(t *testing.T, file string) (device string, detach func()) {
 	}
 }
 
+// loopVolume makes a file system by a command (mkfs.ext4 -q) in a file and attaches
+// that to a loop device until the test ends. The test has mounts of its own.
+func loopVolume(t *testing.T, mkfs string) (file, device, fstype string) {
+	t.Helper()
+	privately(t)
+	program := strings.Fields(mkfs)[0]
+	if _, err := exec.LookPath(program); err != nil && os.Getenv("CI") != "true" {
+		t.Skip(err)
+	}
+	fstype = strings.TrimPrefix(program, "mkfs.")
+	if kinds, err := os.ReadFile("/proc/filesystems"); err != nil || !strings.Contains(string(kinds), "\t"+fstype+"\n") {
+		t.Skipf("this kernel has no %s: %v", fstype, err)
+	}
+	file = filepath.Join(t.TempDir(), "disk")
+	shell(t, fmt.Sprintf("truncate -s %d %s; %s %[2]s", imageSize, file, mkfs))
+	device, detach := loop(t, file)
+	t.Cleanup(detach)
+	return file, device, fstype
+}
+
 // crashed makes a file system, lets a script use it, mounted on $M, and returns
 // what a power cut leaves of it in a file.
 func crashed(t *testing.T, mkfs, use string) string {
 	t.Helper()
-	dir := t.TempDir()
-	file, left := dir+"/disk", dir+"/left"
-	shell(t, fmt.Sprintf("truncate -s %d %s", imageSize, file))
-	if _, err := exec.LookPath(strings.Fields(mkfs)[0]); err != nil && os.Getenv("CI") != "true" {
-		t.Skip(err)
-	}
-	shell(t, mkfs+" "+file)
-	fstype := strings.TrimPrefix(strings.Fields(mkfs)[0], "mkfs.")
-	if kinds, err := os.ReadFile("/proc/filesystems"); err != nil || !strings.Contains(string(kinds), "\t"+fstype+"\n") {
-		t.Skipf("this kernel has no %s: %v", fstype, err)
-	}
-	device, detach := loop(t, file)
-	defer detach()
-	mnt := t.TempDir()
+	file, device, fstype := loopVolume(t, mkfs)
+	left, mnt := filepath.Join(t.TempDir(), "left"), t.TempDir()
 	if err := unix.Mount(device, mnt, fstype, 0, ""); err != nil {
 		t.Fatal(err)
 	}
@@ -103,7 +112,7 @@ func crashed(t *testing.T, mkfs, use string) string {
 // What a power cut leaves is looked into by a real kernel: who it belongs to is
 // told, an empty one with something in its journal is not taken for empty, and
 // not a byte of it changes.
-func TestLookInto(t *testing.T) {
+func TestInspectContents(t *testing.T) {
 	const fsync = "mkdir $M/home; echo thesis >$M/home/x; sync $M/home/x; echo y >$M/home/y; sync -d $M/home/y"
 	for name, tt := range map[string]struct {
 		mkfs, use string
@@ -112,16 +121,15 @@ func TestLookInto(t *testing.T) {
 		"ext4/others":  {"mkfs.ext4 -q", "mkdir $M/home; sync", "there is home/ in it"},
 		"ext4/orphan":  {"mkfs.ext4 -q", "mkdir $M/home; exec 3>$M/home/x; echo x >&3; sync; rm $M/home/x; sync; sleep 1", "there is home/ in it"},
 		"ext4/ours":    {"mkfs.ext4 -q", "mkdir $M/upper $M/work; sync; sleep 1; touch $M/upper/x", ""},
-		"ext4/bare":    {"mkfs.ext4 -q", "touch $M/x; sync; rm $M/x; sync", "its journal may tell otherwise"},
+		"ext4/bare":    {"mkfs.ext4 -q", "touch $M/x; sync; rm $M/x; sync", "its journal may hold files"},
 		"ext4/saved":   {"mkfs.ext4 -q", "mkdir $M/lost+found/#12; sync -f $M; fsfreeze -f $M; fsfreeze -u $M", "there is lost+found/#12 in it"},
 		"btrfs/hidden": {"mkfs.btrfs -q", "btrfs subvolume create home >/dev/null; btrfs subvolume create empty >/dev/null; btrfs subvolume set-default empty; sync -f $M", "there is empty/, home/ in it"},
 		"xfs/others":   {"mkfs.xfs -q", "mkdir $M/home; sync; sync -f $M; fsfreeze -f $M; fsfreeze -u $M; touch $M/home/y; sync $M/home/y", "there is home/ in it"},
 		"xfs/bare":     {"mkfs.xfs -q", fsync, ""},
 		"btrfs/others": {"mkfs.btrfs -q", "mkdir $M/home; sync -f $M; echo x >$M/home/x; sync $M/home/x", "there is home/ in it"},
-		"btrfs/bare":   {"mkfs.btrfs -q", "sync -f $M; echo x >$M/x; sync $M/x", "its journal may tell otherwise"},
+		"btrfs/bare":   {"mkfs.btrfs -q", "sync -f $M; echo x >$M/x; sync $M/x", "its journal may hold files"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			privately(t)
 			if name == "xfs/bare" {
 				tt.want = " " // Either way it is not taken: by its name, or by its log.
 			}
@@ -131,7 +139,7 @@ func TestLookInto(t *testing.T) {
 				t.Fatal(err)
 			}
 			device, detach := loop(t, file)
-			err = lookInto(kernelSystem{}, device, Volume{Type: strings.Split(name, "/")[0]}, VolumeOptions{Name: "it", LookDir: t.TempDir()})
+			err = inspectContents(kernelSystem{}, device, Volume{Type: strings.Split(name, "/")[0]}, VolumeOptions{Name: "it", InspectDir: t.TempDir()})
 			detach()
 			t.Logf("%v", err)
 			if (err == nil) != (tt.want == "") || err != nil && !strings.Contains(err.Error(), tt.want) {
@@ -153,20 +161,9 @@ func TestLookInto(t *testing.T) {
 func TestMountMarks(t *testing.T) {
 	for _, mkfs := range []string{"mkfs.ext4 -q", "mkfs.xfs -q", "mkfs.btrfs -q", "mkfs.ext4 -q -L adopted", "mkfs.btrfs -q -L adopted"} {
 		t.Run(mkfs, func(t *testing.T) {
-			privately(t)
-			dir := t.TempDir()
-			file, left, mnt, lookDir := dir+"/disk", dir+"/left", t.TempDir(), t.TempDir()
-			if _, err := exec.LookPath(strings.Fields(mkfs)[0]); err != nil && os.Getenv("CI") != "true" {
-				t.Skip(err)
-			}
-			shell(t, fmt.Sprintf("truncate -s %d %s; %s %[2]s", imageSize, file, mkfs))
-			fstype := strings.TrimPrefix(strings.Fields(mkfs)[0], "mkfs.")
-			if kinds, err := os.ReadFile("/proc/filesystems"); err != nil || !strings.Contains(string(kinds), "\t"+fstype+"\n") {
-				t.Skipf("this kernel has no %s: %v", fstype, err)
-			}
-			device, detach := loop(t, file)
-			defer detach()
-			o := VolumeOptions{Label: "sidusboot", LookDir: lookDir}
+			file, device, fstype := loopVolume(t, mkfs)
+			left, mnt := filepath.Join(t.TempDir(), "left"), t.TempDir()
+			o := VolumeOptions{Label: "sidusboot", InspectDir: t.TempDir()}
 			if strings.Contains(mkfs, "adopted") {
 				if err := unix.Mount(device, mnt, fstype, 0, ""); err != nil {
 					t.Fatal(err)
@@ -184,7 +181,7 @@ func TestMountMarks(t *testing.T) {
 			}
 			cut, detachCut := loop(t, left)
 			defer detachCut()
-			if err := lookInto(kernelSystem{}, cut, v, o); err != nil {
+			if err := inspectContents(kernelSystem{}, cut, v, o); err != nil {
 				t.Errorf("after the power cut: %v", err)
 			}
 		})

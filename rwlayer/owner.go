@@ -67,8 +67,8 @@ func (o VolumeOptions) fits(w owner) bool {
 }
 
 // markOwner makes this node the owner of the volume at dir, which is mounted. Replaced
-// says that a look at the volume would not have let it have it. That it cannot
-// be written, on a full volume, is told and no error.
+// says that inspectContents would have refused the volume to it. That it cannot
+// be written, on a full volume, is reported and no error.
 func (o VolumeOptions) markOwner(dir string) (replaced bool) {
 	if o.Place == "" || o.Reserve == 0 {
 		return false
@@ -79,11 +79,11 @@ func (o VolumeOptions) markOwner(dir string) (replaced bool) {
 		return false
 	}
 	if known && before.key != now.key {
-		o.Logf("%s was another machine's until now, that of key %s, as %s: that is right after a new mainboard or network card, or a takeover; else this node has been pointed at a volume that is not meant for it",
+		o.Logf("%s was another machine's until now, that of key %s, as %s: that is as it should be after a new mainboard or network card, or a takeover; otherwise this node was given a volume that is not meant for it",
 			o.Name, before.key, printable(before.place))
 	}
 	if err := now.write(dir); err != nil {
-		o.Logf("%s: write down whose it is: %v", o.Name, err)
+		o.Logf("%s: save whose it is: %v", o.Name, err)
 		return false
 	}
 	return known && !o.fits(before)
@@ -117,6 +117,6 @@ type OwnerError struct {
 }
 
 func (e *OwnerError) Error() string {
-	return fmt.Sprintf("it is the volume of the node with key %s, which had it as %s (this node's key is %s): see whether the target has mixed up its volumes",
+	return fmt.Sprintf("it is the volume of the node with key %s, which had it as %s (this node's key is %s): check whether the target has exchanged its volumes",
 		e.Key, printable(e.Place), e.Own)
 }

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -34,23 +33,12 @@ func TestParseOwner(t *testing.T) {
 func TestOwner(t *testing.T) {
 	for _, mkfs := range []string{"mkfs.ext4 -q -L sidusboot", "mkfs.ext4 -q -L other", "mkfs.xfs -q", "mkfs.btrfs -q"} {
 		t.Run(mkfs, func(t *testing.T) {
-			privately(t)
 			const a, b, c = Key(0xa), Key(0xb), Key(0xc)
-			dir := t.TempDir()
-			file, left, mnt := dir+"/disk", dir+"/left", t.TempDir()
-			if _, err := exec.LookPath(strings.Fields(mkfs)[0]); err != nil && os.Getenv("CI") != "true" {
-				t.Skip(err)
-			}
-			fstype := strings.TrimPrefix(strings.Fields(mkfs)[0], "mkfs.")
-			if kinds, err := os.ReadFile("/proc/filesystems"); err != nil || !strings.Contains(string(kinds), "\t"+fstype+"\n") {
-				t.Skipf("this kernel has no %s: %v", fstype, err)
-			}
-			shell(t, fmt.Sprintf("truncate -s %d %s; %s %[2]s", imageSize, file, mkfs))
-			device, detach := loop(t, file)
-			defer detach()
+			file, device, fstype := loopVolume(t, mkfs)
+			left, mnt := filepath.Join(t.TempDir(), "left"), t.TempDir()
 
 			said := ""
-			o := VolumeOptions{Label: "sidusboot", LookDir: t.TempDir(), Logf: func(format string, args ...any) {
+			o := VolumeOptions{Label: "sidusboot", InspectDir: t.TempDir(), Logf: func(format string, args ...any) {
 				said += fmt.Sprintf(format, args...) + "\n"
 			}}
 			id := ""
@@ -78,7 +66,7 @@ func TestOwner(t *testing.T) {
 				{what: "kept", key: a, place: "LUN 9", refused: true},
 				{what: "a link in its place", key: a, place: "LUN 9", before: "rm .sidusboot-owner; ln -s upper/there .sidusboot-owner; echo safe >upper/there; ln -s upper/there .sidusboot-owner-new"},
 				{what: "a FIFO in its place", key: b, place: "LUN 9", before: "grep -q safe upper/there; test -f .sidusboot-owner; rm .sidusboot-owner; mkfifo .sidusboot-owner"},
-				{what: "a directory in its place", key: b, place: "LUN 9", before: "test -f .sidusboot-owner; rm .sidusboot-owner; mkdir .sidusboot-owner", says: "write down whose it is"},
+				{what: "a directory in its place", key: b, place: "LUN 9", before: "test -f .sidusboot-owner; rm .sidusboot-owner; mkdir .sidusboot-owner", says: "save whose it is"},
 			} {
 				if step.before != "" {
 					if err := unix.Mount(device, mnt, fstype, 0, ""); err != nil {
@@ -100,7 +88,7 @@ func TestOwner(t *testing.T) {
 				v, _, err := Mount(kernelSystem{}, device, mnt, o)
 				id = v.UUID
 				var foreign *OwnerError
-				var others *OthersError
+				var others *UnknownOwnerError
 				if step.refused {
 					if !errors.As(err, &foreign) || !errors.As(err, &others) || foreign.Own != step.key {
 						t.Errorf("%s: %v, want it refused", step.what, err)
@@ -113,7 +101,7 @@ func TestOwner(t *testing.T) {
 					t.Fatalf("%s: %v", step.what, err)
 				}
 				said = strings.ReplaceAll(said, ErrNoReservations.Error(), "")
-				if another := strings.Contains(said, "another") || strings.Contains(said, "write down"); another != (step.says != "") || !strings.Contains(said, step.says) {
+				if another := strings.Contains(said, "another") || strings.Contains(said, "save whose"); another != (step.says != "") || !strings.Contains(said, step.says) {
 					t.Errorf("%s: it said %q, want %q", step.what, said, step.says)
 				}
 				if err != nil {
@@ -127,7 +115,7 @@ func TestOwner(t *testing.T) {
 				}
 				if step.adopt { // The power is cut: the next boot does not ask again.
 					cut, detachCut := loop(t, left)
-					if err := lookInto(kernelSystem{}, cut, v, VolumeOptions{Reserve: step.key, Place: "LUN 7", Label: o.Label, LookDir: o.LookDir}); err != nil {
+					if err := inspectContents(kernelSystem{}, cut, v, VolumeOptions{Reserve: step.key, Place: "LUN 7", Label: o.Label, InspectDir: o.InspectDir}); err != nil {
 						t.Errorf("after a power cut: %v", err)
 					}
 					detachCut()
@@ -145,7 +133,7 @@ func TestOwnerOfDamaged(t *testing.T) {
 	device, detach := loop(t, file)
 	defer detach()
 	_, _, err := Mount(kernelSystem{}, device, t.TempDir(), VolumeOptions{
-		Reserve: 1, Place: "LUN 1", Label: "sidusboot", LookDir: t.TempDir(), Logf: t.Logf,
+		Reserve: 1, Place: "LUN 1", Label: "sidusboot", InspectDir: t.TempDir(), Logf: t.Logf,
 	})
 	var check *CheckError
 	if !errors.As(err, &check) {

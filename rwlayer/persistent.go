@@ -25,16 +25,16 @@ type Commander interface {
 // kernels.
 type prDevice struct {
 	commands Commander
-	// patience is how long one command is tried.
-	patience time.Duration
+	// timeout is how long one command is tried.
+	timeout time.Duration
 }
 
 // commandTime is what a target gets for one command, all its tries together.
 const commandTime = 20 * time.Second
 
-func newDevice(c Commander) prDevice { return prDevice{commands: c, patience: commandTime} }
+func newDevice(c Commander) prDevice { return prDevice{commands: c, timeout: commandTime} }
 
-func deviceOf(f *os.File) prDevice { return newDevice(SGDevice(f)) }
+func deviceOf(f *os.File) prDevice { return newDevice(sgDevice{f}) }
 
 // Service actions of PERSISTENT RESERVE OUT and IN (SPC-4, 6.15 and 6.16).
 const (
@@ -54,7 +54,7 @@ const (
 
 // register gives this node's key to the device, whatever this session had there
 // before. lasting says that the target keeps it over its own restart. With
-// ErrUnsaved it is registered too.
+// ErrNotPersistent it is registered too.
 func (d prDevice) register(key Key) (lasting bool, err error) {
 	err = d.out("register a key", outRegisterIgnore, 0, key, activatePersistence)
 	var sense *senseError
@@ -63,11 +63,11 @@ func (d prDevice) register(key Key) (lasting bool, err error) {
 		return true, nil
 	case !errors.As(err, &sense):
 	case sense.key == senseIllegalRequest && sense.refusesField():
-		return false, without(d.out("register a key", outRegisterIgnore, 0, key, 0))
-	case sense.unsaved():
+		return false, asUnsupported(d.out("register a key", outRegisterIgnore, 0, key, 0))
+	case sense.notPersistent():
 		keys, readErr := d.keys()
 		if readErr == nil && slices.Contains(keys, key) {
-			return false, ErrUnsaved
+			return false, ErrNotPersistent
 		}
 		return false, errors.Join(err, readErr)
 	}
@@ -84,7 +84,7 @@ func (d prDevice) unregister() error {
 	case err == nil || !errors.As(err, &sense):
 	case sense.key == senseIllegalRequest && sense.refusesField():
 		return d.out(what, outRegisterIgnore, 0, 0, 0)
-	case sense.unsaved():
+	case sense.notPersistent():
 		return nil // It is done, and could not be written down.
 	}
 	return err
@@ -114,7 +114,7 @@ func (d prDevice) readKeys(n int) (all []Key, total int, err error) {
 	data := make([]byte, 8+8*n)
 	cdb := [10]byte{0: prIn, 1: inReadKeys, 7: byte(len(data) >> 8), 8: byte(len(data) & 0xff)}
 	if err := d.scsi(cdb[:], data, false); err != nil {
-		return nil, 0, fmt.Errorf("read the registered keys: %w", without(err))
+		return nil, 0, fmt.Errorf("read the registered keys: %w", asUnsupported(err))
 	}
 	total = int(binary.BigEndian.Uint32(data[4:])) / 8
 	for i := range min(total, n) {
@@ -182,13 +182,13 @@ func (d prDevice) scsi(cdb, data []byte, write bool) error {
 	for pause := firstPause; ; pause = min(2*pause, maxPause) {
 		status, sense, err := d.commands.Execute(cdb, data, write)
 		if err == nil {
-			err = judge(status, sense)
+			err = answerError(status, sense)
 		}
-		var later *laterError
+		var later *retryableError
 		if !errors.As(err, &later) {
 			return err
 		}
-		if waited := time.Since(start); waited+pause > d.patience {
+		if waited := time.Since(start); waited+pause > d.timeout {
 			return fmt.Errorf("%w, for %v", later.err, waited.Round(time.Second/10))
 		}
 		time.Sleep(pause)

@@ -24,36 +24,18 @@ func (e *HeldError) Error() string {
 	if e.Holder != 0 {
 		holder = "key " + e.Holder.String()
 	}
-	text := fmt.Sprintf("the volume is held by another node under %s (this node's is %s): two nodes must not share a volume; look for a node with the same address or the same target",
+	return fmt.Sprintf("the volume is held by another node under %s (this node's is %s): two nodes must not share a volume; look for a node with the same address or the same target",
 		holder, e.Own)
-	if e.Holder != 0 {
-		text += ", and if it is gone for good, boot this one once with sidus.rw.takeover=" + e.Holder.String()
-	}
-	return text
 }
 
 // ErrNoReservations says that the device has no persistent reservations.
 var ErrNoReservations = errors.New("the target has no persistent reservations: nothing keeps a second node from this volume")
 
-// ErrUnsaved says that the target has registered the node's key but will forget
+// ErrNotPersistent says that the target has registered the node's key but will forget
 // it when it is restarted.
-var ErrUnsaved = errors.New("the target cannot write down who holds the volume, and forgets it when it is restarted: on LIO make a directory pr where it keeps its own files (/etc/target, /etc/rtslib-fb-target or /var/target)")
+var ErrNotPersistent = errors.New("the target cannot save who holds the volume, and forgets it when it is restarted: on LIO make a directory pr where it keeps its own files (/etc/target, /etc/rtslib-fb-target or /var/target)")
 
-// Reserve makes the device this node's own: others may read it, but neither
-// write it nor reserve it. After a crash the node gets it back by its key. A
-// device that another node has, by a reservation or by a registered key, is a
-// *HeldError, unless that key is takeover: then it is taken from there. One
-// that has no reservations is ErrNoReservations, one that is held until the
-// target restarts ErrUnsaved. With any other error nothing of this node is
-// left on the device.
-//
-// A target that does not keep registrations over its own restart gets the key
-// only, and no reservation: such a one (tgt 1.0.85) takes the same node for
-// another after each new login, and its own writes would fail with a conflict.
-// The key alone keeps other nodes of ours away.
-func Reserve(f *os.File, key, takeover Key) error { return reserve(deviceOf(f), key, takeover) }
-
-// Hold is Reserve for a node that runs on the device already, whose target may
+// Hold reserves the device for a node that runs on the device already, whose target may
 // have forgotten that. It registers before it looks, and leaves the key there
 // whatever it finds: of two nodes that come at the same moment, the other one,
 // which is booting, sees the key and goes. A *HeldError that stays for longer
@@ -67,17 +49,17 @@ func Claim(c Commander, key Key) error {
 	var refused *senseError
 	if errors.As(err, &refused) {
 		// It may not be able to store the key of a second session.
-		return Look(c, key, 0)
+		return CheckHolder(c, key, 0)
 	}
-	if errors.Is(err, ErrNoReservations) || errors.Is(err, ErrUnsaved) {
+	if errors.Is(err, ErrNoReservations) || errors.Is(err, ErrNotPersistent) {
 		return nil
 	}
 	return err
 }
 
-// Look tells whether another node has the device, as Reserve would, and leaves
-// nothing on it.
-func Look(c Commander, key, takeover Key) error {
+// CheckHolder finds out whether another node has the device, and leaves nothing on
+// it. Another node is a *HeldError, unless its key is takeover.
+func CheckHolder(c Commander, key, takeover Key) error {
 	keys, err := newDevice(c).keys()
 	if errors.Is(err, ErrNoReservations) {
 		return nil
@@ -94,7 +76,7 @@ func Look(c Commander, key, takeover Key) error {
 // Release gives back what this node has taken on the device, in this session
 // or in earlier ones: its reservation and its registrations. What other nodes
 // have stays. There being nothing to give back is no error.
-func Release(f *os.File, key Key) error { return ReleaseBy(SGDevice(f), key) }
+func Release(f *os.File, key Key) error { return ReleaseBy(sgDevice{f}, key) }
 
 // ReleaseBy is Release by another way to the device.
 func ReleaseBy(c Commander, key Key) error {
@@ -105,6 +87,18 @@ func ReleaseBy(c Commander, key Key) error {
 	return err
 }
 
+// reserve makes the device this node's own: others may read it, but neither
+// write it nor reserve it. After a crash the node gets it back by its key. A
+// device that another node has, by a reservation or by a registered key, is a
+// *HeldError, unless that key is takeover: then it is taken from there. One
+// that has no reservations is ErrNoReservations, one that is held until the
+// target restarts ErrNotPersistent. With any other error nothing of this node is
+// left on the device.
+//
+// A target that does not keep registrations over its own restart gets the key
+// only, and no reservation: such a one (tgt 1.0.85) takes the same node for
+// another after each new login, and its own writes would fail with a conflict.
+// The key alone keeps other nodes of ours away.
 func reserve(d prDevice, key, takeover Key) error {
 	keys, err := d.keys()
 	if errors.Is(err, errConflict) { // An old reservation (SPC-2, RESERVE) keeps everybody out.
@@ -117,9 +111,9 @@ func reserve(d prDevice, key, takeover Key) error {
 		return &HeldError{Holder: other, Own: key}
 	}
 	lasting, err := d.register(key)
-	if err == nil || errors.Is(err, ErrUnsaved) {
+	if err == nil || errors.Is(err, ErrNotPersistent) {
 		unsaved := err
-		if err = take(d, key, takeover, lasting, slices.Contains(keys, takeover)); err == nil {
+		if err = acquire(d, key, takeover, lasting, slices.Contains(keys, takeover)); err == nil {
 			return unsaved
 		}
 	}
@@ -132,8 +126,8 @@ func reserve(d prDevice, key, takeover Key) error {
 	return err
 }
 
-// take is the part of reserve behind the registration.
-func take(d prDevice, key, takeover Key, lasting, held bool) error {
+// acquire is the part of reserve behind the registration.
+func acquire(d prDevice, key, takeover Key, lasting, held bool) error {
 	if held {
 		// That the other has gone meanwhile is seen below.
 		if err := d.preempt(takeover, key, true); err != nil && !errors.Is(err, errConflict) {
@@ -169,7 +163,7 @@ func hold(d prDevice, key Key) error {
 // claim registers the key and looks for others.
 func claim(d prDevice, key Key) (lasting bool, err error) {
 	lasting, unsaved := d.register(key)
-	if unsaved != nil && !errors.Is(unsaved, ErrUnsaved) {
+	if unsaved != nil && !errors.Is(unsaved, ErrNotPersistent) {
 		return false, unsaved
 	}
 	keys, err := d.keys()
@@ -199,7 +193,7 @@ func prune(d prDevice, keys []Key, key Key) error {
 	}
 	// LIO removes the asking session's own as well where nothing is reserved.
 	_, err := d.register(key)
-	if errors.Is(err, ErrUnsaved) {
+	if errors.Is(err, ErrNotPersistent) {
 		return nil
 	}
 	return err
@@ -231,7 +225,7 @@ func release(d prDevice, key Key) error {
 		return err
 	}
 	// Only who is registered can take back what an earlier session left.
-	if _, err := d.register(key); err != nil && !errors.Is(err, ErrUnsaved) {
+	if _, err := d.register(key); err != nil && !errors.Is(err, ErrNotPersistent) {
 		return err
 	}
 	holder, err := d.holder()

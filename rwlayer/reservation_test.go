@@ -43,7 +43,7 @@ func newTarget() *fakeTarget { return &fakeTarget{holder: -1} }
 
 // session is a way to the target; each login is another one on tgt.
 func (f *fakeTarget) session(id int) prDevice {
-	return prDevice{commands: fakeSession{f, id}, patience: time.Second}
+	return prDevice{commands: fakeSession{f, id}, timeout: time.Second}
 }
 
 func (f *fakeTarget) find(session int) int {
@@ -184,30 +184,32 @@ func isHeld(err error, by Key) bool {
 }
 
 // good tells whether a reservation came off, also on a target that forgets.
-func good(err error) bool { return err == nil || errors.Is(err, ErrUnsaved) }
+func good(err error) bool { return err == nil || errors.Is(err, ErrNotPersistent) }
 
 func TestReserve(t *testing.T) {
 	for name, target := range targets() {
-		if err := reserve(target.session(1), one, 0); !good(err) {
-			t.Fatalf("%s: a free volume: %v", name, err)
-		}
-		if err := reserve(target.session(1), one, 0); !good(err) {
-			t.Errorf("%s: again: %v", name, err)
-		}
-		err := reserve(target.session(2), two, 0)
-		if !isHeld(err, one) || !strings.Contains(err.Error(), "0x0000000000001111") {
-			t.Errorf("%s: a second node: %v, want a HeldError with the first's key", name, err)
-		}
-		if got := target.keys(); !slices.Equal(got, []Key{one}) {
-			t.Errorf("%s: the second node leaves %v", name, got)
-		}
-		if err := reserve(target.session(3), one, 0); !good(err) {
-			t.Errorf("%s: the first after a crash: %v", name, err)
-		}
-		session, _ := target.heldBy()
-		if want := map[string]int{"LIO": 3}[name]; session != want {
-			t.Errorf("%s: held by session %d, want %d", name, session, want)
-		}
+		t.Run(name, func(t *testing.T) {
+			if err := reserve(target.session(1), one, 0); !good(err) {
+				t.Fatalf("a free volume: %v", err)
+			}
+			if err := reserve(target.session(1), one, 0); !good(err) {
+				t.Errorf("again: %v", err)
+			}
+			err := reserve(target.session(2), two, 0)
+			if !isHeld(err, one) || !strings.Contains(err.Error(), "0x0000000000001111") {
+				t.Errorf("a second node: %v, want a HeldError with the first's key", err)
+			}
+			if got := target.keys(); !slices.Equal(got, []Key{one}) {
+				t.Errorf("the second node leaves %v", got)
+			}
+			if err := reserve(target.session(3), one, 0); !good(err) {
+				t.Errorf("the first after a crash: %v", err)
+			}
+			session, _ := target.heldBy()
+			if want := map[string]int{"LIO": 3}[name]; session != want {
+				t.Errorf("held by session %d, want %d", session, want)
+			}
+		})
 	}
 	if err := reserve((&fakeTarget{none: true}).session(1), one, 0); !errors.Is(err, ErrNoReservations) {
 		t.Errorf("a target without reservations: %v", err)
@@ -218,23 +220,25 @@ func TestReserve(t *testing.T) {
 // the next one needs no takeover. What others have stays.
 func TestRelease(t *testing.T) {
 	for name, target := range targets() {
-		for session := 1; session <= 3; session++ { // Crashed twice.
-			if err := reserve(target.session(session), one, 0); !good(err) {
-				t.Fatalf("%s: %v", name, err)
+		t.Run(name, func(t *testing.T) {
+			for session := 1; session <= 3; session++ { // Crashed twice.
+				if err := reserve(target.session(session), one, 0); !good(err) {
+					t.Fatalf("%v", err)
+				}
 			}
-		}
-		if err := release(target.session(9), two); err != nil || len(target.regs) == 0 {
-			t.Errorf("%s: another node's release: %v, left %v", name, err, target.regs)
-		}
-		if err := release(target.session(3), one); err != nil || len(target.regs) > 0 || target.holder >= 0 {
-			t.Errorf("%s: %v, left %v, holder %d", name, err, target.regs, target.holder)
-		}
-		if err := release(target.session(3), one); err != nil {
-			t.Errorf("%s: nothing to give back: %v", name, err)
-		}
-		if err := reserve(target.session(4), two, 0); !good(err) {
-			t.Errorf("%s: the next node: %v", name, err)
-		}
+			if err := release(target.session(9), two); err != nil || len(target.regs) == 0 {
+				t.Errorf("another node's release: %v, left %v", err, target.regs)
+			}
+			if err := release(target.session(3), one); err != nil || len(target.regs) > 0 || target.holder >= 0 {
+				t.Errorf("%v, left %v, holder %d", err, target.regs, target.holder)
+			}
+			if err := release(target.session(3), one); err != nil {
+				t.Errorf("nothing to give back: %v", err)
+			}
+			if err := reserve(target.session(4), two, 0); !good(err) {
+				t.Errorf("the next node: %v", err)
+			}
+		})
 	}
 }
 
@@ -269,25 +273,27 @@ func TestRefusedLeavesAPTPL(t *testing.T) {
 // the node that had it is refused.
 func TestReserveTakeover(t *testing.T) {
 	for name, target := range targets() {
-		for i, step := range []struct {
-			session       int
-			key, takeover Key
-			want          Key // who holds it, if this one is refused
-		}{
-			{session: 1, key: one},
-			{session: 2, key: two, takeover: three, want: one},
-			{session: 2, key: two, takeover: one},
-			{session: 3, key: one, want: two},
-			{session: 4, key: two, takeover: one},
-		} {
-			err := reserve(target.session(step.session), step.key, step.takeover)
-			if step.want == 0 && !good(err) || step.want != 0 && !isHeld(err, step.want) {
-				t.Errorf("%s, step %d: %v", name, i, err)
+		t.Run(name, func(t *testing.T) {
+			for i, step := range []struct {
+				session       int
+				key, takeover Key
+				want          Key // who holds it, if this one is refused
+			}{
+				{session: 1, key: one},
+				{session: 2, key: two, takeover: three, want: one},
+				{session: 2, key: two, takeover: one},
+				{session: 3, key: one, want: two},
+				{session: 4, key: two, takeover: one},
+			} {
+				err := reserve(target.session(step.session), step.key, step.takeover)
+				if step.want == 0 && !good(err) || step.want != 0 && !isHeld(err, step.want) {
+					t.Errorf("step %d: %v", i, err)
+				}
 			}
-		}
-		if target.aborted == target.tgt {
-			t.Errorf("%s: what the other had under way was ended: %v", name, target.aborted)
-		}
+			if target.aborted == target.tgt {
+				t.Errorf("what the other had under way was ended: %v", target.aborted)
+			}
+		})
 	}
 	// With a third node there, nothing is taken from the second.
 	target := newTarget()
@@ -301,18 +307,20 @@ func TestReserveTakeover(t *testing.T) {
 // it, and whoever goes leaves nothing behind that would lock out the other.
 func TestReserveAtOnce(t *testing.T) {
 	for name, target := range targets() {
-		var other error
-		target.after = func([]byte) {
-			target.after = nil // The second comes in behind the first one's look.
-			other = reserve(target.session(2), two, 0)
-		}
-		err := reserve(target.session(1), one, 0)
-		if good(err) && good(other) {
-			t.Errorf("%s: both have the volume", name)
-		}
-		if !good(other) || len(target.regs) != 1 {
-			t.Errorf("%s: the second, which was alone: %v, registered %v", name, other, target.regs)
-		}
+		t.Run(name, func(t *testing.T) {
+			var other error
+			target.after = func([]byte) {
+				target.after = nil // The second comes in behind the first one's look.
+				other = reserve(target.session(2), two, 0)
+			}
+			err := reserve(target.session(1), one, 0)
+			if good(err) && good(other) {
+				t.Errorf("both have the volume")
+			}
+			if !good(other) || len(target.regs) != 1 {
+				t.Errorf("the second, which was alone: %v, registered %v", other, target.regs)
+			}
+		})
 	}
 }
 
@@ -320,35 +328,37 @@ func TestReserveAtOnce(t *testing.T) {
 // one that runs has the volume in the end, wherever the two meet.
 func TestHoldInATie(t *testing.T) {
 	for name, target := range targets() {
-		for step := 1; step <= 6; step++ {
-			target.regs, target.holder, target.execution = nil, -1, 0
-			var claimed error
-			met := false
-			target.after = func([]byte) {
-				if target.execution != step || met {
-					return
+		t.Run(name, func(t *testing.T) {
+			for step := 1; step <= 6; step++ {
+				target.regs, target.holder, target.execution = nil, -1, 0
+				var claimed error
+				met := false
+				target.after = func([]byte) {
+					if target.execution != step || met {
+						return
+					}
+					met = true
+					claimed = hold(target.session(1), one)
 				}
-				met = true
-				claimed = hold(target.session(1), one)
-			}
-			booting := reserve(target.session(2), two, 0)
-			target.after = nil
-			if !met {
-				continue
-			}
-			again := hold(target.session(1), one)
-			switch {
-			case good(booting): // It had looked for the second time before the other came.
-				if !isHeld(again, two) || !isHeld(claimed, two) {
-					t.Errorf("%s, step %d: both have the volume: %v, %v", name, step, claimed, again)
+				booting := reserve(target.session(2), two, 0)
+				target.after = nil
+				if !met {
+					continue
 				}
-				if step < 3 {
-					t.Errorf("%s, step %d: the booting node has won", name, step)
+				again := hold(target.session(1), one)
+				switch {
+				case good(booting): // It had looked for the second time before the other came.
+					if !isHeld(again, two) || !isHeld(claimed, two) {
+						t.Errorf("step %d: both have the volume: %v, %v", step, claimed, again)
+					}
+					if step < 3 {
+						t.Errorf("step %d: the booting node has won", step)
+					}
+				case !isHeld(booting, one) || !good(again):
+					t.Errorf("step %d: the booting node: %v, the running one: %v, registered %v", step, booting, again, target.regs)
 				}
-			case !isHeld(booting, one) || !good(again):
-				t.Errorf("%s, step %d: the booting node: %v, the running one: %v, registered %v", name, step, booting, again, target.regs)
 			}
-		}
+		})
 	}
 }
 
@@ -397,34 +407,36 @@ func TestAnswers(t *testing.T) {
 		"medium error":           {check(3, 0x11, 0), 1, "sense key 0x3, 11/00", false},
 		"an older reservation":   {answer{statusConflict, nil}, 1, "held by another node under an unknown key", false},
 	} {
-		target := newTarget()
-		for range tt.times {
-			target.fail = append(target.fail, tt.answer)
-		}
-		err := reserve(target.session(1), one, 0)
-		if errors.Is(err, ErrNoReservations) != tt.none || !tt.none && (err == nil) != (tt.want == "") {
-			t.Errorf("%s: %v", name, err)
-		}
-		if tt.want != "" && !strings.Contains(fmt.Sprint(err), tt.want) {
-			t.Errorf("%s: %v, want %q", name, err, tt.want)
-		}
+		t.Run(name, func(t *testing.T) {
+			target := newTarget()
+			for range tt.times {
+				target.fail = append(target.fail, tt.answer)
+			}
+			err := reserve(target.session(1), one, 0)
+			if errors.Is(err, ErrNoReservations) != tt.none || !tt.none && (err == nil) != (tt.want == "") {
+				t.Errorf("%v", err)
+			}
+			if tt.want != "" && !strings.Contains(fmt.Sprint(err), tt.want) {
+				t.Errorf("%v, want %q", err, tt.want)
+			}
+		})
 	}
 }
 
 // Claim leaves the reservation to the session that moves data, and Look leaves
 // nothing.
-func TestClaimAndLook(t *testing.T) {
+func TestClaimAndCheckHolder(t *testing.T) {
 	target := newTarget()
-	if err := Look(fakeSession{target, 1}, one, 0); err != nil || len(target.regs) != 0 {
+	if err := CheckHolder(fakeSession{target, 1}, one, 0); err != nil || len(target.regs) != 0 {
 		t.Errorf("%v, registered %v", err, target.regs)
 	}
 	if err := Claim(fakeSession{target, 1}, one); err != nil || len(target.regs) != 1 || target.holder >= 0 {
 		t.Errorf("%v, registered %v, holder %d", err, target.regs, target.holder)
 	}
-	if err := Look(fakeSession{target, 2}, two, 0); !isHeld(err, one) {
+	if err := CheckHolder(fakeSession{target, 2}, two, 0); !isHeld(err, one) {
 		t.Errorf("another's: %v", err)
 	}
-	if err := Look(fakeSession{target, 2}, two, one); err != nil {
+	if err := CheckHolder(fakeSession{target, 2}, two, one); err != nil {
 		t.Errorf("one to be taken over: %v", err)
 	}
 	if err := ReleaseBy(fakeSession{target, 2}, one); err != nil || len(target.regs) != 0 {

@@ -1,7 +1,17 @@
 // Package rwlayer makes what becomes /rw, the node's own half of the union: a
-// tmpfs of a given size. Upper and work directory are made in it.
+// tmpfs of a given size, or a volume, which is a block device with a file system.
+// The upper and the work directory of the union are made in it.
 //
-// It reads the words sidus.rw= and sidus.rw.size=, by way of Options.
+// Mount makes /rw of a volume. Nothing is reserved, checked or mounted before it
+// is known that the volume is this node's own, and a file system is made only on
+// one that is proven blank. Mount, Hold, Claim, CheckHolder, Admit and Release keep
+// two nodes from one volume, by SCSI persistent reservations.
+//
+// It reads /sys/class/block, /sys/class/scsi_device and the devices in /dev. It
+// needs the module of the file system (ext4, xfs, btrfs) and, of the tree, the
+// programs /sbin/mkfs.ext4 and /sbin/fsck.ext4. On a volume it keeps files of its
+// own beside the upper directory: .sidusboot-owner says which node had the volume
+// last, .sidusboot-spare keeps space for the next boot of a volume that is full.
 package rwlayer
 
 import (
@@ -34,13 +44,26 @@ type MountFunc func(device, dir, fstype string, flags uintptr, data string) erro
 func Tmpfs(mount MountFunc, dir string, o Options) error {
 	data := "mode=0755,size=" + o.Size
 	if err := mount("sidusboot-rw", dir, "tmpfs", 0, data); err != nil {
+		err = fmt.Errorf("rwlayer: tmpfs on %s with %s: %w", dir, data, err)
 		if errors.Is(err, unix.EINVAL) {
-			return fmt.Errorf("rwlayer: tmpfs on %s with %s: %w: is sidus.rw.size= a number, with k, m, g or %%?", dir, data, err)
+			return &SizeError{Size: o.Size, Err: err}
 		}
-		return fmt.Errorf("rwlayer: tmpfs on %s with %s: %w", dir, data, err)
+		return err
 	}
 	return makeDirs(dir)
 }
+
+// A SizeError says that the kernel takes the text of a tmpfs's size for none.
+type SizeError struct {
+	Size string
+	Err  error
+}
+
+func (e *SizeError) Error() string {
+	return fmt.Sprintf("%v: the size must be a number, with k, m, g or %%", e.Err)
+}
+
+func (e *SizeError) Unwrap() error { return e.Err }
 
 // makeDirs makes what the union needs in /rw, with the modes that it needs.
 func makeDirs(dir string) error {

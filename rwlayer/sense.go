@@ -29,11 +29,11 @@ const (
 
 var errConflict = errors.New("reservation conflict")
 
-// A laterError is one that the target may not have a moment later.
-type laterError struct{ err error }
+// A retryableError is one that the target may not have a moment later.
+type retryableError struct{ err error }
 
-func (e *laterError) Error() string { return e.err.Error() }
-func (e *laterError) Unwrap() error { return e.err }
+func (e *retryableError) Error() string { return e.err.Error() }
+func (e *retryableError) Unwrap() error { return e.err }
 
 // A senseError is the target's own description of what went wrong.
 type senseError struct{ key, asc, ascq byte }
@@ -56,9 +56,9 @@ func (e *senseError) Is(target error) bool {
 	return target == ErrNoReservations && e.key == senseIllegalRequest && e.asc == ascOpcode
 }
 
-// without makes ErrNoReservations of a target's refusal of the plainest form of
+// asUnsupported makes ErrNoReservations of a target's refusal of the plainest form of
 // a command: it knows that command for other purposes, and this one not at all.
-func without(err error) error {
+func asUnsupported(err error) error {
 	var sense *senseError
 	if errors.As(err, &sense) && sense.key == senseIllegalRequest && sense.refusesField() {
 		return fmt.Errorf("%w: %w", ErrNoReservations, err)
@@ -71,26 +71,26 @@ func (e *senseError) refusesField() bool { return e.asc == ascField || e.asc == 
 
 // unsaved is what LIO answers when it has done what it was asked for and could
 // not write that to its file (core_scsi3_update_and_write_aptpl).
-func (e *senseError) unsaved() bool { return e.key == senseNotReady && e.asc == ascCommunication }
+func (e *senseError) notPersistent() bool { return e.key == senseNotReady && e.asc == ascCommunication }
 
-// judge makes an error of a target's answer.
-func judge(status byte, sense []byte) error {
+// answerError makes an error of a target's answer.
+func answerError(status byte, sense []byte) error {
 	switch status {
 	case statusGood:
 		return nil
 	case statusConflict:
 		return errConflict
 	case statusBusy:
-		return &laterError{errors.New("the target is busy (status 0x8)")}
+		return &retryableError{errors.New("the target is busy (status 0x8)")}
 	case statusTaskSetFull:
-		return &laterError{errors.New("the target has too many commands to carry out (status 0x28)")}
+		return &retryableError{errors.New("the target has too many commands to carry out (status 0x28)")}
 	case statusTaskAborted:
-		return &laterError{errors.New("another node has ended the command (status 0x40)")}
+		return &retryableError{errors.New("another node has ended the command (status 0x40)")}
 	case statusCheckCondition:
 		e := parseSense(sense)
-		later := e.key == senseUnitAttention || e.key == senseAborted || e.key == senseNotReady && !e.unsaved()
+		later := e.key == senseUnitAttention || e.key == senseAborted || e.key == senseNotReady && !e.notPersistent()
 		if later {
-			return &laterError{e}
+			return &retryableError{e}
 		}
 		return e
 	}

@@ -43,9 +43,7 @@ const (
 	sgTimeoutMsec = 10000
 )
 
-// SGDevice sends commands to a block device of this kernel by SG_IO.
-func SGDevice(f *os.File) Commander { return sgDevice{f} }
-
+// An sgDevice sends commands to a block device of this kernel by SG_IO.
 type sgDevice struct{ *os.File }
 
 // Host statuses (include/scsi/scsi_status.h) that no second try mends.
@@ -68,13 +66,13 @@ func (d sgDevice) Execute(cdb, data []byte, write bool) (status byte, senseData 
 	case errno == unix.ENOTTY, errno == unix.EINVAL, errno == unix.EOPNOTSUPP:
 		return 0, nil, fmt.Errorf("%w (it is no SCSI disk: %w)", ErrNoReservations, errno)
 	case errno == unix.EINTR, errno == unix.EAGAIN, errno == unix.ENOMEM:
-		return 0, nil, &laterError{errno}
+		return 0, nil, &retryableError{errno}
 	case errno != 0:
 		return 0, nil, errno
 	case finalHost[h.hostStatus] != "":
 		return 0, nil, fmt.Errorf("%s (host status %#x)", finalHost[h.hostStatus], h.hostStatus)
 	case h.hostStatus != 0:
-		return 0, nil, &laterError{fmt.Errorf("host status %#x", h.hostStatus)}
+		return 0, nil, &retryableError{fmt.Errorf("host status %#x", h.hostStatus)}
 	}
 	return h.status, sense[:min(int(h.senseWritten), len(sense))], nil
 }

@@ -24,7 +24,7 @@ type imageTest struct {
 	// blkid is what the real blkid -p must say of it, TYPE or PTTYPE, so that
 	// what is written by hand is real. Empty: Debian 12's does not know it.
 	blkid string
-	// found is what Identify must say.
+	// found is what identify must say.
 	found string
 	// alone says that it cannot lie over an old ext4: that would be overwritten.
 	alone bool
@@ -63,14 +63,14 @@ func (tt imageTest) image(t *testing.T, before string) string {
 	return file
 }
 
-func identify(t *testing.T, file string) (Volume, error) {
+func identifyFile(t *testing.T, file string) (Volume, error) {
 	t.Helper()
 	f, err := os.Open(file)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer f.Close()
-	return Identify(f, imageSize)
+	return identify(f, imageSize)
 }
 
 // probed is what the real blkid -p says, all values in one text, and how many
@@ -222,10 +222,10 @@ func TestIdentifyForeign(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			file := tt.image(t, "")
-			_, err := identify(t, file)
+			_, err := identifyFile(t, file)
 			var foreign *ForeignError
 			if !errors.As(err, &foreign) || !strings.Contains(foreign.Found, tt.found) {
-				t.Errorf("Identify = %v, want %q found", err, tt.found)
+				t.Errorf("identify = %v, want %q found", err, tt.found)
 			}
 			if says, _ := probed(t, file); tt.blkid != "" && !strings.Contains(says, tt.blkid+"\n") {
 				t.Errorf("blkid says %q, want %s: the image is not what it should be", says, tt.blkid)
@@ -234,9 +234,9 @@ func TestIdentifyForeign(t *testing.T) {
 				return
 			}
 			file = tt.image(t, "mkfs.ext4 -q -L sidusboot $F 300M")
-			v, err := identify(t, file)
+			v, err := identifyFile(t, file)
 			if !errors.As(err, &foreign) || !strings.Contains(foreign.Found, tt.found) || !strings.Contains(foreign.Found, "below it an old ext4") {
-				t.Errorf("over an old ext4: Identify = %+v, %v", v, err)
+				t.Errorf("over an old ext4: identify = %+v, %v", v, err)
 			}
 		})
 	}
@@ -261,8 +261,8 @@ func TestIdentifyOurs(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			file := imageTest{script: tt.script}.image(t, "")
-			if got, err := identify(t, file); got != tt.want || err != nil {
-				t.Errorf("Identify = %+v, %v, want %+v", got, err, tt.want)
+			if got, err := identifyFile(t, file); got != tt.want || err != nil {
+				t.Errorf("identify = %+v, %v, want %+v", got, err, tt.want)
 			}
 			// Not only the head: the proof that it is blank does not take it for
 			// blank either.
@@ -272,8 +272,8 @@ func TestIdentifyOurs(t *testing.T) {
 			}
 			defer f.Close()
 			var data *DataError
-			if err := ProveBlank(f, imageSize, nil, nil); !errors.As(err, &data) {
-				t.Errorf("ProveBlank = %v, want a DataError", err)
+			if err := proveBlank(f, imageSize, nil, nil); !errors.As(err, &data) {
+				t.Errorf("proveBlank = %v, want a DataError", err)
 			}
 		})
 		for old, before := range imageTests {
@@ -285,13 +285,13 @@ func TestIdentifyOurs(t *testing.T) {
 				file := before.image(t, "")
 				shell(t, strings.ReplaceAll(tt.script, "$F", file))
 				says, signatures := probed(t, file)
-				got, err := identify(t, file)
+				got, err := identifyFile(t, file)
 				clean := signatures == 1 && !strings.Contains(says, "ambivalent") && !strings.Contains(says, "PTTYPE=")
 				if clean && (got != tt.want || err != nil) {
-					t.Errorf("Identify = %+v, %v; blkid says %q", got, err, says)
+					t.Errorf("identify = %+v, %v; blkid says %q", got, err, says)
 				}
 				if !clean && err == nil && !strings.Contains(says, "PTTYPE=gpt") {
-					t.Errorf("Identify = %+v, but blkid says %q, and wipefs finds %d signatures", got, says, signatures)
+					t.Errorf("identify = %+v, but blkid says %q, and wipefs finds %d signatures", got, says, signatures)
 				}
 			})
 		}
@@ -299,7 +299,7 @@ func TestIdentifyOurs(t *testing.T) {
 	// Two at once.
 	file := imageTest{script: "mkfs.btrfs -q $F", put: map[int64]string{1024 + 0x38: "\x53\xef"}}.image(t, "")
 	var foreign *ForeignError
-	if _, err := identify(t, file); !errors.As(err, &foreign) || !strings.Contains(foreign.Found, "ext4") || !strings.Contains(foreign.Found, "btrfs") {
+	if _, err := identifyFile(t, file); !errors.As(err, &foreign) || !strings.Contains(foreign.Found, "ext4") || !strings.Contains(foreign.Found, "btrfs") {
 		t.Errorf("two at once: %v", err)
 	}
 }

@@ -42,8 +42,8 @@ type Usage struct {
 	Inodes, FreeInodes uint64
 }
 
-// UsageOf asks the file system that holds dir.
-func UsageOf(dir string) (Usage, error) {
+// usageOf asks the file system that holds dir.
+func usageOf(dir string) (Usage, error) {
 	var st unix.Statfs_t
 	if err := unix.Statfs(dir, &st); err != nil {
 		return Usage{}, fmt.Errorf("rwlayer: statfs %s: %w", dir, err)
@@ -76,14 +76,14 @@ func (u Usage) String() string {
 	return text
 }
 
-// SpendSpare removes the spare of the volume at dir where root finds less space
+// FreeSpare removes the spare of the volume at dir where root finds less space
 // than that, and returns how full the volume was before.
-func SpendSpare(dir string) (u Usage, spent bool, err error) {
-	u, err = UsageOf(dir)
+func FreeSpare(dir string) (u Usage, spent bool, err error) {
+	u, err = usageOf(dir)
 	if err != nil || !u.fewInodes() && hasRoom(dir, u.spare()) {
 		return u, false, err
 	}
-	return u, true, spend(dir)
+	return u, true, freeSpare(dir)
 }
 
 // hasRoom tries: a file system may hold back some of what it calls free
@@ -106,7 +106,7 @@ func createFile(name string) (*os.File, error) {
 	return os.OpenFile(name, os.O_CREATE|os.O_EXCL|os.O_WRONLY|unix.O_NOFOLLOW, 0o600)
 }
 
-func spend(dir string) error {
+func freeSpare(dir string) error {
 	spare := filepath.Join(dir, spareDir)
 	// There may be a link.
 	if info, err := os.Lstat(spare); err != nil || !info.IsDir() {
@@ -133,20 +133,20 @@ func spend(dir string) error {
 	return nil
 }
 
-// KeepSpare makes the spare of the volume at dir, as large as it can be, where
+// MakeSpare makes the spare of the volume at dir, as large as it can be, where
 // there is none, or a small one although there is space.
-func KeepSpare(dir string) error {
-	u, err := UsageOf(dir)
+func MakeSpare(dir string) error {
+	u, err := usageOf(dir)
 	if err == nil {
-		err = keep(dir, u)
+		err = makeSpare(dir, u)
 	}
 	if err != nil && !full(err) {
-		return fmt.Errorf("rwlayer: keep a spare: %w", err)
+		return fmt.Errorf("rwlayer: make the spare: %w", err)
 	}
 	return nil
 }
 
-func keep(dir string, u Usage) error {
+func makeSpare(dir string, u Usage) error {
 	spare := filepath.Join(dir, spareDir)
 	err := os.Mkdir(spare, 0o700)
 	if err != nil && !errors.Is(err, os.ErrExist) {
@@ -155,14 +155,14 @@ func keep(dir string, u Usage) error {
 	if info, err := os.Lstat(spare); err != nil || !info.IsDir() {
 		return fmt.Errorf("%s is no directory: remove it", spareDir)
 	}
-	err = keepBytes(filepath.Join(spare, spareFile), u.spare())
+	err = makeSpareSpace(filepath.Join(spare, spareFile), u.spare())
 	if u.Inodes == 0 {
 		return err
 	}
-	return errors.Join(err, keepInodes(spare, u.FreeInodes))
+	return errors.Join(err, makeSpareInodes(spare, u.FreeInodes))
 }
 
-func keepInodes(spare string, free uint64) error {
+func makeSpareInodes(spare string, free uint64) error {
 	name := func(i int) string { return filepath.Join(spare, strconv.Itoa(i)) }
 	if _, err := os.Lstat(name(spareInodes - 1)); err == nil {
 		return nil
@@ -190,10 +190,10 @@ func inodeShare(free uint64) int {
 	return int(free) - int(free)/8
 }
 
-// keepBytes makes the file of the spare: of the size that is wanted where four
+// makeSpareSpace makes the file of the spare: of the size that is wanted where four
 // times as much is free, else of half of what is free, or of all of it where
 // that is hardly enough for /init.
-func keepBytes(name string, want int64) error {
+func makeSpareSpace(name string, want int64) error {
 	if info, err := os.Lstat(name); err == nil && info.Mode().IsRegular() && info.Size() >= want {
 		return nil
 	}

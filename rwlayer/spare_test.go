@@ -20,7 +20,7 @@ func TestSpare(t *testing.T) {
 	dir := t.TempDir()
 	u := Usage{Bytes: 64 << 20, Inodes: 1 << 16, FreeInodes: 1 << 15}
 	for range 2 { // The second time there is nothing to do.
-		if err := keep(dir, u); err != nil {
+		if err := makeSpare(dir, u); err != nil {
 			t.Fatal(err)
 		}
 		if files, size := spareFiles(dir); files != 1+spareInodes || size != 2<<20 {
@@ -34,7 +34,7 @@ func TestSpare(t *testing.T) {
 		t.Fatal(err)
 	}
 	for range 2 {
-		if err := spend(dir); err != nil {
+		if err := freeSpare(dir); err != nil {
 			t.Error(err)
 		}
 		if files, size := spareFiles(dir); files != 1 || size != -1 {
@@ -42,14 +42,14 @@ func TestSpare(t *testing.T) {
 		}
 	}
 	u.FreeInodes = 60
-	if err := keep(dir, u); err != nil {
+	if err := makeSpare(dir, u); err != nil {
 		t.Fatal(err)
 	}
 	if files, _ := spareFiles(dir); files != 1+1+30 {
 		t.Errorf("of 60 inodes: %d files", files)
 	}
 	u = Usage{Bytes: 1 << 30, Inodes: 1 << 16, FreeInodes: 1 << 15}
-	if err := keep(dir, u); err != nil {
+	if err := makeSpare(dir, u); err != nil {
 		t.Fatal(err)
 	}
 	if files, size := spareFiles(dir); files != 2+spareInodes || size != spareBytes {
@@ -70,10 +70,10 @@ func TestSpareLink(t *testing.T) {
 	if err := os.Symlink(other, filepath.Join(dir, spareDir)); err != nil {
 		t.Fatal(err)
 	}
-	if err := spend(dir); err != nil {
+	if err := freeSpare(dir); err != nil {
 		t.Error(err)
 	}
-	if err := keep(dir, Usage{Bytes: 1 << 30, Inodes: 1 << 16, FreeInodes: 1 << 15}); err == nil {
+	if err := makeSpare(dir, Usage{Bytes: 1 << 30, Inodes: 1 << 16, FreeInodes: 1 << 15}); err == nil {
 		t.Error("no error")
 	}
 	if entries, _ := os.ReadDir(other); len(entries) != 1 {

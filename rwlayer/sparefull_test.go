@@ -41,14 +41,14 @@ func fillAndBoot(dir string) error {
 	if err := unix.Mount("tmpfs", dir, "tmpfs", 0, "size=40m,nr_inodes=1000"); err != nil {
 		return err
 	}
-	if err := KeepSpare(dir); err != nil {
+	if err := MakeSpare(dir); err != nil {
 		return err
 	}
 	for boot := range 30 {
 		if err := fillUp(dir, boot); err != nil {
 			return err
 		}
-		_, spent, err := SpendSpare(dir)
+		_, spent, err := FreeSpare(dir)
 		if err != nil || !spent {
 			return fmt.Errorf("boot %d of a full file system: spent %v, %w", boot, spent, err)
 		}
@@ -63,7 +63,7 @@ func fillAndBoot(dir string) error {
 				}
 			}
 		}
-		if err := KeepSpare(dir); err != nil {
+		if err := MakeSpare(dir); err != nil {
 			return fmt.Errorf("boot %d: %w", boot, err)
 		}
 	}

@@ -21,7 +21,7 @@ var ErrTaken = errors.New("another node has mounted the volume since this one di
 // target that is started before its own storage is there offers an empty one: LIO
 // makes a file that is missing (fd_configure_device in
 // drivers/target/target_core_file.c).
-var ErrReplaced = errors.New("the target offers another volume than the one that this node has mounted, or an empty one: see whether its own storage is mounted there and its LUNs are what they were; until then nothing is written")
+var ErrReplaced = errors.New("the target offers another volume than the one that this node has mounted, or an empty one: check that its own storage is mounted there and that its LUNs are what they were; until then nothing is written")
 
 // Where ext4 has its superblock, and in it (struct ext4_super_block in
 // fs/ext4/ext4.h) what a mount changes.

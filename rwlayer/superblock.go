@@ -42,12 +42,12 @@ func (e *ForeignError) Error() string {
 // errUnknown means that no known signature was found.
 var errUnknown = errors.New("no known signature")
 
-// Identify finds out what a device holds, by its beginning and its end. A
+// identify finds out what a device holds, by its beginning and its end. A
 // *ForeignError is anything but exactly one file system of ours: also an old
 // superblock of ours below something that contains others, such as a partition
 // table, and two file systems at once. A device without any signature that we
 // know is errUnknown, and may be blank or not.
-func Identify(r io.ReaderAt, size int64) (Volume, error) {
+func identify(r io.ReaderAt, size int64) (Volume, error) {
 	d := &probe{r: r, size: size}
 	ours, foreign := d.ours(), d.foreign()
 	if len(ours)+len(foreign) == 0 {

@@ -68,7 +68,7 @@ func TestTgt(t *testing.T) {
 		return func(c rwlayer.Commander) error { return rwlayer.Claim(c, key) }
 	}
 	look := func(key, takeover rwlayer.Key) func(rwlayer.Commander) error {
-		return func(c rwlayer.Commander) error { return rwlayer.Look(c, key, takeover) }
+		return func(c rwlayer.Commander) error { return rwlayer.CheckHolder(c, key, takeover) }
 	}
 	release := func(key rwlayer.Key) func(rwlayer.Commander) error {
 		return func(c rwlayer.Commander) error { return rwlayer.ReleaseBy(c, key) }

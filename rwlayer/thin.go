@@ -6,8 +6,8 @@ import (
 	"fmt"
 )
 
-// errUntold means that a target does not tell what of a device is stored.
-var errUntold = errors.New("the target does not tell what is stored")
+// errNotReported means that a target does not tell what of a device is stored.
+var errNotReported = errors.New("the target does not report what is stored")
 
 // SERVICE ACTION IN (16), and two of its actions (SBC-4, 5.9 and 5.22).
 const (
@@ -31,7 +31,7 @@ const (
 // mappedExtents asks the target of a thin volume which parts of it are stored:
 // everything else reads as zeros, so that these have to be read for a proof
 // without a gap. Targets that do not tell (LIO, and tgt without
-// thin_provisioning=1) are errUntold.
+// thin_provisioning=1) are errNotReported.
 func mappedExtents(d prDevice, size int64) ([]extent, error) {
 	block, err := thinBlock(d, size)
 	if err != nil {
@@ -47,11 +47,11 @@ func mappedExtents(d prDevice, size int64) ([]extent, error) {
 		binary.BigEndian.PutUint64(cdb[2:], next)
 		binary.BigEndian.PutUint32(cdb[10:], uint32(len(data)))
 		if err := d.scsi(cdb[:], data, false); err != nil {
-			return nil, fmt.Errorf("%w: %w", errUntold, err)
+			return nil, fmt.Errorf("%w: %w", errNotReported, err)
 		}
 		parts, after, err := parseStatus(data, next, blocks)
 		if err != nil {
-			return nil, fmt.Errorf("%w: %w", errUntold, err)
+			return nil, fmt.Errorf("%w: %w", errNotReported, err)
 		}
 		for _, e := range parts {
 			e.offset *= block
@@ -60,14 +60,14 @@ func mappedExtents(d prDevice, size int64) ([]extent, error) {
 			total += e.length
 		}
 		if total > maxMapped {
-			return nil, fmt.Errorf("%w: more than %d GiB are stored", errUntold, maxMapped>>30)
+			return nil, fmt.Errorf("%w: more than %d GiB are stored", errNotReported, maxMapped>>30)
 		}
 		if after >= blocks {
 			return mapped, nil
 		}
 		next = after
 	}
-	return nil, fmt.Errorf("%w in %d answers", errUntold, maxStatus)
+	return nil, fmt.Errorf("%w in %d answers", errNotReported, maxStatus)
 }
 
 // thinBlock is the block size of a thin volume whose blocks that are not stored
@@ -76,13 +76,13 @@ func thinBlock(d prDevice, size int64) (int64, error) {
 	data := make([]byte, 32)
 	cdb := [16]byte{0: serviceActionIn16, 1: readCapacity16, 13: byte(len(data))}
 	if err := d.scsi(cdb[:], data, false); err != nil {
-		return 0, fmt.Errorf("%w: %w", errUntold, err)
+		return 0, fmt.Errorf("%w: %w", errNotReported, err)
 	}
 	const thin = 0xc0
 	block := int64(binary.BigEndian.Uint32(data[8:]))
 	last := binary.BigEndian.Uint64(data)
 	if data[14]&thin != thin || block < 512 || block > 1<<20 || size%block != 0 || last != uint64(size/block)-1 {
-		return 0, errUntold
+		return 0, errNotReported
 	}
 	return block, nil
 }

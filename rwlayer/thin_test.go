@@ -84,13 +84,13 @@ func TestThinTgt(t *testing.T) {
 	}
 	defer f.Close()
 	var data *DataError
-	if err := ProveBlank(f, size, mapped, nil); !errors.As(err, &data) || data.Offset != hidden {
-		t.Errorf("ProveBlank = %v, want a DataError at %d", err, hidden)
+	if err := proveBlank(f, size, mapped, nil); !errors.As(err, &data) || data.Offset != hidden {
+		t.Errorf("proveBlank = %v, want a DataError at %d", err, hidden)
 	}
-	if err := ProveBlank(f, size, nil, nil); err != nil {
+	if err := proveBlank(f, size, nil, nil); err != nil {
 		t.Errorf("the samples find it too: %v", strings.TrimSpace(err.Error()))
 	}
-	if mapped, err := ask(3); !errors.Is(err, errUntold) {
+	if mapped, err := ask(3); !errors.Is(err, errNotReported) {
 		t.Errorf("not thin: %v, %v", mapped, err)
 	}
 }

@@ -23,9 +23,9 @@ type System interface {
 	// ends that.
 	SetReadOnly(device string, on bool) error
 	// Run runs a program of the tree, in the tree, with /dev, and returns what
-	// it said and its exit status. heard, which may be nil, hears each line that
-	// the program writes to ProgressFD.
-	Run(heard func(line string), argv ...string) (output string, status int, err error)
+	// it wrote and its exit status. onLine, which may be nil, is called with each
+	// line that the program writes to ProgressFD.
+	Run(onLine func(line string), argv ...string) (output string, status int, err error)
 }
 
 // VolumeOptions say how a device becomes /rw.
@@ -44,17 +44,17 @@ type VolumeOptions struct {
 	// Adopt are UUIDs and labels of file systems that the operator gives to this
 	// node, whatever is in them.
 	Adopt []string
-	// Place, where it is not empty, says where the device is had from, the same at
+	// Place, where it is not empty, says where the device comes from, the same at
 	// each boot: it is written onto the volume with the key of Reserve, and a
-	// volume of another key that was had from another place is refused.
+	// volume of another key that came from another place is refused.
 	Place string
-	// LookDir is an empty directory, outside the union, on which a file system
-	// is mounted read-only to see whose it is.
-	LookDir string
+	// InspectDir is an empty directory, outside the union, on which a file system
+	// is mounted read-only to find out whose it is.
+	InspectDir string
 	// Name is what messages call the device; without it, its path.
 	Name string
 	Logf func(format string, args ...any)
-	// Waiting, which may be nil, hears what is being waited for.
+	// Waiting, which may be nil, is told what is being waited for.
 	Waiting func(what string)
 }
 
@@ -69,7 +69,7 @@ func (o VolumeOptions) waiting(what string) {
 type BlankError struct{ Name string }
 
 func (e *BlankError) Error() string {
-	return e.Name + " is blank: allow a file system to be made on it with sidus.mkfs=blank, or make one"
+	return e.Name + " is blank: allow this node to make a file system on it, or make one"
 }
 
 // A CheckError says that fsck did not find a file system clean and could not
@@ -80,7 +80,7 @@ type CheckError struct {
 }
 
 func (e *CheckError) Error() string {
-	return fmt.Sprintf("%s: fsck.ext4 -p ended with status %d, errors are left: it is not mounted; run e2fsck -f on the volume where it lies, while no node uses it: %s",
+	return fmt.Sprintf("%s: fsck.ext4 -p exited with status %d and left errors: it is not mounted; run e2fsck -f on the volume where it lies, while no node uses it: %s",
 		e.Name, e.Status, strings.TrimSpace(e.Output))
 }
 
@@ -101,12 +101,12 @@ func Mount(sys System, device, dir string, o VolumeOptions) (v Volume, made bool
 	}
 	if o.Reserve != 0 {
 		o.waiting("its reservation")
-		if err := takeReservation(device, o); err != nil {
+		if err := reserveDevice(device, o); err != nil {
 			return found.Volume, false, fmt.Errorf("rwlayer: reserve %s: %w", o.Name, err)
 		}
 		defer func() {
 			if err != nil {
-				err = errors.Join(err, giveBack(device, o.Reserve))
+				err = errors.Join(err, releaseDevice(device, o.Reserve))
 			}
 		}()
 		if err := inspectAgain(device, o, found); err != nil {
@@ -138,8 +138,8 @@ func Mount(sys System, device, dir string, o VolumeOptions) (v Volume, made bool
 
 // mountMarked mounts the file system on dir, makes the union's directories in it
 // and writes down whose it is. Where nothing else marks it as this node's own that
-// is the mark by which the next boot knows it, and a look does not replay a
-// journal: unmounting once brings it to its place.
+// is the mark by which the next boot knows it, and inspectContents does not replay
+// a journal: unmounting once writes the mark to its place.
 func mountMarked(sys System, device, dir string, v Volume, o VolumeOptions) error {
 	if err := mountOnce(sys, device, dir, v, o); err != nil {
 		return err
@@ -183,23 +183,23 @@ func unmount(sys System, dir string) error {
 	return nil
 }
 
-// takeReservation reserves the device.
-func takeReservation(device string, o VolumeOptions) error {
+// reserveDevice reserves the device.
+func reserveDevice(device string, o VolumeOptions) error {
 	f, err := os.OpenFile(device, os.O_RDWR|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return err
 	}
 	defer f.Close()
-	err = Reserve(f, o.Reserve, o.Takeover)
-	if errors.Is(err, ErrNoReservations) || errors.Is(err, ErrUnsaved) {
+	err = reserve(deviceOf(f), o.Reserve, o.Takeover)
+	if errors.Is(err, ErrNoReservations) || errors.Is(err, ErrNotPersistent) {
 		o.Logf("%s: %v", o.Name, err)
 		return nil
 	}
 	return err
 }
 
-// giveBack ends what takeReservation began.
-func giveBack(device string, key Key) error {
+// releaseDevice ends what reserveDevice began.
+func releaseDevice(device string, key Key) error {
 	f, err := os.OpenFile(device, os.O_RDWR|unix.O_CLOEXEC, 0)
 	if err == nil {
 		defer f.Close()
@@ -232,7 +232,7 @@ func format(sys System, device, label string) (Volume, error) {
 		return Volume{}, fmt.Errorf("mkfs.ext4 of the tree: %w: install e2fsprogs in it", err)
 	}
 	if status != 0 {
-		return Volume{}, fmt.Errorf("mkfs.ext4 ended with status %d: %s", status, o)
+		return Volume{}, fmt.Errorf("mkfs.ext4 exited with status %d: %s", status, o)
 	}
 	f, err := os.OpenFile(device, os.O_RDWR|unix.O_CLOEXEC, 0)
 	if err != nil {
@@ -246,7 +246,7 @@ func format(sys System, device, label string) (Volume, error) {
 	if err != nil {
 		return Volume{}, err
 	}
-	v, err := Identify(f, size)
+	v, err := identify(f, size)
 	if err != nil || v.Type != "ext4" {
 		return v, fmt.Errorf("mkfs.ext4 exited 0, but no ext4 superblock was found: %w", err)
 	}
@@ -255,9 +255,9 @@ func format(sys System, device, label string) (Volume, error) {
 
 // What fsck(8) means with its exit status.
 const (
-	fsckClean  = 0
-	fsckMended = 1
-	fsckFailed = 8 // Operational error.
+	fsckClean     = 0
+	fsckCorrected = 1
+	fsckFailed    = 8 // Operational error.
 )
 
 // check runs the tree's fsck for the file system. XFS and btrfs replay their
@@ -266,21 +266,21 @@ func check(sys System, device string, v Volume, o VolumeOptions) error {
 	if v.Type != "ext4" {
 		return nil
 	}
-	heard := func(line string) {
+	onLine := func(line string) {
 		if text := fsckProgress(line); text != "" {
 			o.waiting("its check by fsck, " + text)
 		}
 	}
-	said, status, err := sys.Run(heard, "/sbin/fsck.ext4", "-p", "-C", strconv.Itoa(ProgressFD), device)
+	output, status, err := sys.Run(onLine, "/sbin/fsck.ext4", "-p", "-C", strconv.Itoa(ProgressFD), device)
 	if err != nil {
 		return fmt.Errorf("fsck.ext4 of the tree: %w: install e2fsprogs in it", err)
 	}
 	switch status {
-	case fsckClean, fsckMended:
+	case fsckClean, fsckCorrected:
 		return nil
 	}
-	if names := unsupportedFeatures(said); names != nil && status&fsckFailed != 0 {
+	if names := unsupportedFeatures(output); names != nil && status&fsckFailed != 0 {
 		return &FeatureError{Name: o.Name, Features: names}
 	}
-	return &CheckError{Name: o.Name, Output: said, Status: status}
+	return &CheckError{Name: o.Name, Output: output, Status: status}
 }

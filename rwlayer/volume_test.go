@@ -140,7 +140,7 @@ func TestMount(t *testing.T) {
 		"label":           {make: ext4 + " -L sidusboot", root: []string{"home/"}, did: []string{reserveStep, "fsck.ext4", "mount"}},
 		"directories":     {make: ext4, root: []string{"lost+found/", "upper/", "work/", "more"}, did: []string{lookStep, reserveStep, "fsck.ext4", "mount"}},
 		"empty":           {make: ext4, root: []string{"lost+found/"}, did: []string{lookStep, cleanStep, reserveStep, "fsck.ext4", "mount", "mount"}},
-		"emptyUnclean":    {make: ext4, root: []string{"lost+found/"}, unclean: true, did: []string{lookStep, cleanStep}, fails: "its journal may tell otherwise"},
+		"emptyUnclean":    {make: ext4, root: []string{"lost+found/"}, unclean: true, did: []string{lookStep, cleanStep}, fails: "its journal may hold files"},
 		"others":          {make: ext4 + " -L photos", root: []string{"lost+found/", "home/", "a\x1bb"}, did: []string{lookStep}, fails: `ext4 labelled "photos", UUID ` + id + `, that is not known to be this node's own: there is ab, home/ in it`},
 		"upperOnly":       {make: ext4, root: []string{"upper/"}, did: []string{lookStep}, fails: "there is upper/ in it"},
 		"fileNamedWork":   {make: ext4, root: []string{"upper/", "work"}, did: []string{lookStep}, fails: "there is upper/, work in it"},
@@ -154,7 +154,7 @@ func TestMount(t *testing.T) {
 		"swap":            {make: "mkswap -q $F", fails: "it holds swap space"},
 		"data":            {make: "printf x | dd of=$F bs=1 seek=9999999 conv=notrunc status=none", fails: "unknown kind"},
 		"newer":           {make: ext4 + " -L sidusboot; debugfs -w -R 'feature FEATURE_C20 FEATURE_R21' $F", did: []string{reserveStep, "fsck.ext4"}, fails: "newer than the tree's e2fsprogs, which do not know FEATURE_C20, FEATURE_R21"},
-		"damaged":         {make: ext4 + " -L sidusboot; debugfs -w -R 'clri <2>' $F; debugfs -w -R 'ssv state 0' $F", did: []string{reserveStep, "fsck.ext4"}, fails: "errors are left"},
+		"damaged":         {make: ext4 + " -L sidusboot; debugfs -w -R 'clri <2>' $F; debugfs -w -R 'ssv state 0' $F", did: []string{reserveStep, "fsck.ext4"}, fails: "left errors"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			file := filepath.Join(t.TempDir(), "disk")
@@ -169,7 +169,7 @@ func TestMount(t *testing.T) {
 			sys := &fakeSystem{t: t, root: tt.root, unclean: tt.unclean}
 			dir := t.TempDir()
 			_, _, err = Mount(sys, file, dir, VolumeOptions{
-				Format: !tt.never, Reserve: 0x1111, Label: "sidusboot", Adopt: []string{tt.adopt}, LookDir: t.TempDir(),
+				Format: !tt.never, Reserve: 0x1111, Label: "sidusboot", Adopt: []string{tt.adopt}, InspectDir: t.TempDir(),
 				// A file has no reservations, which is what is said of it.
 				Logf: func(format string, args ...any) {
 					if !strings.Contains(fmt.Sprintf(format, args...), "no persistent reservations") {

@@ -1,0 +1,41 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/sidusboot/sidusboot/overlay"
+	"github.com/sidusboot/sidusboot/rwlayer"
+)
+
+// withRemedy adds to a stage's error the parameter by which the operator can act
+// on it: the packages that the error comes from know no parameters.
+func withRemedy(err error) error {
+	if remedy := remedyFor(err); remedy != "" {
+		return fmt.Errorf("%w: %s", err, remedy)
+	}
+	return err
+}
+
+func remedyFor(err error) string {
+	var (
+		blank *rwlayer.BlankError
+		held  *rwlayer.HeldError
+		owner *rwlayer.UnknownOwnerError
+		size  *rwlayer.SizeError
+		kind  *overlay.KindError
+	)
+	switch {
+	case errors.As(err, &blank):
+		return "sidus.mkfs=blank allows it"
+	case errors.As(err, &owner):
+		return "sidus.rw.adopt=" + owner.UUID
+	case errors.As(err, &held) && held.Holder != 0:
+		return "if that node is gone for good, boot this one once with sidus.rw.takeover=" + held.Holder.String()
+	case errors.As(err, &size):
+		return "see sidus.rw.size="
+	case errors.As(err, &kind):
+		return "see sidus.union="
+	}
+	return ""
+}
