@@ -1,0 +1,219 @@
+package sidusnode
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/sidusboot/sidusboot/network"
+)
+
+// Files beside those that people read.
+const (
+	// FactsFile is written by /init.
+	FactsFile = Dir + "/node"
+	// stateFile is what the last look left for the next one, jsonFile for others.
+	stateFile = Dir + "/state"
+	jsonFile  = Dir + "/state.json"
+	// LeasesFile is written by the keeper: the leases that it renews, a line each.
+	LeasesFile = "/run/initramfs/leases"
+)
+
+// A lease is one that the keeper renews.
+type lease struct {
+	device, addr, server string
+	// length is of all of it, age since it was renewed, rebind when every server
+	// is asked.
+	length, age, rebind time.Duration
+}
+
+// state is where in its life the lease is.
+func (l lease) state() string {
+	switch {
+	case l.age >= l.length:
+		return "expired"
+	case l.age >= l.rebind:
+		return "not renewed"
+	}
+	return "bound"
+}
+
+// parseLeases reads the keeper's file.
+func parseLeases(text string, now time.Duration) (all []lease, err error) {
+	for l := range strings.Lines(text) {
+		t, err := network.ParseTenancy(strings.TrimSuffix(l, "\n"))
+		if err != nil {
+			return nil, err
+		}
+		one := lease{device: t.Device, addr: t.Addr.String(), length: t.Time, age: now - t.Since, rebind: t.T2}
+		if t.Server.IsValid() {
+			one.server = t.Server.String()
+		}
+		all = append(all, one)
+	}
+	return all, nil
+}
+
+// A node is what is known of this machine at one moment.
+type node struct {
+	Facts
+	kernel string
+	// now is the time since the machine started.
+	now    time.Duration
+	leases []lease
+	// session is the state of the iSCSI session as the kernel calls it; empty
+	// where there is none to be.
+	session string
+	layers  []layer
+	found   finding
+	heal    heal
+	// current is the base's current version, looked at when.
+	current   string
+	currentAt time.Duration
+	// troubles are what could not be found out.
+	troubles []string
+}
+
+// A layer is a mount of which the root is made.
+type layer struct{ dir, source, kind, options string }
+
+// errNoNode says that this is not a node of sidusboot's, or one of an older image.
+var errNoNode = errors.New(FactsFile + " is not there: this machine was not booted by an image of this version of sidusboot")
+
+// known is what can be told without asking a server or a disk anything.
+func known() (*node, error) {
+	text, err := os.ReadFile(FactsFile)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, errNoNode
+	}
+	if err != nil {
+		return nil, err
+	}
+	n := &node{now: network.Uptime()}
+	if n.Facts, err = ParseFacts(string(text)); err != nil {
+		return nil, err
+	}
+	var uts unix.Utsname
+	if err := unix.Uname(&uts); err == nil {
+		n.kernel = unix.ByteSliceToString(uts.Release[:])
+	}
+	n.readState()
+	n.readLeases()
+	if n.Session != "" {
+		n.session = sessionState("/sys", n.Session)
+	}
+	mounts, err := os.ReadFile("/proc/self/mountinfo")
+	if err != nil {
+		n.trouble(err)
+	}
+	n.layers = parseLayers(string(mounts))
+	return n, nil
+}
+
+func (n *node) trouble(err error) { n.troubles = append(n.troubles, err.Error()) }
+
+func (n *node) readState() {
+	text, err := os.ReadFile(stateFile)
+	if errors.Is(err, fs.ErrNotExist) {
+		return // Nobody has looked yet.
+	}
+	r, parseErr := parseRecord(string(text))
+	if err := errors.Join(err, parseErr); err != nil {
+		n.trouble(err)
+		return
+	}
+	n.heal = parseHeal(r)
+	n.current, n.currentAt = r.get("current"), time.Duration(r.number("current_at"))
+}
+
+func (n *node) readLeases() {
+	text, err := os.ReadFile(LeasesFile)
+	if errors.Is(err, fs.ErrNotExist) {
+		return
+	}
+	if err == nil {
+		n.leases, err = parseLeases(string(text), n.now)
+	}
+	if err != nil {
+		n.trouble(err)
+	}
+}
+
+// sessionState is what the kernel says of a session
+// (drivers/scsi/scsi_transport_iscsi.c, iscsi_session_state_names).
+func sessionState(sysfs, session string) string {
+	text, err := os.ReadFile(filepath.Join(sysfs, "class/iscsi_session", session, "state"))
+	if err != nil {
+		return "gone"
+	}
+	return strings.TrimSpace(string(text))
+}
+
+// loggedIn is the state of a session that is well.
+const loggedIn = "LOGGED_IN"
+
+// parseLayers finds the union and its layers in mountinfo
+// (proc_pid_mountinfo(5)).
+func parseLayers(mountinfo string) (all []layer) {
+	for l := range strings.Lines(mountinfo) {
+		fields := strings.Fields(l)
+		dash := slices.Index(fields, "-")
+		if dash < 6 || dash+3 >= len(fields) || !slices.Contains([]string{"/", roDir, rwDir, "/usr"}, fields[4]) {
+			continue
+		}
+		one := layer{dir: fields[4], kind: fields[dash+1], source: fields[dash+2], options: fields[dash+3]}
+		all = slices.DeleteFunc(all, func(old layer) bool { return old.dir == one.dir }) // Below it.
+		all = append(all, one)
+	}
+	slices.SortFunc(all, func(a, b layer) int { return strings.Compare(a.dir, b.dir) })
+	return all
+}
+
+// attributes is how long the client keeps attributes of the tree (nfs(5), acregmax
+// and acdirmax).
+func attributes(layers []layer) time.Duration {
+	longest := time.Minute
+	for _, l := range layers {
+		if l.dir != roDir {
+			continue
+		}
+		for o := range strings.SplitSeq(l.options, ",") {
+			key, value, _ := strings.Cut(o, "=")
+			if seconds, err := strconv.Atoi(value); err == nil && (key == "acregmax" || key == "acdirmax") {
+				longest = max(longest, time.Duration(seconds)*time.Second)
+			}
+		}
+	}
+	return longest
+}
+
+// looksFor are the looks that tell how a node is; base is whether one at the base
+// is wanted, too.
+func (n *node) looksFor(base bool) []string {
+	looks := []string{lookNames}
+	if n.Version == "" {
+		looks = append(looks, lookStamp)
+	} else if base && n.Base != "" {
+		looks = append(looks, lookBase)
+	}
+	// A volume may be silent while the tree is well, and the other way round:
+	// what is asked last is lost with what hangs before it.
+	return append(looks, lookFill)
+}
+
+// take takes what the looks found.
+func (n *node) take(f finding) {
+	n.found = f
+	n.heal.stale = f.all("stale")
+	if id := f.get("current"); id != "" {
+		n.current, n.currentAt = id, n.now
+	}
+	n.troubles = append(n.troubles, f.troubles...)
+}

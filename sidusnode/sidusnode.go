@@ -1,0 +1,120 @@
+// Package sidusnode is the program of that name on a running node: what it was
+// booted from and how it is, for people and for monitoring, and what the resident
+// process has done about a tree that changes. /init is the same program; it
+// leaves itself at /run/sidusboot/sidusnode.
+//
+// Whatever may hang, the tree, its server, a volume, is asked by a process of its
+// own that is given a time. What is decided of the answers are pure functions.
+package sidusnode
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"slices"
+
+	"github.com/sidusboot/sidusboot/panics"
+)
+
+const usage = `Usage: sidusnode COMMAND
+
+Tells what this node was booted from and how it is.
+
+  status [--json]  version, uptime, lease, LUN, layers, how full /rw is;
+                   --json: as /run/sidusboot/state.json, but of this moment
+  check            one line for each finding; the exit status says the worst:
+                     0  the node runs what the server has
+                     1  a new version is current and waits
+                     2  files of the tree are stale
+                     3  the lease, the LUN or the server is in trouble
+  --help, --version
+
+Servers and disks get 5 seconds to answer; a silent one is status 3.
+To be run by root. docs/updates.md and docs/operations.md say more.
+`
+
+// Main is the program. args are its arguments without its name.
+func Main(args []string, version string) (status int) {
+	status = Usage
+	err := panics.Call(func() (err error) {
+		status, err = run(os.Stdout, args, version)
+		return err
+	})
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "sidusnode:", err)
+	}
+	return status
+}
+
+func run(w io.Writer, args []string, version string) (int, error) {
+	if len(args) == 0 || slices.Contains(args, "--help") || slices.Contains(args, "-h") {
+		status := 0
+		if len(args) == 0 {
+			status = Usage
+		}
+		_, err := io.WriteString(w, usage)
+		return status, err
+	}
+	verb, rest := args[0], args[1:]
+	switch {
+	case verb == "--version":
+		_, err := fmt.Fprintln(w, version)
+		return 0, err
+	case verb == "status" && (len(rest) == 0 || len(rest) == 1 && rest[0] == "--json"):
+		return 0, status(w, len(rest) == 1)
+	case verb == "check" && len(rest) == 0:
+		return check(w)
+	case verb == WatchVerb && len(rest) == 0:
+		return 0, watch(toKernel)
+	case verb == lookVerb:
+		n, err := known()
+		if err != nil {
+			return 1, err
+		}
+		return 0, look(w, rest, n.Facts)
+	}
+	return Usage, fmt.Errorf("unknown: %q; see sidusnode --help", args)
+}
+
+// present is how the node is now.
+func present() (*node, verdict, error) {
+	n, err := known()
+	if err != nil {
+		return nil, verdict{}, err
+	}
+	f, err := ask(checkBox, n.looksFor(os.Geteuid() == 0)...)
+	if err != nil {
+		return nil, verdict{}, err
+	}
+	n.take(f)
+	return n, judge(n), nil
+}
+
+func status(w io.Writer, json bool) error {
+	n, v, err := present()
+	if err != nil {
+		return err
+	}
+	text := n.text(v)
+	if json {
+		text = n.json(v)
+	}
+	_, err = io.WriteString(w, text)
+	return err
+}
+
+func check(w io.Writer) (int, error) {
+	_, v, err := present()
+	if err != nil {
+		return Usage, err
+	}
+	if len(v.findings) == 0 {
+		v.findings = []string{"current"}
+	}
+	for _, f := range v.findings {
+		if _, err := fmt.Fprintln(w, f); err != nil {
+			return v.status, err
+		}
+	}
+	return v.status, nil
+}

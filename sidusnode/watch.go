@@ -1,0 +1,112 @@
+package sidusnode
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"time"
+)
+
+// WatchVerb is the verb by which the resident process has this program look at
+// the tree, once a minute.
+const WatchVerb = "watch"
+
+const (
+	// watchBox is what the looks of a watch get, checkBox those of a person who
+	// waits.
+	watchBox = 20 * time.Second
+	checkBox = 5 * time.Second
+	// baseTime is how often a watch looks what is current: each look is a mount.
+	baseTime = 10 * time.Minute
+)
+
+// watch looks once, heals a changed tree and leaves what is known for others.
+func watch(logf func(format string, args ...any)) error {
+	n, err := known()
+	if err != nil {
+		return err
+	}
+	var looks []string
+	plain := n.Version == ""
+	if plain {
+		looks = append(looks, lookStamp)
+	} else if n.Base != "" && (n.currentAt == 0 || n.now-n.currentAt >= baseTime) {
+		looks = append(looks, lookBase)
+	}
+	f, err := ask(watchBox, append(looks, lookFill)...)
+	if err != nil {
+		return err
+	}
+	stale := n.heal.stale
+	n.take(f)
+	n.heal.stale = stale // Not looked at yet.
+	if plain {
+		if err := n.mend(f.get("stamp"), logf); err != nil {
+			return err
+		}
+	}
+	return n.leave()
+}
+
+// mend does what is to be done about a plain tree at this moment.
+func (n *node) mend(stamp string, logf func(format string, args ...any)) error {
+	before := n.heal
+	act := n.heal.next(n.now, stamp, delay(n.Slot, n.Spread), attributes(n.layers))
+	if before.stamp != "" && n.heal.stamp != before.stamp {
+		logf("the tree was changed on its server (%s): names in it are looked up anew", Stamp)
+	}
+	var looks []string
+	if act.forget && n.Union != "aufs" { // aufs asks the tree each time.
+		looks = append(looks, lookForget)
+	}
+	if act.names {
+		looks = append(looks, lookNames)
+	}
+	if len(looks) == 0 {
+		return nil
+	}
+	f, err := ask(watchBox, looks...)
+	if err != nil {
+		return err
+	}
+	n.troubles = append(n.troubles, f.troubles...)
+	if f.silent != "" {
+		n.found.silent = f.silent
+	}
+	if act.names && f.silent == "" {
+		n.heal.stale = f.all("stale")
+		if text := strings.Join(n.heal.stale, ", "); text != strings.Join(before.stale, ", ") {
+			if text == "" {
+				logf("nothing of the tree that this node cannot do without is stale any more")
+			} else {
+				logf("STALE: %s: replaced in the tree while a program had it open; restart what uses it, or reboot this node", text)
+			}
+		}
+	}
+	return nil
+}
+
+// leave writes what is known. Who reads it finds the old or the new, whole.
+func (n *node) leave() error {
+	return errors.Join(replace(stateFile, n.state()), replace(jsonFile, n.json(judge(n))))
+}
+
+func replace(name, text string) error {
+	temporary := name + ".new"
+	if err := os.WriteFile(temporary, []byte(text), 0o644); err != nil {
+		return err
+	}
+	return os.Rename(temporary, name)
+}
+
+// toKernel writes lines to the kernel's log.
+func toKernel(format string, args ...any) {
+	kmsg, err := os.OpenFile("/dev/kmsg", os.O_WRONLY, 0)
+	if err != nil {
+		return
+	}
+	defer kmsg.Close()
+	const warning = 4 // include/linux/kern_levels.h
+	_, _ = fmt.Fprintf(kmsg, "<%d>sidusboot: %s\n", warning, fmt.Sprintf(format, args...))
+}
