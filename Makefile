@@ -12,9 +12,9 @@ export CGO_ENABLED = 0
 VERSION ?= $(shell git describe --always --dirty 2>/dev/null || echo unknown)
 LDFLAGS = -s -w -buildid= -X main.version=$(VERSION)
 GOBUILD = $(GO) build -trimpath -buildvcs=false
-# Without inlining, without the assembly of hashes that only CHAP needs, and with functions closer
-# together /init is 8 % smaller; the boot does not notice (make bench).
-SMALL   = -gcflags=all=-l -tags purego -ldflags="$(LDFLAGS) -funcalign=1"
+# Without inlining and with functions closer together /init is 8 % smaller; the boot does not notice
+# (make bench).
+SMALL   = -gcflags=all=-l -ldflags="$(LDFLAGS) -funcalign=1"
 LINT    = $(GO) tool -modfile=tools/go.mod
 
 .PHONY: build check test unit lint linters qemu-test soak bench demo fuzz prerequisites clean help

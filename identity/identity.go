@@ -9,15 +9,16 @@
 package identity
 
 import (
-	"crypto/sha256"
 	"encoding/binary"
 	"fmt"
+
+	"github.com/sidusboot/sidusboot/digest"
 )
 
 // derive makes 16 bytes of a machine's own for one purpose.
 func derive(purpose, machine string) (id [16]byte) {
-	sum := sha256.Sum256([]byte("sidusboot " + purpose + "\n" + machine))
-	copy(id[:], sum[:])
+	sum := digest.SHA256([]byte("sidusboot " + purpose + "\n" + machine))
+	copy(id[:], sum)
 	// As a random UUID looks (RFC 9562, section 5.4); machine-id(5) wants that.
 	id[6] = id[6]&0x0f | 0x40
 	id[8] = id[8]&0x3f | 0x80

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"crypto/sha256"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -14,6 +13,7 @@ import (
 
 	"github.com/sidusboot/sidusboot/bootlog"
 	"github.com/sidusboot/sidusboot/config"
+	"github.com/sidusboot/sidusboot/digest"
 	"github.com/sidusboot/sidusboot/image"
 	"github.com/sidusboot/sidusboot/iscsi"
 	"github.com/sidusboot/sidusboot/rwlayer"
@@ -357,8 +357,8 @@ func (n *node) isid() iscsi.ISID {
 // reservationKey is the node's own key: the same on every boot, another one on
 // every machine, whatever addresses they were given.
 func (n *node) reservationKey() rwlayer.Key {
-	sum := sha256.Sum256([]byte(n.machine()))
-	return rwlayer.Key(binary.BigEndian.Uint64(sum[:]) | 1) // Zero means no key.
+	sum := digest.SHA256([]byte(n.machine()))
+	return rwlayer.Key(binary.BigEndian.Uint64(sum) | 1) // Zero means no key.
 }
 
 // machine names this machine and no other.

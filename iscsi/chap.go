@@ -2,20 +2,17 @@ package iscsi
 
 import (
 	"bytes"
-	"crypto/md5"
-	"crypto/sha1"
-	"crypto/sha256"
-	"crypto/sha3"
-	"crypto/subtle"
 	"encoding/base64"
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"hash"
+	"slices"
 	"strconv"
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/sidusboot/sidusboot/digest"
 )
 
 // An Algorithm is a CHAP_A value (IANA, "iSCSI CHAP Algorithms" of RFC 7143).
@@ -29,27 +26,24 @@ const (
 	SHA3256 Algorithm = 8
 )
 
-func (a Algorithm) hash() hash.Hash {
+// hash is the algorithm's function, nil where there is none.
+func (a Algorithm) hash() func([]byte) []byte {
 	switch a {
 	case MD5:
-		return md5.New()
+		return digest.MD5
 	case SHA1:
-		return sha1.New()
+		return digest.SHA1
 	case SHA256:
-		return sha256.New()
+		return digest.SHA256
 	case SHA3256:
-		return sha3.New256()
+		return digest.SHA3256
 	}
 	return nil
 }
 
 // response is H(id, secret, challenge) (RFC 1994, section 4.1).
 func (a Algorithm) response(id byte, secret Secret, challenge []byte) []byte {
-	h := a.hash()
-	h.Write([]byte{id})
-	h.Write([]byte(secret))
-	h.Write(challenge)
-	return h.Sum(nil)
+	return a.hash()(slices.Concat([]byte{id}, []byte(secret), challenge))
 }
 
 // maxBinary is the longest binary value (RFC 7143, section 6.1).
@@ -122,7 +116,7 @@ func (c *chap) respond(in []Pair) ([]Pair, error) {
 	if c.target.UserIn == "" {
 		return out, nil
 	}
-	random := make([]byte, 1+c.algorithm.hash().Size())
+	random := make([]byte, 1+len(c.algorithm.hash()(nil)))
 	// Not crypto/rand: that ends the process, here PID 1, where it fails.
 	if n, err := unix.Getrandom(random, 0); err != nil || n != len(random) {
 		return nil, fmt.Errorf("random bytes for a challenge: %d of %d: %w", n, len(random), err)
@@ -182,10 +176,22 @@ func (c *chap) verify(in []Pair) error {
 		return errReflected
 	}
 	want := c.algorithm.response(c.id, c.target.PasswordIn, c.challenge)
-	if subtle.ConstantTimeCompare(answer, want) != 1 || name != c.target.UserIn {
+	if !same(answer, want) || name != c.target.UserIn {
 		return errMutual
 	}
 	return nil
+}
+
+// same compares in a time that does not depend on where a and b differ.
+func same(a, b []byte) bool {
+	if len(a) != len(b) {
+		return false
+	}
+	var differ byte
+	for i := range a {
+		differ |= a[i] ^ b[i]
+	}
+	return differ == 0
 }
 
 var (

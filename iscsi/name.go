@@ -1,13 +1,14 @@
 package iscsi
 
 import (
-	"crypto/sha256"
 	"errors"
 	"fmt"
 	"net"
 	"strconv"
 	"strings"
 	"unicode/utf8"
+
+	"github.com/sidusboot/sidusboot/digest"
 )
 
 // maxName is the longest iSCSI name in bytes (RFC 7143, section 4.2.7.2).
@@ -236,8 +237,8 @@ var IscsidISID = ISID{0x00, 0x02, 0x3d}
 // the same on every boot. It has the random format (type 10b, RFC 7143, section
 // 11.12.5).
 func NodeISID(initiator string) ISID {
-	sum := sha256.Sum256([]byte(initiator))
+	sum := digest.SHA256([]byte(initiator))
 	isid := ISID{0: 0x80}
-	copy(isid[1:], sum[:])
+	copy(isid[1:], sum)
 	return isid
 }
