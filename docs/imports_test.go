@@ -24,11 +24,13 @@ const (
 // others to the commands. A package imports only from the layers before its own
 // (docs/architecture.md).
 var layers = [][]string{
-	{"clock", "image", "managers", "network/rtnetlink", "panics", "tree", "versions/layout"},
+	{"clock", "digest", "image", "managers", "network/rtnetlink", "panics", "tree", "versions/layout"},
 	// Stages of the boot, and its log.
 	{"bootlog", "config", "iscsi", "kmod", "network", "nfs", "overlay", "rwlayer"},
 	// Texts out of what the stages found.
 	{"identity"},
+	// What stays on a node.
+	{"sidusnode"},
 	// What only programs on a server use, and what tests use.
 	{"iscsi/iscsitest", "network/networktest", "treecheck", "versions"},
 	{"qemu-tests"},
