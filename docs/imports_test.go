@@ -32,7 +32,7 @@ var layers = [][]string{
 	// What stays on a node.
 	{"sidusnode"},
 	// What only programs on a server use, and what tests use.
-	{"iscsi/iscsitest", "network/networktest", "treecheck", "versions"},
+	{"iscsi/iscsitest", "network/networktest", "stamp", "treecheck", "versions"},
 	{"qemu-tests"},
 	{"init", "initrdgen", "iscsi/iscsitest/login", "qemu-tests/bench", "qemu-tests/boot", "qemu-tests/demo", "sidustree"},
 }
