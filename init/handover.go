@@ -8,6 +8,8 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/sidusboot/sidusboot/tree"
 )
 
 // moved are the mounts that the real init inherits, and where in the union
@@ -17,7 +19,7 @@ var moved = []string{roDir, rwDir, "/dev", "/proc", "/sys", "/run"}
 // handover leaves the initramfs for the union and becomes the tree's init. It
 // returns only on a failure, after which this boot cannot go on.
 func (n *node) handover() error {
-	program, err := findInit(unionDir, n.cfg.Init)
+	program, err := tree.At(unionDir).FindInit(n.cfg.Init)
 	if err != nil {
 		return err
 	}

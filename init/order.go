@@ -84,7 +84,7 @@ func adviseSystemd(root string) error {
 
 // runsSystemd tells whether the node will run systemd.
 func (n *node) runsSystemd() bool {
-	program, err := findInit(unionDir, n.cfg.Init)
+	program, err := tree.At(unionDir).FindInit(n.cfg.Init)
 	return err == nil && isSystemd(unionDir, program)
 }
 

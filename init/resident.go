@@ -16,6 +16,7 @@ import (
 
 	"github.com/sidusboot/sidusboot/config"
 	"github.com/sidusboot/sidusboot/network"
+	"github.com/sidusboot/sidusboot/tree"
 )
 
 // What stays in memory after the switch lives here: this program, under the
@@ -99,7 +100,7 @@ func (n *node) tenancies() (all []*network.Tenancy) {
 // has to know.
 func (n *node) leaveSession() (*sessionState, error) {
 	l := n.lun
-	program, err := findInit(unionDir, n.cfg.Init)
+	program, err := tree.At(unionDir).FindInit(n.cfg.Init)
 	if err != nil {
 		return nil, err
 	}

@@ -18,6 +18,7 @@ import (
 	"github.com/sidusboot/sidusboot/nfs"
 	"github.com/sidusboot/sidusboot/overlay"
 	"github.com/sidusboot/sidusboot/panics"
+	"github.com/sidusboot/sidusboot/tree"
 )
 
 // system is the kernel as the stages need it.
@@ -60,7 +61,11 @@ func (s *system) SetReadOnly(device string, on bool) error {
 }
 
 func (s *system) Verify(dir string) error {
-	err := checkTree(dir, s.initProgram)
+	err := tree.At(dir).Check(s.initProgram)
+	var owner *tree.OwnerError
+	if errors.As(err, &owner) {
+		return fmt.Errorf("%w: %w", err, nfs.ErrOwner)
+	}
 	if errors.Is(err, fs.ErrNotExist) {
 		if base := lookForBase(dir); base != nil {
 			return base

@@ -12,6 +12,7 @@ import (
 
 	"github.com/sidusboot/sidusboot/bootlog"
 	"github.com/sidusboot/sidusboot/overlay"
+	"github.com/sidusboot/sidusboot/tree"
 )
 
 // What the union says decides whether the version of NFS or /rw is the cause.
@@ -63,5 +64,29 @@ func TestShadowed(t *testing.T) {
 	}
 	if err := shadowed(ro, union, "/bin/sh", "/bin/sh"); err != nil {
 		t.Errorf("a shell that was asked for: %v", err)
+	}
+}
+
+// What a kept layer has in place of a text is the node's own, and a program of
+// another owner has been accepted with the tree.
+func TestCheckUnion(t *testing.T) {
+	union := t.TempDir()
+	mustMkdir(t, union+"/sbin", union+"/etc")
+	for name, text := range map[string]string{"/etc/os-release": "\x00\x00", "/sbin/init": "#! /sbin/x\n", "/sbin/x": "x"} {
+		if err := os.WriteFile(union+name, []byte(text), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.Lchown(union+"/sbin/init", 1, 1); err != nil && !errors.Is(err, fs.ErrPermission) {
+		t.Fatal(err)
+	}
+	if err := checkUnion(tree.At(union), ""); err != nil {
+		t.Error(err)
+	}
+	if err := os.Truncate(union+"/sbin/init", 0); err != nil {
+		t.Fatal(err)
+	}
+	if err := checkUnion(tree.At(union), ""); err == nil {
+		t.Error("an empty program: no error")
 	}
 }

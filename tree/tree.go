@@ -16,6 +16,7 @@ import (
 	"io/fs"
 	"os"
 	"path"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -159,6 +160,21 @@ func (t Tree) Open(name string) (*os.File, error) {
 		return nil, err
 	}
 	return f, nil
+}
+
+// ReadDir lists a directory, sorted by name.
+func (t Tree) ReadDir(name string) ([]fs.DirEntry, error) {
+	f, err := t.open(name, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NONBLOCK)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	entries, err := f.ReadDir(-1)
+	if err != nil {
+		return nil, failure("list", name, err)
+	}
+	slices.SortFunc(entries, func(a, b fs.DirEntry) int { return strings.Compare(a.Name(), b.Name()) })
+	return entries, nil
 }
 
 // ReadFile reads a regular file of at most MaxFile bytes.

@@ -124,10 +124,8 @@ func (c *check) add(f Finding, paths ...string) {
 	c.all = append(c.all, f)
 }
 
-// inits are where a tree's init is looked for, in the order of /init.
-var inits = []string{"/sbin/init", "/etc/init", "/bin/init", "/bin/sh"}
-
 func (c *check) init() {
+	inits := tree.Inits()
 	for _, name := range inits {
 		if c.tree.Executable(name) == nil {
 			if name == "/bin/sh" {
@@ -262,12 +260,7 @@ func plain(s string) string {
 
 // list are the names in a directory of the tree.
 func (c *check) list(dir string) []string {
-	name, err := c.tree.Resolve(dir)
-	if err != nil {
-		return nil
-	}
-	// It has no links any more.
-	entries, err := os.ReadDir(filepath.Join(c.dir, name))
+	entries, err := c.tree.ReadDir(dir)
 	if err != nil {
 		return nil
 	}

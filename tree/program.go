@@ -1,4 +1,4 @@
-package main
+package tree
 
 import (
 	"bytes"
@@ -8,23 +8,21 @@ import (
 	"io/fs"
 	"strings"
 	"syscall"
-
-	"github.com/sidusboot/sidusboot/nfs"
-	"github.com/sidusboot/sidusboot/tree"
 )
 
-// usualInits are tried in the kernel's own order when there is no init= word
-// (init/main.c, kernel_init).
-var usualInits = []string{"/sbin/init", "/etc/init", "/bin/init", "/bin/sh"}
+// Inits are the programs that the kernel tries, in its order, where no init= names
+// one (init/main.c, kernel_init).
+func Inits() []string { return []string{"/sbin/init", "/etc/init", "/bin/init", "/bin/sh"} }
 
-// findInit returns the path, within root, of the program to hand over to.
-func findInit(root, wanted string) (string, error) {
-	candidates := usualInits
+// FindInit returns the path of the tree's init program: the wanted one, or without
+// that the first of Inits.
+func (t Tree) FindInit(wanted string) (string, error) {
+	candidates := Inits()
 	if wanted != "" {
 		candidates = []string{wanted}
 	}
 	for _, name := range candidates {
-		err := tree.At(root).Executable(name)
+		err := t.Executable(name)
 		if err == nil {
 			return name, nil
 		}
@@ -38,16 +36,25 @@ func findInit(root, wanted string) (string, error) {
 	return "", fmt.Errorf("the tree has none of %s: is this the root of a system? %w", strings.Join(candidates, ", "), fs.ErrNotExist)
 }
 
-// checkInit reads the init program of the tree in root to its end and looks at
-// what it got: a server can mount well and then fail to read, or hand out
-// zeros (nfs-ganesha 4.3 with NFS 4.2 to a kernel that uses READ_PLUS). The
-// program's pages are needed in a moment anyway.
-func checkInit(root, wanted string) error {
-	name, err := findInit(root, wanted)
+// An OwnerError says that the init program does not belong to root.
+type OwnerError struct {
+	Name string
+	UID  uint32
+}
+
+func (e *OwnerError) Error() string { return fmt.Sprintf("%s belongs to user %d", e.Name, e.UID) }
+
+// CheckInit reads the tree's init program to its end, and tells whether it is one
+// that the kernel can run. A file server can let its tree be mounted and then fail
+// to read, or return zeros (nfs-ganesha 4.3 with NFS 4.2 to a kernel that uses
+// READ_PLUS). The program's pages are needed in a moment anyway. A program that
+// is well but not root's is an *OwnerError.
+func (t Tree) CheckInit(wanted string) error {
+	name, err := t.FindInit(wanted)
 	if err != nil {
 		return err
 	}
-	f, err := tree.At(root).Open(name)
+	f, err := t.Open(name)
 	if err != nil {
 		return err
 	}
@@ -63,7 +70,7 @@ func checkInit(root, wanted string) error {
 	if !bytes.Equal(head[:], []byte("\x7fELF")) && !bytes.HasPrefix(head[:], []byte("#!")) {
 		return fmt.Errorf("read %s: its first bytes are %#x, so it is no program, or it is read wrongly", name, head)
 	}
-	if err := runnable(root, f, info.Size()); err != nil {
+	if err := t.runnable(f, info.Size()); err != nil {
 		return fmt.Errorf("%s: %w", name, err)
 	}
 	if _, err := f.Seek(int64(len(head)), io.SeekStart); err != nil {
@@ -77,7 +84,7 @@ func checkInit(root, wanted string) error {
 		return fmt.Errorf("read %s: got %d bytes of %d", name, got, info.Size())
 	}
 	if st, ok := info.Sys().(*syscall.Stat_t); ok && st.Uid != 0 {
-		return fmt.Errorf("%s belongs to user %d: %w", name, st.Uid, nfs.ErrOwner)
+		return &OwnerError{Name: name, UID: st.Uid}
 	}
 	return nil
 }

@@ -1,4 +1,4 @@
-package main
+package tree
 
 import (
 	"errors"
@@ -12,13 +12,13 @@ import (
 // elfClass32 is EI_CLASS of a 32-bit file (elf(5)).
 const elfClass32 = 1
 
-// errForeign is a program that no kernel of this architecture runs.
+// errForeign is about a program that no kernel of this architecture runs.
 var errForeign = errors.New("this machine's kernel runs none of these")
 
-// runs32 tells whether the kernel runs 32-bit programs of the kind whose header
+// runs32 returns nil if the kernel runs 32-bit programs of the kind whose header
 // is head, i386 under amd64 and arm under arm64. Most kernels do, but it can be
 // left out of a kernel, switched off at its start (ia32_emulation=0) and be
-// missing in the processor, so that a program which does nothing is run.
+// missing in the processor, so a program which does nothing is run.
 func runs32(head []byte) error {
 	if head[4] != elfClass32 || head[5] != 1 || len(exit32) == 0 || int(head[18])|int(head[19])<<8 != machine32 {
 		return errForeign
@@ -41,7 +41,7 @@ func runs32(head []byte) error {
 		return err
 	}
 	if !state.Success() {
-		return fmt.Errorf("this kernel does not run 32-bit programs well: %v", state)
+		return fmt.Errorf("the kernel ran a 32-bit program that exits at once, which ended with: %v", state)
 	}
 	return nil
 }

@@ -1,4 +1,4 @@
-package main
+package tree
 
 // machine32 is arm's e_machine (elf(5)), and exit32 its exit(0): mov r0,#0; mov
 // r7,#1; svc 0. The flags say EABI version 5.

@@ -1,4 +1,4 @@
-package main
+package tree
 
 import (
 	"bytes"
@@ -11,16 +11,14 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
-
-	"github.com/sidusboot/sidusboot/tree"
 )
 
-// runnable proves as far as it can be proven that the kernel can run a program
-// of the tree in root: that a script's interpreter is there, that a binary is
-// for this machine and that its dynamic loader is there. After the switch
-// exec(2) would say so too, but then nothing is left to go back to. The error
-// is ENOEXEC, or fs.ErrNotExist for what is missing.
-func runnable(root string, r io.ReaderAt, size int64) error {
+// runnable returns nil if, as far as can be known without running it, the kernel
+// can run a program of the tree: a script's interpreter is there, a binary is for
+// this machine and its dynamic loader is there. After the switch exec(2) would say
+// so too, but then there is nothing to go back to. The error is ENOEXEC, or
+// fs.ErrNotExist for what is missing.
+func (t Tree) runnable(r io.ReaderAt, size int64) error {
 	head := make([]byte, min(size, 256))
 	if _, err := r.ReadAt(head, 0); err != nil {
 		return err
@@ -31,7 +29,7 @@ func runnable(root string, r io.ReaderAt, size int64) error {
 		if len(fields) == 0 {
 			return fmt.Errorf("a script without an interpreter: %w", unix.ENOEXEC)
 		}
-		return present(root, fields[0], "its interpreter")
+		return t.present(fields[0], "its interpreter")
 	}
 	self, err := os.Open("/proc/self/exe")
 	if err != nil {
@@ -56,7 +54,7 @@ func runnable(root string, r io.ReaderAt, size int64) error {
 	if err != nil || loader == "" {
 		return err
 	}
-	return present(root, loader, "its dynamic loader")
+	return t.present(loader, "its dynamic loader")
 }
 
 // elfHeader is the size of a 64-bit ELF file's header, and more than that of a
@@ -67,23 +65,23 @@ const (
 	maxSegment = 128
 )
 
-// A elfLayout is where what we need lies in an ELF file of a class, all little
-// endian on the machines that Go's linux port and we know (elf(5)).
+// An elfLayout is where the fields that are needed lie in an ELF file of a class
+// (elf(5)), all little endian, as on the machines that we build for.
 type elfLayout struct {
-	word                    int // bytes of an offset
+	width                   int // bytes of an offset
 	offset, size, count     int // of the program headers, in the header
 	header                  int // bytes of a program header
 	fileOffset, sizeInBytes int // of a segment, in its program header
 }
 
 var (
-	layout64 = elfLayout{word: 8, offset: 32, size: 54, count: 56, header: 56, fileOffset: 8, sizeInBytes: 32}
-	layout32 = elfLayout{word: 4, offset: 28, size: 42, count: 44, header: 32, fileOffset: 4, sizeInBytes: 16}
+	layout64 = elfLayout{width: 8, offset: 32, size: 54, count: 56, header: 56, fileOffset: 8, sizeInBytes: 32}
+	layout32 = elfLayout{width: 4, offset: 28, size: 42, count: 44, header: 32, fileOffset: 4, sizeInBytes: 16}
 )
 
-// number is a word of the elfLayout's size.
+// number is an offset or a size, which has the width of the class.
 func (l elfLayout) number(b []byte) uint64 {
-	if l.word == 4 {
+	if l.width == 4 {
 		return uint64(binary.LittleEndian.Uint32(b))
 	}
 	return binary.LittleEndian.Uint64(b)
@@ -121,8 +119,8 @@ func elfLoader(r io.ReaderAt, head []byte) (string, error) {
 }
 
 // present makes sure that a program of the tree is there.
-func present(root, name, what string) error {
-	if err := tree.At(root).Executable(name); err != nil {
+func (t Tree) present(name, what string) error {
+	if err := t.Executable(name); err != nil {
 		return fmt.Errorf("%s %s cannot be run: %w", what, name, notExist(err))
 	}
 	return nil

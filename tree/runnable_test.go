@@ -1,4 +1,4 @@
-package main
+package tree
 
 import (
 	"bytes"
@@ -11,63 +11,42 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
-
-	"github.com/sidusboot/sidusboot/nfs"
 )
 
-// smallTree has a program, a link, a directory and a small text.
-func smallTree(t *testing.T) string {
-	t.Helper()
+func TestRunnable(t *testing.T) {
 	root := t.TempDir()
-	for _, dir := range []string{"/sbin", "/etc", "/usr/lib"} {
-		mustMkdir(t, root+dir)
+	mustMkdir(t, root+"/lib64")
+	self, err := os.ReadFile("/bin/sh")
+	if err != nil {
+		t.Fatal(err)
 	}
-	mustLink(t, "usr/lib", root+"/lib")
-	mustLink(t, "../usr/lib/os-release", root+"/etc/os-release")
-	for name, text := range map[string]string{"/usr/lib/os-release": "NAME=x\n", "/sbin/init": "#! /sbin/x\n", "/sbin/x": "x"} {
-		if err := os.WriteFile(root+name, []byte(text), 0o755); err != nil {
-			t.Fatal(err)
+	check := func(b []byte) error { return At(root).runnable(bytes.NewReader(b), int64(len(b))) }
+	err = check(self)
+	if err == nil || !errors.Is(err, fs.ErrNotExist) || !strings.Contains(err.Error(), "its dynamic loader /lib64/ld-linux") {
+		t.Errorf("a dynamic program in a tree without a loader: %v", err)
+	}
+	if err := os.WriteFile(root+"/lib64/ld-linux-x86-64.so.2", []byte("x"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := check(self); err != nil {
+		t.Errorf("with its loader: %v", err)
+	}
+	other := bytes.Clone(self)
+	other[18] = 183 // EM_AARCH64
+	if err := check(other); !errors.Is(err, unix.ENOEXEC) || !strings.Contains(err.Error(), "ELF machine 183") {
+		t.Errorf("a program for arm64: %v", err)
+	}
+	static, err := os.ReadFile("/proc/self/exe")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := check(static); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("this program: %v", err)
+	}
+	for _, b := range [][]byte{[]byte("\x7fELF"), self[:60], append(bytes.Clone(self[:64]), 1, 2, 3), []byte("#!"), []byte("#! \n")} {
+		if err := check(b); err == nil {
+			t.Errorf("check of %d damaged bytes: no error", len(b))
 		}
-	}
-	return root
-}
-
-func TestCheckTree(t *testing.T) {
-	ignoreOwner := func(err error) error {
-		if errors.Is(err, nfs.ErrOwner) { // Not run by root.
-			return nil
-		}
-		return err
-	}
-	root := smallTree(t)
-	if err := ignoreOwner(checkTree(root, "")); err != nil {
-		t.Errorf("checkTree: %v", err)
-	}
-	if err := checkUnion(root, ""); err != nil {
-		t.Errorf("checkUnion: %v", err)
-	}
-	if err := os.WriteFile(root+"/usr/lib/os-release", make([]byte, 100), 0o644); err != nil {
-		t.Fatal(err)
-	}
-	if err := checkReads(root); err == nil || !strings.Contains(err.Error(), "read /etc/os-release: got nothing but zeros") {
-		t.Errorf("a text of zeros: %v", err)
-	}
-	if err := checkUnion(root, ""); err != nil {
-		t.Errorf("a text of zeros in the node's own layer: %v", err)
-	}
-	// What is in the place of a text is no reason to refuse the tree.
-	if err := os.Remove(root + "/etc/os-release"); err != nil {
-		t.Fatal(err)
-	}
-	if err := unix.Mkfifo(root+"/etc/os-release", 0o644); err != nil {
-		t.Fatal(err)
-	}
-	mustMkdir(t, root+"/etc/passwd")
-	if err := checkReads(root); err != nil {
-		t.Errorf("a FIFO and a directory in place of texts: %v", err)
-	}
-	if err := checkList(t.TempDir(), "/"); err == nil {
-		t.Error("an empty root: no error")
 	}
 }
 
@@ -106,7 +85,7 @@ func TestRunnable32(t *testing.T) {
 		t.Skip("i386 belongs to amd64")
 	}
 	root := t.TempDir()
-	check := func(b []byte) error { return runnable(root, bytes.NewReader(b), int64(len(b))) }
+	check := func(b []byte) error { return At(root).runnable(bytes.NewReader(b), int64(len(b))) }
 	static := compile32(t, "-static")
 	if !runsHere(t, static) {
 		if err := check(static); !errors.Is(err, unix.ENOEXEC) || !strings.Contains(err.Error(), "ia32_emulation=1") {
@@ -142,6 +121,6 @@ func FuzzRunnable(f *testing.F) {
 	}
 	root := f.TempDir()
 	f.Fuzz(func(_ *testing.T, b []byte) {
-		_ = runnable(root, bytes.NewReader(b), int64(len(b)))
+		_ = At(root).runnable(bytes.NewReader(b), int64(len(b)))
 	})
 }

@@ -1,6 +1,6 @@
 //go:build !amd64 && !arm64
 
-package main
+package tree
 
 // These have no 32-bit programs.
 const (

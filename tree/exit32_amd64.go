@@ -1,4 +1,4 @@
-package main
+package tree
 
 // machine32 is i386's e_machine (elf(5)), and exit32 its exit(0): xor ebx,ebx;
 // xor eax,eax; inc eax; int 0x80.
