@@ -96,6 +96,10 @@ func (l *Lab) Close() error {
 // of "/run/lab/x" is what a server in the lab calls /run/lab/x.
 func (l *Lab) Path(name string) string { return l.ns.path(name) }
 
+// Inside calls f on a thread in the lab's network: a socket that f opens itself, not
+// a goroutine of it, stays in there.
+func (l *Lab) Inside(f func() error) error { return l.ns.inside(f) }
+
 // Output runs a program inside the lab and returns what it printed. Its
 // standard error is in the error.
 func (l *Lab) Output(ctx context.Context, argv ...string) (string, error) {

@@ -1,6 +1,7 @@
 package qemutests
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"os"
@@ -29,6 +30,10 @@ type NFSDOptions struct {
 	// Grace is for how many seconds after its start it lets version 4 clients
 	// open nothing. 0: not at all.
 	Grace int
+	// Threads is the number of nfsd's threads. 0: 4.
+	Threads int
+	// Options are further options of the export, with commas.
+	Options string
 	// Script is run by sh on the server before it serves, for more exports.
 	Script string
 }
@@ -84,6 +89,10 @@ func NFSDRoot(ctx context.Context) (string, error) { return nfsdTree.Tree(ctx) }
 // serve is the script that makes a server of the guest.
 func (s *NFSD) serve() string {
 	// An overlayfs cannot be exported, and NFSv4 exports what is above the tree.
+	options := "ro,no_root_squash,async,no_subtree_check"
+	if s.options.Options != "" {
+		options += "," + s.options.Options
+	}
 	return fmt.Sprintf(`set -e
 modprobe -a virtio_blk ext4 nfsd
 mkdir -p /export /run/rpcbind /var/lib/nfs/v4recovery
@@ -95,9 +104,9 @@ mount -t nfsd nfsd /proc/fs/nfsd
 ip link set lo up
 rpcbind -w
 rpc.mountd -p 20048
-exportfs -o ro,no_root_squash,async,no_subtree_check 10.77.0.0/24:%[1]s
+exportfs -o %[3]s 10.77.0.0/24:%[1]s
 %[2]s
-`, s.options.Tree, s.options.Script) + s.start()
+`, s.options.Tree, s.options.Script, options) + s.start()
 }
 
 // start lets nfsd listen.
@@ -110,7 +119,7 @@ func (s *NFSD) start() string {
 	if s.options.Grace > 0 {
 		script += fmt.Sprintf("echo %d >/proc/fs/nfsd/nfsv4gracetime\n", s.options.Grace)
 	}
-	script += argv + " 4\n"
+	script += fmt.Sprintf("%s %d\n", argv, cmp.Or(s.options.Threads, 4))
 	if s.options.Grace == 0 {
 		script += "echo Y >/proc/fs/nfsd/v4_end_grace\n"
 	}

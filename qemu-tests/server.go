@@ -101,6 +101,9 @@ func (s *Server) Log() string {
 	return string(b)
 }
 
+// CPU is the processor time that the server has had so far.
+func (s *Server) CPU() time.Duration { return timeOf(s.cmd.Process.Pid).ran }
+
 // Stop ends the server: by SIGTERM, after 30 s by SIGKILL. A server that has ended by itself
 // is no error.
 func (s *Server) Stop() error {
