@@ -3,6 +3,7 @@
 # make check  linters and unit tests: no root, nothing installed, on any Linux
 # make test   linters, unit tests, and the tests that boot
 # make soak   the tests with many repetitions and long waits, too
+# make storm  what a room of nodes asks of an NFS server: recorded, replayed, drawn
 # make bench  speed and size beside initramfs-tools, in one table
 
 GO      ?= go
@@ -17,7 +18,7 @@ GOBUILD = $(GO) build -trimpath -buildvcs=false
 SMALL   = -gcflags=all=-l -ldflags="$(LDFLAGS) -funcalign=1"
 LINT    = $(GO) tool -modfile=tools/go.mod
 
-.PHONY: build check test unit lint linters qemu-test soak bench demo fuzz prerequisites clean help
+.PHONY: build check test unit lint linters qemu-test soak bench storm demo fuzz prerequisites clean help
 
 build:
 	@mkdir -p bin
@@ -54,6 +55,11 @@ soak: build prerequisites
 
 bench: build prerequisites
 	$(GO) run ./qemu-tests/bench
+
+# The figures go to docs/, the drawing is made by a module of its own.
+storm: build prerequisites
+	$(GO) run ./qemu-tests/storm --output docs/storm.json
+	cd tools/plot && $(GO) run . ../../docs/storm.json ../../docs/storm.svg
 
 demo: build prerequisites
 	$(GO) run ./qemu-tests/demo

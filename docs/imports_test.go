@@ -24,17 +24,58 @@ const (
 // others to the commands. A package imports only from the layers before its own
 // (docs/architecture.md).
 var layers = [][]string{
-	{"clock", "digest", "image", "managers", "network/rtnetlink", "panics", "tree", "versions/layout"},
+	{
+		"clock",
+		"digest",
+		"image",
+		"managers",
+		"network/rtnetlink",
+		"panics",
+		"tree",
+		"versions/layout",
+	},
 	// Stages of the boot, and its log.
-	{"bootlog", "config", "iscsi", "kmod", "network", "nfs", "overlay", "rwlayer"},
+	{
+		"bootlog",
+		"config",
+		"iscsi",
+		"kmod",
+		"network",
+		"nfs",
+		"overlay",
+		"rwlayer",
+	},
 	// Texts out of what the stages found.
-	{"identity"},
+	{
+		"identity",
+	},
 	// What stays on a node.
-	{"sidusnode"},
+	{
+		"sidusnode",
+	},
 	// What only programs on a server use, and what tests use.
-	{"iscsi/iscsitest", "network/networktest", "stamp", "treecheck", "versions"},
-	{"qemu-tests"},
-	{"init", "initrdgen", "iscsi/iscsitest/login", "qemu-tests/bench", "qemu-tests/boot", "qemu-tests/demo", "sidustree"},
+	{
+		"iscsi/iscsitest",
+		"network/networktest",
+		"qemu-tests/wire",
+		"stamp",
+		"treecheck",
+		"versions",
+	},
+	{
+		"qemu-tests",
+	},
+	// Commands.
+	{
+		"init",
+		"initrdgen",
+		"iscsi/iscsitest/login",
+		"qemu-tests/bench",
+		"qemu-tests/boot",
+		"qemu-tests/demo",
+		"qemu-tests/storm",
+		"sidustree",
+	},
 }
 
 // exceptions are imports within a layer that are meant.

@@ -13,7 +13,9 @@ import (
 // which ReadCapture prints and SaveLogs does not save.
 func (l *Lab) Capture(ctx context.Context, filter string) (s *Server, path string, err error) {
 	path = filepath.Join(labDir, l.name("packets")+".pcap")
-	argv := []string{"tcpdump", "--immediate-mode", "-U", "-n", "-Z", "root", "-i", bridge, "-w", path}
+	// On a bridge a frame may have 64 KiB; the buffer holds a second's worth on a
+	// busy machine.
+	argv := []string{"tcpdump", "--immediate-mode", "-s", "70000", "-B", "65536", "-U", "-n", "-Z", "root", "-i", bridge, "-w", path}
 	if filter != "" {
 		argv = append(argv, filter)
 	}

@@ -7,7 +7,9 @@
 //
 //	make bench
 //
-// With --versions it compares the versions of NFS instead, by whole boots.
+// Two whole boots count the calls of NFS until systemd has started all. With
+// --versions it compares the versions of NFS instead, by whole boots, with
+// --packets it tells what the packets of each boot to the real init are for.
 package main
 
 import (
@@ -18,10 +20,10 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"text/tabwriter"
 	"time"
 
 	qemutests "github.com/sidusboot/sidusboot/qemu-tests"
+	"github.com/sidusboot/sidusboot/qemu-tests/wire"
 )
 
 func main() { qemutests.RunCommand("bench", run) }
@@ -36,8 +38,12 @@ type row struct {
 	// lun says that /rw is a LUN that bears a file system already.
 	lun bool
 
+	// capture says that the packets are to be told apart.
+	capture bool
+
 	figures figures
 	traffic qemutests.Traffic
+	kinds   []wire.Kind
 }
 
 // figures are what realinit printed: seconds since the kernel's start, and
@@ -50,6 +56,7 @@ type figures struct {
 func run(ctx context.Context) error {
 	suite := flag.String("suite", "bookworm", "Debian `suite` of the tree")
 	only := flag.String("only", "", "boot only rows whose name contains this `text`")
+	packets := flag.Bool("packets", false, "say of each row what its packets are for, up to the real init")
 	versions := flag.Bool("versions", false, "compare the versions of NFS by whole boots instead, on nfs-ganesha and on nfsd")
 	flag.Parse()
 	if *versions {
@@ -86,13 +93,28 @@ func run(ctx context.Context) error {
 		if !strings.Contains(rows[i].name, *only) {
 			continue
 		}
+		rows[i].capture = *packets
 		fmt.Fprintf(os.Stderr, "bench: booting %s\n", rows[i].name)
 		if err := rows[i].boot(ctx); err != nil {
 			return fmt.Errorf("%s: %w", rows[i].name, err)
 		}
 		fmt.Fprintf(os.Stderr, "bench: %s: %+v\n", rows[i].name, rows[i].figures)
 	}
+	if *packets {
+		return printPackets(rows)
+	}
+	if *only != "" {
+		print(rows, release)
+		return nil
+	}
+	fmt.Fprintln(os.Stderr, "bench: booting Debian from a plain tree and from a version")
+	plain, version, err := countCalls(ctx, tree, rows[0].image.path)
+	if err != nil {
+		return err
+	}
 	print(rows, release)
+	target("RPCs until systemd has started all, plain tree", float64(plain.rpcs), 4600, false)
+	target("RPCs until systemd has started all, version", float64(version.rpcs), 2250, false)
 	return nil
 }
 
@@ -181,6 +203,13 @@ func (r *row) boot(ctx context.Context) error {
 			return err
 		}
 	}
+	var capture *qemutests.Server
+	var packets string
+	if r.capture {
+		if capture, packets, err = lab.Capture(ctx, ""); err != nil {
+			return err
+		}
+	}
 	guest, err := lab.Boot(ctx, qemutests.GuestOptions{
 		Name: "bench", Kernel: kernel, Initrd: r.image.path, Icount: true,
 		Cmdline: "console=ttyS0 quiet init=" + realinit + " " + r.params,
@@ -199,55 +228,17 @@ func (r *row) boot(ctx context.Context) error {
 	if _, err := guest.Wait(ctx); err != nil {
 		return err
 	}
-	r.traffic, err = guest.Traffic(0)
+	if r.traffic, err = guest.Traffic(0); err != nil || capture == nil {
+		return err
+	}
+	if err := capture.Stop(); err != nil {
+		return err
+	}
+	file, err := os.Open(lab.Path(packets))
+	if err != nil {
+		return err
+	}
+	defer file.Close()
+	r.kinds, err = wire.Kinds(file)
 	return err
 }
-
-// print prints the table, and below it the ratios that the project aims at.
-func print(rows []row, release string) {
-	w := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintf(w, "kernel %s, NFS by default\tkernel start to real init\t/init to real init\tunpack\tinitrd bytes\tseconds to build\tMemAvailable MB\tpackets\tbytes on the wire\t\n", release)
-	for _, r := range rows {
-		f, size := r.figures, int64(0)
-		if info, err := os.Stat(r.image.path); err == nil {
-			size = info.Size()
-		}
-		built := "-"
-		if r.image.built > 0 {
-			built = fmt.Sprintf("%.2f", r.image.built.Seconds())
-		}
-		fmt.Fprintf(w, "%s\t%.3f\t%.3f\t%.3f\t%d\t%s\t%.0f\t%d\t%d\t\n", r.name, f.realinit, f.realinit-f.init, f.freed-f.unpack,
-			size, built, float64(f.memavailable)/1000, r.traffic.ReceivedPackets+r.traffic.SentPackets, r.traffic.ReceivedBytes+r.traffic.SentBytes)
-	}
-	w.Flush()
-	virtual, generic, peer, floor, ourLUN, peerLUN := rows[0], rows[1], rows[2], rows[3], rows[4], rows[5]
-	fmt.Println("\nSeconds of a boot are virtual (2 ns an instruction); seconds to build are wall clock, median of three for sidusboot.")
-	target := func(what string, got, limit float64, atLeast bool) {
-		met, word := got <= limit, "at most"
-		if atLeast {
-			met, word = got >= limit, "at least"
-		}
-		verdict := "met"
-		if !met {
-			verdict = "MISSED"
-		}
-		fmt.Printf("%-62s %10.2f   %s %g: %s\n", what, got, word, limit, verdict)
-	}
-	megabytes := func(path string) float64 {
-		info, err := os.Stat(path)
-		if err != nil {
-			return 0
-		}
-		return float64(info.Size()) / 1e6
-	}
-	target("kernel start to real init, virtual, times the floor", virtual.figures.realinit/floor.figures.realinit, 1.25, false)
-	target("/init to real init, virtual, times the floor", virtual.figures.afterInit()/floor.figures.afterInit(), 1.4, false)
-	target("image virtual, MB", megabytes(virtual.image.path), 4, false)
-	target("image generic, MB", megabytes(generic.image.path), 14.5, false)
-	target("building generic, times faster than mkinitramfs", peer.image.built.Seconds()/generic.image.built.Seconds(), 8, true)
-	target("bin/init, MB", megabytes(filepath.Join("bin", "init")), 4.2, false)
-	target("kernel start to real init, LUN, times initramfs-tools", ourLUN.figures.realinit/peerLUN.figures.realinit, 0.6, false)
-	fmt.Printf("%-62s %10.2f\n", "kernel start to real init, virtual, times initramfs-tools", virtual.figures.realinit/peer.figures.realinit)
-}
-
-func (f figures) afterInit() float64 { return f.realinit - f.init }

@@ -75,34 +75,78 @@ func bootVersions(ctx context.Context, tree, image, server string) (all []wholeB
 	}
 	for _, version := range []string{"", "4.2", "4.1", "4.0"} {
 		fmt.Fprintf(os.Stderr, "bench: booting Debian from %s, vers=%q\n", server, version)
-		params := fmt.Sprintf("nfsroot=%s:%s", addr, tree)
+		root := fmt.Sprintf("%s:%s", addr, tree)
 		if version != "" {
-			params += ",vers=" + version
+			root += ",vers=" + version
 		}
-		guest, err := lab.Boot(ctx, qemutests.GuestOptions{
-			Name: "bench", Kernel: kernel, Initrd: image, Icount: true,
-			Cmdline: "console=ttyS0 quiet " + params + " " + qemutests.AgentParam,
-		})
+		b, err := bootWhole(ctx, lab, kernel, image, root)
 		if err != nil {
 			return nil, err
 		}
-		b := wholeBoot{server: server, version: version}
-		// The sum of all operations of versions 3 and 4; of 4, OPEN, OPEN_NOATTR,
-		// OPEN_CONFIRM and CLOSE (linux/nfs4.h, NFSPROC4_CLNT_*).
-		out, err := guest.Must(ctx, `systemctl is-system-running --wait >/dev/null
+		b.server, b.version = server, version
+		all = append(all, b)
+	}
+	return all, nil
+}
+
+// bootWhole boots a Debian until systemd has started all.
+func bootWhole(ctx context.Context, lab *qemutests.Lab, kernel, image, root string) (b wholeBoot, err error) {
+	guest, err := lab.Boot(ctx, qemutests.GuestOptions{
+		Name: "bench", Kernel: kernel, Initrd: image, Icount: true,
+		Cmdline: "console=ttyS0 quiet nfsroot=" + root + " " + qemutests.AgentParam,
+	})
+	if err != nil {
+		return b, err
+	}
+	defer guest.Kill()
+	// The sum of all operations of versions 3 and 4; of 4, OPEN, OPEN_NOATTR,
+	// OPEN_CONFIRM and CLOSE (linux/nfs4.h, NFSPROC4_CLNT_*).
+	out, err := guest.Must(ctx, `systemctl is-system-running --wait >/dev/null
 cut -d' ' -f1 /proc/uptime
 awk '/handing over/ { sub(/^.*\[ */, ""); print $1 + 0; exit }' /run/sidusboot/boot.log
 awk '$1 == "proc3" || $1 == "proc4" { for (i = 3; i <= NF; i++) n += $i } $1 == "proc4" { o = $7 + $8 + $9 + $11 } END { print n, o + 0 }' /proc/net/rpc/nfs
 sed -n 's/.*"nfs_version": *"\(.*\)".*/\1/p' /run/sidusboot/boot.json`)
-		if err != nil {
-			return nil, err
-		}
-		if _, err := fmt.Sscan(strings.Join(strings.Fields(out), " "), &b.up, &b.handover, &b.rpcs, &b.opens, &b.got); err != nil {
-			return nil, fmt.Errorf("%q: %w", out, err)
-		}
-		fmt.Fprintf(os.Stderr, "bench: %+v\n", b)
-		all = append(all, b)
-		guest.Kill()
+	if err != nil {
+		return b, err
 	}
-	return all, nil
+	if _, err := fmt.Sscan(strings.Join(strings.Fields(out), " "), &b.up, &b.handover, &b.rpcs, &b.opens, &b.got); err != nil {
+		return b, fmt.Errorf("%q: %w", out, err)
+	}
+	fmt.Fprintf(os.Stderr, "bench: %+v\n", b)
+	return b, nil
+}
+
+// countCalls is what a whole boot of a plain tree asks of nfs-ganesha by the
+// default version, and what one of a version of it does.
+func countCalls(ctx context.Context, tree, image string) (plain, version wholeBoot, err error) {
+	lab, err := qemutests.Open(ctx, qemutests.LabOptions{})
+	if err != nil {
+		return plain, version, err
+	}
+	defer lab.Close()
+	base, err := lab.PublishTree(ctx, tree)
+	if err != nil {
+		return plain, version, err
+	}
+	kernel, _, err := qemutests.Kernel(tree)
+	if err != nil {
+		return plain, version, err
+	}
+	if err := lab.Reserve(ctx, 1); err != nil {
+		return plain, version, err
+	}
+	_, err = lab.StartNFS(ctx, qemutests.NFSOptions{Exports: []qemutests.Export{{Path: tree}, {Path: base}}})
+	if err != nil {
+		return plain, version, err
+	}
+	if _, err := lab.StartDHCP(ctx, qemutests.DHCPOptions{}); err != nil {
+		return plain, version, err
+	}
+	ctx, cancel := lab.Watched(ctx)
+	defer cancel()
+	if plain, err = bootWhole(ctx, lab, kernel, image, qemutests.ServerAddr+":"+tree); err != nil {
+		return plain, version, fmt.Errorf("plain tree: %w", err)
+	}
+	version, err = bootWhole(ctx, lab, kernel, image, qemutests.ServerAddr+":"+base)
+	return plain, version, err
 }

@@ -11,7 +11,6 @@ import (
 
 	qemutests "github.com/sidusboot/sidusboot/qemu-tests"
 	"github.com/sidusboot/sidusboot/qemu-tests/wire"
-	"github.com/sidusboot/sidusboot/versions"
 )
 
 // A server is one kind of NFS server with what it serves.
@@ -72,24 +71,11 @@ func startServer(ctx context.Context, lab *qemutests.Lab, name string, o options
 
 // startGanesha serves the tree, and a version of it.
 func (s *server) startGanesha(ctx context.Context, lab *qemutests.Lab, tree string) error {
-	// The copy is in the lab's memory and goes with it.
-	const base = "/run/base"
-	if _, err := lab.Output(ctx, "sh", "-ec", `mkdir "$1"; mount -t tmpfs -o mode=755,size=3g base "$1"`, "base", base); err != nil {
-		return err
-	}
-	dir := lab.Path(base) + "/b"
-	if err := versions.Init(ctx, dir, tree, nil); err != nil {
-		return err
-	}
-	b, err := versions.Open(dir)
+	base, err := lab.PublishTree(ctx, tree)
 	if err != nil {
 		return err
 	}
-	defer b.Close()
-	if _, err := b.Publish(ctx, versions.PublishOptions{ID: "a", Now: time.Now()}); err != nil {
-		return err
-	}
-	s.roots["version"] = base + "/b"
+	s.roots["version"] = base
 	nfs, err := lab.StartNFS(ctx, qemutests.NFSOptions{Exports: []qemutests.Export{{Path: tree}, {Path: base}}})
 	if err != nil {
 		return err
