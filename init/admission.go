@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"os"
 	"slices"
 	"time"
@@ -79,18 +78,5 @@ func (a *admission) refresh() {
 			a.stamps = append(a.stamps, stamp)
 		}
 	case <-time.After(cacheTime):
-	}
-}
-
-// giveBackTime is what it may take to give back what this node has at its target.
-const giveBackTime = 10 * time.Second
-
-// giveBack returns a function that gives back what this node has on the volume,
-// by a session beside the kernel's, which may be gone.
-func giveBack(s *iscsi.Session, key rwlayer.Key) func() error {
-	return func() error {
-		ctx, cancel := context.WithTimeout(context.Background(), giveBackTime)
-		defer cancel()
-		return s.Ask(ctx, func(u *iscsi.LogicalUnit) error { return rwlayer.ReleaseBy(u, key) })
 	}
 }

@@ -36,7 +36,9 @@ type ending struct {
 	// unheard tells that orders are not heard any more.
 	unheard <-chan error
 
-	now func() time.Duration
+	// hurry sets whether the keeper makes long pauses.
+	hurry func(bool)
+	now   func() time.Duration
 	// act carries out a verb.
 	act func(log *bootlog.Logger, verb string)
 
@@ -101,7 +103,7 @@ func (e *ending) hear(o order) {
 	}
 	e.verb, e.ordered, e.broken = o, e.now(), 0
 	e.askAt = e.ordered + firstAsk
-	e.k.hurry.Store(o != "")
+	e.hurry(o != "")
 }
 
 // next judges where things stand.

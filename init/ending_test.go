@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -33,7 +34,7 @@ func (w *stateWatcher) Abandon() error {
 }
 
 func newEnding(w *stateWatcher, now *time.Duration) *ending {
-	return &ending{k: &keeper{session: w, log: &bootlog.Logger{Name: "keeper"}}, now: func() time.Duration { return *now }}
+	return &ending{k: keep(w, &bootlog.Logger{Name: "keeper"}), hurry: func(bool) {}, now: func() time.Duration { return *now }}
 }
 
 // The session is given up only when an order is open, the connection is down,
@@ -102,8 +103,9 @@ func TestEndingAwait(t *testing.T) {
 	defer cancel()
 	watched := make(chan error, 1)
 	acted := make(chan string, 1)
+	var hurry atomic.Bool
 	e := &ending{
-		k: &keeper{session: w, log: &bootlog.Logger{Name: "keeper"}}, orders: orders, stop: cancel, watched: watched,
+		k: keep(w, &bootlog.Logger{Name: "keeper"}), orders: orders, stop: cancel, watched: watched, hurry: hurry.Store,
 		// A minute passes in a second or two.
 		now: func() time.Duration { return time.Since(start) * 30 },
 		act: func(_ *bootlog.Logger, verb string) { acted <- verb },
@@ -121,7 +123,7 @@ func TestEndingAwait(t *testing.T) {
 		}
 	}
 	watched <- nil
-	if !e.k.hurry.Load() {
+	if !hurry.Load() {
 		t.Error("no hurry")
 	}
 	select {

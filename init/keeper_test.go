@@ -5,11 +5,8 @@ import (
 	"errors"
 	"net/netip"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"reflect"
-	"sync/atomic"
-	"syscall"
 	"testing"
 	"time"
 
@@ -60,65 +57,6 @@ func (f *fakeWatcher) State() (string, error) { return iscsi.LoggedIn, nil }
 func (f *fakeWatcher) Abandon() error         { f.abandoned++; return nil }
 func (f *fakeWatcher) Unasked() error         { return f.unasked }
 
-func TestKeeper(t *testing.T) {
-	broken := &iscsi.ConnError{Code: 1020}
-	for _, tt := range []struct {
-		name    string
-		session fakeWatcher
-		iscsid  func() bool
-		want    int
-		// reserved says that the volume is reserved again.
-		reserved bool
-	}{
-		{"logs in until it succeeds", fakeWatcher{watch: []error{broken, iscsi.ErrGone}, recover: []error{errors.New("refused"), nil}}, nil, 2, true},
-		{"again and again", fakeWatcher{watch: []error{broken, broken, iscsi.ErrGone}, recover: []error{nil, nil}}, nil, 2, true},
-		{"ends with the session", fakeWatcher{watch: []error{iscsi.ErrGone}}, nil, 0, false},
-		{"gone while recovering", fakeWatcher{watch: []error{broken, iscsi.ErrGone}, recover: []error{iscsi.ErrGone}}, nil, 1, false},
-		{"another process logs in meanwhile", fakeWatcher{watch: []error{broken, iscsi.ErrGone}, recover: []error{&iscsi.KernelError{Op: "bind", Err: iscsi.ErrTakenOver}}}, nil, 1, true},
-		{"the target refuses the check", fakeWatcher{watch: []error{broken, iscsi.ErrGone}, recover: []error{nil}, unasked: errors.New("one session only")}, nil, 1, true},
-	} {
-		iscsid := tt.iscsid
-		if iscsid == nil {
-			iscsid = func() bool { return false }
-		}
-		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
-		var reserved atomic.Int32
-		k := &keeper{session: &tt.session, log: &bootlog.Logger{Name: "keeper"}, iscsid: iscsid, reserve: func() error { reserved.Add(1); return nil }}
-		if err := k.watch(ctx); err != nil || ctx.Err() != nil || tt.session.recovered != tt.want {
-			t.Errorf("%s: watch = %v after %d recoveries, want %d", tt.name, err, tt.session.recovered, tt.want)
-		}
-		for k.reserving.Load() {
-			time.Sleep(time.Millisecond)
-		}
-		if got := int(reserved.Load()); (got > 0) != tt.reserved {
-			t.Errorf("%s: reserved %d times, want some: %v", tt.name, got, tt.reserved)
-		}
-		cancel()
-	}
-}
-
-// While the tree's iscsid runs the session is its own: two who log in on one
-// session can bring the kernel down. The reservation remains the keeper's.
-func TestKeeperStandsAside(t *testing.T) {
-	session := &fakeWatcher{watch: []error{&iscsi.ConnError{Code: 1020}, iscsi.ErrGone}}
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
-	defer cancel()
-	reserved := make(chan struct{}, 1)
-	k := &keeper{session: session, log: &bootlog.Logger{Name: "keeper"}, iscsid: func() bool { return true }, reserve: func() error {
-		reserved <- struct{}{}
-		return nil
-	}}
-	k.hurry.Store(true) // No long pauses in a test.
-	if err := k.watch(ctx); err != nil || session.recovered != 0 {
-		t.Errorf("watch = %v after %d recoveries, want none", err, session.recovered)
-	}
-	select {
-	case <-reserved:
-	case <-ctx.Done():
-		t.Error("the volume is not reserved again when iscsid has logged in")
-	}
-}
-
 // A reservation waits in the kernel for as long as the connection is down. The
 // keeper must not wait with it: it is the one to mend that.
 func TestKeeperDoesNotWaitForReservation(t *testing.T) {
@@ -128,11 +66,12 @@ func TestKeeperDoesNotWaitForReservation(t *testing.T) {
 	defer cancel()
 	stuck := make(chan struct{})
 	asked := make(chan struct{}, 8)
-	k := &keeper{session: session, log: &bootlog.Logger{Name: "keeper"}, iscsid: func() bool { return false }, reserve: func() error {
+	k := keep(session, &bootlog.Logger{Name: "keeper"})
+	k.holder.Reserve = func() error {
 		asked <- struct{}{}
 		<-stuck
 		return nil
-	}}
+	}
 	if err := k.watch(ctx); err != nil || ctx.Err() != nil || session.recovered != 2 {
 		t.Errorf("watch = %v after %d recoveries, want 2", err, session.recovered)
 	}
@@ -151,8 +90,9 @@ func TestKeeperLetsGo(t *testing.T) {
 	held, busy := &rwlayer.HeldError{Holder: 2, Own: 1}, errors.New("the target is busy")
 	admit := func(err error) error { return &iscsi.AdmitError{Err: err} }
 	broken := &iscsi.ConnError{Code: 1020}
+	const tries = 6 // Then it counts.
 	repeat := func(err error) (all []error) {
-		for range heldTries {
+		for range tries {
 			all = append(all, err)
 		}
 		return all
@@ -177,13 +117,15 @@ func TestKeeperLetsGo(t *testing.T) {
 			t.Parallel()
 			session := &fakeWatcher{recover: tt.logins}
 			tries, gaveBack := tt.tries, 0
-			k := &keeper{session: session, log: &bootlog.Logger{Name: "keeper"}, iscsid: func() bool { return false }, reserve: func() error {
+			k := keep(session, &bootlog.Logger{Name: "keeper"})
+			k.holder.Reserve = func() error {
 				err := tries[0]
 				tries = tries[1:]
 				return err
-			}, giveBack: func() error { gaveBack++; return nil }}
+			}
+			k.holder.GiveBack = func() error { gaveBack++; return nil }
 			if tt.logins == nil {
-				k.hold()
+				k.holder.Hold()
 			} else {
 				session.watch = []error{broken, iscsi.ErrGone}
 				if err := k.watch(t.Context()); err != nil {
@@ -272,53 +214,5 @@ func TestNames(t *testing.T) {
 	}
 	if addr, err := got.target.Resolve(ctx, "10.0.0.1"); err != nil || addr.String() != "10.0.0.1" {
 		t.Errorf("an address: %v, %v", addr, err)
-	}
-}
-
-// The keeper stands aside for root's iscsid in its own network namespace, and
-// for nothing that only bears the name.
-func TestRuns(t *testing.T) {
-	if os.Getuid() != 0 {
-		t.Skip("starts processes of other users, which needs root")
-	}
-	t.Parallel()
-	const name = "iscsid-of-test"
-	program := filepath.Join(t.TempDir(), name)
-	sleep, err := exec.LookPath("sleep")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := copyFile(sleep, program); err != nil {
-		t.Fatal(err)
-	}
-	for dir := filepath.Dir(program); dir != "/tmp" && dir != "/"; dir = filepath.Dir(dir) {
-		if err := os.Chmod(dir, 0o755); err != nil {
-			t.Fatal(err)
-		}
-	}
-	for _, tt := range []struct {
-		name string
-		attr syscall.SysProcAttr
-		want bool
-	}{
-		{"root's", syscall.SysProcAttr{}, true},
-		{"a user's", syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}, false},
-		{"a container's", syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNET}, false},
-	} {
-		cmd := exec.Command(program, "60")
-		cmd.SysProcAttr = &tt.attr
-		if err := cmd.Start(); err != nil {
-			t.Fatal(err)
-		}
-		if got := runs(name)(); got != tt.want {
-			t.Errorf("%s: runs = %v, want %v", tt.name, got, tt.want)
-		}
-		if err := cmd.Process.Kill(); err != nil {
-			t.Error(err)
-		}
-		_ = cmd.Wait()
-	}
-	if runs(name)() {
-		t.Error("it runs after its end")
 	}
 }

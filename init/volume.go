@@ -147,7 +147,7 @@ func (n *node) attachLUN(ctx context.Context, key rwlayer.Key) (string, error) {
 	if err != nil {
 		return "", errors.Join(err, kernel.Close())
 	}
-	n.lun = &lun{kernel: kernel, session: session, target: target, names: names, mounted: mounted, giveBack: giveBack(session, key), abandon: session.Abandon, state: session.State}
+	n.lun = &lun{kernel: kernel, session: session, target: target, names: names, mounted: mounted, giveBack: func() error { return rwlayer.GiveBack(session, key) }, abandon: session.Abandon, state: session.State}
 	n.tend(n.lun)
 	n.report.ISCSI = &bootlog.ISCSI{Target: target.Name, Initiator: target.Initiator, LUN: target.LUN}
 	for _, p := range target.Portals {
@@ -191,14 +191,15 @@ func (l *lun) answers() bool {
 func (n *node) tend(l *lun) {
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
-	k := &keeper{
-		session: l.session, log: n.log, iscsid: func() bool { return false },
-		reserve: func() error { return nil }, giveBack: l.giveBack,
-	}
+	holder := &rwlayer.Holder{Session: l.session, GiveBack: l.giveBack, Logf: n.log.Errorf}
+	k := &iscsi.Keeper{Session: l.session, Refused: holder.Refused, Logf: n.log.Errorf}
 	go func() {
 		defer n.recovered()
 		defer close(done)
-		if err := k.watch(ctx); err != nil {
+		switch err := k.Run(ctx); {
+		case errors.Is(err, iscsi.ErrGone):
+			n.log.Noticef("the session is gone, nothing is left to keep")
+		case err != nil:
 			n.log.Errorf("%v", err)
 		}
 	}()

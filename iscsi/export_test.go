@@ -148,3 +148,6 @@ func NewUnit(ctx context.Context, c net.Conn, t Target) (*LogicalUnit, error) {
 	t, err := t.complete()
 	return &LogicalUnit{ctx: ctx, conn: &conn{c: c}, target: &t, params: Params{MaxRecv: declaredRecv, MaxXmit: 512, FirstBurst: 512}, cmdSN: 1}, err
 }
+
+// Runs is runs.
+func Runs(name string) bool { return runs(name) }
