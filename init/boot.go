@@ -11,6 +11,7 @@ import (
 	"github.com/sidusboot/sidusboot/bootlog"
 	"github.com/sidusboot/sidusboot/config"
 	"github.com/sidusboot/sidusboot/image"
+	"github.com/sidusboot/sidusboot/mounts"
 	"github.com/sidusboot/sidusboot/network"
 	"github.com/sidusboot/sidusboot/nfs"
 	"github.com/sidusboot/sidusboot/overlay"
@@ -119,11 +120,11 @@ func (n *node) prepare() error {
 // goes down and up starts the switch's spanning tree anew.
 func (n *node) undo() {
 	defer n.watchOver("undo")()
-	if err := unmountAll(unionDir, fullDir, rwDir, lookDir); err != nil {
+	if err := mounts.Detach(unionDir, fullDir, rwDir, lookDir); err != nil {
 		n.log.Errorf("%v", err)
 	}
 	n.dropLUN()
-	if err := unmountAll(checkDir, roDir); err != nil {
+	if err := mounts.Detach(checkDir, roDir); err != nil {
 		n.log.Errorf("%v", err)
 	}
 }

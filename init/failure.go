@@ -13,6 +13,7 @@ import (
 	"github.com/sidusboot/sidusboot/image"
 	"github.com/sidusboot/sidusboot/iscsi"
 	"github.com/sidusboot/sidusboot/kmod"
+	"github.com/sidusboot/sidusboot/mounts"
 	"github.com/sidusboot/sidusboot/network"
 	"github.com/sidusboot/sidusboot/overlay"
 	"github.com/sidusboot/sidusboot/panics"
@@ -66,7 +67,7 @@ func (n *node) endVolume() {
 	}
 	select {
 	case err := <-panics.Go(func() error {
-		err := unmountAll(unionDir, fullDir, rwDir, lookDir)
+		err := mounts.Detach(unionDir, fullDir, rwDir, lookDir)
 		if err == nil { // What is mounted may still be written to.
 			n.dropLUN()
 		}

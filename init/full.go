@@ -7,6 +7,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/sidusboot/sidusboot/mounts"
 	"github.com/sidusboot/sidusboot/overlay"
 	"github.com/sidusboot/sidusboot/rwlayer"
 )
@@ -55,7 +56,7 @@ func (n *node) stacksOver(kind overlay.Kind, err error) bool {
 func (n *node) stackOver(kept overlay.Layers, why error) error {
 	n.note(fmt.Sprintf("union: the volume has no space left even for the union (%v): a tmpfs lies over it: WHAT THIS NODE WRITES IS LOST AT ITS NEXT BOOT; "+
 		"delete files that are not needed below /rw/%s and reboot", why, rwlayer.Upper))
-	if err := unmountAll(fullDir); err != nil {
+	if err := mounts.Detach(fullDir); err != nil {
 		return err
 	}
 	if err := os.MkdirAll(fullDir, 0o700); err != nil {

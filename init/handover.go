@@ -9,6 +9,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/sidusboot/sidusboot/mounts"
 	"github.com/sidusboot/sidusboot/tree"
 )
 
@@ -40,7 +41,7 @@ func (n *node) handover() error {
 		return err
 	}
 	freeInitramfs("/", st.Dev)
-	if err := switchRoot(unionDir); err != nil {
+	if err := mounts.SwitchRoot(unionDir); err != nil {
 		return err
 	}
 	if err := openConsole(); err != nil {
@@ -78,21 +79,6 @@ func (n *node) makeMountPoint(union, name string) error {
 		}
 	}
 	return os.Mkdir(dir, 0o755)
-}
-
-// switchRoot makes dir the root directory of this process and of all that
-// follow.
-func switchRoot(dir string) error {
-	if err := unix.Chdir(dir); err != nil {
-		return fmt.Errorf("enter the union: %w", err)
-	}
-	if err := unix.Mount(".", "/", "", unix.MS_MOVE, ""); err != nil {
-		return fmt.Errorf("move the union to /: %w", err)
-	}
-	if err := unix.Chroot("."); err != nil {
-		return fmt.Errorf("chroot into the union: %w", err)
-	}
-	return unix.Chdir("/")
 }
 
 // openConsole gives the real init the console of its own /dev: the one that

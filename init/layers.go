@@ -14,6 +14,7 @@ import (
 	"github.com/sidusboot/sidusboot/bootlog"
 	"github.com/sidusboot/sidusboot/config"
 	"github.com/sidusboot/sidusboot/identity"
+	"github.com/sidusboot/sidusboot/mounts"
 	"github.com/sidusboot/sidusboot/nfs"
 	"github.com/sidusboot/sidusboot/overlay"
 	"github.com/sidusboot/sidusboot/rwlayer"
@@ -153,7 +154,7 @@ func (n *node) fallBack(why string) (string, error) {
 	n.log.Errorf("rw: a tmpfs instead (sidus.rw.fallback=tmpfs): WHAT THIS NODE WRITES IS LOST AT ITS NEXT BOOT")
 	n.report.Failures.Add(why)
 	// It may have failed behind its mount.
-	if err := unmountAll(rwDir); err != nil {
+	if err := mounts.Detach(rwDir); err != nil {
 		n.log.Errorf("rw: %v", err)
 	}
 	n.dropLUN()
@@ -186,7 +187,7 @@ func (n *node) mountUnion() (string, error) {
 	if err == nil || n.report.RW.Kind == "tmpfs" || n.cfg.RW.Fallback != "tmpfs" || errors.As(err, &gone) {
 		return detail, err
 	}
-	if uerr := unmountAll(unionDir); uerr != nil {
+	if uerr := mounts.Detach(unionDir); uerr != nil {
 		return "", errors.Join(err, uerr)
 	}
 	if _, err := n.fallBack("union: " + strings.TrimPrefix(err.Error(), "union: ")); err != nil {

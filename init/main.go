@@ -19,6 +19,7 @@ import (
 
 	"github.com/sidusboot/sidusboot/bootlog"
 	"github.com/sidusboot/sidusboot/panics"
+	"github.com/sidusboot/sidusboot/resident"
 )
 
 // version is set by the Makefile.
@@ -26,12 +27,14 @@ var version = "unknown"
 
 func main() {
 	switch name := filepath.Base(os.Args[0]); {
-	case name == keeperName, name == guardName:
-		exit(reside(name, len(os.Args) == 2 && os.Args[1] == firstGuard))
-	case name == stepName:
-		exit(runStep(os.Args[1:]))
-	case name == shutdownName && os.Getpid() == 1:
-		shutdown(os.Args[1:])
+	case name == resident.KeeperName, name == resident.GuardName:
+		shrugOff(unix.SIGTERM, unix.SIGINT, unix.SIGHUP, unix.SIGPIPE)
+		os.Exit(resident.Run(name, os.Args[1:], func() (resident.Log, error) { return openLog(resident.LogName) }))
+	case name == resident.StepName:
+		exit(resident.RunStep(os.Args[1:]))
+	case name == resident.ShutdownName && os.Getpid() == 1:
+		log, _ := openLog("") // Without /dev/kmsg, to standard error.
+		resident.Shutdown(os.Args[1:], log)
 	}
 	if err := guard(); err != nil {
 		fmt.Fprintln(os.Stderr, "sidusboot:", err)
@@ -42,6 +45,14 @@ func main() {
 	n := newNode(log)
 	defer n.recovered()
 	n.boot()
+}
+
+// openLog opens the kernel's log for what stays after the boot.
+func openLog(name string) (resident.Log, error) {
+	log := &bootlog.Logger{Name: name}
+	var err error
+	log.Kmsg, err = os.OpenFile("/dev/kmsg", os.O_WRONLY, 0)
+	return log, err
 }
 
 // shrugOff takes signals and does nothing: their default action would end PID 1,

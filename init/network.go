@@ -226,8 +226,13 @@ func (n *node) lookUp(ctx context.Context, server string, l *network.Lease) (net
 	if addr, err := netip.ParseAddr(server); err == nil {
 		return addr, nil
 	}
-	r := network.Resolver{Servers: l.DNS, Search: l.SearchDomains(), V6: l.Addr.Addr().Is6()}
+	r := n.resolver(l)
 	return r.Lookup(ctx, server)
+}
+
+// resolver asks the name servers of a lease.
+func (n *node) resolver(l *network.Lease) network.Resolver {
+	return network.Resolver{Servers: l.DNS, Search: l.SearchDomains(), V6: l.Addr.Addr().Is6()}
 }
 
 func (n *node) reportNetwork() {

@@ -52,11 +52,3 @@ func TestSettle(t *testing.T) {
 		})
 	}
 }
-
-// Where nothing can be mounted nothing has to be unmounted.
-func TestUnmountAllAbsent(t *testing.T) {
-	dir := t.TempDir()
-	if err := unmountAll(dir+"/gone", dir); err != nil {
-		t.Error(err)
-	}
-}

@@ -103,22 +103,6 @@ func connectBy(ctx context.Context, device, network string, address netip.AddrPo
 	return d.DialTCP(ctx, network, netip.AddrPort{}, address)
 }
 
-// unmountAll takes away whatever is mounted on the directories, topmost first.
-func unmountAll(dirs ...string) error {
-	for _, dir := range dirs {
-		for {
-			err := unix.Unmount(dir, unix.MNT_DETACH|unix.UMOUNT_NOFOLLOW)
-			if errors.Is(err, unix.EINVAL) || errors.Is(err, unix.ENOENT) { // Nothing is mounted there.
-				break
-			}
-			if err != nil {
-				return fmt.Errorf("unmount %s: %w", dir, err)
-			}
-		}
-	}
-	return nil
-}
-
 // testUnion proves that the union in dir can be written: in a directory that
 // comes from the tree, so that copying up works too. It leaves nothing behind.
 // One that an administrator has made immutable on a kept layer proves nothing

@@ -8,6 +8,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/sidusboot/sidusboot/mounts"
 	"github.com/sidusboot/sidusboot/nfs"
 	"github.com/sidusboot/sidusboot/overlay"
 	"github.com/sidusboot/sidusboot/rwlayer"
@@ -35,7 +36,7 @@ func (n *node) versionAtFault(kind overlay.Kind, why error) bool {
 // trialFails tries a union over an empty tmpfs.
 func (n *node) trialFails(kind overlay.Kind) bool {
 	defer func() {
-		if err := unmountAll(checkDir); err != nil {
+		if err := mounts.Detach(checkDir); err != nil {
 			n.log.Errorf("%v", err)
 		}
 	}()
@@ -75,7 +76,7 @@ func (n *node) lowerVersion(kind overlay.Kind, why error) (again bool, err error
 		}
 		return false, fmt.Errorf("%w: over an empty layer the tree is well, so look at what lies in %s of this node's volume", why, rwlayer.Upper)
 	}
-	if err := unmountAll(unionDir); err != nil {
+	if err := mounts.Detach(unionDir); err != nil {
 		return false, err
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), n.cfg.Timeout)

@@ -16,6 +16,7 @@ import (
 	"github.com/sidusboot/sidusboot/digest"
 	"github.com/sidusboot/sidusboot/image"
 	"github.com/sidusboot/sidusboot/iscsi"
+	"github.com/sidusboot/sidusboot/resident"
 	"github.com/sidusboot/sidusboot/rwlayer"
 )
 
@@ -129,8 +130,8 @@ func (n *node) attachLUN(ctx context.Context, key rwlayer.Key) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	names := n.names()
-	target.Resolve = names.lookUp
+	names := resident.NewNames(n.resolver(n.lease))
+	target.Resolve = names.LookUp
 	mounted := new(atomic.Bool)
 	target.Admit = func(u *iscsi.LogicalUnit) error {
 		if mounted.Load() { // The target may have forgotten that.
@@ -165,7 +166,7 @@ type lun struct {
 	kernel  *iscsi.Kernel
 	session *iscsi.Session
 	target  iscsi.Target
-	names   *names
+	names   *resident.Names
 	// mounted says that the node runs on the volume.
 	mounted *atomic.Bool
 	// giveBack takes back what this node has at its target.
@@ -221,10 +222,6 @@ func (l *lun) detach() error {
 	}
 	return errors.Join(err, l.kernel.Close())
 }
-
-// pings: a cable that is pulled says nothing, but the keeper has to hear of it.
-// The kernel asks after a silence, and breaks the connection without an answer.
-var pings = iscsi.Timeouts{Ping: 5 * time.Second, PingReply: 10 * time.Second}
 
 const (
 	firstLogin = 250 * time.Millisecond
@@ -290,7 +287,7 @@ func (n *node) iscsiTarget(ctx context.Context) (iscsi.Target, error) {
 		return iscsi.Target{}, err
 	}
 	t := iscsi.Target{
-		Timeouts: pings,
+		Timeouts: resident.Timeouts(),
 		Name:     name, Initiator: initiator, LUN: uint64(c.LUN), ISID: n.isid(),
 		User: secrets.User, Password: iscsi.Secret(secrets.Password),
 		UserIn: secrets.UserIn, PasswordIn: iscsi.Secret(secrets.PasswordIn),

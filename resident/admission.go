@@ -1,4 +1,4 @@
-package main
+package resident
 
 import (
 	"os"
@@ -25,12 +25,12 @@ type admission struct {
 	read chan rwlayer.Stamp
 }
 
-func newAdmission(disk string, s *sessionState) (*admission, error) {
-	a := &admission{key: s.key}
-	if s.stamp == "" {
+func newAdmission(disk string, s *Session) (*admission, error) {
+	a := &admission{key: s.Key}
+	if s.Stamp == "" {
 		return a, nil
 	}
-	a.stamps = []rwlayer.Stamp{s.stamp}
+	a.stamps = []rwlayer.Stamp{s.Stamp}
 	var err error
 	a.disk, err = os.OpenFile(disk, os.O_RDONLY|unix.O_CLOEXEC, 0)
 	return a, err

@@ -1,4 +1,4 @@
-package main
+package resident
 
 import (
 	"bytes"
@@ -11,7 +11,6 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/sidusboot/sidusboot/panics"
-	"github.com/sidusboot/sidusboot/tree"
 )
 
 // A node that is to end while its target is gone would wait for the dead disk
@@ -82,22 +81,8 @@ func adviseSystemd(root string) error {
 	return nil
 }
 
-// runsSystemd tells whether the node will run systemd.
-func (n *node) runsSystemd() bool {
-	program, err := tree.At(unionDir).FindInit(n.cfg.Init)
-	return err == nil && isSystemd(unionDir, program)
-}
-
 // orderUnit is the socket unit of a verb.
 func orderUnit(verb string) string { return "sidusboot-" + verb + ".socket" }
-
-// isSystemd tells whether the init program of the tree in root is systemd: its
-// directory in /run tells programs that they run under it, so that it may not
-// be there under another.
-func isSystemd(root, program string) bool {
-	resolved, err := tree.At(root).Resolve(program)
-	return err == nil && filepath.Base(resolved) == "systemd"
-}
 
 // An order is a verb that systemd works on; an empty one takes it back.
 type order string

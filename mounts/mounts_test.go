@@ -1,12 +1,10 @@
-package main
+package mounts
 
 import (
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 )
 
 // What systemd 252 leaves to the shutdown of a node on its LUN, shortened: the
@@ -30,14 +28,14 @@ func TestLeavesFirst(t *testing.T) {
 	if err := os.WriteFile(path, []byte(mountinfo), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	mounts, err := readMounts(path)
+	mounts, err := Read(path)
 	if err != nil {
 		t.Fatal(err)
 	}
 	var got []string
-	for _, m := range leavesFirst(mounts) {
-		text := m.dir
-		if m.data {
+	for _, m := range LeavesFirst(mounts) {
+		text := m.Dir
+		if m.Data {
 			text += " data"
 		}
 		got = append(got, text)
@@ -52,32 +50,10 @@ func TestLeavesFirst(t *testing.T) {
 	}
 }
 
-// Each of two processes would start the other again: both are stopped at once.
-func TestStopAll(t *testing.T) {
-	const first, second = "@sidusboot-test-first", "@sidusboot-test-second"
-	script := "while :; do (exec -a " + second + " sleep 60); done"
-	cmd := exec.Command("bash", "-c", script)
-	cmd.Args[0] = first
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	defer cmd.Wait()
-	defer cmd.Process.Kill()
-	for start := time.Now(); ; time.Sleep(10 * time.Millisecond) {
-		pids, err := processes(second)
-		if err != nil || time.Since(start) > 20*time.Second {
-			t.Fatalf("%v, %v", pids, err)
-		}
-		if len(pids) == 1 {
-			break
-		}
-	}
-	// The first was not collected, which has no command line any more.
-	if err := stopAll(second, first); err != nil {
+// Where nothing can be mounted nothing has to be unmounted.
+func TestDetachAbsent(t *testing.T) {
+	dir := t.TempDir()
+	if err := Detach(dir+"/gone", dir); err != nil {
 		t.Error(err)
-	}
-	time.Sleep(100 * time.Millisecond)
-	if pids, err := processes(first, second); len(pids) != 0 || err != nil {
-		t.Errorf("processes %v are left, %v", pids, err)
 	}
 }

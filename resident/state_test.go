@@ -1,4 +1,4 @@
-package main
+package resident
 
 import (
 	"net"
@@ -14,28 +14,28 @@ func TestResidentState(t *testing.T) {
 	lease := &network.Tenancy{Device: "eth0", Index: 2, MAC: net.HardwareAddr{2, 0, 0, 0, 0, 1}, Addr: netip.MustParseAddr("10.0.0.7"),
 		ClientID: "a\nlease b", Time: time.Hour, T1: time.Minute, T2: 2 * time.Minute}
 	session := testSession(t)
-	for name, state := range map[string]residentState{
-		"lease":   {leases: []*network.Tenancy{lease, lease}},
-		"session": {session: &session},
-		"both":    {session: &session, leases: []*network.Tenancy{lease}},
+	for name, state := range map[string]State{
+		"lease":   {Leases: []*network.Tenancy{lease, lease}},
+		"session": {Session: &session},
+		"both":    {Session: &session, Leases: []*network.Tenancy{lease}},
 		"nothing": {},
 	} {
 		got, err := decodeResident(string(state.encode()))
-		if err != nil || !reflect.DeepEqual(got.leases, state.leases) || (got.session == nil) != (state.session == nil) {
+		if err != nil || !reflect.DeepEqual(got.Leases, state.Leases) || (got.Session == nil) != (state.Session == nil) {
 			t.Errorf("%s: %+v, %v", name, got, err)
 		}
-		if got.session != nil && got.session.target.Password != session.target.Password {
+		if got.Session != nil && got.Session.Target.Password != session.Target.Password {
 			t.Errorf("%s: the session is damaged", name)
 		}
 	}
 	// A lease that was renewed takes its place, and nothing else does.
 	other := *lease
 	other.Device = "eth1"
-	state := string(residentState{session: &session, leases: []*network.Tenancy{lease, &other}}.encode())
+	state := string(State{Session: &session, Leases: []*network.Tenancy{lease, &other}}.encode())
 	renewed := other
 	renewed.Since = 5 * time.Hour
 	got, err := decodeResident(withLease(state, leaseLine+renewed.String()+"\n"))
-	if err != nil || len(got.leases) != 2 || got.leases[0].Since != 0 || got.leases[1].Since != 5*time.Hour || got.session == nil {
+	if err != nil || len(got.Leases) != 2 || got.Leases[0].Since != 0 || got.Leases[1].Since != 5*time.Hour || got.Session == nil {
 		t.Errorf("%+v, %v", got, err)
 	}
 	other.Device = "eth2"

@@ -1,7 +1,6 @@
-package main
+package resident
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -16,8 +15,8 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/sidusboot/sidusboot/bootlog"
 	"github.com/sidusboot/sidusboot/iscsi"
+	"github.com/sidusboot/sidusboot/mounts"
 	"github.com/sidusboot/sidusboot/panics"
 )
 
@@ -40,15 +39,11 @@ var verbs = map[string]int{
 	"kexec":    unix.LINUX_REBOOT_CMD_KEXEC,
 }
 
-// shutdown is the end of the node: systemd has stopped everything, moved the
+// Shutdown is the end of the node: systemd has stopped everything, moved the
 // root to /oldroot and run this as PID 1. The union is taken apart from the
 // top, the LUN's file system is written out, the session is logged out, and
 // then the verb is carried out, whatever went wrong before.
-func shutdown(args []string) {
-	log := &bootlog.Logger{}
-	if kmsg, err := os.OpenFile("/dev/kmsg", os.O_WRONLY, 0); err == nil {
-		log.Kmsg = kmsg
-	}
+func Shutdown(args []string, log Log) {
 	defer func() {
 		if p := recover(); p != nil {
 			log.Errorf("BUG in sidusboot's shutdown, please report it: %v", p)
@@ -64,7 +59,7 @@ func shutdown(args []string) {
 	}
 }
 
-func act(log *bootlog.Logger, args []string) {
+func act(log Log, args []string) {
 	verb := "poweroff"
 	if len(args) > 0 {
 		verb = args[0]
@@ -82,85 +77,42 @@ func act(log *bootlog.Logger, args []string) {
 	sleepForever()
 }
 
+// sleepForever does what select{} cannot: a Go program in which everything
+// sleeps ends with a "deadlock", and so would the kernel.
+func sleepForever() {
+	for {
+		time.Sleep(time.Hour)
+	}
+}
+
 // takeApart unmounts all that is below oldRoot, from the leaves on. What holds
 // data is waited for, each for a while; the rest is only detached: a server that
 // is gone must not hold the node back, nor the keeper, which lives below /run.
-func takeApart(log *bootlog.Logger) {
-	mounts, err := readMounts("/proc/self/mountinfo")
+func takeApart(log Log) {
+	all, err := mounts.Read("/proc/self/mountinfo")
 	if err != nil {
 		log.Errorf("%v", err)
-		mounts = []mountPoint{{dir: oldRoot, data: true}}
+		all = []mounts.Point{{Dir: oldRoot, Data: true}}
 	}
-	for _, m := range leavesFirst(mounts) {
-		if m.dir != oldRoot && !strings.HasPrefix(m.dir, oldRoot+"/") {
+	for _, m := range mounts.LeavesFirst(all) {
+		if m.Dir != oldRoot && !strings.HasPrefix(m.Dir, oldRoot+"/") {
 			continue
 		}
-		if m.data {
-			if err = boxed(unmountTime, "unmount", m.dir); err == nil {
+		if m.Data {
+			if err = boxed(unmountTime, "unmount", m.Dir); err == nil {
 				continue
 			}
 			// Still in use, or no answer from its disk: out of the way with it.
-			log.Errorf("unmount %s (%s): %v", m.dir, m.fstype, err)
+			log.Errorf("unmount %s (%s): %v", m.Dir, m.Type, err)
 		}
-		if err := unix.Unmount(m.dir, unix.MNT_DETACH); err != nil {
-			log.Errorf("detach %s (%s): %v", m.dir, m.fstype, err)
+		if err := unix.Unmount(m.Dir, unix.MNT_DETACH); err != nil {
+			log.Errorf("detach %s (%s): %v", m.Dir, m.Type, err)
 		}
 	}
-}
-
-// A mountPoint is a line of mountinfo.
-type mountPoint struct {
-	dir, fstype string
-	// data says that something may not be written yet.
-	data bool
-}
-
-// leavesFirst orders mounts so that each comes before what it is mounted on.
-// The kernel's own order is that of their making, and the union, which was made
-// late, has older ones moved into it.
-func leavesFirst(mounts []mountPoint) []mountPoint {
-	sorted := slices.Clone(mounts)
-	slices.Reverse(sorted) // Of two on one directory, the later is on top.
-	depth := func(m mountPoint) int { return strings.Count(strings.TrimSuffix(m.dir, "/"), "/") }
-	slices.SortStableFunc(sorted, func(a, b mountPoint) int { return depth(b) - depth(a) })
-	return sorted
-}
-
-// readMounts reads mountinfo (proc_pid_mountinfo(5)) in its order.
-func readMounts(path string) ([]mountPoint, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	return parseMounts(f), nil
-}
-
-func parseMounts(mountinfo io.Reader) (all []mountPoint) {
-	for s := bufio.NewScanner(mountinfo); s.Scan(); {
-		fields := strings.Fields(s.Text())
-		dash := slices.Index(fields, "-")
-		if len(fields) < 5 || dash < 0 || dash+1 >= len(fields) {
-			continue
-		}
-		m := mountPoint{dir: unescape(fields[4]), fstype: fields[dash+1]}
-		// Major 0 is what has no device of its own; btrfs has a number of these.
-		m.data = !strings.HasPrefix(fields[2], "0:") || slices.Contains([]string{"overlay", "aufs", "btrfs"}, m.fstype)
-		all = append(all, m)
-	}
-	return all
-}
-
-// unescape undoes the octal escapes of mountinfo.
-func unescape(s string) string {
-	for _, pair := range [][2]string{{`\040`, " "}, {`\011`, "\t"}, {`\012`, "\n"}, {`\134`, `\`}} {
-		s = strings.ReplaceAll(s, pair[0], pair[1])
-	}
-	return s
 }
 
 // endSession stops the keeper, so that it does not log in again, and logs out.
-func endSession(log *bootlog.Logger) error {
+func endSession(log Log) error {
 	state, err := os.ReadFile("/" + sessionFile)
 	if errors.Is(err, os.ErrNotExist) {
 		return nil // No LUN.
@@ -168,7 +120,7 @@ func endSession(log *bootlog.Logger) error {
 	if err != nil {
 		return err
 	}
-	if err := stopAll(keeperName, guardName); err != nil {
+	if err := stopAll(KeeperName, GuardName); err != nil {
 		log.Errorf("%v", err)
 	}
 	s, err := decodeSession(string(state))
@@ -190,7 +142,7 @@ func endSession(log *bootlog.Logger) error {
 	case err := <-panics.Go(func() error { return session.Logout(ctx) }):
 		return err
 	case <-time.After(logoutTime):
-		return fmt.Errorf("logout from %s: no end after %v", s.target.Name, logoutTime)
+		return fmt.Errorf("logout from %s: no end after %v", s.Target.Name, logoutTime)
 	}
 }
 
@@ -241,6 +193,9 @@ func processes(names ...string) (pids []int, err error) {
 	return pids, nil
 }
 
+// maxOutput is how much is read of what a step says.
+const maxOutput = 4096
+
 // boxed runs one step of the shutdown in a process of its own, which is left
 // behind when its time is over: unmount(2) and sync(2) of a file system whose
 // disk does not answer cannot be ended.
@@ -250,7 +205,7 @@ func boxed(box time.Duration, step ...string) error {
 		return err
 	}
 	defer r.Close()
-	p, err := os.StartProcess("/"+shutdownName, append([]string{stepName}, step...), &os.ProcAttr{
+	p, err := os.StartProcess("/"+ShutdownName, append([]string{StepName}, step...), &os.ProcAttr{
 		Dir: "/", Files: []*os.File{nil, w, w}, Sys: &syscall.SysProcAttr{Setsid: true},
 	})
 	w.Close()
@@ -275,11 +230,11 @@ func boxed(box time.Duration, step ...string) error {
 	}
 }
 
-// stepName is argv[0] of a process that boxed runs.
-const stepName = "@sidusboot-step"
+// StepName is argv[0] of a process that boxed runs.
+const StepName = "@sidusboot-step"
 
-// runStep is what such a process does.
-func runStep(args []string) error {
+// RunStep is what such a process does, by its arguments.
+func RunStep(args []string) error {
 	switch {
 	case len(args) == 2 && args[0] == "unmount":
 		return unix.Unmount(args[1], 0)

@@ -1,4 +1,4 @@
-package main
+package resident
 
 import (
 	"context"
@@ -10,7 +10,6 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/sidusboot/sidusboot/bootlog"
 	"github.com/sidusboot/sidusboot/clock"
 	"github.com/sidusboot/sidusboot/iscsi"
 	"github.com/sidusboot/sidusboot/network"
@@ -22,14 +21,14 @@ import (
 // its iSCSI session and logs in again whenever the connection is lost. It
 // touches neither / nor /ro nor /rw: its root is residentDir. guard is who
 // started it, and is started again when that ends.
-func work(log *bootlog.Logger, text string, guard *peer) error {
+func work(log Log, text string, guard *peer) error {
 	state, err := decodeResident(text)
 	if err != nil {
 		return err
 	}
 	var k *keeper
-	if state.session != nil {
-		k, err = newKeeper(state.session, log)
+	if state.Session != nil {
+		k, err = newKeeper(state.Session, log)
 		if errors.Is(err, iscsi.ErrGone) { // Before this process was there.
 			log.Noticef("the session is gone, nothing is left to keep")
 		} else if err != nil {
@@ -39,12 +38,12 @@ func work(log *bootlog.Logger, text string, guard *peer) error {
 	if err := guard.say(ready); err != nil { // It has ended meanwhile, and is started again.
 		log.Errorf("%v", err)
 	}
-	current, starter := &currentPeer{p: guard}, newStarter(guardName, text, log)
+	current, starter := &currentPeer{p: guard}, newStarter(GuardName, text, log)
 	log.Background(func() error {
 		starter.attend(guard, current.set)
 		return nil
 	})
-	for _, lease := range state.leases {
+	for _, lease := range state.Leases {
 		lease.Renewed = func() {
 			line := leaseLine + lease.String() + "\n"
 			starter.learn(line)
@@ -57,7 +56,7 @@ func work(log *bootlog.Logger, text string, guard *peer) error {
 			return err // The guard starts another one.
 		}
 	}
-	if len(state.leases) > 0 {
+	if len(state.Leases) > 0 {
 		sleepForever()
 	}
 	return current.say(over)
@@ -65,7 +64,7 @@ func work(log *bootlog.Logger, text string, guard *peer) error {
 
 // keepLease renews a lease for as long as the node runs. Whatever a server finds
 // to stumble over must not take the session's keeper with it.
-func keepLease(lease *network.Tenancy, log *bootlog.Logger) error {
+func keepLease(lease *network.Tenancy, log Log) error {
 	for {
 		log.Error(panics.Call(func() error {
 			lease.Keep(context.Background(), log.Errorf)
@@ -80,7 +79,7 @@ type keeper struct {
 	session session
 	login   *iscsi.Keeper
 	holder  *rwlayer.Holder
-	log     *bootlog.Logger
+	log     Log
 	// reserving says that the volume is being reserved.
 	reserving atomic.Bool
 }
@@ -95,33 +94,33 @@ type session interface {
 }
 
 // newKeeper takes the session over.
-func newKeeper(s *sessionState, log *bootlog.Logger) (*keeper, error) {
+func newKeeper(s *Session, log Log) (*keeper, error) {
 	// The tree's /dev is on its way elsewhere.
 	const disk = "/dev/volume"
 	if err := os.Remove(disk); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return nil, err // Of a keeper before this one.
 	}
-	if err := unix.Mknod(disk, unix.S_IFBLK|0o600, int(s.disk)); err != nil {
+	if err := unix.Mknod(disk, unix.S_IFBLK|0o600, int(s.Disk)); err != nil {
 		return nil, fmt.Errorf("keeper: mknod: %w", err)
 	}
 	admission, err := newAdmission(disk, s)
 	if err != nil {
 		return nil, fmt.Errorf("keeper: %w", err)
 	}
-	s.target.Admit = admission.admit
+	s.Target.Admit = admission.admit
 	session, err := s.adopt()
 	if err != nil {
 		return nil, err
 	}
 	k := keep(session, log)
 	k.login.OtherOwner = iscsi.IscsidRuns
-	k.holder.Reserve = func() error { return reserveAgain(disk, s.key) }
-	k.holder.GiveBack = func() error { return rwlayer.GiveBack(session, s.key) }
+	k.holder.Reserve = func() error { return reserveAgain(disk, s.Key) }
+	k.holder.GiveBack = func() error { return rwlayer.GiveBack(session, s.Key) }
 	return k, nil
 }
 
 // keep connects what looks after the session with what looks after the volume.
-func keep(s session, log *bootlog.Logger) *keeper {
+func keep(s session, log Log) *keeper {
 	k := &keeper{session: s, log: log, holder: &rwlayer.Holder{Session: s, Logf: log.Errorf}}
 	k.login = &iscsi.Keeper{Session: s, LoggedIn: k.reserveSoon, Refused: k.holder.Refused, Logf: log.Errorf}
 	return k

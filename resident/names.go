@@ -1,4 +1,4 @@
-package main
+package resident
 
 import (
 	"context"
@@ -14,10 +14,10 @@ import (
 	"github.com/sidusboot/sidusboot/network"
 )
 
-// names looks up the names of portals, by which a target redirects its nodes,
+// Names looks up the names of portals, by which a target redirects its nodes,
 // also when the node is up: the resident process has no /etc, and must not need
 // one.
-type names struct {
+type Names struct {
 	resolver network.Resolver
 
 	mu sync.Mutex
@@ -25,16 +25,15 @@ type names struct {
 	known map[string]netip.Addr
 }
 
-// names are those of the node's lease.
-func (n *node) names() *names {
-	l := n.lease
-	return &names{resolver: network.Resolver{Servers: l.DNS, Search: l.SearchDomains(), V6: l.Addr.Addr().Is6()}}
-}
+// NewNames asks a resolver.
+func NewNames(r network.Resolver) *Names { return &Names{resolver: r} }
 
 // lookUpTime is what the name servers get, so that time is left for the login.
 const lookUpTime = 5 * time.Second
 
-func (n *names) lookUp(ctx context.Context, host string) (netip.Addr, error) {
+// LookUp is iscsi.Target.Resolve: the address of a name, or the one that was found
+// before where no server answers.
+func (n *Names) LookUp(ctx context.Context, host string) (netip.Addr, error) {
 	if addr, err := netip.ParseAddr(host); err == nil {
 		return addr, nil
 	}
@@ -56,7 +55,7 @@ func (n *names) lookUp(ctx context.Context, host string) (netip.Addr, error) {
 // maxNames is how many names are kept: a target may redirect to ever new ones.
 const maxNames = 16
 
-func (n *names) know(host string, addr netip.Addr) {
+func (n *Names) know(host string, addr netip.Addr) {
 	if n.known == nil {
 		n.known = make(map[string]netip.Addr)
 	}
@@ -66,7 +65,7 @@ func (n *names) know(host string, addr netip.Addr) {
 }
 
 // encode writes down what decodeSession reads.
-func (n *names) encode(add func(key, value string)) {
+func (n *Names) encode(add func(key, value string)) {
 	for _, s := range n.resolver.Servers {
 		add("dns", s.String())
 	}
@@ -84,7 +83,7 @@ func (n *names) encode(add func(key, value string)) {
 }
 
 // set takes a line of encode.
-func (n *names) set(key, value string) error {
+func (n *Names) set(key, value string) error {
 	switch key {
 	case "search":
 		n.resolver.Search = append(n.resolver.Search, value)

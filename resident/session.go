@@ -1,40 +1,42 @@
-package main
+package resident
 
 import (
 	"errors"
 	"fmt"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/sidusboot/sidusboot/iscsi"
 	"github.com/sidusboot/sidusboot/rwlayer"
 )
 
-// A sessionState is what another process needs to take the node's session over.
-type sessionState struct {
-	target iscsi.Target
-	id     iscsi.ID
-	// disk is the volume's device number, key the one it is reserved under.
-	disk uint64
-	key  rwlayer.Key
-	// stamp is that of the file system, if it has one.
-	stamp rwlayer.Stamp
-	names *names
+// A Session is what another process needs to take the node's session over.
+type Session struct {
+	Target iscsi.Target
+	ID     iscsi.ID
+	// Disk is the volume's device number, Key the one it is reserved under.
+	Disk uint64
+	Key  rwlayer.Key
+	// Stamp is that of the file system, if it has one.
+	Stamp rwlayer.Stamp
+	// Names are for Target.Resolve.
+	Names *Names
 }
 
 // encode writes it down, a value a line. With secrets false the passwords are
 // left out: a logout needs none.
-func (s sessionState) encode(secrets bool) []byte {
-	t, id := s.target, s.id
+func (s Session) encode(secrets bool) []byte {
+	t, id := s.Target, s.ID
 	var b []byte
 	add := func(key, value string) { b = fmt.Appendf(b, "%s %s\n", key, strconv.Quote(value)) }
 	add("session", strconv.FormatUint(uint64(id.Session), 10))
 	add("host", strconv.FormatUint(uint64(id.Host), 10))
-	add("disk", strconv.FormatUint(s.disk, 10))
-	add("key", strconv.FormatUint(uint64(s.key), 10))
-	add("stamp", string(s.stamp))
-	if s.names != nil {
-		s.names.encode(add)
+	add("disk", strconv.FormatUint(s.Disk, 10))
+	add("key", strconv.FormatUint(uint64(s.Key), 10))
+	add("stamp", string(s.Stamp))
+	if s.Names != nil {
+		s.Names.encode(add)
 	}
 	add("name", t.Name)
 	add("initiator", t.Initiator)
@@ -59,19 +61,26 @@ func (s sessionState) encode(secrets bool) []byte {
 
 // adopt takes the session over in this process. The root is the one that has
 // /sys.
-func (s sessionState) adopt() (*iscsi.Session, error) {
+func (s Session) adopt() (*iscsi.Session, error) {
 	kernel, err := iscsi.Open("/")
 	if err != nil {
 		return nil, err
 	}
-	return kernel.Adopt(s.target, s.id)
+	return kernel.Adopt(s.Target, s.ID)
+}
+
+// Timeouts are those of the node's session. A cable that is pulled says nothing,
+// but the keeper has to hear of it: the kernel asks after a silence, and breaks
+// the connection without an answer.
+func Timeouts() iscsi.Timeouts {
+	return iscsi.Timeouts{Ping: 5 * time.Second, PingReply: 10 * time.Second}
 }
 
 // decodeSession reads what encode wrote.
-func decodeSession(text string) (s sessionState, err error) {
-	s.target.Timeouts = pings
-	s.names = &names{}
-	s.target.Resolve = s.names.lookUp
+func decodeSession(text string) (s Session, err error) {
+	s.Target.Timeouts = Timeouts()
+	s.Names = &Names{}
+	s.Target.Resolve = s.Names.LookUp
 	for line := range strings.Lines(text) {
 		key, quoted, _ := strings.Cut(strings.TrimSuffix(line, "\n"), " ")
 		value, err := strconv.Unquote(quoted)
@@ -85,8 +94,8 @@ func decodeSession(text string) (s sessionState, err error) {
 	return s, nil
 }
 
-func (s *sessionState) set(key, value string) error {
-	t, id := &s.target, &s.id
+func (s *Session) set(key, value string) error {
+	t, id := &s.Target, &s.ID
 	number := func(bits int) (uint64, error) { return strconv.ParseUint(value, 10, bits) }
 	switch key {
 	case "session", "host":
@@ -108,9 +117,9 @@ func (s *sessionState) set(key, value string) error {
 		case "lun":
 			t.LUN = n
 		case "disk":
-			s.disk = n
+			s.Disk = n
 		default:
-			s.key = rwlayer.Key(n)
+			s.Key = rwlayer.Key(n)
 		}
 	case "chap":
 		n, err := number(8)
@@ -129,9 +138,9 @@ func (s *sessionState) set(key, value string) error {
 		}
 		t.Portals = append(t.Portals, p)
 	case "stamp":
-		s.stamp = rwlayer.Stamp(value)
+		s.Stamp = rwlayer.Stamp(value)
 	case "dns", "search", "dns6", "known":
-		return s.names.set(key, value)
+		return s.Names.set(key, value)
 	case "name":
 		t.Name = value
 	case "initiator":

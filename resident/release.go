@@ -1,4 +1,4 @@
-package main
+package resident
 
 import (
 	"errors"
@@ -18,12 +18,12 @@ const releaseTime = 5 * time.Second
 // release gives the volume's reservation back at the end of the node, so that
 // another machine can have the volume. One that is still mounted keeps it: this
 // kernel may write to it to its last moment.
-func (s *sessionState) release() error {
+func (s *Session) release() error {
 	const disk = "/volume"
 	if err := os.Remove(disk); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return err
 	}
-	if err := unix.Mknod(disk, unix.S_IFBLK|0o600, int(s.disk)); err != nil {
+	if err := unix.Mknod(disk, unix.S_IFBLK|0o600, int(s.Disk)); err != nil {
 		return fmt.Errorf("mknod %s: %w", disk, err)
 	}
 	ended := panics.Go(func() error {
@@ -32,7 +32,7 @@ func (s *sessionState) release() error {
 			return err
 		}
 		defer f.Close()
-		return rwlayer.Release(f, s.key)
+		return rwlayer.Release(f, s.Key)
 	})
 	select {
 	case err := <-ended:

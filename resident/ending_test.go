@@ -1,4 +1,4 @@
-package main
+package resident
 
 import (
 	"context"
@@ -12,7 +12,6 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/sidusboot/sidusboot/bootlog"
 	"github.com/sidusboot/sidusboot/iscsi"
 )
 
@@ -33,8 +32,8 @@ func (w *stateWatcher) Abandon() error {
 	return nil
 }
 
-func newEnding(w *stateWatcher, now *time.Duration) *ending {
-	return &ending{k: keep(w, &bootlog.Logger{Name: "keeper"}), hurry: func(bool) {}, now: func() time.Duration { return *now }}
+func newEnding(t *testing.T, w *stateWatcher, now *time.Duration) *ending {
+	return &ending{k: keep(w, testLog{t}), hurry: func(bool) {}, now: func() time.Duration { return *now }}
 }
 
 // The session is given up only when an order is open, the connection is down,
@@ -60,7 +59,7 @@ func TestEnding(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			now := time.Duration(0)
 			w := &stateWatcher{abandoned: make(chan struct{})}
-			e := newEnding(w, &now)
+			e := newEnding(t, w, &now)
 			for _, m := range story {
 				now, w.state = time.Duration(m.at)*time.Second, m.state
 				if m.order != "-" {
@@ -74,7 +73,7 @@ func TestEnding(t *testing.T) {
 	}
 	// A session that somebody else has ended needs nothing.
 	now := 10 * time.Second
-	e := newEnding(&stateWatcher{err: iscsi.ErrGone}, &now)
+	e := newEnding(t, &stateWatcher{err: iscsi.ErrGone}, &now)
 	e.hear("poweroff")
 	now = time.Hour
 	if got := e.next(); got != wait {
@@ -105,10 +104,10 @@ func TestEndingAwait(t *testing.T) {
 	acted := make(chan string, 1)
 	var hurry atomic.Bool
 	e := &ending{
-		k: keep(w, &bootlog.Logger{Name: "keeper"}), orders: orders, stop: cancel, watched: watched, hurry: hurry.Store,
+		k: keep(w, testLog{t}), orders: orders, stop: cancel, watched: watched, hurry: hurry.Store,
 		// A minute passes in a second or two.
 		now: func() time.Duration { return time.Since(start) * 30 },
-		act: func(_ *bootlog.Logger, verb string) { acted <- verb },
+		act: func(_ Log, verb string) { acted <- verb },
 	}
 	go e.await()
 	if err := os.Remove(fifo); err != nil {
@@ -139,7 +138,7 @@ func TestEndingAwait(t *testing.T) {
 // Without an order the keeper ends with its watch.
 func TestEndingWithoutOrder(t *testing.T) {
 	now := time.Second
-	e := newEnding(&stateWatcher{}, &now)
+	e := newEnding(t, &stateWatcher{}, &now)
 	watched := make(chan error, 1)
 	e.watched = watched
 	watched <- errors.New("over")
@@ -167,42 +166,13 @@ func TestAdviseSystemd(t *testing.T) {
 	}
 }
 
-func TestIsSystemd(t *testing.T) {
-	root := t.TempDir()
-	for name, target := range map[string]string{"sbin/init": "/lib/systemd/systemd", "lib": "usr/lib", "sbin/openrc-init": ""} {
-		path := filepath.Join(root, name)
-		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.Symlink(target, path); target != "" && err != nil {
-			t.Fatal(err)
-		}
-		if target == "" {
-			if err := os.WriteFile(path, nil, 0o755); err != nil {
-				t.Fatal(err)
-			}
-		}
-	}
-	if err := os.MkdirAll(filepath.Join(root, "usr/lib/systemd"), 0o755); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(filepath.Join(root, "usr/lib/systemd/systemd"), nil, 0o755); err != nil {
-		t.Fatal(err)
-	}
-	for program, want := range map[string]bool{"/sbin/init": true, "/usr/lib/systemd/systemd": true, "/sbin/openrc-init": false, "/bin/none": false} {
-		if got := isSystemd(root, program); got != want {
-			t.Errorf("%s: %v", program, got)
-		}
-	}
-}
-
 // While an order is open systemd is asked whether it still is: after a while, now
 // and then, one question at a time, and not when it is too late.
 func TestEndingAsks(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		now := time.Duration(0)
 		w := &stateWatcher{state: iscsi.LoggedIn, abandoned: make(chan struct{})}
-		e := newEnding(w, &now)
+		e := newEnding(t, w, &now)
 		var asked []string
 		slow, release := false, make(chan struct{})
 		e.ask = func(verb string) error {

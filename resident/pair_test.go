@@ -1,4 +1,4 @@
-package main
+package resident
 
 import (
 	"errors"
@@ -11,8 +11,6 @@ import (
 	"syscall"
 	"testing"
 	"time"
-
-	"github.com/sidusboot/sidusboot/bootlog"
 )
 
 // ends is a connection between two peers.
@@ -115,17 +113,13 @@ func errorText(err error) string {
 // A peer is started again at once, and with pauses where it does not live long
 // or cannot be started; that is told, but not each time.
 func TestStarter(t *testing.T) {
-	read, write, err := os.Pipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer read.Close()
 	var mu sync.Mutex // For now and far, between which and the peers lies only the kernel.
 	now := 10 * time.Second
 	var pauses []time.Duration
 	starts, failures := 0, 9
 	var far *peer
-	s := newStarter("@x", "state", &bootlog.Logger{Name: "test", Kmsg: write})
+	log := &recorder{}
+	s := newStarter("@x", "state", log)
 	s.now = func() time.Duration {
 		mu.Lock()
 		defer mu.Unlock()
@@ -176,10 +170,7 @@ func TestStarter(t *testing.T) {
 	if want := []time.Duration{second, 2 * second, 4 * second, 8 * second, 16 * second, 32 * second, 60 * second, 60 * second, 60 * second}; starts != 11 || !slices.Equal(pauses, want) {
 		t.Errorf("%d starts with pauses %v, want 11 with %v", starts, pauses, want)
 	}
-	write.Close()
-	b := make([]byte, 64<<10)
-	n, _ := read.Read(b)
-	said := string(b[:n])
+	said := log.text()
 	if strings.Count(said, "CANNOT BE STARTED AGAIN") != 1 || strings.Count(said, "HAS ENDED") != 2 || strings.Count(said, "is there again") != 2 {
 		t.Errorf("said:\n%s", said)
 	}
@@ -248,7 +239,7 @@ func TestStopped(t *testing.T) {
 func TestStarterLearns(t *testing.T) {
 	near, far := ends(t)
 	const old, renewed = "lease \"eth0\" \"2\" \"m\" \"a\" \"0\"\n", "lease \"eth0\" \"2\" \"m\" \"a\" \"9\"\n"
-	s := newStarter("@x", "session \"1\"\n"+old, &bootlog.Logger{Name: "test", Kmsg: discard(t)})
+	s := newStarter("@x", "session \"1\"\n"+old, testLog{t})
 	handed := make(chan string, 1)
 	s.start = func(_, state string) (*peer, error) {
 		handed <- state

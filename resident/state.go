@@ -1,4 +1,4 @@
-package main
+package resident
 
 import (
 	"fmt"
@@ -8,22 +8,23 @@ import (
 	"github.com/sidusboot/sidusboot/network"
 )
 
-// A residentState is what the keeper is handed at its start.
-type residentState struct {
-	// session is nil where /rw is no LUN.
-	session *sessionState
-	leases  []*network.Tenancy
+// A State is what the resident processes are handed at their start.
+type State struct {
+	// Session is nil where /rw is no LUN.
+	Session *Session
+	// Leases are those to renew.
+	Leases []*network.Tenancy
 }
 
 // leaseLine begins a line that is a lease; the others are the session's.
 const leaseLine = "lease "
 
-func (s residentState) encode() []byte {
+func (s State) encode() []byte {
 	var b []byte
-	if s.session != nil {
-		b = s.session.encode(true)
+	if s.Session != nil {
+		b = s.Session.encode(true)
 	}
-	for _, l := range s.leases {
+	for _, l := range s.Leases {
 		b = fmt.Appendf(b, "%s%s\n", leaseLine, l)
 	}
 	return b
@@ -47,7 +48,7 @@ func withLease(state, line string) string {
 	return b.String()
 }
 
-func decodeResident(text string) (s residentState, err error) {
+func decodeResident(text string) (s State, err error) {
 	var rest strings.Builder
 	for line := range strings.Lines(text) {
 		lease, ok := strings.CutPrefix(strings.TrimSuffix(line, "\n"), leaseLine)
@@ -59,14 +60,14 @@ func decodeResident(text string) (s residentState, err error) {
 		if err != nil {
 			return s, err
 		}
-		s.leases = append(s.leases, t)
+		s.Leases = append(s.Leases, t)
 	}
 	if rest.Len() > 0 {
 		session, err := decodeSession(rest.String())
 		if err != nil {
 			return s, err
 		}
-		s.session = &session
+		s.Session = &session
 	}
 	return s, nil
 }

@@ -1,4 +1,4 @@
-package main
+package resident
 
 import (
 	"context"
@@ -10,12 +10,11 @@ import (
 	"testing"
 	"time"
 
-	"github.com/sidusboot/sidusboot/bootlog"
 	"github.com/sidusboot/sidusboot/iscsi"
 	"github.com/sidusboot/sidusboot/rwlayer"
 )
 
-func testSession(t *testing.T) sessionState {
+func testSession(t *testing.T) Session {
 	t.Helper()
 	target := iscsi.Target{
 		Name: "iqn.2013-09.org.sidusboot:10.77.0.11", Initiator: "iqn.2013-09.org.sidusboot:52:54:00:77:00:01", LUN: 7,
@@ -29,7 +28,7 @@ func testSession(t *testing.T) sessionState {
 		}
 		target.Portals = append(target.Portals, portal)
 	}
-	return sessionState{target: target, id: iscsi.ID{Session: 3, Host: 2}, disk: 0x801, key: 1 << 63}
+	return Session{Target: target, ID: iscsi.ID{Session: 3, Host: 2}, Disk: 0x801, Key: 1 << 63}
 }
 
 // A fakeWatcher hands out what Watch and Recover have to say, one by one.
@@ -66,7 +65,7 @@ func TestKeeperDoesNotWaitForReservation(t *testing.T) {
 	defer cancel()
 	stuck := make(chan struct{})
 	asked := make(chan struct{}, 8)
-	k := keep(session, &bootlog.Logger{Name: "keeper"})
+	k := keep(session, testLog{t})
 	k.holder.Reserve = func() error {
 		asked <- struct{}{}
 		<-stuck
@@ -117,7 +116,7 @@ func TestKeeperLetsGo(t *testing.T) {
 			t.Parallel()
 			session := &fakeWatcher{recover: tt.logins}
 			tries, gaveBack := tt.tries, 0
-			k := keep(session, &bootlog.Logger{Name: "keeper"})
+			k := keep(session, testLog{t})
 			k.holder.Reserve = func() error {
 				err := tries[0]
 				tries = tries[1:]
@@ -158,8 +157,8 @@ func TestAdmissionKnowsItsOwn(t *testing.T) {
 	write(1)
 	state := testSession(t)
 	var err error
-	if state.stamp, err = readStamp(disk); err != nil || state.stamp == "" {
-		t.Fatalf("%q, %v", state.stamp, err)
+	if state.Stamp, err = readStamp(disk); err != nil || state.Stamp == "" {
+		t.Fatalf("%q, %v", state.Stamp, err)
 	}
 	a, err := newAdmission(disk, &state)
 	if err != nil {
@@ -183,7 +182,7 @@ func TestAdmissionKnowsItsOwn(t *testing.T) {
 	if len(a.stamps) != 2 {
 		t.Errorf("stamps %q", a.stamps)
 	}
-	state.stamp = ""
+	state.Stamp = ""
 	if a, err = newAdmission("/nowhere", &state); err != nil || a.disk != nil || len(a.stamps) != 0 {
 		t.Errorf("a file system without stamps: %+v, %v", a, err)
 	}
@@ -193,26 +192,26 @@ func TestAdmissionKnowsItsOwn(t *testing.T) {
 // servers of the lease, and else by what it knew.
 func TestNames(t *testing.T) {
 	state := testSession(t)
-	state.names = &names{known: map[string]netip.Addr{"portal.example": netip.MustParseAddr("10.0.0.9")}}
-	state.names.resolver.Servers = []netip.Addr{netip.MustParseAddr("127.0.0.1")}
-	state.names.resolver.Search = []string{"example", "example.org"}
+	state.Names = &Names{known: map[string]netip.Addr{"portal.example": netip.MustParseAddr("10.0.0.9")}}
+	state.Names.resolver.Servers = []netip.Addr{netip.MustParseAddr("127.0.0.1")}
+	state.Names.resolver.Search = []string{"example", "example.org"}
 	got, err := decodeSession(string(state.encode(false)))
-	if err != nil || got.target.Resolve == nil {
-		t.Fatalf("%v, resolves: %v", err, got.target.Resolve != nil)
+	if err != nil || got.Target.Resolve == nil {
+		t.Fatalf("%v, resolves: %v", err, got.Target.Resolve != nil)
 	}
-	if r := got.names.resolver; !reflect.DeepEqual(r.Servers, state.names.resolver.Servers) || !reflect.DeepEqual(r.Search, state.names.resolver.Search) {
+	if r := got.Names.resolver; !reflect.DeepEqual(r.Servers, state.Names.resolver.Servers) || !reflect.DeepEqual(r.Search, state.Names.resolver.Search) {
 		t.Errorf("got %+v", r)
 	}
-	got.names.resolver.Port = 1 // No server answers there.
+	got.Names.resolver.Port = 1 // No server answers there.
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
-	if addr, err := got.target.Resolve(ctx, "portal.example"); err != nil || addr.String() != "10.0.0.9" {
+	if addr, err := got.Target.Resolve(ctx, "portal.example"); err != nil || addr.String() != "10.0.0.9" {
 		t.Errorf("got %v, %v", addr, err)
 	}
-	if addr, err := got.target.Resolve(ctx, "other.example"); err == nil {
+	if addr, err := got.Target.Resolve(ctx, "other.example"); err == nil {
 		t.Errorf("an unknown name has the address %v", addr)
 	}
-	if addr, err := got.target.Resolve(ctx, "10.0.0.1"); err != nil || addr.String() != "10.0.0.1" {
+	if addr, err := got.Target.Resolve(ctx, "10.0.0.1"); err != nil || addr.String() != "10.0.0.1" {
 		t.Errorf("an address: %v, %v", addr, err)
 	}
 }

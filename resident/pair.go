@@ -1,4 +1,4 @@
-package main
+package resident
 
 import (
 	"bufio"
@@ -14,7 +14,6 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/sidusboot/sidusboot/bootlog"
 	"github.com/sidusboot/sidusboot/clock"
 	"github.com/sidusboot/sidusboot/panics"
 )
@@ -26,12 +25,12 @@ import (
 // is gone too. Both have all that it takes in locked memory: the program, and
 // the state with its secrets.
 const (
-	// keeperName and guardName begin with '@', which keeps a process alive when
+	// KeeperName and GuardName are argv[0] of the two. They begin with '@', which keeps a process alive when
 	// systemd kills all that is left (ROOT_STORAGE_DAEMONS).
-	keeperName = "@sidusboot-keeper"
-	guardName  = "@sidusboot-guard"
-	// residentLog is what the lines of both begin with in the kernel's log.
-	residentLog = "sidusboot-keeper"
+	KeeperName = "@sidusboot-keeper"
+	GuardName  = "@sidusboot-guard"
+	// LogName is what the lines of both are to begin with in the kernel's log.
+	LogName = "sidusboot-keeper"
 )
 
 // What one says to the other, a line each. The state goes before it, to the one
@@ -253,7 +252,7 @@ func (p *peer) end() error {
 // A starter starts the peer again, for as long as it takes.
 type starter struct {
 	name string
-	log  *bootlog.Logger
+	log  Log
 	// mu is for state.
 	mu    sync.Mutex
 	state string
@@ -264,7 +263,7 @@ type starter struct {
 	last, pause time.Duration // of the last start
 }
 
-func newStarter(name, state string, log *bootlog.Logger) *starter {
+func newStarter(name, state string, log Log) *starter {
 	return &starter{name: name, state: state, log: log, start: startPeer, sleep: time.Sleep, now: clock.Uptime}
 }
 
@@ -334,48 +333,54 @@ func (s *starter) attend(p *peer, use func(*peer)) {
 	}
 }
 
-// reside is the life of both, by their names. first is the guard that PID 1
-// starts, which makes the place where they live.
-func reside(name string, first bool) error {
-	shrugOff(unix.SIGTERM, unix.SIGINT, unix.SIGHUP, unix.SIGPIPE)
-	if first {
-		return panics.Call(guardFirst)
+// Run is the life of both, by their names and arguments. It returns the exit
+// status. openLog opens the kernel's log, in this process's own /dev.
+func Run(name string, args []string, openLog func() (Log, error)) (status int) {
+	if len(args) == 1 && args[0] == firstGuard {
+		if err := panics.Call(func() error { return guardFirst(openLog) }); err != nil {
+			fmt.Fprintln(os.Stderr, err) // PID 1 reads it.
+			return 1
+		}
+		return 0
 	}
-	log := &bootlog.Logger{Name: residentLog}
-	err := panics.Call(func() error {
-		unix.CloseOnExec(peerFD)
-		// Not blocking, as it was made, so that it takes deadlines.
-		p := newPeer(keeperName, os.NewFile(peerFD, "peer"))
-		state, err := p.state()
-		if err != nil {
-			return err
-		}
-		if err := lockDown(); err != nil {
-			return err
-		}
-		if log.Kmsg, err = os.OpenFile("/dev/kmsg", os.O_WRONLY, 0); err != nil {
-			return err
-		}
-		if name == keeperName {
-			p.name = guardName
-			return work(log, state, p)
-		}
-		if err := p.say(ready); err != nil { // It has ended meanwhile.
-			log.Errorf("%v", err)
-		}
-		newStarter(keeperName, state, log).attend(p, func(*peer) {})
-		return nil
-	})
-	log.Error(err)
+	log, err := openLog()
 	if err != nil {
-		os.Exit(1)
+		fmt.Fprintln(os.Stderr, err)
+		return 1
 	}
+	if err := panics.Call(func() error { return reside(name, log) }); err != nil {
+		log.Error(err)
+		return 1
+	}
+	return 0
+}
+
+// reside is Run for a process that its peer has started.
+func reside(name string, log Log) error {
+	unix.CloseOnExec(peerFD)
+	// Not blocking, as it was made, so that it takes deadlines.
+	p := newPeer(KeeperName, os.NewFile(peerFD, "peer"))
+	state, err := p.state()
+	if err != nil {
+		return err
+	}
+	if err := lockDown(); err != nil {
+		return err
+	}
+	if name == KeeperName {
+		p.name = GuardName
+		return work(log, state, p)
+	}
+	if err := p.say(ready); err != nil { // It has ended meanwhile.
+		log.Errorf("%v", err)
+	}
+	newStarter(KeeperName, state, log).attend(p, func(*peer) {})
 	return nil
 }
 
 // guardFirst makes the place where the resident processes live, starts the
 // keeper and tells PID 1 that all is well.
-func guardFirst() error {
+func guardFirst(openLog func() (Log, error)) error {
 	b, err := io.ReadAll(os.Stdin)
 	if err != nil {
 		return fmt.Errorf("read what is to be kept: %w", err)
@@ -386,32 +391,37 @@ func guardFirst() error {
 	if err := lockDown(); err != nil {
 		return err
 	}
-	log := &bootlog.Logger{Name: residentLog}
-	if log.Kmsg, err = os.OpenFile("/dev/kmsg", os.O_WRONLY, 0); err != nil {
+	log, err := openLog()
+	if err != nil {
 		return err
 	}
-	p, err := startPeer(keeperName, string(b))
+	p, err := startPeer(KeeperName, string(b))
 	if err != nil {
 		return err
 	}
 	if _, err := os.Stdout.WriteString(ready); err != nil {
 		return err
 	}
-	if err := forgetPipes(log); err != nil {
+	if err := forgetPipes(); err != nil {
 		return err
 	}
-	newStarter(keeperName, string(b), log).attend(p, func(*peer) {})
+	newStarter(KeeperName, string(b), log).attend(p, func(*peer) {})
 	return nil
 }
 
 // forgetPipes lets go of the pipes to PID 1.
-func forgetPipes(log *bootlog.Logger) error {
+func forgetPipes() error {
 	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
 	if err != nil {
 		return err
 	}
 	defer null.Close()
-	for fd, file := range []*os.File{null, null, log.Kmsg} {
+	kmsg, err := os.OpenFile("/dev/kmsg", os.O_WRONLY, 0)
+	if err != nil {
+		return err
+	}
+	defer kmsg.Close()
+	for fd, file := range []*os.File{null, null, kmsg} {
 		if err := unix.Dup2(int(file.Fd()), fd); err != nil {
 			return err
 		}

@@ -1,4 +1,4 @@
-package main
+package resident
 
 import (
 	"errors"
@@ -10,6 +10,8 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/sidusboot/sidusboot/mounts"
 )
 
 // movedTo is where the resident processes' file system is on its way to being
@@ -37,10 +39,14 @@ func moveOut() error {
 	if err := leaveMounts(f); err != nil {
 		return err
 	}
-	if err := switchRoot(movedTo); err != nil {
+	if err := mounts.SwitchRoot(movedTo); err != nil {
 		return err
 	}
-	for _, m := range []earlyMount{
+	for _, m := range []struct {
+		dir, fstype string
+		flags       uintptr
+		data        string
+	}{
 		{"/proc", "proc", unix.MS_NOSUID | unix.MS_NODEV | unix.MS_NOEXEC, ""},
 		{"/sys", "sysfs", unix.MS_NOSUID | unix.MS_NODEV | unix.MS_NOEXEC, ""},
 		{"/dev", "tmpfs", unix.MS_NOSUID | unix.MS_NOEXEC, "mode=0700,size=64k"},
@@ -70,13 +76,13 @@ func leaveMounts(mountinfo *os.File) error {
 			return err
 		}
 		failed = nil
-		for _, m := range leavesFirst(parseMounts(mountinfo)) {
-			if m.dir == "/" || m.dir == movedTo {
+		for _, m := range mounts.LeavesFirst(mounts.Parse(mountinfo)) {
+			if m.Dir == "/" || m.Dir == movedTo {
 				continue
 			}
-			failed = errors.Join(failed, fmt.Errorf("%s (%s) is still mounted", m.dir, m.fstype))
-			if err := unix.Unmount(m.dir, unix.MNT_DETACH|unix.UMOUNT_NOFOLLOW); err != nil && !errors.Is(err, unix.EINVAL) {
-				return fmt.Errorf("unmount %s: %w", m.dir, err)
+			failed = errors.Join(failed, fmt.Errorf("%s (%s) is still mounted", m.Dir, m.Type))
+			if err := unix.Unmount(m.Dir, unix.MNT_DETACH|unix.UMOUNT_NOFOLLOW); err != nil && !errors.Is(err, unix.EINVAL) {
+				return fmt.Errorf("unmount %s: %w", m.Dir, err)
 			}
 		}
 	}
@@ -118,7 +124,8 @@ func lockProgram() error {
 	if err != nil {
 		return err
 	}
-	for line := range strings.SplitSeq(strings.TrimRight(string(maps), "\n"), "\n") {
+	for line := range strings.Lines(string(maps)) {
+		line = strings.TrimSuffix(line, "\n")
 		m, ok := parseMapping(line)
 		if !ok {
 			continue

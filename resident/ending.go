@@ -1,4 +1,4 @@
-package main
+package resident
 
 import (
 	"context"
@@ -8,7 +8,6 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/sidusboot/sidusboot/bootlog"
 	"github.com/sidusboot/sidusboot/iscsi"
 	"github.com/sidusboot/sidusboot/panics"
 )
@@ -40,7 +39,7 @@ type ending struct {
 	hurry func(bool)
 	now   func() time.Duration
 	// act carries out a verb.
-	act func(log *bootlog.Logger, verb string)
+	act func(log Log, verb string)
 
 	// ask asks systemd to take an order back, which it does where it does not
 	// work on it any more. askAt is when, and asking says that it is being done.
@@ -146,7 +145,7 @@ func (e *ending) abandon() {
 }
 
 // force carries out a verb from beside the tree's init.
-func force(log *bootlog.Logger, verb string) {
+func force(log Log, verb string) {
 	log.Errorf("the node has not ended by itself: %s now", verb)
 	// Other disks than the volume may be well; a dead server may keep this from
 	// coming back.

@@ -1,4 +1,4 @@
-package main
+package resident
 
 import (
 	"errors"
@@ -51,7 +51,7 @@ func rearm(verb string) error {
 		return err
 	}
 	defer null.Close()
-	p, err := os.StartProcess("/"+residentName, []string{stepName, rearmStep, verb}, &os.ProcAttr{
+	p, err := os.StartProcess("/"+residentName, []string{StepName, rearmStep, verb}, &os.ProcAttr{
 		Dir: "/", Files: []*os.File{null, null, null}, Sys: &syscall.SysProcAttr{Setsid: true},
 	})
 	if err != nil {
@@ -65,6 +65,9 @@ func rearm(verb string) error {
 	_, err = p.Wait() // Its status says only whether the shutdown goes on.
 	return err
 }
+
+// systemctlEnv is the environment of systemctl.
+var systemctlEnv = []string{"HOME=/", "TERM=linux", "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}
 
 // runRearm becomes systemctl, in PID 1's root and with what every process has.
 func runRearm(verb string) error {
@@ -82,7 +85,7 @@ func runRearm(verb string) error {
 		return err
 	}
 	args := []string{"systemctl", "--no-block", "--job-mode=fail", "start", orderUnit(verb)}
-	return errors.Join(unix.Exec("/usr/bin/systemctl", args, treeEnv), unix.Exec("/bin/systemctl", args, treeEnv))
+	return errors.Join(unix.Exec("/usr/bin/systemctl", args, systemctlEnv), unix.Exec("/bin/systemctl", args, systemctlEnv))
 }
 
 // openOrder tells the order that was given before the keeper looked: one FIFO is

@@ -1,0 +1,71 @@
+package main
+
+import (
+	"github.com/sidusboot/sidusboot/config"
+	"github.com/sidusboot/sidusboot/network"
+	"github.com/sidusboot/sidusboot/network/rtnetlink"
+	"github.com/sidusboot/sidusboot/resident"
+)
+
+// leaveResident is stay, once all modules are in: none can be loaded after the
+// switch.
+func (n *node) leaveResident() error {
+	defer n.watchOver("resident")()
+	n.waitFor("the modules that load in the background")
+	<-n.loaded
+	n.waitFor("the resident process")
+	return n.stay()
+}
+
+// stay leaves behind what the node needs after the switch: the shutdown, where
+// /rw is a volume, and the keeper, where that is a LUN or a lease will end.
+func (n *node) stay() error {
+	volume := n.report.RW.Kind != "tmpfs"
+	state := resident.State{Leases: n.tenancies()}
+	if !volume && len(state.Leases) == 0 {
+		return nil
+	}
+	if n.lun != nil {
+		var err error
+		if state.Session, err = resident.NewSession(n.lun.session, n.lun.target, n.report.RW.Device, n.reservationKey(), n.lun.names); err != nil {
+			return err
+		}
+	}
+	if err := resident.Install(volume, n.runsSystemd(), state.Session); err != nil {
+		return err
+	}
+	if state.Session == nil && len(state.Leases) == 0 {
+		return nil
+	}
+	if n.lun != nil {
+		n.lun.untend()
+	}
+	if err := resident.Start(state); err != nil {
+		return err
+	}
+	if n.lun == nil {
+		return nil
+	}
+	// The keeper listens from here on; two listeners would both answer.
+	n.lun.session.Close()
+	return n.lun.kernel.Close()
+}
+
+// tenancies are the leases that end unless somebody renews them, and that no
+// manager of the tree is to have.
+func (n *node) tenancies() (all []*network.Tenancy) {
+	if n.cfg.LeaseOwner == config.OwnerTree {
+		return nil
+	}
+	for _, l := range n.leases() {
+		link, err := rtnetlink.ByName(l.Device)
+		if err != nil {
+			n.log.Errorf("the lease on %s will not be renewed: %v", l.Device, err)
+			continue
+		}
+		if t := l.Tenancy(link.Index, l.Hostname); t != nil {
+			all = append(all, t)
+		}
+	}
+	return all
+}

@@ -1,0 +1,97 @@
+// Package mounts reads mountinfo, takes mounts away and changes the root.
+package mounts
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// A Point is a line of mountinfo.
+type Point struct {
+	Dir, Type string
+	// Data says that something may not be written yet.
+	Data bool
+}
+
+// LeavesFirst orders mounts so that each comes before what it is mounted on.
+// The kernel's own order is that of their making, and the union, which was made
+// late, has older ones moved into it.
+func LeavesFirst(mounts []Point) []Point {
+	sorted := slices.Clone(mounts)
+	slices.Reverse(sorted) // Of two on one directory, the later is on top.
+	depth := func(m Point) int { return strings.Count(strings.TrimSuffix(m.Dir, "/"), "/") }
+	slices.SortStableFunc(sorted, func(a, b Point) int { return depth(b) - depth(a) })
+	return sorted
+}
+
+// Read reads mountinfo (proc_pid_mountinfo(5)) in its order.
+func Read(path string) ([]Point, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return Parse(f), nil
+}
+
+// Parse is Read for a file that is open.
+func Parse(mountinfo io.Reader) (all []Point) {
+	for s := bufio.NewScanner(mountinfo); s.Scan(); {
+		fields := strings.Fields(s.Text())
+		dash := slices.Index(fields, "-")
+		if len(fields) < 5 || dash < 0 || dash+1 >= len(fields) {
+			continue
+		}
+		m := Point{Dir: Unescape(fields[4]), Type: fields[dash+1]}
+		// Major 0 is what has no device of its own; btrfs has a number of these.
+		m.Data = !strings.HasPrefix(fields[2], "0:") || slices.Contains([]string{"overlay", "aufs", "btrfs"}, m.Type)
+		all = append(all, m)
+	}
+	return all
+}
+
+// Unescape undoes the octal escapes of mountinfo and of fstab(5).
+func Unescape(s string) string {
+	for _, pair := range [][2]string{{`\040`, " "}, {`\011`, "\t"}, {`\012`, "\n"}, {`\134`, `\`}} {
+		s = strings.ReplaceAll(s, pair[0], pair[1])
+	}
+	return s
+}
+
+// SwitchRoot makes dir the root directory of this process and of all that
+// follow.
+func SwitchRoot(dir string) error {
+	if err := unix.Chdir(dir); err != nil {
+		return fmt.Errorf("enter the new root: %w", err)
+	}
+	if err := unix.Mount(".", "/", "", unix.MS_MOVE, ""); err != nil {
+		return fmt.Errorf("move the new root to /: %w", err)
+	}
+	if err := unix.Chroot("."); err != nil {
+		return fmt.Errorf("chroot into the new root: %w", err)
+	}
+	return unix.Chdir("/")
+}
+
+// Detach takes away whatever is mounted on the directories, topmost first.
+func Detach(dirs ...string) error {
+	for _, dir := range dirs {
+		for {
+			err := unix.Unmount(dir, unix.MNT_DETACH|unix.UMOUNT_NOFOLLOW)
+			if errors.Is(err, unix.EINVAL) || errors.Is(err, unix.ENOENT) { // Nothing is mounted there.
+				break
+			}
+			if err != nil {
+				return fmt.Errorf("unmount %s: %w", dir, err)
+			}
+		}
+	}
+	return nil
+}
