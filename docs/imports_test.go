@@ -29,6 +29,7 @@ var layers = [][]string{
 		"digest",
 		"image",
 		"managers",
+		"mounts",
 		"network/rtnetlink",
 		"panics",
 		"tree",
@@ -52,6 +53,9 @@ var layers = [][]string{
 	// What stays on a node.
 	{
 		"sidusnode",
+	},
+	{
+		"resident",
 	},
 	// What only programs on a server use, and what tests use.
 	{
