@@ -38,6 +38,7 @@ var layers = [][]string{
 	// Stages of the boot, and its log.
 	{
 		"bootlog",
+		"chroot",
 		"config",
 		"iscsi",
 		"kmod",

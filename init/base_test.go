@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/sidusboot/sidusboot/versions/layout"
 )
 
 func TestBase(t *testing.T) {
@@ -42,11 +44,11 @@ func TestBase(t *testing.T) {
 				}
 			}
 			err := (&system{}).Verify(dir)
-			var base *baseError
+			var base *layout.BaseError
 			if !errors.As(err, &base) || !errors.Is(err, fs.ErrNotExist) {
-				t.Fatalf("Verify() = %v, want a baseError", err)
+				t.Fatalf("Verify() = %v, want a BaseError", err)
 			}
-			id, err := base.pick(test.wanted)
+			id, err := base.Pick(test.wanted)
 			if id != test.id || (err == nil) != (test.says == "") || err != nil && !strings.Contains(err.Error(), test.says) {
 				t.Errorf("got %q, %v, want %q, %q", id, err, test.id, test.says)
 			}
@@ -59,7 +61,7 @@ func TestBase(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		var base *baseError
+		var base *layout.BaseError
 		if err := (&system{}).Verify(dir); err == nil || errors.As(err, &base) {
 			t.Errorf("%s: %v", name, err)
 		}

@@ -3,12 +3,11 @@ package main
 import (
 	"errors"
 	"math/rand/v2"
-	"os"
-	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
 
+	"github.com/sidusboot/sidusboot/chroot"
 	"github.com/sidusboot/sidusboot/config"
 	"github.com/sidusboot/sidusboot/image"
 	"github.com/sidusboot/sidusboot/iscsi"
@@ -221,7 +220,7 @@ func (n *node) shell(then string) {
 		return
 	}
 	n.log.Errorf("a shell (%s in %s); /run/sidusboot/boot.log tells more, exit %s", program, root, then)
-	if err := runShell(root, program); err != nil {
+	if err := chroot.Shell(root, program); err != nil {
 		n.log.Errorf("shell: %v", err)
 		time.Sleep(firstRetry)
 	}
@@ -238,43 +237,4 @@ func shellRoot() (root, program string) {
 		return "/", image.Rescue
 	}
 	return "", ""
-}
-
-func runShell(root, program string) error {
-	if root != "/" {
-		undo, err := bindInto(root)
-		if err != nil {
-			return err
-		}
-		defer undo()
-	}
-	console, err := os.OpenFile("/dev/console", os.O_RDWR|unix.O_NOCTTY, 0)
-	if err != nil {
-		return err
-	}
-	defer console.Close()
-	// busybox is what its name says it is, and /rescue says nothing to it.
-	p, err := os.StartProcess(program, []string{"sh"}, &os.ProcAttr{
-		Dir:   "/",
-		Env:   treeEnv,
-		Files: []*os.File{console, console, console},
-		Sys:   &syscall.SysProcAttr{Setsid: true, Setctty: true, Chroot: root},
-	})
-	if err != nil {
-		return err
-	}
-	_, err = p.Wait()
-	reap()
-	return err
-}
-
-// reap collects the children that the shell left to PID 1.
-func reap() {
-	for {
-		var status unix.WaitStatus
-		pid, err := unix.Wait4(-1, &status, unix.WNOHANG, nil)
-		if pid <= 0 || (err != nil && !errors.Is(err, unix.EINTR)) {
-			return
-		}
-	}
 }

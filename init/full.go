@@ -29,7 +29,7 @@ func (n *node) makeRoom(name string) {
 // what is in it deleted, which is the only remedy, unless the operator prefers a
 // tmpfs to it.
 func (n *node) testKept(dir string) error {
-	err := testUnion(dir)
+	err := overlay.CheckWrite(dir)
 	if n.cfg.RW.Fallback != "tmpfs" && isFull(err) {
 		n.log.Errorf("union: nothing can be written: %v", err)
 		return nil
@@ -71,5 +71,5 @@ func (n *node) stackOver(kept overlay.Layers, why error) error {
 	if err := overlay.Opaque(kept.Lower, layers.Upper, moved...); err != nil {
 		return err
 	}
-	return overlay.Mount(n.system, overlay.Overlay, layers, unionDir, func(dir string) error { return n.tryUnion(dir, testUnion) })
+	return overlay.Mount(n.system, overlay.Overlay, layers, unionDir, func(dir string) error { return n.tryUnion(dir, overlay.CheckWrite) })
 }

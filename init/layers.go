@@ -228,7 +228,7 @@ func (n *node) stack(kind overlay.Kind) error {
 			return err
 		}
 	}
-	write := testUnion
+	write := overlay.CheckWrite
 	if layers.Kept {
 		write = n.testKept
 	}

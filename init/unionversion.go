@@ -51,7 +51,7 @@ func (n *node) trialFails(kind overlay.Kind) bool {
 		Lower: roDir, Upper: checkDir + "/" + rwlayer.Upper, Work: checkDir + "/" + rwlayer.Work,
 		XIno: checkDir + "/.aufs.xino", Source: checkDir,
 	}
-	if err := overlay.Mount(n.system, kind, layers, trial, func(dir string) error { return n.tryUnion(dir, testUnion) }); err != nil {
+	if err := overlay.Mount(n.system, kind, layers, trial, func(dir string) error { return n.tryUnion(dir, overlay.CheckWrite) }); err != nil {
 		return true
 	}
 	return n.system.Unmount(trial) != nil
@@ -114,7 +114,7 @@ func (n *node) tryUnion(dir string, write func(dir string) error) error {
 	if err != nil {
 		return err
 	}
-	if err := testUsers(dir + resolved); err != nil {
+	if err := overlay.CheckUsers(dir + resolved); err != nil {
 		return err
 	}
 	return write(dir)

@@ -2,7 +2,6 @@ package main
 
 import (
 	"fmt"
-	"io"
 	"os"
 	"strings"
 	"testing"
@@ -163,20 +162,5 @@ func TestProgress(t *testing.T) {
 	s.forget()
 	if p := s.progress(); p.disk {
 		t.Errorf("forgotten: %+v", p)
-	}
-}
-
-func TestHear(t *testing.T) {
-	var lines []string
-	long := strings.Repeat("x", 3*maxProgress)
-	r := io.MultiReader(strings.NewReader("1 2 3 /dev/sda\n"+long), strings.NewReader("\nlast"))
-	if err := hear(r, func(line string) { lines = append(lines, line) }); err != nil {
-		t.Error(err)
-	}
-	if len(lines) != 6 || lines[0] != "1 2 3 /dev/sda" || lines[5] != "last" {
-		t.Errorf("heard %d lines: %.40q", len(lines), lines)
-	}
-	if err := hear(strings.NewReader("x\ny"), nil); err != nil {
-		t.Error(err)
 	}
 }
