@@ -40,6 +40,7 @@ var layers = [][]string{
 		"bootlog",
 		"chroot",
 		"config",
+		"initrd/initrdtest",
 		"iscsi",
 		"kmod",
 		"network",
@@ -60,6 +61,7 @@ var layers = [][]string{
 	},
 	// What only programs on a server use, and what tests use.
 	{
+		"initrd",
 		"iscsi/iscsitest",
 		"network/networktest",
 		"qemu-tests/wire",

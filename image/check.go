@@ -80,8 +80,10 @@ func (m *Manifest) check() error {
 			return fmt.Errorf("kernel release %q %w", m.Kernel, err)
 		}
 	}
-	if err := CheckParams(m.Profile); err != nil {
-		return fmt.Errorf("profile %q %w", m.Profile, err)
+	for _, name := range m.Profiles {
+		if err := CheckName(name); err != nil {
+			return fmt.Errorf("profile %q %w", name, err)
+		}
 	}
 	for _, name := range m.Builtin {
 		if err := CheckName(name); err != nil {

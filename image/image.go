@@ -1,6 +1,6 @@
-// Package image is the contract between initrdgen, which writes an image, and
-// /init, which finds itself in one: where things are, and how the list of
-// kernel modules is written down. It touches no file and reads no word.
+// Package image is the contract between the generator, which writes an image, and
+// /init, which runs in one: where files are, which profile adds which module, and
+// how the list of kernel modules is written down. It opens no file.
 package image
 
 import "path"
@@ -9,22 +9,37 @@ import "path"
 const (
 	// Init is the program that the kernel starts.
 	Init = "/init"
-	// Config holds the words that an image builder gave with --config.
+	// Config holds kernel command line parameters that were packed into the image.
 	Config = "/etc/sidusboot.conf"
-	// Secrets holds users and passwords by node, given with --secrets. Only root
-	// may read it, in the image and on the build host.
+	// Secrets holds users and passwords by node. Only root may read it.
 	Secrets = "/etc/sidusboot.secrets"
-	// Rescue is the program packed with --rescue, run by sidus.onerror=shell
-	// when no tree is mounted. Absent from most images.
+	// Rescue is the shell for a node that has no tree mounted. Most images have
+	// none.
 	Rescue = "/rescue"
 	// Release tells what built the image; its presence also marks an initrd
 	// for systemd (INITRD_INTERFACE).
 	Release = "/etc/initrd-release"
 	// Firmware is where the kernel looks for firmware files.
 	Firmware = "/lib/firmware"
-	// Modules holds one folder for each kernel release in the image.
+	// Modules has one directory for each kernel release in the image.
 	Modules = "/lib/modules"
 )
+
+// Mount points. Every image has them, and /init moves them into the root file
+// system of the node.
+const (
+	// ReadOnly is the tree that the server exports.
+	ReadOnly = "/ro"
+	// ReadWrite is the node's own layer: a tmpfs or a volume.
+	ReadWrite = "/rw"
+	// Union is the two of them in one, which becomes the node's root.
+	Union = "/aufs"
+)
+
+// Directories are those that every image has, parents first.
+func Directories() []string {
+	return []string{"/proc", "/sys", "/run", ReadOnly, ReadWrite, Union, "/etc", "/lib", "/tmp"}
+}
 
 // ManifestPath is the path of the manifest for one kernel release.
 func ManifestPath(release string) string {

@@ -25,8 +25,8 @@ func TestManifestRoundTrip(t *testing.T) {
 	for name, want := range map[string]*Manifest{
 		"empty": {},
 		"full": {
-			Kernel:  "6.1.0-56-amd64",
-			Profile: "generic",
+			Kernel:   "6.1.0-56-amd64",
+			Profiles: []string{"generic"},
 			Modules: []Module{
 				{Name: "grace"}, {Name: "lockd", Needs: []string{"grace"}},
 				{Name: "nfs", Needs: []string{"grace", "lockd"}},
@@ -80,7 +80,7 @@ func TestReadManifestErrors(t *testing.T) {
 		"sidusboot-manifest 2":                        "first line",
 		manifestHeader + "\nkernel x\nfoo":            `line 3: unknown kind "foo"`,
 		manifestHeader + "\nmodule":                   `line 2: module: name "" is empty`,
-		manifestHeader + "\nmodule a wants=b":         `line 2: module a: unknown word "wants=b"`,
+		manifestHeader + "\nmodule a wants=b":         `line 2: module a: unknown field "wants=b"`,
 		manifestHeader + "\nload":                     `line 2: load: name "" is empty`,
 		manifestHeader + "\nalias pci:x":              `line 2: alias: name "" is empty`,
 		manifestHeader + "\nalias  a":                 `line 2: alias: pattern "" is empty`,
@@ -94,7 +94,7 @@ func TestReadManifestErrors(t *testing.T) {
 		manifestHeader + "\nmodule a needs=../a":      `name "../a" has a blank, a comma, a slash`,
 		manifestHeader + "\nmodule a after=b\x00":     `name "b\x00" has a blank`,
 		manifestHeader + "\nkernel ../6.1":            `name "../6.1" has a blank`,
-		manifestHeader + "\nprofile \x1b[2J":          "has a control character",
+		manifestHeader + "\nprofile \x1b[2J":          `profile: name "\x1b[2J" has a blank`,
 		manifestHeader + "\ndisk ":                    `disk: name "" is empty`,
 		manifestHeader + "\nbuiltin a,b":              `builtin: name "a,b" has a blank`,
 		manifestHeader + "\nalias pci:\x1b* a":        `alias: pattern "pci:\x1b*" has a blank`,
@@ -142,7 +142,7 @@ func TestWriteManifestErrors(t *testing.T) {
 		"is longer than 55 bytes":                           {Modules: []Module{{Name: strings.Repeat("a", 56)}}},
 		`alias "pci: x" of module a has`:                    {Modules: []Module{{Name: "a"}}, Aliases: []Alias{{"pci: x", "a"}}},
 		`kernel release "6.1 old" has`:                      {Kernel: "6.1 old"},
-		`profile "a\n" has`:                                 {Profile: "a\n"},
+		`profile "a\n" has`:                                 {Profiles: []string{"a\n"}},
 		`builtin module "" is empty`:                        {Builtin: []string{""}},
 		"module big needs 4097 others, more than 4096":      {Modules: append(modules, Module{Name: "big", Needs: long})},
 		`module "é" has a blank, a comma`:                   {Modules: []Module{{Name: "é"}}},

@@ -16,13 +16,12 @@ const manifestHeader = "sidusboot-manifest 1"
 type Manifest struct {
 	// Kernel is the release, as uname -r prints it.
 	Kernel string
-	// Profile is what the image was built with, as --profile takes it: names
-	// with commas between them.
-	Profile string
+	// Profiles are what the image was built with.
+	Profiles []string
 	// Modules are in an order in which they could all be loaded.
 	Modules []Module
 	// Load are modules to be loaded at every boot, whatever devices there are,
-	// in this order: those that were asked for by name (--module).
+	// in this order: those that were asked for by name.
 	Load []string
 	// Disks are the modules that drive disks and nothing else. A node without
 	// use for a disk leaves them out.
@@ -64,8 +63,8 @@ func CanonicalName(name string) string {
 	return strings.ReplaceAll(name, "-", "_")
 }
 
-// WriteTo writes m in the manifest format: one fact a line, words separated by
-// one blank. It refuses what ReadManifest would not read back as it is.
+// WriteTo writes m in the manifest format: one fact a line, fields separated by
+// one space. It refuses what ReadManifest would not read back as it is.
 func (m *Manifest) WriteTo(w io.Writer) (int64, error) {
 	if err := m.check(); err != nil {
 		return 0, fmt.Errorf("manifest: %w", err)
@@ -73,7 +72,7 @@ func (m *Manifest) WriteTo(w io.Writer) (int64, error) {
 	var b strings.Builder
 	fmt.Fprintln(&b, manifestHeader)
 	fmt.Fprintln(&b, "kernel", m.Kernel)
-	fmt.Fprintln(&b, "profile", m.Profile)
+	fmt.Fprintln(&b, "profile", strings.Join(m.Profiles, ","))
 	for _, mod := range m.Modules {
 		b.WriteString("module " + mod.Name)
 		if len(mod.Needs) > 0 {
@@ -151,8 +150,11 @@ func (m *Manifest) readLine(text string, listed map[string]bool) error {
 		}
 		return checkNames("kernel", rest)
 	case "profile":
-		m.Profile = rest
-		return CheckParams(rest)
+		if rest == "" {
+			return nil
+		}
+		m.Profiles = strings.Split(rest, ",")
+		return checkNames("profile", m.Profiles...)
 	case "module":
 		mod, err := readModule(rest)
 		if err != nil {
@@ -197,7 +199,7 @@ func checkNames(kind string, names ...string) error {
 	return nil
 }
 
-// readModule reads the words behind "module". The parameters come last,
+// readModule reads the fields behind "module". The parameters come last,
 // because they may contain blanks.
 func readModule(s string) (Module, error) {
 	s, params, _ := strings.Cut(s, " params=")
@@ -213,7 +215,7 @@ func readModule(s string) (Module, error) {
 		case "after":
 			mod.After = strings.Split(value, ",")
 		default:
-			return Module{}, fmt.Errorf("module %s: unknown word %q", mod.Name, word)
+			return Module{}, fmt.Errorf("module %s: unknown field %q", mod.Name, word)
 		}
 	}
 	if err := checkNames("module", slices.Concat([]string{mod.Name}, mod.Needs, mod.Before, mod.After)...); err != nil {

@@ -29,9 +29,9 @@ var earlyMounts = []earlyMount{
 
 // Directories of the node while it boots.
 const (
-	roDir    = "/ro"
-	rwDir    = "/rw"
-	unionDir = "/aufs"
+	roDir    = image.ReadOnly
+	rwDir    = image.ReadWrite
+	unionDir = image.Union
 	stateDir = "/run/sidusboot"
 	checkDir = "/run/sidusboot/rw-check"
 	lookDir  = "/look" // A volume, while it is found out whose it is.

@@ -1,4 +1,4 @@
-package main
+package initrd
 
 import (
 	"bufio"
@@ -59,9 +59,10 @@ var devices = []ucpio.Record{
 	ucpio.CharDev("dev/null", 0o666, 1, 3),
 }
 
-// A packedFile is one line of the report.
-type packedFile struct {
-	Path  string `json:"path"`
+// A PackedFile is a file of an image, or a directory.
+type PackedFile struct {
+	Path string `json:"path"`
+	// Mode is its type and permissions as st_mode has them, in octal.
 	Mode  string `json:"mode"`
 	Bytes int64  `json:"bytes"`
 }
@@ -71,7 +72,7 @@ type packedFile struct {
 type archive struct {
 	w     *bufio.Writer
 	cw    *cpio.Writer
-	files []packedFile
+	files []PackedFile
 }
 
 // newArchive starts an archive with the device nodes.
@@ -88,7 +89,7 @@ func newArchive(w io.Writer) (*archive, error) {
 		if err := dw.WriteRecord(rec); err != nil {
 			return nil, fmt.Errorf("%s: %w", rec.Name, err)
 		}
-		a.files = append(a.files, packedFile{Path: rec.Name, Mode: fmt.Sprintf("%06o", rec.Mode)})
+		a.files = append(a.files, PackedFile{Path: rec.Name, Mode: fmt.Sprintf("%06o", rec.Mode)})
 	}
 	return a, nil
 }
@@ -117,7 +118,7 @@ func (a *archive) add(ctx context.Context, entries []entry) error {
 			// newc has 8 hex digits for it, and the library cuts silently.
 			return fmt.Errorf("%s: %d bytes are too many for a file in an initrd", e.path, hdr.Size)
 		}
-		a.files = append(a.files, packedFile{Path: e.path, Mode: fmt.Sprintf("%06o", uint32(hdr.Mode)), Bytes: hdr.Size})
+		a.files = append(a.files, PackedFile{Path: e.path, Mode: fmt.Sprintf("%06o", uint32(hdr.Mode)), Bytes: hdr.Size})
 		if err := a.cw.WriteHeader(hdr); err != nil {
 			return fmt.Errorf("%s: %w", e.path, err)
 		}

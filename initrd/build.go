@@ -1,40 +1,34 @@
-package main
+package initrd
 
 import (
 	"bytes"
 	"context"
 	"fmt"
 	"io"
-	"os"
-	"path/filepath"
 	"time"
 
 	"github.com/sidusboot/sidusboot/image"
 )
 
-// options are the words of initrdgen build.
-type options struct {
-	Root, Output, Kernel          string
-	Profiles, Modules             []string
-	Config, Secrets, Rescue, Init string
-	Compress, Report              string
-	Verbose                       bool
-}
-
-// build makes an image: choose kernels and modules, then pack them while they
-// are being read, then put the file in its place.
-func build(ctx context.Context, opts options) (*report, error) {
+// Build makes an image: it chooses kernels and modules, packs them while they are
+// being read, and then puts the file in its place. Output and Report appear whole
+// or not at all; a build that fails or is cancelled leaves the old ones.
+//
+// An error that is about one of the options is an *OptionError.
+func Build(ctx context.Context, opts Options) (*Report, error) {
 	start := time.Now()
 	chosen, err := chooseProfiles(opts.Profiles)
 	if err != nil {
 		return nil, err
 	}
-	if opts.Init == "" {
-		self, err := os.Executable()
-		if err != nil {
-			return nil, fmt.Errorf("--init: %w", err)
+	for _, o := range []struct{ field, value, remedy string }{
+		{"Root", opts.Root, "name the tree that the nodes mount"},
+		{"Output", opts.Output, "name the image to write"},
+		{"Init", opts.Init, "name sidusboot's init"},
+	} {
+		if o.value == "" {
+			return nil, invalidf(o.field, "is missing: %s", o.remedy)
 		}
-		opts.Init = filepath.Join(filepath.Dir(self), "init")
 	}
 	if err := checkOutputs(opts); err != nil {
 		return nil, err
@@ -48,8 +42,8 @@ func build(ctx context.Context, opts options) (*report, error) {
 		return nil, err
 	}
 	defer t.close()
-	rep := &report{Version: builtFrom(), Root: opts.Root, Output: opts.Output, Profile: joinNames(chosen), Compress: comp.name,
-		Warnings: []string{}, Firmware: firmwareReport{Missing: []string{}, Without: []string{}}}
+	rep := &Report{Version: opts.Builder, Root: opts.Root, Output: opts.Output, Profile: joinNames(chosen), Compress: comp.name,
+		Warnings: []string{}, Firmware: FirmwareReport{Missing: []string{}, Without: []string{}}}
 
 	entries, programs, err := fixedEntries(opts, rep)
 	if err != nil {
@@ -60,7 +54,7 @@ func build(ctx context.Context, opts options) (*report, error) {
 		return nil, err
 	}
 	rep.Warnings = append(rep.Warnings, warnings...)
-	entries = append(entries, releaseEntry(joinNames(chosen), releases))
+	entries = append(entries, releaseEntry(opts.Builder, joinNames(chosen), releases))
 	var modules []*moduleFile
 	for _, release := range releases {
 		k, err := readKernel(t, release)
@@ -93,14 +87,14 @@ func build(ctx context.Context, opts options) (*report, error) {
 	if opts.Secrets != "" {
 		mode = secretMode
 	}
-	out, err := createOutput("--output", opts.Output, mode)
+	out, err := createOutput("Output", opts.Output, mode)
 	if err != nil {
 		return nil, err
 	}
 	defer out.abort()
 	var repOut *output
 	if opts.Report != "" {
-		if repOut, err = createOutput("--report", opts.Report, publicMode); err != nil {
+		if repOut, err = createOutput("Report", opts.Report, publicMode); err != nil {
 			return nil, err
 		}
 		defer repOut.abort()
@@ -142,7 +136,7 @@ func build(ctx context.Context, opts options) (*report, error) {
 
 // write packs everything into out. Firmware comes last, because the modules
 // say which.
-func write(ctx context.Context, out io.Writer, comp compressor, t *tree, entries []entry, modules []*moduleFile, programs []program, rep *report) error {
+func write(ctx context.Context, out io.Writer, comp compressor, t *tree, entries []entry, modules []*moduleFile, programs []program, rep *Report) error {
 	packed := &counter{ctx: ctx, w: out}
 	cw, err := comp.write(packed)
 	if err != nil {
@@ -180,7 +174,7 @@ func write(ctx context.Context, out io.Writer, comp compressor, t *tree, entries
 	if err != nil {
 		return err
 	}
-	rep.firmware(missing, without)
+	rep.takeFirmware(missing, without)
 	if len(without) > 0 {
 		rep.Warnings = append(rep.Warnings, withoutFirmware(t, without, missing))
 	}

@@ -1,4 +1,4 @@
-package main
+package initrd
 
 import (
 	"bytes"
@@ -10,7 +10,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -18,6 +17,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/sidusboot/sidusboot/image"
+	"github.com/sidusboot/sidusboot/initrd/initrdtest"
 )
 
 // unpack gives what cpio(1), which knows nothing of us, finds in an image.
@@ -71,11 +71,11 @@ func moduleNames(m *image.Manifest) []string {
 }
 
 func TestBuildGeneric(t *testing.T) {
-	opts := fakeOptions(t, fakeTree(t))
+	opts := fakeOptions(t, initrdtest.Tree(t))
 	opts.Modules = []string{"ext4"}
 	opts.Config = filepath.Join(t.TempDir(), "words")
-	writeFile(t, opts.Config, []byte("sidus.rw=tmpfs\n"))
-	rep, err := build(t.Context(), opts)
+	initrdtest.WriteFile(t, opts.Config, []byte("sidus.rw=tmpfs\n"))
+	rep, err := Build(t.Context(), opts)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -89,11 +89,11 @@ func TestBuildGeneric(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var saved report
+	var saved Report
 	if err := json.Unmarshal(text, &saved); err != nil {
 		t.Fatal(err)
 	}
-	var got []packedFile
+	var got []PackedFile
 	err = filepath.WalkDir(dir, func(name string, d fs.DirEntry, err error) error {
 		if err != nil || name == dir {
 			return err
@@ -102,7 +102,7 @@ func TestBuildGeneric(t *testing.T) {
 		if err != nil {
 			return err
 		}
-		f := packedFile{Path: name[len(dir)+1:], Mode: fmt.Sprintf("1%05o", fi.Mode().Perm()), Bytes: fi.Size()}
+		f := PackedFile{Path: name[len(dir)+1:], Mode: fmt.Sprintf("1%05o", fi.Mode().Perm()), Bytes: fi.Size()}
 		if d.IsDir() {
 			f.Mode, f.Bytes = fmt.Sprintf("04%04o", fi.Mode().Perm()), 0
 		}
@@ -112,7 +112,7 @@ func TestBuildGeneric(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := slices.DeleteFunc(slices.Clone(saved.Files), func(f packedFile) bool {
+	want := slices.DeleteFunc(slices.Clone(saved.Files), func(f PackedFile) bool {
 		return f.Path == "dev/console" || f.Path == "dev/null"
 	})
 	for i, w := range want {
@@ -120,7 +120,7 @@ func TestBuildGeneric(t *testing.T) {
 			want[i].Mode = "1" + w.Mode[1:]
 		}
 	}
-	byPath := func(a, b packedFile) int { return strings.Compare(a.Path, b.Path) }
+	byPath := func(a, b PackedFile) int { return strings.Compare(a.Path, b.Path) }
 	slices.SortFunc(got, byPath)
 	slices.SortFunc(want, byPath)
 	if diff := cmp.Diff(want, got); diff != "" {
@@ -130,7 +130,7 @@ func TestBuildGeneric(t *testing.T) {
 		t.Errorf("device nodes are not in the report")
 	}
 
-	m := readManifest(t, dir, fakeRelease)
+	m := readManifest(t, dir, initrdtest.Release)
 	wantModules := []string{
 		"crc32c_generic", "crc32c_intel", "e1000", "ext4", "grace", "jbd2", "libphy", "lockd", "nfs",
 		"nfsv3", "nfsv4", "overlay", "qlge", "r8152", "r8169", "realtek", "sunrpc", "virtio", "virtio_net", "virtio_pci",
@@ -144,13 +144,13 @@ func TestBuildGeneric(t *testing.T) {
 	}
 
 	// All are plain, whatever they were in the tree.
-	for _, mod := range fakeModules {
-		name := moduleName(mod.path)
+	for _, mod := range initrdtest.Modules() {
+		name := moduleName(mod.Path)
 		if !slices.Contains(wantModules, name) {
 			continue
 		}
-		data, err := os.ReadFile(filepath.Join(dir, image.ModulePath(fakeRelease, name)))
-		if err != nil || !bytes.Equal(data, fakeELF(mod.path, mod.firmware, mod.imports...)) {
+		data, err := os.ReadFile(filepath.Join(dir, image.ModulePath(initrdtest.Release, name)))
+		if err != nil || !bytes.Equal(data, initrdtest.ModuleFile(mod.Path, mod.Firmware, mod.Imports...)) {
 			t.Errorf("module %s is not what it was in the tree: %v", name, err)
 		}
 	}
@@ -175,12 +175,12 @@ func TestBuildGeneric(t *testing.T) {
 }
 
 func TestBuildVirtual(t *testing.T) {
-	opts := fakeOptions(t, fakeTree(t))
+	opts := fakeOptions(t, initrdtest.Tree(t))
 	opts.Profiles = []string{"virtual"}
-	if _, err := build(t.Context(), opts); err != nil {
+	if _, err := Build(t.Context(), opts); err != nil {
 		t.Fatal(err)
 	}
-	m := readManifest(t, unpack(t, opts.Output), fakeRelease)
+	m := readManifest(t, unpack(t, opts.Output), initrdtest.Release)
 	want := []string{"e1000", "grace", "lockd", "nfs", "nfsv3", "nfsv4", "overlay", "sunrpc", "virtio", "virtio_net", "virtio_pci"}
 	if diff := cmp.Diff(want, moduleNames(m)); diff != "" {
 		t.Errorf("modules (-want +got):\n%s", diff)
@@ -198,18 +198,18 @@ func TestBuildVirtual(t *testing.T) {
 }
 
 func TestBuildAllKernels(t *testing.T) {
-	root := fakeTree(t)
+	root := initrdtest.Tree(t)
 	lib := filepath.Join(root, "usr/lib/modules")
-	if err := os.CopyFS(filepath.Join(lib, "6.2.0-test"), os.DirFS(filepath.Join(lib, fakeRelease))); err != nil {
+	if err := os.CopyFS(filepath.Join(lib, "6.2.0-test"), os.DirFS(filepath.Join(lib, initrdtest.Release))); err != nil {
 		t.Fatal(err)
 	}
 	opts := fakeOptions(t, root)
 	opts.Kernel = "all"
-	if _, err := build(t.Context(), opts); err != nil {
+	if _, err := Build(t.Context(), opts); err != nil {
 		t.Fatal(err)
 	}
 	dir := unpack(t, opts.Output)
-	for _, release := range []string{fakeRelease, "6.2.0-test"} {
+	for _, release := range []string{initrdtest.Release, "6.2.0-test"} {
 		if m := readManifest(t, dir, release); m.Kernel != release || len(m.Modules) == 0 {
 			t.Errorf("manifest of %s is for %q with %d modules", release, m.Kernel, len(m.Modules))
 		}
@@ -218,38 +218,38 @@ func TestBuildAllKernels(t *testing.T) {
 
 // A link in lib/modules is a second name, not a second kernel.
 func TestKernelLink(t *testing.T) {
-	root := fakeTree(t)
+	root := initrdtest.Tree(t)
 	lib := filepath.Join(root, "usr/lib/modules")
-	if err := os.Symlink(fakeRelease, filepath.Join(lib, "current")); err != nil {
+	if err := os.Symlink(initrdtest.Release, filepath.Join(lib, "current")); err != nil {
 		t.Fatal(err)
 	}
-	for _, kernel := range []string{"", "all", "current", fakeRelease} {
+	for _, kernel := range []string{"", "all", "current", initrdtest.Release} {
 		opts := fakeOptions(t, root)
 		opts.Kernel = kernel
-		rep, err := build(t.Context(), opts)
+		rep, err := Build(t.Context(), opts)
 		if err != nil {
 			t.Fatalf("--kernel %q: %v", kernel, err)
 		}
-		if len(rep.Kernels) != 1 || rep.Kernels[0].Release != fakeRelease {
-			t.Errorf("--kernel %q: kernels = %v, want %s", kernel, rep.Kernels, fakeRelease)
+		if len(rep.Kernels) != 1 || rep.Kernels[0].Release != initrdtest.Release {
+			t.Errorf("--kernel %q: kernels = %v, want %s", kernel, rep.Kernels, initrdtest.Release)
 		}
 	}
 	// One that leads elsewhere is the release's own folder.
 	if err := os.Remove(filepath.Join(lib, "current")); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.Rename(filepath.Join(lib, fakeRelease), filepath.Join(root, "modules")); err != nil {
+	if err := os.Rename(filepath.Join(lib, initrdtest.Release), filepath.Join(root, "modules")); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.Symlink("/modules", filepath.Join(lib, fakeRelease)); err != nil {
+	if err := os.Symlink("/modules", filepath.Join(lib, initrdtest.Release)); err != nil {
 		t.Fatal(err)
 	}
 	opts := fakeOptions(t, root)
-	if _, err := build(t.Context(), opts); err == nil || !strings.Contains(err.Error(), "choose it with --kernel "+fakeRelease) {
+	if _, err := Build(t.Context(), opts); err == nil || !strings.Contains(err.Error(), "if that is one, choose "+initrdtest.Release) {
 		t.Errorf("build = %v, want an error that names the link", err)
 	}
-	opts.Kernel = fakeRelease
-	if _, err := build(t.Context(), opts); err != nil {
+	opts.Kernel = initrdtest.Release
+	if _, err := Build(t.Context(), opts); err != nil {
 		t.Error(err)
 	}
 }
@@ -257,16 +257,16 @@ func TestKernelLink(t *testing.T) {
 // --module is loaded whether it drives a device or not, and whatever
 // modprobe.d says.
 func TestBuildModule(t *testing.T) {
-	opts := fakeOptions(t, fakeTree(t))
+	opts := fakeOptions(t, initrdtest.Tree(t))
 	opts.Modules = []string{"r8152", "macvlan", "af-packet", "macvlan"}
-	rep, err := build(t.Context(), opts)
+	rep, err := Build(t.Context(), opts)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if len(rep.Warnings) > 0 {
 		t.Errorf("warnings = %q", rep.Warnings)
 	}
-	m := readManifest(t, unpack(t, opts.Output), fakeRelease)
+	m := readManifest(t, unpack(t, opts.Output), initrdtest.Release)
 	if diff := cmp.Diff([]string{"r8152", "macvlan"}, m.Load); diff != "" {
 		t.Errorf("load (-want +got):\n%s", diff)
 	}
@@ -275,12 +275,12 @@ func TestBuildModule(t *testing.T) {
 	}
 }
 
-// The version that the Makefile gives is in the image and in the report.
+// Who built it is in the image and in the report.
 func TestBuildVersion(t *testing.T) {
-	defer func(v string) { version = v }(version)
-	version = "v1.2-3-gabc-dirty"
-	opts := fakeOptions(t, fakeTree(t))
-	rep, err := build(t.Context(), opts)
+	const want = "initrdgen v1.2-3-gabc-dirty go1.26"
+	opts := fakeOptions(t, initrdtest.Tree(t))
+	opts.Builder = want
+	rep, err := Build(t.Context(), opts)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -288,7 +288,6 @@ func TestBuildVersion(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := "initrdgen v1.2-3-gabc-dirty " + runtime.Version()
 	if rep.Version != want || !strings.Contains(string(text), "SIDUSBOOT_BUILDER=\""+want+"\"\n") {
 		t.Errorf("version = %q in the report, in the image %s, want %q", rep.Version, text, want)
 	}
@@ -296,7 +295,7 @@ func TestBuildVersion(t *testing.T) {
 
 // One file for two purposes is refused, however it is spelled.
 func TestSameFile(t *testing.T) {
-	root := fakeTree(t)
+	root := initrdtest.Tree(t)
 	opts := fakeOptions(t, root)
 	dir := filepath.Dir(opts.Output)
 	t.Chdir(dir)
@@ -305,7 +304,7 @@ func TestSameFile(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	writeFile(t, "old.img", []byte("old"))
+	initrdtest.WriteFile(t, "old.img", []byte("old"))
 	if err := os.Symlink("old.img", "oldlink.img"); err != nil {
 		t.Fatal(err)
 	}
@@ -322,24 +321,24 @@ func TestSameFile(t *testing.T) {
 	} {
 		o := opts
 		o.Output, o.Report = tt.output, tt.report
-		_, err := build(t.Context(), o)
-		if usage := (usageError{}); !errors.As(err, &usage) || !strings.Contains(err.Error(), "same file") {
-			t.Errorf("build --output %s --report %s = %v, want an error about the same file", tt.output, tt.report, err)
+		_, err := Build(t.Context(), o)
+		if option := (*OptionError)(nil); !errors.As(err, &option) || !option.Invalid || !strings.Contains(err.Error(), "same file") {
+			t.Errorf("Output %s and Report %s: %v, want an error about the same file", tt.output, tt.report, err)
 		}
 	}
 	opts.Output, opts.Report = "initrd.img", "folder/initrd.json"
-	if _, err := build(t.Context(), opts); err != nil {
+	if _, err := Build(t.Context(), opts); err != nil {
 		t.Error(err)
 	}
 }
 
-// An image depends on the tree and the words, and on nothing else.
+// An image depends on the tree and the options, and on nothing else.
 func TestBuildReproducible(t *testing.T) {
-	root := fakeTree(t)
+	root := initrdtest.Tree(t)
 	opts := fakeOptions(t, root)
-	for _, comp := range compressorNames() {
+	for _, comp := range Compressors() {
 		opts.Compress = comp
-		if _, err := build(t.Context(), opts); err != nil {
+		if _, err := Build(t.Context(), opts); err != nil {
 			t.Fatal(err)
 		}
 		want, err := os.ReadFile(opts.Output)
@@ -353,7 +352,7 @@ func TestBuildReproducible(t *testing.T) {
 			t.Fatalf("cp: %v: %s", err, out)
 		}
 		other.Output = filepath.Join(t.TempDir(), "other.img")
-		if _, err := build(t.Context(), other); err != nil {
+		if _, err := Build(t.Context(), other); err != nil {
 			t.Fatal(err)
 		}
 		got, err := os.ReadFile(other.Output)
@@ -367,11 +366,11 @@ func TestBuildReproducible(t *testing.T) {
 }
 
 func TestBuildInterrupted(t *testing.T) {
-	opts := fakeOptions(t, fakeTree(t))
-	writeFile(t, opts.Output, []byte("the old one"))
+	opts := fakeOptions(t, initrdtest.Tree(t))
+	initrdtest.WriteFile(t, opts.Output, []byte("the old one"))
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, err := build(ctx, opts); err == nil {
+	if _, err := Build(ctx, opts); err == nil {
 		t.Error("build of an interrupted context succeeded")
 	}
 	if got, _ := os.ReadFile(opts.Output); string(got) != "the old one" {

@@ -1,4 +1,4 @@
-package main
+package initrd
 
 import (
 	"fmt"
@@ -12,14 +12,14 @@ import (
 // plan chooses what of a kernel goes into the image: the profiles' modules,
 // those asked for by name, and what they all need. Warnings are about drivers
 // that no node will load.
-func plan(t *tree, k *kernel, chosen []profile, extra []string) (m *image.Manifest, warnings []string, err error) {
+func plan(t *tree, k *kernel, chosen []Profile, extra []string) (m *image.Manifest, warnings []string, err error) {
 	c := newCloser(k)
 	var load []string
 	drives := make(map[string]bool)
 	for _, name := range extra {
 		module := image.CanonicalName(name)
 		if !k.has(module) {
-			return nil, nil, fmt.Errorf("--module %s: kernel %s has no such module, neither in %s nor built in: mind the spelling, or run depmod -b %s %s if it was added by hand",
+			return nil, nil, optionErrorf("Modules", "%s: kernel %s has no such module, neither in %s nor built in: mind the spelling, or run depmod -b %s %s if it was added by hand",
 				name, k.release, t.path(path.Join(modulesDir, k.release)), t.dir, k.release)
 		}
 		if k.files[module] != "" && !drives[module] {
@@ -55,7 +55,7 @@ func plan(t *tree, k *kernel, chosen []profile, extra []string) (m *image.Manife
 			if file := k.conf.blacklist[module]; file == "" {
 				drives[module] = true
 			} else if k.hasDevices[module] {
-				warnings = append(warnings, fmt.Sprintf("kernel %s: %s forbids %s, a driver of profile %s: nodes that need it will not find it; remove the line, or add --module %s",
+				warnings = append(warnings, fmt.Sprintf("kernel %s: %s forbids %s, a driver of profile %s: nodes that need it will not find it; remove the line, or ask for %s by its name",
 					k.release, file, module, joinNames(chosen), module))
 			}
 		}
@@ -66,7 +66,7 @@ func plan(t *tree, k *kernel, chosen []profile, extra []string) (m *image.Manife
 		}
 	}
 	m = &image.Manifest{
-		Kernel: k.release, Profile: joinNames(chosen),
+		Kernel: k.release, Profiles: namesOf(chosen),
 		Modules: c.collected(), Load: load, Builtin: k.builtin, Aliases: deviceAliases(k, drives),
 	}
 	if len(m.Aliases) == 0 && len(k.hasDevices) == 0 && len(drives) > 0 {

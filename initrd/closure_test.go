@@ -1,4 +1,4 @@
-package main
+package initrd
 
 import (
 	"fmt"
@@ -9,12 +9,13 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/sidusboot/sidusboot/image"
+	"github.com/sidusboot/sidusboot/initrd/initrdtest"
 )
 
 // parseKernel makes a kernel out of the texts that depmod writes.
 func parseKernel(t *testing.T, dep, alias, soft, builtin string) *kernel {
 	t.Helper()
-	k := &kernel{release: fakeRelease, soft: make(map[string]softdep)}
+	k := &kernel{release: initrdtest.Release, soft: make(map[string]softdep)}
 	k.parseDep(dep)
 	k.aliases = parseAliases(alias)
 	parseSoftdeps(k.soft, soft)
@@ -315,7 +316,7 @@ func TestSetsExist(t *testing.T) {
 	for _, p := range profiles {
 		for _, s := range p.sets {
 			if _, ok := sets[s]; !ok {
-				t.Errorf("profile %s has a set %s, which does not exist", p.name, s)
+				t.Errorf("profile %s has a set %s, which does not exist", p.Name, s)
 			}
 		}
 		for name, s := range sets {
@@ -335,7 +336,7 @@ func TestSetsExist(t *testing.T) {
 	}
 }
 
-func choose(t *testing.T, names ...string) []profile {
+func choose(t *testing.T, names ...string) []Profile {
 	t.Helper()
 	chosen, err := chooseProfiles(names)
 	if err != nil {
@@ -400,8 +401,8 @@ func TestDisks(t *testing.T) {
 		if !slices.Equal(got, wanted) {
 			t.Errorf("%s: disks %v, want %v", profiles, got, wanted)
 		}
-		if profile := strings.ReplaceAll(profiles, " ", ","); m.Profile != profile {
-			t.Errorf("%s: profile %q", profiles, m.Profile)
+		if !slices.Equal(m.Profiles, strings.Fields(profiles)) {
+			t.Errorf("%s: profiles %q", profiles, m.Profiles)
 		}
 	}
 }

@@ -1,4 +1,4 @@
-package main
+package initrd
 
 import (
 	"bufio"
@@ -30,7 +30,8 @@ var compressors = []compressor{
 	{name: "none", magic: "070701", write: writePlain, read: readPlain},
 }
 
-func compressorNames() []string {
+// Compressors are the values of Options.Compress, best first.
+func Compressors() []string {
 	var names []string
 	for _, c := range compressors {
 		names = append(names, c.name)
@@ -39,9 +40,12 @@ func compressorNames() []string {
 }
 
 func chooseCompressor(name string) (compressor, error) {
+	if name == "" {
+		return compressors[0], nil
+	}
 	i := slices.IndexFunc(compressors, func(c compressor) bool { return c.name == name })
 	if i < 0 {
-		return compressor{}, usagef("unknown compressor %q: choose one of %s", name, strings.Join(compressorNames(), ", "))
+		return compressor{}, invalidf("Compress", "unknown compressor %q: choose one of %s", name, strings.Join(Compressors(), ", "))
 	}
 	return compressors[i], nil
 }
@@ -59,7 +63,7 @@ func uncompress(r io.Reader) (io.ReadCloser, string, error) {
 			return rc, c.name, err
 		}
 	}
-	return nil, "", fmt.Errorf("not an image that initrdgen knows (%s)", strings.Join(compressorNames(), ", "))
+	return nil, "", fmt.Errorf("not an initrd that is known here (%s)", strings.Join(Compressors(), ", "))
 }
 
 func writeZstd(w io.Writer) (io.WriteCloser, error) {

@@ -1,4 +1,4 @@
-package main
+package initrd
 
 import (
 	"fmt"
@@ -13,61 +13,61 @@ import (
 
 // A program is one that goes into the image from outside the tree.
 type program struct {
-	flag, file string
-	arch       arch
+	field, file string
+	arch        arch
 }
 
 // fixedEntries are what every image holds besides kernels: mount points, /init
-// and the files that were named on the command line.
-func fixedEntries(opts options, rep *report) (entries []entry, programs []program, err error) {
-	for _, dir := range []string{"proc", "sys", "run", "ro", "rw", "aufs", "etc", "lib", "tmp"} {
+// and the files that were named in the options.
+func fixedEntries(opts Options, rep *Report) (entries []entry, programs []program, err error) {
+	for _, dir := range image.Directories() {
 		entries = append(entries, dirEntry(dir, 0o755))
 	}
-	for _, f := range []struct{ flag, from, to, remedy string }{
-		{"--init", opts.Init, image.Init, "name sidusboot's init, which make leaves in bin/"},
-		{"--rescue", opts.Rescue, image.Rescue, "name a static program, as busybox of Debian's busybox-static is"},
+	for _, f := range []struct{ field, from, to, remedy string }{
+		{"Init", opts.Init, image.Init, "name sidusboot's init, which make leaves in bin/"},
+		{"Rescue", opts.Rescue, image.Rescue, "name a static program, as busybox of Debian's busybox-static is"},
 	} {
 		if f.from == "" {
 			continue
 		}
-		data, err := readHostFile(f.from)
+		data, err := ReadFile(f.from)
 		if err != nil {
-			return nil, nil, fmt.Errorf("%s: %w: %s", f.flag, err, remedyFor(err, f.remedy))
+			return nil, nil, optionErrorf(f.field, "%w: %s", err, remedyFor(err, f.remedy))
 		}
 		arch, err := openProgram(data)
 		if err != nil {
-			return nil, nil, fmt.Errorf("%s: %s %w: %s", f.flag, f.from, err, f.remedy)
+			return nil, nil, optionErrorf(f.field, "%s %w: %s", f.from, err, f.remedy)
 		}
-		programs = append(programs, program{f.flag, f.from, arch})
+		programs = append(programs, program{f.field, f.from, arch})
 		entries = append(entries, fileEntry(f.to, 0o755, data))
 	}
 	if opts.Config != "" {
-		data, err := readHostFile(opts.Config)
+		data, err := ReadFile(opts.Config)
 		if err != nil {
-			return nil, nil, fmt.Errorf("--config: %w: %s", err, remedyFor(err, "name a file of kernel command line parameters"))
+			return nil, nil, optionErrorf("Config", "%w: %s", err, remedyFor(err, "name a file of kernel command line parameters"))
 		}
 		cfg, err := config.Parse("", string(data))
 		if err != nil {
-			return nil, nil, fmt.Errorf("--config: %s: %s", opts.Config, strings.ReplaceAll(err.Error(), "\n", "; "))
+			return nil, nil, optionErrorf("Config", "%s: %s", opts.Config, strings.ReplaceAll(err.Error(), "\n", "; "))
 		}
 		for _, note := range cfg.Notes {
-			rep.Warnings = append(rep.Warnings, fmt.Sprintf("--config: %s: %s", opts.Config, note))
+			rep.Warnings = append(rep.Warnings, fmt.Sprintf("%s: %s", opts.Config, note))
 		}
 		if cfg.ISCSI.Password != "" || cfg.ISCSI.PasswordIn != "" {
-			rep.Warnings = append(rep.Warnings, fmt.Sprintf("--config: %s: holds a password, and everybody may read what is packed with --config: put it into a file for --secrets", opts.Config))
+			rep.Warnings = append(rep.Warnings, fmt.Sprintf("%s: holds a password, and everybody may read this file in the image: put it into the file of secrets", opts.Config))
 		}
 		entries = append(entries, fileEntry(image.Config, 0o644, data))
 	}
 	if opts.Secrets != "" {
-		data, err := readSecretFile(opts.Secrets)
+		data, err := ReadSecretFile(opts.Secrets)
 		if err != nil {
-			return nil, nil, fmt.Errorf("--secrets: %w", err)
+			return nil, nil, optionErrorf("Secrets", "%w", err)
 		}
 		if _, err := config.ParseSecrets(string(data)); err != nil {
-			return nil, nil, fmt.Errorf("--secrets: %s: %s", opts.Secrets, strings.ReplaceAll(err.Error(), "\n", "; "))
+			return nil, nil, optionErrorf("Secrets", "%s: %s", opts.Secrets, strings.ReplaceAll(err.Error(), "\n", "; "))
 		}
 		rep.Warnings = append(rep.Warnings, fmt.Sprintf(
-			"--secrets: everybody who can fetch %s by TFTP or HTTP can read the secrets in it; on this host only its owner may read it (mode 0600): a boot server that runs as another user needs it as its own (chown, which later builds keep)", opts.Output))
+			"everybody who can fetch %s by TFTP or HTTP can read the secrets in it; on this host only its owner may read it (mode 0600): a boot server that runs as another user needs it as its own (chown, which later builds keep)", opts.Output))
 		entries = append(entries, fileEntry(image.Secrets, 0o600, data))
 	}
 	return entries, programs, nil
@@ -78,16 +78,17 @@ func checkArch(t *tree, programs []program, modules []*moduleFile) error {
 	for _, p := range programs {
 		for _, m := range modules {
 			if m.arch != p.arch {
-				return fmt.Errorf("%s: %s is for %v, but %s for %v: name one that is built for the tree's kernel",
-					p.flag, p.file, p.arch, t.path(m.path), m.arch)
+				return optionErrorf(p.field, "%s is for %v, but %s for %v: name one that is built for the tree's kernel",
+					p.file, p.arch, t.path(m.path), m.arch)
 			}
 		}
 	}
 	return nil
 }
 
-// readHostFile reads a file that was named on the command line.
-func readHostFile(name string) ([]byte, error) {
+// ReadFile reads a regular file of the host. Anything else in its place is an
+// error, and is not waited for.
+func ReadFile(name string) ([]byte, error) {
 	f, _, err := openHostFile(name)
 	if err != nil {
 		return nil, err
@@ -120,8 +121,9 @@ func openHostFile(name string) (*os.File, fs.FileInfo, error) {
 	return f, fi, nil
 }
 
-// readSecretFile reads a file that nobody but its owner may read.
-func readSecretFile(name string) ([]byte, error) {
+// ReadSecretFile reads a regular file, and refuses one that others than its owner
+// may read.
+func ReadSecretFile(name string) ([]byte, error) {
 	f, fi, err := openHostFile(name)
 	if err != nil {
 		return nil, fmt.Errorf("%w: name a file of mode 600 that is yours", err)
@@ -139,10 +141,10 @@ func readSecretFile(name string) ([]byte, error) {
 
 // releaseEntry is the file that says what built the image, in the manner of
 // os-release(5).
-func releaseEntry(profile string, releases []string) entry {
+func releaseEntry(builder, profile string, releases []string) entry {
 	var b strings.Builder
 	fmt.Fprintf(&b, "NAME=\"sidusboot\"\nID=sidusboot\nPRETTY_NAME=\"sidusboot initrd (%s)\"\n", profile)
-	fmt.Fprintf(&b, "SIDUSBOOT_BUILDER=%q\n", builtFrom())
+	fmt.Fprintf(&b, "SIDUSBOOT_BUILDER=%q\n", builder)
 	fmt.Fprintf(&b, "SIDUSBOOT_PROFILE=%q\n", profile)
 	fmt.Fprintf(&b, "SIDUSBOOT_KERNELS=%q\n", strings.Join(releases, " "))
 	return fileEntry(image.Release, 0o644, []byte(b.String()))

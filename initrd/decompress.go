@@ -1,4 +1,4 @@
-package main
+package initrd
 
 import (
 	"bytes"
@@ -99,9 +99,9 @@ func checkXz(data []byte) error {
 		rest = rest[2+size:]
 		switch name := xzFilters[id]; {
 		case name != "" && id == 0x03:
-			return errors.New("packed by xz with the filter delta, which initrdgen does not unpack: unpack it, or pack it again without (unxz FILE.xz; xz --check=crc32 FILE)")
+			return errors.New("packed by xz with the filter delta, which is not supported: unpack it, or pack it again without (unxz FILE.xz; xz --check=crc32 FILE)")
 		case name != "":
-			return fmt.Errorf("packed by xz with the filter for %s code (BCJ), which initrdgen does not unpack: unpack it, or pack it again without (unxz FILE.xz; xz --check=crc32 FILE)", name)
+			return fmt.Errorf("packed by xz with the filter for %s code (BCJ), which is not supported: unpack it, or pack it again without (unxz FILE.xz; xz --check=crc32 FILE)", name)
 		case id == lzma2Filter && size == 1:
 			if want := xzDictionary(properties[0]); want > maxDictionary {
 				return fmt.Errorf("packed by xz with a dictionary of %d MB, more than %d: pack it again (unxz FILE.xz; xz --check=crc32 FILE)", want>>20, maxDictionary>>20)

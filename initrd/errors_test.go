@@ -1,4 +1,4 @@
-package main
+package initrd
 
 import (
 	"debug/elf"
@@ -9,12 +9,16 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/sidusboot/sidusboot/initrd/initrdtest"
 )
 
 // Every error names the file and the remedy, and leaves nothing behind.
 func TestBuildErrors(t *testing.T) {
 	release := func(root string, name string) string {
-		return filepath.Join(root, "usr/lib/modules", fakeRelease, name)
+		return filepath.Join(root, "usr/lib/modules", initrdtest.Release, name)
 	}
 	remove := func(t *testing.T, name string) {
 		t.Helper()
@@ -35,209 +39,213 @@ func TestBuildErrors(t *testing.T) {
 				kept = append(kept, line)
 			}
 		}
-		writeFile(t, file, []byte(strings.Join(kept, "")))
+		initrdtest.WriteFile(t, file, []byte(strings.Join(kept, "")))
 	}
 	for _, tt := range []struct {
 		name  string
-		setup func(t *testing.T, root string, opts *options)
+		setup func(t *testing.T, root string, opts *Options)
 		want  []string
 		usage bool
 	}{
 		{name: "no such tree",
-			setup: func(_ *testing.T, root string, o *options) { o.Root = root + "/nowhere" },
-			want:  []string{"--root", "/nowhere", "name the root tree"}},
+			setup: func(_ *testing.T, root string, o *Options) { o.Root = root + "/nowhere" },
+			want:  []string{"Root: ", "/nowhere", "name the root tree"}},
 		{name: "tree is a file",
-			setup: func(_ *testing.T, _ string, o *options) { o.Root = o.Init },
+			setup: func(_ *testing.T, _ string, o *Options) { o.Root = o.Init },
 			want:  []string{"is not a directory", "name the root tree"}},
 		{name: "not a tree",
-			setup: func(t *testing.T, _ string, o *options) { o.Root = t.TempDir() },
+			setup: func(t *testing.T, _ string, o *Options) { o.Root = t.TempDir() },
 			want:  []string{"has no lib/modules", "is it a root tree"}},
 		{name: "no kernel",
-			setup: func(t *testing.T, root string, _ *options) { remove(t, release(root, "")) },
+			setup: func(t *testing.T, root string, _ *Options) { remove(t, release(root, "")) },
 			want:  []string{"lib/modules has no kernel", "install a kernel package"}},
 		{name: "two kernels",
-			setup: func(t *testing.T, root string, _ *options) {
+			setup: func(t *testing.T, root string, _ *Options) {
 				copyTree(t, release(root, ""), filepath.Join(root, "usr/lib/modules/6.2.0-test"))
 			},
-			want: []string{"has 2 kernels", "--kernel", "6.1.0-test, 6.2.0-test, or all"}},
+			want: []string{"has 2 kernels", "Kernel: ", "6.1.0-test, 6.2.0-test, or all"}},
 		{name: "absent kernel",
-			setup: func(_ *testing.T, _ string, o *options) { o.Kernel = "5.10.0" },
-			want:  []string{"has no kernel 5.10.0", "--kernel one of 6.1.0-test"}},
+			setup: func(_ *testing.T, _ string, o *Options) { o.Kernel = "5.10.0" },
+			want:  []string{"has no kernel 5.10.0", "choose one of 6.1.0-test"}},
 		{name: "no modules.dep",
-			setup: func(t *testing.T, root string, _ *options) { remove(t, release(root, "modules.dep")) },
+			setup: func(t *testing.T, root string, _ *Options) { remove(t, release(root, "modules.dep")) },
 			want:  []string{"modules.dep is missing", "run depmod -b"}},
 		{name: "no modules.dep of the kernel asked for",
-			setup: func(t *testing.T, root string, o *options) {
+			setup: func(t *testing.T, root string, o *Options) {
 				remove(t, release(root, "modules.dep"))
-				o.Kernel = fakeRelease
+				o.Kernel = initrdtest.Release
 			},
 			want: []string{"modules.dep is missing", "run depmod -b"}},
 		{name: "no modules.alias",
-			setup: func(t *testing.T, root string, _ *options) { remove(t, release(root, "modules.alias")) },
+			setup: func(t *testing.T, root string, _ *Options) { remove(t, release(root, "modules.alias")) },
 			want:  []string{"modules.alias", "run depmod -b"}},
 		{name: "modules.alias without devices",
-			setup: func(t *testing.T, root string, _ *options) {
-				writeFile(t, release(root, "modules.alias"), []byte("# Aliases extracted from modules themselves.\n"))
+			setup: func(t *testing.T, root string, _ *Options) {
+				initrdtest.WriteFile(t, release(root, "modules.alias"), []byte("# Aliases extracted from modules themselves.\n"))
 			},
 			want: []string{"modules.alias names no device at all", "run depmod -b"}},
 		{name: "broken modules.dep",
-			setup: func(t *testing.T, root string, _ *options) {
-				writeFile(t, release(root, "modules.dep"), []byte("kernel/a.ko: kernel/gone.ko\n"))
+			setup: func(t *testing.T, root string, _ *Options) {
+				initrdtest.WriteFile(t, release(root, "modules.dep"), []byte("kernel/a.ko: kernel/gone.ko\n"))
 			},
 			want: []string{"has no nfs", "modules.dep: a needs gone, which is not listed", "run depmod"}},
 		{name: "broken line of a wanted module",
-			setup: func(t *testing.T, root string, _ *options) {
+			setup: func(t *testing.T, root string, _ *Options) {
 				drop(t, root, "sunrpc")
 			},
 			want: []string{"modules.dep: module lockd cannot be loaded: lockd needs sunrpc, which is not listed", "run depmod -b"}},
 		{name: "a loop of wanted modules",
-			setup: func(t *testing.T, root string, _ *options) {
+			setup: func(t *testing.T, root string, _ *Options) {
 				drop(t, root, "grace")
-				addModule(t, root, fakeModule{path: "kernel/fs/nfs_common/grace.ko", deps: "kernel/fs/lockd/lockd.ko"})
+				initrdtest.AddModule(t, root, initrdtest.Module{Path: "kernel/fs/nfs_common/grace.ko", Deps: "kernel/fs/lockd/lockd.ko"})
 			},
 			want: []string{"modules.dep: module ", "grace and lockd need each other", "run depmod -b"}},
 		{name: "module file gone",
-			setup: func(t *testing.T, root string, _ *options) {
+			setup: func(t *testing.T, root string, _ *Options) {
 				remove(t, release(root, "kernel/fs/nfs/nfsv3.ko"))
 			},
 			want: []string{"nfsv3.ko", "install the package again", "depmod"}},
 		{name: "module file broken",
-			setup: func(t *testing.T, root string, _ *options) {
-				writeFile(t, release(root, "kernel/fs/nfs/nfs.ko.xz"), []byte("no xz"))
+			setup: func(t *testing.T, root string, _ *Options) {
+				initrdtest.WriteFile(t, release(root, "kernel/fs/nfs/nfs.ko.xz"), []byte("no xz"))
 			},
 			want: []string{"nfs.ko.xz", "install the package"}},
 		{name: "module file empty",
-			setup: func(t *testing.T, root string, _ *options) {
-				writeFile(t, release(root, "kernel/fs/nfs/nfsv3.ko"), nil)
+			setup: func(t *testing.T, root string, _ *Options) {
+				initrdtest.WriteFile(t, release(root, "kernel/fs/nfs/nfsv3.ko"), nil)
 			},
 			want: []string{"nfsv3.ko: an empty file", "install the package", "depmod"}},
 		{name: "module file no ELF",
-			setup: func(t *testing.T, root string, _ *options) {
-				writeFile(t, release(root, "kernel/fs/nfs/nfsv3.ko"), []byte("text"))
+			setup: func(t *testing.T, root string, _ *Options) {
+				initrdtest.WriteFile(t, release(root, "kernel/fs/nfs/nfsv3.ko"), []byte("text"))
 			},
 			want: []string{"nfsv3.ko: not a whole ELF file", "install the package", "depmod"}},
 		{name: "module file packed text",
-			setup: func(t *testing.T, root string, _ *options) {
-				writeFile(t, release(root, "kernel/fs/overlayfs/overlay.ko.gz"), pack(t, ".gz", []byte("text")))
+			setup: func(t *testing.T, root string, _ *Options) {
+				initrdtest.WriteFile(t, release(root, "kernel/fs/overlayfs/overlay.ko.gz"), initrdtest.Pack(t, ".gz", []byte("text")))
 			},
 			want: []string{"overlay.ko.gz: not a whole ELF file", "install the package"}},
 		{name: "module file cut short",
-			setup: func(t *testing.T, root string, _ *options) {
-				whole := fakeELF("e1000.ko", []string{"a.fw"})
-				writeFile(t, release(root, "kernel/drivers/net/ethernet/intel/e1000/e1000.ko"), whole[:len(whole)-70])
+			setup: func(t *testing.T, root string, _ *Options) {
+				whole := initrdtest.ModuleFile("e1000.ko", []string{"a.fw"})
+				initrdtest.WriteFile(t, release(root, "kernel/drivers/net/ethernet/intel/e1000/e1000.ko"), whole[:len(whole)-70])
 			},
 			want: []string{"e1000.ko: not a whole ELF file", "install the package"}},
 		{name: "module file a program",
-			setup: func(t *testing.T, root string, _ *options) {
-				writeFile(t, release(root, "kernel/fs/nfs/nfsv3.ko"), fakeProgram(nil))
+			setup: func(t *testing.T, root string, _ *Options) {
+				initrdtest.WriteFile(t, release(root, "kernel/fs/nfs/nfsv3.ko"), initrdtest.Program(nil))
 			},
 			want: []string{"nfsv3.ko: not a kernel module", "install the package"}},
 		{name: "module from elsewhere broken, asked for",
-			setup: func(t *testing.T, root string, o *options) {
-				addModule(t, root, fakeModule{path: "updates/dkms/r8125.ko"})
-				writeFile(t, release(root, "updates/dkms/r8125.ko"), []byte("text"))
+			setup: func(t *testing.T, root string, o *Options) {
+				initrdtest.AddModule(t, root, initrdtest.Module{Path: "updates/dkms/r8125.ko"})
+				initrdtest.WriteFile(t, release(root, "updates/dkms/r8125.ko"), []byte("text"))
 				o.Modules = []string{"r8125"}
 			},
 			want: []string{"updates/dkms/r8125.ko: not a whole ELF file", "remove it and run depmod"}},
 		{name: "module from elsewhere broken, in place of a wanted one",
-			setup: func(t *testing.T, root string, _ *options) {
+			setup: func(t *testing.T, root string, _ *Options) {
 				drop(t, root, "r8169")
-				addModule(t, root, fakeModule{path: "updates/dkms/r8169.ko"})
-				writeFile(t, release(root, "updates/dkms/r8169.ko"), nil)
-				writeFile(t, release(root, "modules.order"), []byte("kernel/drivers/net/ethernet/realtek/r8169.ko\n"))
+				initrdtest.AddModule(t, root, initrdtest.Module{Path: "updates/dkms/r8169.ko"})
+				initrdtest.WriteFile(t, release(root, "updates/dkms/r8169.ko"), nil)
+				initrdtest.WriteFile(t, release(root, "modules.order"), []byte("kernel/drivers/net/ethernet/realtek/r8169.ko\n"))
 			},
 			want: []string{"updates/dkms/r8169.ko: an empty file", "remove it and run depmod", "the place of the kernel's own driver kernel/drivers/net/ethernet/realtek/r8169.ko"}},
 		{name: "blank in the release",
-			setup: func(t *testing.T, root string, _ *options) {
+			setup: func(t *testing.T, root string, _ *Options) {
 				if err := os.Rename(release(root, ""), filepath.Join(root, "usr/lib/modules/6.1 old")); err != nil {
 					t.Fatal(err)
 				}
 			},
 			want: []string{`kernel release "6.1 old" has a blank`, "rename the folder"}},
 		{name: "unknown module",
-			setup: func(_ *testing.T, _ string, o *options) { o.Modules = []string{"no-such"} },
-			want:  []string{"--module no-such", "mind the spelling", "depmod"}},
+			setup: func(_ *testing.T, _ string, o *Options) { o.Modules = []string{"no-such"} },
+			want:  []string{"Modules: no-such: kernel ", "mind the spelling", "depmod"}},
 		{name: "no NFSv3",
-			setup: func(t *testing.T, root string, _ *options) { drop(t, root, "nfsv3") },
+			setup: func(t *testing.T, root string, _ *Options) { drop(t, root, "nfsv3") },
 			want:  []string{"has no nfsv3", "CONFIG_NFS_V3"}},
 		{name: "no union",
-			setup: func(t *testing.T, root string, _ *options) { drop(t, root, "overlay") },
+			setup: func(t *testing.T, root string, _ *Options) { drop(t, root, "overlay") },
 			want:  []string{"has no overlay and no aufs", "CONFIG_OVERLAY_FS"}},
 		{name: "config absent",
-			setup: func(_ *testing.T, _ string, o *options) { o.Config = "/no/such/config" },
-			want:  []string{"--config", "/no/such/config", "name a file"}},
+			setup: func(_ *testing.T, _ string, o *Options) { o.Config = "/no/such/config" },
+			want:  []string{"Config: ", "/no/such/config", "name a file"}},
 		{name: "config is a directory",
-			setup: func(t *testing.T, _ string, o *options) { o.Config = t.TempDir() },
-			want:  []string{"--config", "not a regular file"}},
+			setup: func(t *testing.T, _ string, o *Options) { o.Config = t.TempDir() },
+			want:  []string{"Config: ", "not a regular file"}},
 		{name: "init absent",
-			setup: func(_ *testing.T, _ string, o *options) { o.Init = "/no/such/init" },
-			want:  []string{"--init", "/no/such/init", "make leaves in bin/"}},
+			setup: func(_ *testing.T, _ string, o *Options) { o.Init = "/no/such/init" },
+			want:  []string{"Init: ", "/no/such/init", "make leaves in bin/"}},
 		{name: "config with a wrong value",
-			setup: func(t *testing.T, _ string, o *options) {
+			setup: func(t *testing.T, _ string, o *Options) {
 				o.Config = filepath.Join(t.TempDir(), "words")
-				writeFile(t, o.Config, []byte("sidus.rw=floppy\n"))
+				initrdtest.WriteFile(t, o.Config, []byte("sidus.rw=floppy\n"))
 			},
-			want: []string{"--config", "/words: sidus.rw=\"floppy\"", "allowed is"}},
+			want: []string{"Config: ", "/words: sidus.rw=\"floppy\"", "allowed is"}},
 		{name: "init a text",
-			setup: func(t *testing.T, _ string, o *options) { writeFile(t, o.Init, []byte("I am init")) },
-			want:  []string{"--init", "is not a program", "make leaves in bin/"}},
+			setup: func(t *testing.T, _ string, o *Options) { initrdtest.WriteFile(t, o.Init, []byte("I am init")) },
+			want:  []string{"Init: ", "is not a program", "make leaves in bin/"}},
 		{name: "init empty",
-			setup: func(t *testing.T, _ string, o *options) { writeFile(t, o.Init, nil) },
-			want:  []string{"--init", "is empty", "make leaves in bin/"}},
+			setup: func(t *testing.T, _ string, o *Options) { initrdtest.WriteFile(t, o.Init, nil) },
+			want:  []string{"Init: ", "is empty", "make leaves in bin/"}},
 		{name: "init a module",
-			setup: func(t *testing.T, _ string, o *options) { writeFile(t, o.Init, fakeELF("x.ko", nil)) },
-			want:  []string{"--init", "is not a program"}},
+			setup: func(t *testing.T, _ string, o *Options) {
+				initrdtest.WriteFile(t, o.Init, initrdtest.ModuleFile("x.ko", nil))
+			},
+			want: []string{"Init: ", "is not a program"}},
 		{name: "init cut short",
-			setup: func(t *testing.T, _ string, o *options) { writeFile(t, o.Init, fakeProgram([]byte("data"))[:121]) },
-			want:  []string{"--init", "is cut short"}},
+			setup: func(t *testing.T, _ string, o *Options) {
+				initrdtest.WriteFile(t, o.Init, initrdtest.Program([]byte("data"))[:121])
+			},
+			want: []string{"Init: ", "is cut short"}},
 		{name: "init for another machine",
-			setup: func(t *testing.T, _ string, o *options) {
-				writeFile(t, o.Init, fakeProgram(nil, func(h *elf.Header64, _ *elf.Prog64) { h.Machine = uint16(elf.EM_AARCH64) }))
+			setup: func(t *testing.T, _ string, o *Options) {
+				initrdtest.WriteFile(t, o.Init, initrdtest.Program(nil, func(h *elf.Header64, _ *elf.Prog64) { h.Machine = uint16(elf.EM_AARCH64) }))
 			},
-			want: []string{"--init", "is for AARCH64", ".ko", "for X86_64", "name one that is built for"}},
+			want: []string{"Init: ", "is for AARCH64", ".ko", "for X86_64", "name one that is built for"}},
 		{name: "rescue for another machine",
-			setup: func(t *testing.T, _ string, o *options) {
+			setup: func(t *testing.T, _ string, o *Options) {
 				o.Rescue = filepath.Join(t.TempDir(), "busybox")
-				writeFile(t, o.Rescue, fakeProgram(nil, func(h *elf.Header64, _ *elf.Prog64) { h.Machine = uint16(elf.EM_ARM) }))
+				initrdtest.WriteFile(t, o.Rescue, initrdtest.Program(nil, func(h *elf.Header64, _ *elf.Prog64) { h.Machine = uint16(elf.EM_ARM) }))
 			},
-			want: []string{"--rescue", "busybox is for ARM", "name one that is built for"}},
+			want: []string{"Rescue: ", "busybox is for ARM", "name one that is built for"}},
 		{name: "rescue linked dynamically",
-			setup: func(t *testing.T, _ string, o *options) {
+			setup: func(t *testing.T, _ string, o *Options) {
 				o.Rescue = filepath.Join(t.TempDir(), "busybox")
-				writeFile(t, o.Rescue, fakeProgram(nil, func(_ *elf.Header64, p *elf.Prog64) { p.Type = uint32(elf.PT_INTERP) }))
+				initrdtest.WriteFile(t, o.Rescue, initrdtest.Program(nil, func(_ *elf.Header64, p *elf.Prog64) { p.Type = uint32(elf.PT_INTERP) }))
 			},
-			want: []string{"--rescue", "linked dynamically", "busybox-static"}},
+			want: []string{"Rescue: ", "linked dynamically", "busybox-static"}},
 		{name: "rescue a script",
-			setup: func(t *testing.T, _ string, o *options) {
+			setup: func(t *testing.T, _ string, o *Options) {
 				o.Rescue = filepath.Join(t.TempDir(), "rescue")
-				writeFile(t, o.Rescue, []byte("#!/bin/sh\n"))
+				initrdtest.WriteFile(t, o.Rescue, []byte("#!/bin/sh\n"))
 			},
-			want: []string{"--rescue", "is a script", "busybox-static"}},
+			want: []string{"Rescue: ", "is a script", "busybox-static"}},
 		{name: "output is a directory",
-			setup: func(t *testing.T, _ string, o *options) { o.Output = t.TempDir() },
-			want:  []string{"--output", "is a directory", "name a file in it"}},
+			setup: func(t *testing.T, _ string, o *Options) { o.Output = t.TempDir() },
+			want:  []string{"Output: ", "is a directory", "name a file in it"}},
 		{name: "output in no directory",
-			setup: func(_ *testing.T, _ string, o *options) { o.Output += "/nowhere/initrd.img" },
-			want:  []string{"--output", "there is no directory", "make it first"}},
+			setup: func(_ *testing.T, _ string, o *Options) { o.Output += "/nowhere/initrd.img" },
+			want:  []string{"Output: ", "there is no directory", "make it first"}},
 		{name: "report is a directory",
-			setup: func(t *testing.T, _ string, o *options) { o.Report = t.TempDir() },
-			want:  []string{"--report", "is a directory"}},
+			setup: func(t *testing.T, _ string, o *Options) { o.Report = t.TempDir() },
+			want:  []string{"Report: ", "is a directory"}},
 		{name: "unknown profile", usage: true,
-			setup: func(_ *testing.T, _ string, o *options) { o.Profiles = []string{"tiny"} },
+			setup: func(_ *testing.T, _ string, o *Options) { o.Profiles = []string{"tiny"} },
 			want:  []string{`unknown profile "tiny"`, "generic, virtual, iscsi, disk"}},
 		{name: "a kernel without iSCSI",
-			setup: func(_ *testing.T, _ string, o *options) { o.Profiles = []string{"iscsi"} },
+			setup: func(_ *testing.T, _ string, o *Options) { o.Profiles = []string{"iscsi"} },
 			want:  []string{"has no iscsi_tcp, neither as a module nor built in", "CONFIG_ISCSI_TCP"}},
 		{name: "unknown compressor", usage: true,
-			setup: func(_ *testing.T, _ string, o *options) { o.Compress = "lz4" },
+			setup: func(_ *testing.T, _ string, o *Options) { o.Compress = "lz4" },
 			want:  []string{`unknown compressor "lz4"`, "zstd, gzip, xz, none"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			root := fakeTree(t)
+			root := initrdtest.Tree(t)
 			opts := fakeOptions(t, root)
 			dir := filepath.Dir(opts.Output)
 			tt.setup(t, root, &opts)
-			_, err := build(t.Context(), opts)
+			_, err := Build(t.Context(), opts)
 			if err == nil {
 				t.Fatal("build succeeded")
 			}
@@ -246,8 +254,12 @@ func TestBuildErrors(t *testing.T) {
 					t.Errorf("error = %q, want %q in it", err, want)
 				}
 			}
-			if usage := (usageError{}); errors.As(err, &usage) != tt.usage {
-				t.Errorf("usage error = %v, want %v", !tt.usage, tt.usage)
+			option := (*OptionError)(nil)
+			if errors.As(err, &option) && option.Invalid != tt.usage || option == nil && tt.usage {
+				t.Errorf("%#v: is the option invalid? want %v", option, tt.usage)
+			}
+			if strings.Contains(err.Error(), "--") {
+				t.Errorf("error = %q names a flag", err)
 			}
 			checkClean(t, dir)
 		})
@@ -255,19 +267,19 @@ func TestBuildErrors(t *testing.T) {
 }
 
 // What may be meant so is a warning: a kernel without NFSv4 and with the rest
-// built in, words that nobody knows, drivers without firmware.
+// built in, parameters that nobody knows, drivers without firmware.
 func TestBuildWarnings(t *testing.T) {
-	root := fakeTree(t)
-	dir := filepath.Join(root, "usr/lib/modules", fakeRelease)
-	writeFile(t, filepath.Join(dir, "modules.dep"), nil)
-	writeFile(t, filepath.Join(dir, "modules.builtin"), []byte("kernel/fs/nfs/nfs.ko\nkernel/fs/nfs/nfsv3.ko\nkernel/fs/overlayfs/overlay.ko\n"))
-	addModule(t, root, fakeModule{path: "kernel/drivers/net/ethernet/bnx2.ko", firmware: []string{"bnx2/x.fw", "bnx2/y.fw"}})
-	addModule(t, root, fakeModule{path: "kernel/drivers/net/ethernet/odd.ko", firmware: []string{"odd.fw"}})
-	addModule(t, root, fakeModule{path: "kernel/drivers/net/ethernet/r8169.ko", firmware: []string{"rtl_nic/a.fw", "rtl_nic/gone.fw"}})
+	root := initrdtest.Tree(t)
+	dir := filepath.Join(root, "usr/lib/modules", initrdtest.Release)
+	initrdtest.WriteFile(t, filepath.Join(dir, "modules.dep"), nil)
+	initrdtest.WriteFile(t, filepath.Join(dir, "modules.builtin"), []byte("kernel/fs/nfs/nfs.ko\nkernel/fs/nfs/nfsv3.ko\nkernel/fs/overlayfs/overlay.ko\n"))
+	initrdtest.AddModule(t, root, initrdtest.Module{Path: "kernel/drivers/net/ethernet/bnx2.ko", Firmware: []string{"bnx2/x.fw", "bnx2/y.fw"}})
+	initrdtest.AddModule(t, root, initrdtest.Module{Path: "kernel/drivers/net/ethernet/odd.ko", Firmware: []string{"odd.fw"}})
+	initrdtest.AddModule(t, root, initrdtest.Module{Path: "kernel/drivers/net/ethernet/r8169.ko", Firmware: []string{"rtl_nic/a.fw", "rtl_nic/gone.fw"}})
 	opts := fakeOptions(t, root)
 	opts.Config = filepath.Join(t.TempDir(), "words")
-	writeFile(t, opts.Config, []byte("sidus.rww=tmpfs\n"))
-	rep, err := build(t.Context(), opts)
+	initrdtest.WriteFile(t, opts.Config, []byte("sidus.rww=tmpfs\n"))
+	rep, err := Build(t.Context(), opts)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -281,12 +293,9 @@ func TestBuildWarnings(t *testing.T) {
 			t.Errorf("warnings = %q, want %q in it", all, want)
 		}
 	}
-	var out strings.Builder
-	rep.print(&out, true)
-	for _, want := range []string{"bnx2: missing bnx2/x.fw", "r8169: missing rtl_nic/gone.fw"} {
-		if !strings.Contains(out.String(), want) {
-			t.Errorf("verbose report = %s, want %q in it", out.String(), want)
-		}
+	want := map[string][]string{"bnx2": {"bnx2/x.fw", "bnx2/y.fw"}, "odd": {"odd.fw"}, "r8169": {"rtl_nic/gone.fw"}}
+	if diff := cmp.Diff(want, rep.Firmware.MissingFor); diff != "" {
+		t.Errorf("missing firmware (-want +got):\n%s", diff)
 	}
 }
 
@@ -297,12 +306,12 @@ func TestDiskFull(t *testing.T) {
 		t.Skip(err)
 	}
 	defer full.Close()
-	o := &output{flag: "--output", path: "/srv/tftp/initrd.img", file: full}
+	o := &output{field: "Output", path: "/srv/tftp/initrd.img", file: full}
 	_, err = o.Write([]byte("x"))
 	if err == nil || !errors.Is(err, syscall.ENOSPC) || !errors.Is(o.failed, syscall.ENOSPC) {
 		t.Fatalf("Write = %v, failed = %v, want %v", err, o.failed, syscall.ENOSPC)
 	}
-	const want = "--output: /srv/tftp/initrd.img: cannot write in /srv/tftp: no space left on device: make room there, or name a file elsewhere"
+	const want = "Output: /srv/tftp/initrd.img: cannot write in /srv/tftp: no space left on device: make room there, or name a file elsewhere"
 	if err.Error() != want {
 		t.Errorf("Write = %q, want %q", err, want)
 	}
@@ -310,19 +319,20 @@ func TestDiskFull(t *testing.T) {
 
 // The same through a whole build, on a file system of 64 kB.
 func TestDiskFullBuild(t *testing.T) {
-	opts := fakeOptions(t, fakeTree(t))
-	writeFile(t, opts.Init, fakeProgram(sample()))
+	opts := fakeOptions(t, initrdtest.Tree(t))
+	initrdtest.WriteFile(t, opts.Init, initrdtest.Program(sample()))
 	dir := t.TempDir()
 	cmd := exec.Command("unshare", "-rm", "/bin/sh", "-c", `mount -t tmpfs -o size=64k none "$0" || exit 77; "$@"; code=$?; ls -A "$0"; exit $code`,
-		dir, os.Args[0], "build", "--root", opts.Root, "--init", opts.Init, "--compress", "none", "--output", filepath.Join(dir, "initrd.img"))
-	cmd.Env = append(os.Environ(), "INITRDGEN_RUN=1")
+		dir, os.Args[0])
+	opts.Compress, opts.Output, opts.Report = "none", filepath.Join(dir, "initrd.img"), ""
+	cmd.Env = append(os.Environ(), inProcess(t, opts))
 	var stdout, stderr strings.Builder
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
 	err := cmd.Run()
 	if cmd.ProcessState == nil || cmd.ProcessState.ExitCode() == 77 || strings.HasPrefix(stderr.String(), "unshare:") {
 		t.Skipf("no file system of our own: %v: %s", err, stderr.String())
 	}
-	want := "initrdgen: --output: " + dir + "/initrd.img: cannot write in " + dir + ": no space left on device: make room there"
+	want := "Output: " + dir + "/initrd.img: cannot write in " + dir + ": no space left on device: make room there"
 	if err == nil || !strings.HasPrefix(stderr.String(), want) || stdout.String() != "" {
 		t.Errorf("build = %v, %q, left %q, want %q", err, stderr.String(), stdout.String(), want)
 	}
@@ -346,22 +356,22 @@ func TestPermissionDenied(t *testing.T) {
 	if err := os.Chmod(dir, 0o777); err != nil {
 		t.Fatal(err)
 	}
-	writeFile(t, filepath.Join(dir, "init"), fakeProgram(nil))
-	const lib = "usr/lib/modules/" + fakeRelease
+	initrdtest.WriteFile(t, filepath.Join(dir, "init"), initrdtest.Program(nil))
+	const lib = "usr/lib/modules/" + initrdtest.Release
 	for _, name := range []string{
 		"", "usr/lib/modules", lib, lib + "/modules.dep", lib + "/modules.alias", lib + "/kernel/fs/nfs/nfsv3.ko",
 		"etc/modprobe.d", "etc/modprobe.d/site.conf", "usr/lib/firmware", "usr/lib/firmware/rtl_nic/a.fw",
 	} {
 		root := filepath.Join(dir, "tree")
-		if err := os.CopyFS(root, os.DirFS(fakeTree(t))); err != nil {
+		if err := os.CopyFS(root, os.DirFS(initrdtest.Tree(t))); err != nil {
 			t.Fatal(err)
 		}
 		closed := filepath.Join(root, name)
 		if err := os.Chmod(closed, 0); err != nil {
 			t.Fatal(err)
 		}
-		cmd := exec.Command(program, "build", "--root", root, "--output", filepath.Join(dir, "initrd.img"))
-		cmd.Env = append(os.Environ(), "INITRDGEN_RUN=1")
+		cmd := exec.Command(program)
+		cmd.Env = append(os.Environ(), inProcess(t, Options{Root: root, Init: filepath.Join(dir, "init"), Output: filepath.Join(dir, "initrd.img")}))
 		if os.Getuid() == 0 {
 			cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}
 		}

@@ -1,4 +1,4 @@
-package main
+package initrd
 
 import (
 	"errors"
@@ -179,7 +179,7 @@ func withoutFirmware(t *tree, without []string, missing map[string][]string) str
 	if packages = slices.Compact(packages); len(packages) > 0 {
 		named = ", such as firmware-{" + strings.Join(packages, ",") + "}"
 	}
-	return fmt.Sprintf("%s has nothing for %s: some of their devices do not work without; install Debian's packages of the section non-free-firmware%s (--verbose lists the files)",
+	return fmt.Sprintf("%s has nothing for %s: some of their devices do not work without; install Debian's packages of the section non-free-firmware%s",
 		t.path(image.Firmware), strings.Join(without, ", "), named)
 }
 

@@ -1,4 +1,4 @@
-package main
+package initrd
 
 // A hidden dependency is one that the kernel resolves at run time by asking
 // modprobe, so modules.dep cannot know it.

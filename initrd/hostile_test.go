@@ -1,4 +1,4 @@
-package main
+package initrd
 
 import (
 	"bytes"
@@ -19,6 +19,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/sidusboot/sidusboot/image"
+	"github.com/sidusboot/sidusboot/initrd/initrdtest"
 )
 
 // A section of an ELF file that hostileELF makes.
@@ -51,7 +52,7 @@ func hostileELF(sections []hostileSection, edit ...func(*hostileSection)) []byte
 			Off: 64 + uint64(body.Len()), Size: uint64(len(s.data)), Entsize: 24})
 		body.Write(s.data)
 	}
-	h := fakeHeader(elf.ET_REL)
+	h := initrdtest.Header(elf.ET_REL)
 	h.Shoff, h.Shentsize, h.Shnum, h.Shstrndx = 64+uint64(body.Len()), 64, uint16(len(headers)), uint16(len(headers)-1)
 	var b bytes.Buffer
 	binary.Write(&b, binary.LittleEndian, h)
@@ -76,7 +77,7 @@ func compressedSection(size int) []byte {
 // zeros packs many of them.
 func zeros(t *testing.T, name string, n int) []byte {
 	t.Helper()
-	return pack(t, name, make([]byte, n))
+	return initrdtest.Pack(t, name, make([]byte, n))
 }
 
 // A file of a tree may be made to need much memory. It takes little more of it than it
@@ -107,19 +108,19 @@ func TestBombs(t *testing.T) {
 		{"no end of sections", "nfsv3.ko", append(hostileELF(nil)[:60], 0, 0, 0, 0, 0, 0, 0, 0), "it has more sections than a module"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			root := fakeTree(t)
-			dir := filepath.Join(root, "usr/lib/modules", fakeRelease)
+			root := initrdtest.Tree(t)
+			dir := filepath.Join(root, "usr/lib/modules", initrdtest.Release)
 			text, err := os.ReadFile(filepath.Join(dir, "modules.dep"))
 			if err != nil {
 				t.Fatal(err)
 			}
-			writeFile(t, filepath.Join(dir, "modules.dep"), bytes.ReplaceAll(text, []byte("nfsv3.ko"), []byte(tt.file)))
-			writeFile(t, filepath.Join(dir, "kernel/fs/nfs", tt.file), tt.data)
+			initrdtest.WriteFile(t, filepath.Join(dir, "modules.dep"), bytes.ReplaceAll(text, []byte("nfsv3.ko"), []byte(tt.file)))
+			initrdtest.WriteFile(t, filepath.Join(dir, "kernel/fs/nfs", tt.file), tt.data)
 			opts := fakeOptions(t, root)
 			opts.Profiles = []string{"virtual"}
 			var before, after runtime.MemStats
 			runtime.ReadMemStats(&before)
-			_, err = build(t.Context(), opts)
+			_, err = Build(t.Context(), opts)
 			runtime.ReadMemStats(&after)
 			if err == nil || !strings.Contains(err.Error(), tt.want) || !strings.Contains(err.Error(), "nfs/"+tt.file) {
 				t.Errorf("build = %v, want %q", err, tt.want)
@@ -151,12 +152,12 @@ func TestBombs(t *testing.T) {
 
 // A file that only seems to be large is not read.
 func TestSparseFile(t *testing.T) {
-	root := fakeTree(t)
-	name := filepath.Join(root, "usr/lib/modules", fakeRelease, "kernel/fs/nfs/nfsv3.ko")
+	root := initrdtest.Tree(t)
+	name := filepath.Join(root, "usr/lib/modules", initrdtest.Release, "kernel/fs/nfs/nfsv3.ko")
 	if err := os.Truncate(name, 1<<40); err != nil {
 		t.Skip(err)
 	}
-	if _, err := build(t.Context(), fakeOptions(t, root)); err == nil || !strings.Contains(err.Error(), "nfsv3.ko: larger than 256 MB") {
+	if _, err := Build(t.Context(), fakeOptions(t, root)); err == nil || !strings.Contains(err.Error(), "nfsv3.ko: larger than 256 MB") {
 		t.Errorf("build = %v, want an error about its size", err)
 	}
 }
@@ -181,27 +182,27 @@ func TestXzFilters(t *testing.T) {
 	if err != nil {
 		t.Skip("xz is not installed")
 	}
-	plain := fakeELF("nfs.ko", nil)
+	plain := initrdtest.ModuleFile("nfs.ko", nil)
 	for _, tt := range []struct {
 		args []string
 		want string
 	}{
-		{[]string{"--x86", "--lzma2"}, "nfs.ko.xz: packed by xz with the filter for x86 code (BCJ), which initrdgen does not unpack"},
+		{[]string{"--x86", "--lzma2"}, "nfs.ko.xz: packed by xz with the filter for x86 code (BCJ), which is not supported"},
 		{[]string{"--arm", "--lzma2"}, "filter for ARM code"},
 		{[]string{"--delta=dist=4", "--lzma2"}, "filter delta"},
 		{[]string{"--check=crc32", "--lzma2=dict=2MiB"}, ""},
 		{[]string{"-9"}, ""},
 		{[]string{"--block-size=100"}, ""},
 	} {
-		root := fakeTree(t)
+		root := initrdtest.Tree(t)
 		cmd := exec.Command(xz, append(tt.args, "--stdout")...)
 		cmd.Stdin = bytes.NewReader(plain)
 		packed, err := cmd.Output()
 		if err != nil {
 			t.Fatal(err)
 		}
-		writeFile(t, filepath.Join(root, "usr/lib/modules", fakeRelease, "kernel/fs/nfs/nfs.ko.xz"), packed)
-		_, err = build(t.Context(), fakeOptions(t, root))
+		initrdtest.WriteFile(t, filepath.Join(root, "usr/lib/modules", initrdtest.Release, "kernel/fs/nfs/nfs.ko.xz"), packed)
+		_, err = Build(t.Context(), fakeOptions(t, root))
 		if (err == nil) != (tt.want == "") || err != nil && !strings.Contains(err.Error(), tt.want) {
 			t.Errorf("xz %v: build = %v, want %q", tt.args, err, tt.want)
 		}
@@ -212,8 +213,8 @@ func TestXzFilters(t *testing.T) {
 // nothing from outside of it comes into the image.
 func TestHostileTree(t *testing.T) {
 	outside := filepath.Join(t.TempDir(), "outside")
-	writeFile(t, outside, []byte("the host's"))
-	lib := "usr/lib/modules/" + fakeRelease
+	initrdtest.WriteFile(t, outside, []byte("the host's"))
+	lib := "usr/lib/modules/" + initrdtest.Release
 	for _, tt := range []struct {
 		name  string
 		setup func(t *testing.T, root string)
@@ -227,16 +228,16 @@ func TestHostileTree(t *testing.T) {
 		{"a FIFO as boot", func(t *testing.T, root string) { fifo(t, filepath.Join(root, "boot")) }, ""},
 		{"a FIFO as the folder of firmware", func(t *testing.T, root string) {
 			fifo(t, filepath.Join(root, "usr/lib/firmware"))
-			addModule(t, root, fakeModule{path: "kernel/drivers/net/ethernet/x.ko", firmware: []string{"x/*"}})
+			initrdtest.AddModule(t, root, initrdtest.Module{Path: "kernel/drivers/net/ethernet/x.ko", Firmware: []string{"x/*"}})
 		}, ""},
 		{"a FIFO as lib", func(t *testing.T, root string) { fifo(t, filepath.Join(root, "usr/lib")) }, "not a directory"},
 		{"a FIFO as lib/modules", func(t *testing.T, root string) { fifo(t, filepath.Join(root, "usr/lib/modules")) }, "has no lib/modules"},
 		{"a FIFO as firmware", func(t *testing.T, root string) { fifo(t, filepath.Join(root, "usr/lib/firmware/rtl_nic/a.fw")) }, ""},
 		{"a directory as firmware", func(t *testing.T, root string) {
-			writeFile(t, filepath.Join(root, "usr/lib/firmware/rtl_nic/gone.fw/x"), nil)
+			initrdtest.WriteFile(t, filepath.Join(root, "usr/lib/firmware/rtl_nic/gone.fw/x"), nil)
 		}, ""},
 		{"a file as the folder of firmware", func(t *testing.T, root string) {
-			writeFile(t, filepath.Join(root, "usr/lib/firmware/updates"), nil)
+			initrdtest.WriteFile(t, filepath.Join(root, "usr/lib/firmware/updates"), nil)
 		}, ""},
 		{"links in a circle as firmware", func(t *testing.T, root string) { relink(t, root, "usr/lib/firmware/rtl_nic/gone.fw", "gone.fw") }, ""},
 		{"a link out of the tree as firmware", func(t *testing.T, root string) { relink(t, root, "usr/lib/firmware/rtl_nic/gone.fw", outside) }, ""},
@@ -250,10 +251,10 @@ func TestHostileTree(t *testing.T) {
 			appendFile(t, filepath.Join(root, lib, "modules.dep"), "kernel/drivers/net/ethernet/../../../../../../../../../.."+outside+".ko:\n")
 		}, ""},
 		{"firmware names that lead out", func(t *testing.T, root string) {
-			addModule(t, root, fakeModule{path: "kernel/drivers/net/ethernet/x.ko", firmware: []string{"../../../../../../.." + outside, outside, "a//b", "", "."}})
+			initrdtest.AddModule(t, root, initrdtest.Module{Path: "kernel/drivers/net/ethernet/x.ko", Firmware: []string{"../../../../../../.." + outside, outside, "a//b", "", "."}})
 		}, ""},
 		{"firmware names with stars everywhere", func(t *testing.T, root string) {
-			addModule(t, root, fakeModule{path: "kernel/drivers/net/ethernet/x.ko", firmware: []string{"../*/*", "[", "*/*/*/*/*/*/*/*/*", "[a-", "rtl_nic/*\\"}})
+			initrdtest.AddModule(t, root, initrdtest.Module{Path: "kernel/drivers/net/ethernet/x.ko", Firmware: []string{"../*/*", "[", "*/*/*/*/*/*/*/*/*", "[a-", "rtl_nic/*\\"}})
 		}, ""},
 		{"a device as a module", func(t *testing.T, root string) {
 			name := filepath.Join(root, lib, "kernel/fs/nfs/nfsv3.ko")
@@ -265,16 +266,16 @@ func TestHostileTree(t *testing.T) {
 			}
 		}, "nfsv3.ko: not a regular file"},
 		{"names with line ends", func(t *testing.T, root string) {
-			writeFile(t, filepath.Join(root, "etc/modprobe.d/a\nload x\n.conf"), []byte("blacklist e1000\n"))
+			initrdtest.WriteFile(t, filepath.Join(root, "etc/modprobe.d/a\nload x\n.conf"), []byte("blacklist e1000\n"))
 		}, ""},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			root := fakeTree(t)
+			root := initrdtest.Tree(t)
 			tt.setup(t, root)
 			opts := fakeOptions(t, root)
 			opts.Compress = "none"
 			start := time.Now()
-			_, err := build(t.Context(), opts)
+			_, err := Build(t.Context(), opts)
 			if (err == nil) != (tt.want == "") || err != nil && !strings.Contains(err.Error(), tt.want) {
 				t.Errorf("build = %v, want %q", err, tt.want)
 			}
@@ -301,18 +302,18 @@ func relink(t *testing.T, root, name, target string) {
 
 // A name with a star stands for the files that the tree has.
 func TestFirmwareStars(t *testing.T) {
-	root := fakeTree(t)
+	root := initrdtest.Tree(t)
 	dir := filepath.Join(root, "usr/lib/firmware")
 	for name, text := range map[string]string{
 		"chip/hw2.0/board.bin": "b", "chip/hw2.0/regdb.bin.zst": "r", "chip/hw2.1/board.bin": "c", "chip/hw2.0/sub/deep.bin": "no", "chip/hw2.0-x.bin.xz": "x",
 		"updates/chip/hw2.0/board.bin": "newer", "updates/chip/hw2.0/more.bin": "m",
 	} {
-		writeFile(t, filepath.Join(dir, name), pack(t, name, []byte(text)))
+		initrdtest.WriteFile(t, filepath.Join(dir, name), initrdtest.Pack(t, name, []byte(text)))
 	}
-	addModule(t, root, fakeModule{path: "kernel/drivers/net/ethernet/chip.ko", firmware: []string{"chip/hw2.0/*", "chip/hw*-x.bin", "chip/hw9/*"}})
-	addModule(t, root, fakeModule{path: "kernel/drivers/net/ethernet/none.ko", firmware: []string{"none/*.bin"}})
+	initrdtest.AddModule(t, root, initrdtest.Module{Path: "kernel/drivers/net/ethernet/chip.ko", Firmware: []string{"chip/hw2.0/*", "chip/hw*-x.bin", "chip/hw9/*"}})
+	initrdtest.AddModule(t, root, initrdtest.Module{Path: "kernel/drivers/net/ethernet/none.ko", Firmware: []string{"none/*.bin"}})
 	opts := fakeOptions(t, root)
-	rep, err := build(t.Context(), opts)
+	rep, err := Build(t.Context(), opts)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -340,7 +341,7 @@ func TestFirmwareStars(t *testing.T) {
 func TestDamagedTrees(t *testing.T) {
 	for seed := range uint64(60) {
 		rng := rand.New(rand.NewPCG(seed, 8))
-		root := fakeTree(t)
+		root := initrdtest.Tree(t)
 		var files []string
 		err := filepath.WalkDir(root, func(name string, _ os.DirEntry, err error) error {
 			if name != root {
@@ -358,10 +359,10 @@ func TestDamagedTrees(t *testing.T) {
 		}
 		opts := fakeOptions(t, root)
 		opts.Profiles = []string{"generic", "disk"}
-		opts.Kernel = []string{"", "all", fakeRelease}[rng.IntN(3)]
-		writeFile(t, opts.Output, []byte("the old one"))
+		opts.Kernel = []string{"", "all", initrdtest.Release}[rng.IntN(3)]
+		initrdtest.WriteFile(t, opts.Output, []byte("the old one"))
 		start := time.Now()
-		_, err = build(t.Context(), opts)
+		_, err = Build(t.Context(), opts)
 		if took := time.Since(start); took > time.Minute {
 			t.Errorf("seed %d, %v: build took %v", seed, done, took)
 		}
@@ -443,7 +444,7 @@ func damage(t *testing.T, rng *rand.Rand, name string) string {
 
 // Whatever a module's file holds: no panic, and no more memory than it has bytes.
 func FuzzELF(f *testing.F) {
-	f.Add(fakeELF("x.ko", []string{"a.fw"}, "alloc_etherdev_mqs"))
+	f.Add(initrdtest.ModuleFile("x.ko", []string{"a.fw"}, "alloc_etherdev_mqs"))
 	f.Add(hostileELF([]hostileSection{{name: ".modinfo", kind: elf.SHT_PROGBITS, data: []byte("firmware=x\x00")}}))
 	f.Add(hostileELF(nil, func(s *hostileSection) { s.flags, s.data = elf.SHF_COMPRESSED, compressedSection(1<<20) }))
 	f.Add(xzHeader(0x21, 40))

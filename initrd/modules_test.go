@@ -1,4 +1,4 @@
-package main
+package initrd
 
 import (
 	"io"
@@ -8,6 +8,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/sidusboot/sidusboot/image"
+	"github.com/sidusboot/sidusboot/initrd/initrdtest"
 )
 
 func TestModuleName(t *testing.T) {
@@ -77,17 +78,17 @@ func TestParseSoftdeps(t *testing.T) {
 }
 
 func TestModprobeConf(t *testing.T) {
-	root := fakeTree(t)
-	writeFile(t, root+"/etc/modprobe.d/a.conf", []byte("# options e1000 x=1\noptions a-b x=1\noptions a_b y=\"2 3\"\ninstall bad /bin/false\ninstall odd /sbin/modprobe x\nsoftdep e1000 pre: virtio\n"))
-	writeFile(t, root+"/usr/lib/modprobe.d/a.conf", []byte("blacklist masked\n"))
-	writeFile(t, root+"/usr/lib/modprobe.d/b.conf", []byte("blacklist seen\n"))
-	writeFile(t, root+"/etc/modprobe.d/c.txt", []byte("blacklist unread\n"))
+	root := initrdtest.Tree(t)
+	initrdtest.WriteFile(t, root+"/etc/modprobe.d/a.conf", []byte("# options e1000 x=1\noptions a-b x=1\noptions a_b y=\"2 3\"\ninstall bad /bin/false\ninstall odd /sbin/modprobe x\nsoftdep e1000 pre: virtio\n"))
+	initrdtest.WriteFile(t, root+"/usr/lib/modprobe.d/a.conf", []byte("blacklist masked\n"))
+	initrdtest.WriteFile(t, root+"/usr/lib/modprobe.d/b.conf", []byte("blacklist seen\n"))
+	initrdtest.WriteFile(t, root+"/etc/modprobe.d/c.txt", []byte("blacklist unread\n"))
 	tr, err := openTree(root)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer tr.close()
-	k, err := readKernel(tr, fakeRelease)
+	k, err := readKernel(tr, initrdtest.Release)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -107,7 +108,7 @@ func TestModprobeConf(t *testing.T) {
 }
 
 func TestFirmwareNames(t *testing.T) {
-	f, err := openModule(fakeELF("x.ko", []string{"a/b.bin", "c.fw"}))
+	f, err := openModule(initrdtest.ModuleFile("x.ko", []string{"a/b.bin", "c.fw"}))
 	if err != nil {
 		t.Fatal(err)
 	}

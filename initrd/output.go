@@ -1,4 +1,4 @@
-package main
+package initrd
 
 import (
 	"crypto/rand"
@@ -14,16 +14,16 @@ import (
 
 // An output is a file that appears under its name whole or not at all.
 type output struct {
-	flag, path string
-	folder     *folder
-	temp       string // The temporary file's name in the folder.
-	file       *os.File
-	mode       fs.FileMode
-	uid, gid   int // Who is to own it; -1 is whoever makes it.
-	acl        []byte
-	warnings   []string
-	committed  bool
-	failed     error // The first error in writing.
+	field, path string // Of Options, and how the host calls it.
+	folder      *folder
+	temp        string // The temporary file's name in the folder.
+	file        *os.File
+	mode        fs.FileMode
+	uid, gid    int // Who is to own it; -1 is whoever makes it.
+	acl         []byte
+	warnings    []string
+	committed   bool
+	failed      error // The first error in writing.
 }
 
 // Modes of outputs: a boot server reads them as another user, unless there are
@@ -33,16 +33,18 @@ const (
 	secretMode fs.FileMode = 0o600
 )
 
-// checkOutputs refuses to write over another file of the same command line,
-// however the two are spelled.
-func checkOutputs(opts options) error {
-	for _, o := range []struct{ flag, path string }{{"--output", opts.Output}, {"--report", opts.Report}} {
-		for _, other := range []struct{ flag, path string }{
-			{"--output", opts.Output}, {"--init", opts.Init}, {"--rescue", opts.Rescue}, {"--config", opts.Config},
-			{"--secrets", opts.Secrets},
+// checkOutputs refuses to write over another file of the options, however the
+// two are spelled.
+func checkOutputs(opts Options) error {
+	type file struct{ field, path, what string }
+	output := file{"Output", opts.Output, "the image that is written"}
+	for _, o := range []file{output, {"Report", opts.Report, ""}} {
+		for _, other := range []file{
+			output, {"Init", opts.Init, "the program that becomes /init"}, {"Rescue", opts.Rescue, "the rescue program"},
+			{"Config", opts.Config, "the file of parameters"}, {"Secrets", opts.Secrets, "the file of secrets"},
 		} {
-			if o.flag != other.flag && o.path != "" && other.path != "" && samePlace(o.path, other.path) {
-				return usagef("%s and %s are the same file: name another", o.flag, other.flag)
+			if o.field != other.field && o.path != "" && other.path != "" && samePlace(o.path, other.path) {
+				return invalidf(o.field, "%s is the same file as %s: name another", o.path, other.what)
 			}
 		}
 	}
@@ -81,18 +83,18 @@ func place(path string) string {
 
 // createOutput opens a temporary file beside the one that path leads to. Whoever
 // calls it calls abort in the end, after commit too.
-func createOutput(flag, path string, mode fs.FileMode) (*output, error) {
-	o := &output{flag: flag, path: path, mode: mode, uid: -1, gid: -1}
+func createOutput(field, path string, mode fs.FileMode) (*output, error) {
+	o := &output{field: field, path: path, mode: mode, uid: -1, gid: -1}
 	var err error
 	o.folder, err = openFolder(path)
 	foreign := (*foreignLinkError)(nil)
 	switch {
 	case errors.Is(err, unix.EISDIR):
-		return nil, fmt.Errorf("%s: %s is a directory: name a file in it", flag, path)
+		return nil, optionErrorf(field, "%s is a directory: name a file in it", path)
 	case errors.Is(err, fs.ErrNotExist), errors.Is(err, unix.ENOTDIR):
-		return nil, fmt.Errorf("%s: %s: there is no directory %s: make it first", flag, path, pathOf(err))
+		return nil, optionErrorf(field, "%s: there is no directory %s: make it first", path, pathOf(err))
 	case errors.As(err, &foreign):
-		return nil, fmt.Errorf("%s: %s: %w", flag, path, err)
+		return nil, optionErrorf(field, "%s: %w", path, err)
 	case err != nil:
 		return nil, o.wrap(err)
 	}
@@ -102,10 +104,10 @@ func createOutput(flag, path string, mode fs.FileMode) (*output, error) {
 		case unix.S_IFREG:
 		case unix.S_IFDIR:
 			o.folder.close()
-			return nil, fmt.Errorf("%s: %s is a directory: name a file in it", flag, o.path)
+			return nil, optionErrorf(field, "%s is a directory: name a file in it", o.path)
 		default:
 			o.folder.close()
-			return nil, fmt.Errorf("%s: %s is not a regular file: name one that can be replaced", flag, o.path)
+			return nil, optionErrorf(field, "%s is not a regular file: name one that can be replaced", o.path)
 		}
 	}
 	o.keep()
@@ -156,7 +158,7 @@ func (o *output) keep() {
 }
 
 func (o *output) warnf(format string, args ...any) {
-	o.warnings = append(o.warnings, o.flag+": "+fmt.Sprintf(format, args...))
+	o.warnings = append(o.warnings, fmt.Sprintf(format, args...))
 }
 
 func (o *output) Write(p []byte) (int, error) {
@@ -180,7 +182,7 @@ func (o *output) wrap(err error) error {
 	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
 		remedy = "make room there, or name a file elsewhere"
 	}
-	return fmt.Errorf("%s: %s: cannot write in %s: %w: %s", o.flag, o.path, dir, err, remedy)
+	return optionErrorf(o.field, "%s: cannot write in %s: %w: %s", o.path, dir, err, remedy)
 }
 
 // finish puts all of the file on disk.
@@ -209,7 +211,7 @@ func (o *output) chown() {
 	if int(st.Uid) != o.uid || int(st.Gid) != o.gid {
 		if err := o.file.Chown(o.uid, o.gid); err != nil {
 			_ = o.file.Chown(-1, o.gid) // Of which one may be a member.
-			o.warnf("%s belonged to %d:%d, and cannot be given back (%v): run initrdgen as root, or chown %d:%d %s",
+			o.warnf("%s belonged to %d:%d, and cannot be given back (%v): run it as root, or chown %d:%d %s",
 				o.path, o.uid, o.gid, errorOf(err), o.uid, o.gid, o.path)
 		}
 	}
@@ -229,8 +231,8 @@ func (o *output) chmod() error {
 	}
 	fi, statErr := o.file.Stat()
 	if statErr != nil || fi.Mode().Perm()&0o077&^o.mode.Perm() != 0 && o.mode&0o007 == 0 {
-		return fmt.Errorf("%s: %s: cannot have mode %04o there, and others could read it (%w): name a file on a file system with modes",
-			o.flag, o.path, o.mode, errorOf(err))
+		return optionErrorf(o.field, "%s: cannot have mode %04o there, and others could read it (%w): name a file on a file system with modes",
+			o.path, o.mode, errorOf(err))
 	}
 	return nil
 }

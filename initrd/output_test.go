@@ -1,4 +1,4 @@
-package main
+package initrd
 
 import (
 	"fmt"
@@ -8,6 +8,8 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"github.com/sidusboot/sidusboot/initrd/initrdtest"
 )
 
 // owner tells who has a file and with which mode.
@@ -32,7 +34,7 @@ func needRoot(t *testing.T) {
 func TestKeepOwner(t *testing.T) {
 	needRoot(t)
 	secrets := filepath.Join(t.TempDir(), "secrets")
-	writeFile(t, secrets, []byte("default user password12345\n"))
+	initrdtest.WriteFile(t, secrets, []byte("default user password12345\n"))
 	if err := os.Chmod(secrets, 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -52,9 +54,9 @@ func TestKeepOwner(t *testing.T) {
 		// Who could read it without secrets was not chosen for them.
 		{112, 65534, 0o644, true, "112:65534 0600", ""},
 	} {
-		opts := fakeOptions(t, fakeTree(t))
+		opts := fakeOptions(t, initrdtest.Tree(t))
 		for _, file := range []string{opts.Output, opts.Report} {
-			writeFile(t, file, []byte("old"))
+			initrdtest.WriteFile(t, file, []byte("old"))
 			if err := os.Chown(file, tt.uid, tt.gid); err != nil {
 				t.Fatal(err)
 			}
@@ -65,7 +67,7 @@ func TestKeepOwner(t *testing.T) {
 		if tt.secrets {
 			opts.Secrets = secrets
 		}
-		rep, err := build(t.Context(), opts)
+		rep, err := Build(t.Context(), opts)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -85,8 +87,8 @@ func TestKeepOwner(t *testing.T) {
 
 // An access list is kept as the owner is.
 func TestKeepAccessList(t *testing.T) {
-	opts := fakeOptions(t, fakeTree(t))
-	writeFile(t, opts.Output, []byte("old"))
+	opts := fakeOptions(t, initrdtest.Tree(t))
+	initrdtest.WriteFile(t, opts.Output, []byte("old"))
 	// user::rw- user:112:r-- group::r-- mask::r-- other::---, as setfacl writes it.
 	const list = "\x02\x00\x00\x00" +
 		"\x01\x00\x06\x00\xff\xff\xff\xff" + "\x02\x00\x04\x00\x70\x00\x00\x00" + "\x04\x00\x04\x00\xff\xff\xff\xff" +
@@ -94,7 +96,7 @@ func TestKeepAccessList(t *testing.T) {
 	if err := syscall.Setxattr(opts.Output, accessListName, []byte(list), 0); err != nil {
 		t.Skipf("no access lists here: %v", err)
 	}
-	if _, err := build(t.Context(), opts); err != nil {
+	if _, err := Build(t.Context(), opts); err != nil {
 		t.Fatal(err)
 	}
 	got := make([]byte, 100)
@@ -122,11 +124,11 @@ func openDir(t *testing.T, mode os.FileMode) string {
 func TestCannotChown(t *testing.T) {
 	needRoot(t)
 	dir := openDir(t, 0o777)
-	if err := os.CopyFS(filepath.Join(dir, "tree"), os.DirFS(fakeTree(t))); err != nil {
+	if err := os.CopyFS(filepath.Join(dir, "tree"), os.DirFS(initrdtest.Tree(t))); err != nil {
 		t.Fatal(err)
 	}
 	program, self := filepath.Join(dir, "init"), filepath.Join(dir, "initrdgen")
-	writeFile(t, program, fakeProgram(nil))
+	initrdtest.WriteFile(t, program, initrdtest.Program(nil))
 	text, err := os.ReadFile(os.Args[0])
 	if err != nil {
 		t.Fatal(err)
@@ -135,18 +137,18 @@ func TestCannotChown(t *testing.T) {
 		t.Fatal(err)
 	}
 	image := filepath.Join(dir, "srv/initrd.img")
-	writeFile(t, image, []byte("old"))
+	initrdtest.WriteFile(t, image, []byte("old"))
 	if err := os.Chown(filepath.Dir(image), 65534, 65534); err != nil {
 		t.Fatal(err)
 	}
 	if err := os.Chown(image, 112, 112); err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.Command(self, "build", "--root", filepath.Join(dir, "tree"), "--init", program, "--output", image)
-	cmd.Env = append(os.Environ(), "INITRDGEN_RUN=1")
+	cmd := exec.Command(self)
+	cmd.Env = append(os.Environ(), inProcess(t, Options{Root: filepath.Join(dir, "tree"), Init: program, Output: image}))
 	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}
 	out, err := cmd.CombinedOutput()
-	want := image + " belonged to 112:112, and cannot be given back (operation not permitted): run initrdgen as root, or chown 112:112 " + image
+	want := image + " belonged to 112:112, and cannot be given back (operation not permitted): run it as root, or chown 112:112 " + image
 	if err != nil || !strings.Contains(string(out), want) || owner(t, image) != "65534:65534 0644" {
 		t.Errorf("build = %v, %s, image %s, want %q", err, out, owner(t, image), want)
 	}
@@ -163,7 +165,7 @@ func TestWithoutModes(t *testing.T) {
 	if f.Chmod(publicMode) == nil {
 		t.Skip("this file takes a mode")
 	}
-	o := &output{flag: "--output", path: "/boot/efi/initrd.img", file: f, mode: publicMode}
+	o := &output{field: "Output", path: "/boot/efi/initrd.img", file: f, mode: publicMode}
 	if err := o.chmod(); err != nil {
 		t.Errorf("chmod = %v, want the mode that all have there", err)
 	}
@@ -179,7 +181,7 @@ func TestPlanted(t *testing.T) {
 	needRoot(t)
 	dir := openDir(t, os.ModeSticky|0o777)
 	precious := filepath.Join(t.TempDir(), "shadow")
-	writeFile(t, precious, []byte("precious"))
+	initrdtest.WriteFile(t, precious, []byte("precious"))
 	plant := func(name string, target string) {
 		t.Helper()
 		if err := os.Symlink(target, filepath.Join(dir, name)); err != nil {
@@ -196,9 +198,9 @@ func TestPlanted(t *testing.T) {
 		{"initrd.img", "report.json"}, {"dead.img", "report.json"}, {"folder/shadow", "report.json"}, {"folder/../new/x", "report.json"},
 		{"good.img", "initrd.img"},
 	} {
-		opts := fakeOptions(t, fakeTree(t))
+		opts := fakeOptions(t, initrdtest.Tree(t))
 		opts.Output, opts.Report = dir+"/"+tt.output, dir+"/"+tt.report // Not Join, which would take .. away.
-		_, err := build(t.Context(), opts)
+		_, err := Build(t.Context(), opts)
 		if err == nil || !strings.Contains(err.Error(), "is a link to "+filepath.Dir(precious)) || !strings.Contains(err.Error(), "the user 65534 made") {
 			t.Errorf("--output %s --report %s: %v, want an error about the link", tt.output, tt.report, err)
 		}
@@ -213,9 +215,9 @@ func TestPlanted(t *testing.T) {
 	if err := os.Symlink(filepath.Dir(precious), filepath.Join(dir, "own")); err != nil {
 		t.Fatal(err)
 	}
-	opts := fakeOptions(t, fakeTree(t))
+	opts := fakeOptions(t, initrdtest.Tree(t))
 	opts.Output = filepath.Join(dir, "own", "new.img")
-	if _, err := build(t.Context(), opts); err != nil {
+	if _, err := Build(t.Context(), opts); err != nil {
 		t.Error(err)
 	}
 	if _, err := os.Stat(filepath.Join(filepath.Dir(precious), "new.img")); err != nil {
@@ -224,7 +226,7 @@ func TestPlanted(t *testing.T) {
 
 	// A file that waits there is not given its maker.
 	mine := filepath.Join(dir, "mine.img")
-	writeFile(t, mine, nil)
+	initrdtest.WriteFile(t, mine, nil)
 	if err := os.Chown(mine, 65534, 65534); err != nil {
 		t.Fatal(err)
 	}
@@ -232,7 +234,7 @@ func TestPlanted(t *testing.T) {
 		t.Fatal(err)
 	}
 	opts.Output = mine
-	rep, err := build(t.Context(), opts)
+	rep, err := Build(t.Context(), opts)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -245,7 +247,7 @@ func TestPlanted(t *testing.T) {
 		t.Fatal(err)
 	}
 	opts.Output = filepath.Join(dir, "other.img")
-	if rep, err = build(t.Context(), opts); err != nil || !strings.Contains(strings.Join(rep.Warnings, "\n"), "everybody may write in "+dir) {
+	if rep, err = Build(t.Context(), opts); err != nil || !strings.Contains(strings.Join(rep.Warnings, "\n"), "everybody may write in "+dir) {
 		t.Errorf("build = %v, warnings %q", err, rep.Warnings)
 	}
 }

@@ -1,10 +1,12 @@
-package main
+package initrd
 
 import (
 	"fmt"
 	"path"
 	"slices"
 	"strings"
+
+	"github.com/sidusboot/sidusboot/image"
 )
 
 // A set is a group of modules that belong together. Everything that they need
@@ -30,46 +32,51 @@ type set struct {
 	disks bool
 }
 
-// A profile is a choice of sets. Several of them add up.
-type profile struct {
-	name string
-	help string
-	sets []string
-	// addition says that it has no NICs, so that it goes with one that has.
-	addition bool
+// A Profile is a choice of drivers. Several of them add up.
+type Profile struct {
+	// Name is what Options.Profiles holds.
+	Name string
+	// Help says in a line what it is for.
+	Help string
+	// Addition says that it has no drivers of NICs: where no other profile has
+	// them, "generic" is added to it.
+	Addition bool
+	sets     []string
 }
 
-// profiles are the values of --profile, in the order in which they are told.
-var profiles = []profile{
+// Profiles are all that there are, in the order in which Build writes them.
+func Profiles() []Profile { return slices.Clone(profiles) }
+
+// DefaultProfile is the one that Build adds where none has drivers of NICs.
+const DefaultProfile = "generic"
+
+var profiles = []Profile{
 	{
-		name: "generic",
-		help: "every wired Ethernet driver, USB ones too, and the usual virtual NICs",
+		Name: "generic",
+		Help: "every wired Ethernet driver, USB ones too, and the usual virtual NICs",
 		sets: slices.Concat(base, []string{"ethernet", "phy", "virtual", "usb"}),
 	},
 	{
-		name: "virtual",
-		help: "the NICs of QEMU (not igb and i8255x), VMware, Hyper-V, Xen and VirtualBox",
+		Name: "virtual",
+		Help: "the NICs of QEMU (not igb and i8255x), VMware, Hyper-V, Xen and VirtualBox",
 		sets: slices.Concat(base, []string{"virtual"}),
 	},
 	{
-		name: "iscsi", addition: true,
-		help: "adds what sidus.rw=iscsi needs: iSCSI over TCP, and ext4",
-		sets: []string{"iscsi", "ext4"},
+		Name: "iscsi", Addition: true,
+		Help: "adds what sidus.rw=iscsi needs: iSCSI over TCP, and ext4",
+		sets: []string{"iscsi"},
 	},
 	{
-		name: "disk", addition: true,
-		help: "adds what sidus.rw=LABEL=… needs: SATA, NVMe, SAS, USB and virtual disks, and ext4",
+		Name: "disk", Addition: true,
+		Help: "adds what sidus.rw=LABEL=… needs: SATA, NVMe, SAS, USB and virtual disks, and ext4",
 		sets: []string{"disk", "ext4"},
 	},
 	{
-		name: "infiniband", addition: true,
-		help: "adds what sidus.ib= needs: InfiniBand cards, and IP over InfiniBand",
+		Name: "infiniband", Addition: true,
+		Help: "adds what sidus.ib= needs: InfiniBand cards, and IP over InfiniBand",
 		sets: []string{"infiniband"},
 	},
 }
-
-// standardProfile is the one where none with NICs was asked for.
-const standardProfile = "generic"
 
 // base are the sets of every profile.
 var base = []string{"nfs", "union", "packet", "stack"}
@@ -125,13 +132,12 @@ var sets = map[string]set{
 
 	"ext4": {modules: []string{"ext4"}},
 
-	// sd_mod makes a disk of a LUN.
-	"iscsi": {modules: []string{"iscsi_tcp", "sd_mod"}},
+	"iscsi": {modules: image.ProfileModules("iscsi")},
 
 	// The cards whose links are InfiniBand's or Omni-Path's, not Ethernet's.
-	"infiniband": {devices: true, modules: []string{
-		"ib_ipoib", "mlx4_core", "mlx4_ib", "mlx5_core", "mlx5_ib", "ib_mthca", "ib_qib", "hfi1",
-	}},
+	"infiniband": {devices: true, modules: slices.Concat(image.ProfileModules("infiniband"), []string{
+		"mlx4_core", "mlx4_ib", "mlx5_core", "mlx5_ib", "ib_mthca", "ib_qib", "hfi1",
+	})},
 
 	// Adapters of storage networks (Fibre Channel, FCoE, iSCSI offload) are left out:
 	// what is behind one is no disk of the node's own.
@@ -186,35 +192,37 @@ var requirements = []requirement{
 
 // chooseProfiles puts the profiles that were asked for in order, with the
 // standard one where none of them has NICs.
-func chooseProfiles(asked []string) ([]profile, error) {
+func chooseProfiles(asked []string) ([]Profile, error) {
 	for _, name := range asked {
 		if !slices.Contains(profileNames(), name) {
-			return nil, usagef("unknown profile %q: choose among %s", name, strings.Join(profileNames(), ", "))
+			return nil, invalidf("Profiles", "unknown profile %q: choose among %s", name, strings.Join(profileNames(), ", "))
 		}
 	}
-	if !slices.ContainsFunc(profiles, func(p profile) bool { return !p.addition && slices.Contains(asked, p.name) }) {
-		asked = append([]string{standardProfile}, asked...)
+	if !slices.ContainsFunc(profiles, func(p Profile) bool { return !p.Addition && slices.Contains(asked, p.Name) }) {
+		asked = append([]string{DefaultProfile}, asked...)
 	}
-	var chosen []profile
+	var chosen []Profile
 	for _, p := range profiles {
-		if slices.Contains(asked, p.name) {
+		if slices.Contains(asked, p.Name) {
 			chosen = append(chosen, p)
 		}
 	}
 	return chosen, nil
 }
 
-// joinNames is a choice of profiles as --profile takes it.
-func joinNames(chosen []profile) string {
+// joinNames are the names of profiles with commas between them.
+func joinNames(chosen []Profile) string { return strings.Join(namesOf(chosen), ",") }
+
+func namesOf(chosen []Profile) []string {
 	var names []string
 	for _, p := range chosen {
-		names = append(names, p.name)
+		names = append(names, p.Name)
 	}
-	return strings.Join(names, ",")
+	return names
 }
 
 // joinSets gives the sets of all, each once.
-func joinSets(chosen []profile) []string {
+func joinSets(chosen []Profile) []string {
 	var names []string
 	for _, p := range chosen {
 		for _, name := range p.sets {
@@ -226,21 +234,7 @@ func joinSets(chosen []profile) []string {
 	return names
 }
 
-func profileNames() []string {
-	var names []string
-	for _, p := range profiles {
-		names = append(names, p.name)
-	}
-	return names
-}
-
-func profileHelp() string {
-	var b strings.Builder
-	for _, p := range profiles {
-		fmt.Fprintf(&b, "  %-10s %s\n", p.name, p.help)
-	}
-	return b.String()
-}
+func profileNames() []string { return namesOf(profiles) }
 
 // choose gives the modules of the set that a kernel has, sorted.
 func (s set) choose(k *kernel) []string {
@@ -284,9 +278,9 @@ func (s set) leavesOut(name, file string) bool {
 
 // check gives what a kernel lacks: an error where no node could boot, else
 // warnings.
-func check(t *tree, k *kernel, chosen []profile) (warnings []string, err error) {
+func check(t *tree, k *kernel, chosen []Profile) (warnings []string, err error) {
 	for _, r := range requirements {
-		asked := r.profile == "" || slices.ContainsFunc(chosen, func(p profile) bool { return p.name == r.profile })
+		asked := r.profile == "" || slices.ContainsFunc(chosen, func(p Profile) bool { return p.Name == r.profile })
 		if !asked || slices.ContainsFunc(r.anyOf, k.has) {
 			continue
 		}

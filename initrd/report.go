@@ -1,56 +1,63 @@
-package main
+package initrd
 
 import (
 	"cmp"
 	"encoding/json"
-	"fmt"
-	"io"
-	"maps"
 	"slices"
 	"strings"
 )
 
-// A report tells what went into an image and what it weighs.
-type report struct {
-	Version  string         `json:"version"`
-	Root     string         `json:"root"`
-	Output   string         `json:"output"`
+// A Report says what went into an image, and how large it is.
+type Report struct {
+	// Version is Options.Builder.
+	Version string `json:"version"`
+	Root    string `json:"root"`
+	Output  string `json:"output"`
+	// Profile are the names of the profiles, with commas between them.
 	Profile  string         `json:"profile"`
 	Compress string         `json:"compress"`
-	Kernels  []kernelReport `json:"kernels"`
+	Kernels  []KernelReport `json:"kernels"`
+	// Init is the size of /init.
 	Init     int64          `json:"init_bytes"`
-	Firmware firmwareReport `json:"firmware"`
+	Firmware FirmwareReport `json:"firmware"`
 	Warnings []string       `json:"warnings"`
-	Unpacked int64          `json:"unpacked_bytes"`
-	Packed   int64          `json:"packed_bytes"`
-	Seconds  float64        `json:"seconds"`
+	// Unpacked and Packed are the sizes of the archive and of the image.
+	Unpacked int64   `json:"unpacked_bytes"`
+	Packed   int64   `json:"packed_bytes"`
+	Seconds  float64 `json:"seconds"`
 	// Files are all that is in the archive, in its order.
-	Files []packedFile `json:"files"`
+	Files []PackedFile `json:"files"`
 }
 
-type kernelReport struct {
+// A KernelReport is about the modules of one kernel in an image.
+type KernelReport struct {
 	Release string `json:"release"`
 	Modules int    `json:"modules"`
 	Bytes   int64  `json:"bytes"`
-	// Outside are the modules that lie outside kernel/ in the tree.
-	Outside []outsideModule `json:"outside"`
-	// Heaviest are the ten biggest modules, unpacked.
-	Heaviest []weight `json:"heaviest"`
+	// Outside are the modules that are outside kernel/ in the tree.
+	Outside []OutsideModule `json:"outside"`
+	// Heaviest are the ten largest modules, unpacked.
+	Heaviest []ModuleSize `json:"heaviest"`
 }
 
-type outsideModule struct {
+// An OutsideModule is one that DKMS or a vendor installed.
+type OutsideModule struct {
 	Name string `json:"name"`
-	Path string `json:"path"` // Below lib/modules/RELEASE.
+	// Path is relative to lib/modules/RELEASE.
+	Path string `json:"path"`
 }
 
-type weight struct {
+// A ModuleSize is the size of one module, unpacked.
+type ModuleSize struct {
 	Name  string `json:"name"`
 	Bytes int64  `json:"bytes"`
 }
 
-type firmwareReport struct {
-	Files   int      `json:"files"`
-	Bytes   int64    `json:"bytes"`
+// A FirmwareReport is about the firmware in an image.
+type FirmwareReport struct {
+	Files int   `json:"files"`
+	Bytes int64 `json:"bytes"`
+	// Missing are files that drivers name and the tree does not have.
 	Missing []string `json:"missing"`
 	// MissingFor has the same files by driver.
 	MissingFor map[string][]string `json:"missing_for"`
@@ -62,20 +69,20 @@ type firmwareReport struct {
 const heaviest = 10
 
 // count adds up what was packed.
-func (r *report) count(releases []string, modules []*moduleFile) {
+func (r *Report) count(releases []string, modules []*moduleFile) {
 	for _, release := range releases {
-		k := kernelReport{Release: release, Outside: []outsideModule{}}
+		k := KernelReport{Release: release, Outside: []OutsideModule{}}
 		for _, m := range modules {
 			if m.release == release {
 				k.Modules++
 				k.Bytes += int64(len(m.data))
-				k.Heaviest = append(k.Heaviest, weight{m.name, int64(len(m.data))})
+				k.Heaviest = append(k.Heaviest, ModuleSize{m.name, int64(len(m.data))})
 				if isOutside(m.file) {
-					k.Outside = append(k.Outside, outsideModule{m.name, m.file})
+					k.Outside = append(k.Outside, OutsideModule{m.name, m.file})
 				}
 			}
 		}
-		slices.SortFunc(k.Heaviest, func(a, b weight) int {
+		slices.SortFunc(k.Heaviest, func(a, b ModuleSize) int {
 			return cmp.Or(cmp.Compare(b.Bytes, a.Bytes), cmp.Compare(a.Name, b.Name))
 		})
 		k.Heaviest = k.Heaviest[:min(heaviest, len(k.Heaviest))]
@@ -92,8 +99,8 @@ func (r *report) count(releases []string, modules []*moduleFile) {
 	}
 }
 
-// firmware takes what packFirmware found missing.
-func (r *report) firmware(missing map[string][]string, without []string) {
+// takeFirmware takes what packFirmware found missing.
+func (r *Report) takeFirmware(missing map[string][]string, without []string) {
 	r.Firmware.MissingFor = missing
 	r.Firmware.Without = append(r.Firmware.Without, without...)
 	for _, files := range missing {
@@ -103,41 +110,8 @@ func (r *report) firmware(missing map[string][]string, without []string) {
 	r.Firmware.Missing = slices.Compact(r.Firmware.Missing)
 }
 
-// print writes the report for people.
-func (r *report) print(w io.Writer, verbose bool) {
-	fmt.Fprintf(w, "%s: %s, profile %s\n", r.Output, megabytes(r.Packed), r.Profile)
-	for _, k := range r.Kernels {
-		fmt.Fprintf(w, "  kernel    %s: %d modules, %s\n", k.Release, k.Modules, megabytes(k.Bytes))
-		var outside, names []string
-		for _, m := range k.Outside {
-			outside = append(outside, fmt.Sprintf("%s (%s)", m.Name, printable(m.Path)))
-		}
-		if len(outside) > 0 {
-			fmt.Fprintf(w, "  outside   kernel/: %s\n", strings.Join(outside, ", "))
-		}
-		for _, h := range k.Heaviest {
-			names = append(names, fmt.Sprintf("%s %.1f", h.Name, float64(h.Bytes)/1e6))
-		}
-		fmt.Fprintf(w, "  heaviest  %s\n", strings.Join(names, ", "))
-	}
-	fmt.Fprintf(w, "  init      %s\n", megabytes(r.Init))
-	fmt.Fprintf(w, "  firmware  %d files, %s; %d that drivers name are not in the tree\n",
-		r.Firmware.Files, megabytes(r.Firmware.Bytes), len(r.Firmware.Missing))
-	if verbose {
-		for _, driver := range slices.Sorted(maps.Keys(r.Firmware.MissingFor)) {
-			for _, name := range r.Firmware.MissingFor[driver] {
-				fmt.Fprintf(w, "            %s: missing %s\n", driver, printable(name))
-			}
-		}
-	}
-	fmt.Fprintf(w, "  total     %s unpacked, %s as %s, built in %.1f s\n",
-		megabytes(r.Unpacked), megabytes(r.Packed), r.Compress, r.Seconds)
-}
-
-func megabytes(n int64) string { return fmt.Sprintf("%.1f MB", float64(n)/1e6) }
-
 // save writes the report for programs.
-func (r *report) save(out *output) error {
+func (r *Report) save(out *output) error {
 	text, err := json.MarshalIndent(r, "", "  ")
 	if err != nil {
 		return err

@@ -1,4 +1,4 @@
-package main
+package initrd
 
 import (
 	"bytes"
@@ -29,14 +29,14 @@ type tree struct {
 func openTree(dir string) (*tree, error) {
 	fi, err := os.Stat(dir)
 	if err != nil {
-		return nil, fmt.Errorf("--root: %w: %s", err, remedyFor(err, "name the root tree that the nodes mount"))
+		return nil, optionErrorf("Root", "%w: %s", err, remedyFor(err, "name the root tree that the nodes mount"))
 	}
 	if !fi.IsDir() {
-		return nil, fmt.Errorf("--root: %s is not a directory: name the root tree that the nodes mount", dir)
+		return nil, optionErrorf("Root", "%s is not a directory: name the root tree that the nodes mount", dir)
 	}
 	root, err := os.OpenRoot(dir)
 	if err != nil {
-		return nil, fmt.Errorf("--root: %w: %s", err, remedyFor(err, "name the root tree that the nodes mount"))
+		return nil, optionErrorf("Root", "%w: %s", err, remedyFor(err, "name the root tree that the nodes mount"))
 	}
 	return &tree{dir: dir, root: root, links: make(map[string]string)}, nil
 }

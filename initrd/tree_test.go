@@ -1,4 +1,4 @@
-package main
+package initrd
 
 import (
 	"errors"
@@ -8,15 +8,17 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"github.com/sidusboot/sidusboot/initrd/initrdtest"
 )
 
 // Links lead to where they lead a node that has mounted the tree, and never
 // out of it.
 func TestTreeLinks(t *testing.T) {
 	outside := t.TempDir()
-	writeFile(t, filepath.Join(outside, "secret"), []byte("the host's"))
+	initrdtest.WriteFile(t, filepath.Join(outside, "secret"), []byte("the host's"))
 	root := t.TempDir()
-	writeFile(t, filepath.Join(root, "usr/lib/file"), []byte("the tree's"))
+	initrdtest.WriteFile(t, filepath.Join(root, "usr/lib/file"), []byte("the tree's"))
 	for name, target := range map[string]string{
 		"lib":       "/usr/lib",
 		"lib2":      "usr/lib",

@@ -1,13 +1,12 @@
 package main
 
 import (
-	"errors"
 	"fmt"
-	"io"
 	"os"
 
-	"github.com/cavaliergopher/cpio"
 	"github.com/spf13/cobra"
+
+	"github.com/sidusboot/sidusboot/initrd"
 )
 
 func listCommand() *cobra.Command {
@@ -28,28 +27,14 @@ func listCommand() *cobra.Command {
 				return err
 			}
 			defer f.Close()
-			if err := list(cmd.OutOrStdout(), f); err != nil {
+			files, err := initrd.List(f)
+			if err != nil {
 				return fmt.Errorf("%s: %w", args[0], err)
+			}
+			for _, file := range files {
+				fmt.Fprintf(cmd.OutOrStdout(), "%s %9d %s\n", file.Mode, file.Bytes, printable(file.Path))
 			}
 			return nil
 		},
-	}
-}
-
-func list(w io.Writer, r io.Reader) error {
-	archive, _, err := uncompress(r)
-	if err != nil {
-		return err
-	}
-	defer archive.Close()
-	for cr := cpio.NewReader(archive); ; {
-		hdr, err := cr.Next()
-		if errors.Is(err, io.EOF) {
-			return nil
-		}
-		if err != nil {
-			return err
-		}
-		fmt.Fprintf(w, "%06o %9d %s\n", uint32(hdr.Mode), hdr.Size, printable(hdr.Name))
 	}
 }

@@ -3,6 +3,8 @@ package main
 import (
 	"bytes"
 	"errors"
+	"fmt"
+	"math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -11,6 +13,9 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/sidusboot/sidusboot/initrd"
+	"github.com/sidusboot/sidusboot/initrd/initrdtest"
 )
 
 // TestMain lets the test binary stand in for the program.
@@ -35,9 +40,18 @@ func initrdgen(t *testing.T, prefix string, env []string, args ...string) (stdou
 	return out.String(), errs.String(), cmd.ProcessState.ExitCode()
 }
 
+// goodOptions are those of a build that succeeds, as far as files are named.
+func goodOptions(t *testing.T) (root string, opts initrd.Options) {
+	t.Helper()
+	dir := t.TempDir()
+	root = initrdtest.Tree(t)
+	opts = initrd.Options{Root: root, Output: filepath.Join(dir, "initrd.img"), Init: filepath.Join(dir, "init")}
+	initrdtest.WriteFile(t, opts.Init, initrdtest.Program(nil))
+	return root, opts
+}
+
 func TestExitCodes(t *testing.T) {
-	root := fakeTree(t)
-	opts := fakeOptions(t, root)
+	root, opts := goodOptions(t)
 	good := []string{"build", "--root", root, "--output", opts.Output, "--init", opts.Init}
 	with := func(args ...string) []string { return append(append([]string(nil), good...), args...) }
 	for _, tt := range []struct {
@@ -59,18 +73,18 @@ func TestExitCodes(t *testing.T) {
 		{[]string{"bild"}, 2, "", `unknown command "bild"`},
 		{[]string{"build", "--bogus"}, 2, "", "unknown flag: --bogus"},
 		{[]string{"build", "--root"}, 2, "", "flag needs an argument"},
-		{[]string{"build", "--output", "x"}, 2, "", "--root is missing"},
-		{[]string{"build", "--root", root}, 2, "", "--output is missing"},
+		{[]string{"build", "--output", "x"}, 2, "", "--root: is missing"},
+		{[]string{"build", "--root", root}, 2, "", "--output: is missing"},
 		{with("extra"), 2, "", `unexpected argument "extra"`},
-		{with("--profile", "tiny"), 2, "", "unknown profile"},
-		{with("--compress", "lz4"), 2, "", "unknown compressor"},
-		{with("--report", opts.Output), 2, "", "--report and --output are the same file"},
-		{with("--report", filepath.Dir(opts.Output)+"/./initrd.img"), 2, "", "--report and --output are the same file"},
-		{with("--config", opts.Output), 2, "", "--output and --config are the same file"},
+		{with("--profile", "tiny"), 2, "", "--profile: unknown profile"},
+		{with("--compress", "lz4"), 2, "", "--compress: unknown compressor"},
+		{with("--report", opts.Output), 2, "", "is the same file as the image that is written"},
+		{with("--report", filepath.Dir(opts.Output)+"/./initrd.img"), 2, "", "is the same file as the image that is written"},
+		{with("--config", opts.Output), 2, "", "is the same file as the file of parameters"},
 		{[]string{"list"}, 2, "", "takes one FILE"},
-		{[]string{"list", opts.Init}, 1, "", "not an image"},
-		{with("--kernel", "5.10"), 1, "", "has no kernel 5.10"},
-		{with("--module", "none"), 1, "", "--module none"},
+		{[]string{"list", opts.Init}, 1, "", "not an initrd"},
+		{with("--kernel", "5.10"), 1, "", "--kernel: "},
+		{with("--module", "none"), 1, "", "--module: none: kernel"},
 	} {
 		stdout, stderr, code := initrdgen(t, "", nil, tt.args...)
 		if code != tt.code || !strings.Contains(stdout, tt.stdout) || !strings.Contains(stderr, tt.stderr) {
@@ -85,8 +99,7 @@ func TestExitCodes(t *testing.T) {
 
 // Neither umask nor time zone shows, in the image or on it.
 func TestUmaskAndTimeZone(t *testing.T) {
-	root := fakeTree(t)
-	opts := fakeOptions(t, root)
+	root, opts := goodOptions(t)
 	var want []byte
 	for _, prefix := range []string{"umask 022;", "umask 077;"} {
 		for _, zone := range []string{"TZ=UTC", "TZ=Asia/Tokyo"} {
@@ -114,9 +127,11 @@ func TestUmaskAndTimeZone(t *testing.T) {
 
 // A signal ends the build, and the temporary file with it.
 func TestSignal(t *testing.T) {
-	opts := fakeOptions(t, fakeTree(t))
+	_, opts := goodOptions(t)
 	// Enough that xz takes seconds.
-	writeFile(t, opts.Init, fakeProgram(sample()))
+	random := make([]byte, 32<<20)
+	rand.NewChaCha8([32]byte{}).Read(random)
+	initrdtest.WriteFile(t, opts.Init, initrdtest.Program(random))
 	cmd := exec.Command(os.Args[0], "build", "--root", opts.Root, "--output", opts.Output, "--init", opts.Init, "--compress", "xz")
 	cmd.Env = append(os.Environ(), "INITRDGEN_RUN=1")
 	var stderr bytes.Buffer
@@ -141,7 +156,12 @@ func TestSignal(t *testing.T) {
 	if code := cmd.ProcessState.ExitCode(); code != exitFailure || !strings.Contains(stderr.String(), "is as it was") {
 		t.Errorf("interrupted build = %d, %s, want %d", code, stderr.String(), exitFailure)
 	}
-	checkClean(t, dir)
+	if left, _ := filepath.Glob(filepath.Join(dir, "*")); len(left) != 1 {
+		t.Errorf("an interrupted build left %q", left)
+	}
+	if left, _ := filepath.Glob(filepath.Join(dir, ".*")); len(left) > 0 {
+		t.Errorf("an interrupted build left %q", left)
+	}
 }
 
 func TestDescribeBuild(t *testing.T) {
@@ -164,7 +184,7 @@ func TestDescribeBuild(t *testing.T) {
 
 // Without --init it is the one beside the program.
 func TestInitBesideProgram(t *testing.T) {
-	root := fakeTree(t)
+	root := initrdtest.Tree(t)
 	self, err := os.ReadFile(os.Args[0])
 	if err != nil {
 		t.Fatal(err)
@@ -173,16 +193,35 @@ func TestInitBesideProgram(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(dir, "initrdgen"), self, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	program := fakeProgram([]byte("I am init"))
-	writeFile(t, filepath.Join(dir, "init"), program)
+	program := initrdtest.Program([]byte("I am init"))
+	initrdtest.WriteFile(t, filepath.Join(dir, "init"), program)
 	out := filepath.Join(dir, "initrd.img")
 	cmd := exec.Command(filepath.Join(dir, "initrdgen"), "build", "--root", root, "--output", out)
 	cmd.Env = append(os.Environ(), "INITRDGEN_RUN=1")
 	if text, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("build: %v: %s", err, text)
 	}
-	if got, err := os.ReadFile(filepath.Join(unpack(t, out), "init")); !bytes.Equal(got, program) {
-		t.Errorf("init = %q, %v", got, err)
+	listed, _, _ := initrdgen(t, "", nil, "list", out)
+	if want := fmt.Sprintf("100755 %9d init\n", len(program)); !strings.Contains(listed, want) {
+		t.Errorf("list = %s, want %s", listed, want)
+	}
+}
+
+// Modules from elsewhere are named, and with --verbose the firmware that is missing.
+func TestPrintReport(t *testing.T) {
+	rep := &initrd.Report{
+		Kernels:  []initrd.KernelReport{{Outside: []initrd.OutsideModule{{Name: "mlx5_core", Path: "updates/dkms/mlx5_core.ko.xz"}}}},
+		Firmware: initrd.FirmwareReport{MissingFor: map[string][]string{"bnx2": {"bnx2/x.fw"}}},
+	}
+	for _, verbose := range []bool{false, true} {
+		var out strings.Builder
+		printReport(&out, rep, verbose)
+		if want := "mlx5_core (updates/dkms/mlx5_core.ko.xz)"; !strings.Contains(out.String(), want) {
+			t.Errorf("report = %s, want %q in it", out.String(), want)
+		}
+		if got := strings.Contains(out.String(), "bnx2: missing bnx2/x.fw"); got != verbose {
+			t.Errorf("report = %s, want missing firmware: %v", out.String(), verbose)
+		}
 	}
 }
 

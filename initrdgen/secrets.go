@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/sidusboot/sidusboot/config"
+	"github.com/sidusboot/sidusboot/initrd"
 	"github.com/sidusboot/sidusboot/iscsi"
 )
 
@@ -137,7 +138,7 @@ func printSecrets(w io.Writer, opts secretsOptions) error {
 const minKey = 16
 
 func readKey(name string) ([]byte, error) {
-	key, err := readSecretFile(name)
+	key, err := initrd.ReadSecretFile(name)
 	if err != nil {
 		return nil, fmt.Errorf("--key: %w", err)
 	}

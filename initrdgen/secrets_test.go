@@ -2,10 +2,6 @@ package main
 
 import (
 	"encoding/hex"
-	"encoding/json"
-	"errors"
-	"net"
-	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
@@ -15,7 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/sidusboot/sidusboot/config"
-	"github.com/sidusboot/sidusboot/image"
+	"github.com/sidusboot/sidusboot/initrd/initrdtest"
 )
 
 // The site's key of these tests, and what it gives for the first target:
@@ -210,105 +206,28 @@ func TestSecretsCommand(t *testing.T) {
 	}
 }
 
-// From the key into an image, where only root can read it, and out again.
-func TestBuildSecrets(t *testing.T) {
-	opts := fakeOptions(t, fakeTree(t))
-	var text strings.Builder
-	if err := printSecrets(&text, secretsOptions{Key: secretFile(t, siteKey), Nodes: []string{"10.0.0.7-10.0.0.8"}, Target: config.DefaultTarget, Format: "image"}); err != nil {
-		t.Fatal(err)
+// From the key into an image; neither the report nor the list of files shows it.
+func TestSecretsIntoImage(t *testing.T) {
+	dir := t.TempDir()
+	key, output := secretFile(t, siteKey), filepath.Join(dir, "initrd.img")
+	stdout, stderr, code := initrdgen(t, "", nil, "secrets", "--key", key, "--nodes", "10.0.0.7-10.0.0.8", "--format", "image")
+	if code != 0 {
+		t.Fatalf("secrets = %d: %s", code, stderr)
 	}
-	opts.Secrets = secretFile(t, text.String())
-	writeFile(t, opts.Output, []byte("an old image, mode 0644"))
-	rep, err := build(t.Context(), opts)
-	if err != nil {
-		t.Fatal(err)
+	program := filepath.Join(dir, "init")
+	initrdtest.WriteFile(t, program, initrdtest.Program(nil))
+	built, stderr, code := initrdgen(t, "", nil, "build", "--verbose", "--root", initrdtest.Tree(t), "--output", output, "--init", program,
+		"--secrets", secretFile(t, stdout))
+	if code != 0 {
+		t.Fatalf("build = %d: %s", code, stderr)
 	}
-	for name, want := range map[string]os.FileMode{opts.Output: 0o600, opts.Report: 0o644} {
-		if fi, err := os.Stat(name); err != nil || fi.Mode().Perm() != want {
-			t.Errorf("%s: mode %v, %v, want %v", name, fi.Mode(), err, want)
-		}
+	listed, _, code := initrdgen(t, "", nil, "list", output)
+	if code != 0 || !strings.Contains(listed, "100600") {
+		t.Errorf("list = %d: %s", code, listed)
 	}
-	if !slices.ContainsFunc(rep.Warnings, func(w string) bool {
-		return strings.Contains(w, "everybody who can fetch "+opts.Output+" by TFTP or HTTP")
-	}) {
-		t.Errorf("warnings = %q, want one about who can read the image", rep.Warnings)
-	}
-
-	f, err := os.Open(opts.Output)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
-	var listed, printed strings.Builder
-	if err := list(&listed, f); err != nil {
-		t.Fatal(err)
-	}
-	if want := "100600"; !strings.Contains(listed.String(), want) {
-		t.Errorf("list = %s, want %s", listed.String(), want)
-	}
-	rep.print(&printed, true)
-	saved, err := json.Marshal(rep)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, s := range []string{listed.String(), printed.String(), string(saved)} {
+	for _, s := range []string{built, stderr, listed} {
 		if strings.Contains(s, firstSecret) || strings.Contains(s, "node-10.0.0.7") {
 			t.Errorf("a secret in %s", s)
 		}
-	}
-
-	name := filepath.Join(unpack(t, opts.Output), image.Secrets)
-	if fi, err := os.Stat(name); err != nil || fi.Mode().Perm() != 0o600 {
-		t.Errorf("%s: %v, %v, want mode 0600", name, fi.Mode(), err)
-	}
-	packed, err := os.ReadFile(name)
-	if err != nil {
-		t.Fatal(err)
-	}
-	secrets, err := config.ParseSecrets(string(packed))
-	c, ok := secrets.For(config.Lease{Addr: netip.MustParseAddr("10.0.0.7"), MAC: net.HardwareAddr{2, 0, 0, 0, 0, 1}}, "iqn.2013-09.org.sidusboot:02:00:00:00:00:01")
-	if err != nil || !ok || c.User != "node-10.0.0.7" || c.Password != firstSecret {
-		t.Errorf("For = %v, %v, %v, want the first node's", c, ok, err)
-	}
-}
-
-func TestBuildSecretsErrors(t *testing.T) {
-	opts := fakeOptions(t, fakeTree(t))
-	readable := secretFile(t, "default node geheim\n")
-	if err := os.Chmod(readable, 0o644); err != nil {
-		t.Fatal(err)
-	}
-	for file, want := range map[string]string{
-		readable:                               "--secrets: " + readable + " has mode 0644, and what is in it is for its owner alone: chmod 600 " + readable,
-		"/no/such/file":                        "--secrets: stat /no/such/file",
-		t.TempDir():                            "not a regular file",
-		secretFile(t, "geheim"):                ": line 1: has 1 words",
-		secretFile(t, "#\nx u geheim\nq\n"):    ": line 2: begins with none of",
-		secretFile(t, "default u geheim\n\"x"): ": line 2: a quote is not closed",
-	} {
-		opts.Secrets = file
-		_, err := build(t.Context(), opts)
-		if err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "geheim") {
-			t.Errorf("build --secrets %s = %v, want %q", file, err, want)
-		}
-		checkClean(t, filepath.Dir(opts.Output))
-	}
-	opts.Secrets, opts.Output = readable, readable
-	if usage := (usageError{}); !errors.As(checkOutputs(opts), &usage) {
-		t.Error("--output may be the file of --secrets")
-	}
-}
-
-// A password in the words is packed for everybody to read, and said so.
-func TestBuildPasswordInConfig(t *testing.T) {
-	opts := fakeOptions(t, fakeTree(t))
-	opts.Config = secretFile(t, "sidus.iscsi.user=node sidus.iscsi.password=geheim\n")
-	rep, err := build(t.Context(), opts)
-	if err != nil {
-		t.Fatal(err)
-	}
-	all := strings.Join(rep.Warnings, "\n")
-	if !strings.Contains(all, "holds a password") || strings.Contains(all, "geheim") {
-		t.Errorf("warnings = %q", all)
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/sidusboot/sidusboot/config"
+	"github.com/sidusboot/sidusboot/initrd"
 	"github.com/sidusboot/sidusboot/iscsi"
 )
 
@@ -32,10 +33,10 @@ func (n nodeFacts) match() string {
 	return ""
 }
 
-// maxNodes keeps a slip of the pen from filling the disk.
+// maxNodes keeps a mistyped range from filling the disk.
 const maxNodes = 1 << 16
 
-var errTooMany = fmt.Errorf("more than %d nodes: mind the range", maxNodes)
+var errTooMany = fmt.Errorf("more than %d nodes: look at the range", maxNodes)
 
 func readNodes(opts secretsOptions) ([]nodeFacts, error) {
 	if opts.Targets != "" {
@@ -67,9 +68,9 @@ func readNodes(opts secretsOptions) ([]nodeFacts, error) {
 
 // readLines reads a file of nodes. What follows a # is a comment.
 func readLines(flag, name, form string, parse func([]string) ([]nodeFacts, error)) ([]nodeFacts, error) {
-	data, err := readHostFile(name)
+	data, err := initrd.ReadFile(name)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w: %s", flag, err, remedyFor(err, "name a file of "+form+", one a line"))
+		return nil, fmt.Errorf("%s: %w: name a file of %s, one a line", flag, err, form)
 	}
 	var nodes []nodeFacts
 	number := 0

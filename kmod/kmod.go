@@ -151,7 +151,7 @@ func (l *Loader) Has(name string) bool {
 }
 
 // Profile is what the image was built with: names of profiles, with commas.
-func (l *Loader) Profile() string { return l.manifest.Profile }
+func (l *Loader) Profile() string { return strings.Join(l.manifest.Profiles, ",") }
 
 // USBHosts are the drivers of USB host controllers.
 func (l *Loader) USBHosts() map[string]bool { return l.usbHosts }
@@ -298,7 +298,7 @@ func (l *Loader) insertModule(name string) error {
 }
 
 func (l *Loader) missing(name string) error {
-	profile := image.WithProfile(strings.Split(l.manifest.Profile, ","), name)
+	profile := image.WithProfile(l.manifest.Profiles, name)
 	return &MissingError{Name: name, Kernel: l.manifest.Kernel, Profile: strings.Join(profile, ",")}
 }
 

@@ -16,7 +16,7 @@ import (
 )
 
 var manifest = &image.Manifest{
-	Kernel: "6.1.0-test", Profile: "virtual,disk",
+	Kernel: "6.1.0-test", Profiles: []string{"virtual", "disk"},
 	Modules: []image.Module{
 		{Name: "sunrpc"}, {Name: "lockd", Needs: []string{"sunrpc"}},
 		{Name: "nfs", Needs: []string{"sunrpc", "lockd"}},

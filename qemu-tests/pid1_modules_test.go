@@ -44,7 +44,7 @@ func (s *site) looped() string {
 	}
 	// Written by hand: the package may refuse to write this.
 	var text strings.Builder
-	fmt.Fprintf(&text, "sidusboot-manifest 1\nkernel %s\nprofile %s\n", m.Kernel, m.Profile)
+	fmt.Fprintf(&text, "sidusboot-manifest 1\nkernel %s\nprofile %s\n", m.Kernel, strings.Join(m.Profiles, ","))
 	after := map[string]string{"sunrpc": "overlay", "overlay": "sunrpc"}
 	for _, mod := range m.Modules {
 		fmt.Fprintf(&text, "module %s", mod.Name)

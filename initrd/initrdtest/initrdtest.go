@@ -1,4 +1,6 @@
-package main
+// Package initrdtest makes small root trees, kernel modules and programs for
+// tests of the generator. Nothing in them can run or be loaded.
+package initrdtest
 
 import (
 	"bytes"
@@ -13,45 +15,55 @@ import (
 	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/zstd"
 	"github.com/ulikunitz/xz"
+
+	"github.com/sidusboot/sidusboot/image"
 )
 
-const fakeRelease = "6.1.0-test"
+// Release is that of the only kernel in a Tree.
+const Release = "6.1.0-test"
 
-// A fakeModule is a line of modules.dep, and the file that it names.
-type fakeModule struct {
-	path, deps string
-	firmware   []string
-	imports    []string
-	aliases    []string // For addModule.
+// A Module is a line of modules.dep, and the file that it names.
+type Module struct {
+	// Path and Deps are what modules.dep says of it.
+	Path, Deps string
+	// Firmware are the files that it names.
+	Firmware []string
+	// Imports are the symbols of the kernel that it uses.
+	Imports []string
+	// Aliases are patterns for modules.alias. Only AddModule writes them.
+	Aliases []string
 }
 
-// fakeModules are a small kernel: every way to be packed, every compressor.
-var fakeModules = []fakeModule{
-	{path: "kernel/arch/x86/crypto/crc32c-intel.ko"},
-	{path: "kernel/crypto/crc32c_generic.ko"},
-	{path: "kernel/net/sunrpc/sunrpc.ko"},
-	{path: "kernel/fs/nfs_common/grace.ko"},
-	{path: "kernel/fs/lockd/lockd.ko", deps: "kernel/fs/nfs_common/grace.ko kernel/net/sunrpc/sunrpc.ko"},
-	{path: "kernel/fs/nfs/nfs.ko.xz", deps: "kernel/fs/lockd/lockd.ko kernel/fs/nfs_common/grace.ko kernel/net/sunrpc/sunrpc.ko"},
-	{path: "kernel/fs/nfs/nfsv3.ko", deps: "kernel/fs/nfs/nfs.ko.xz kernel/fs/lockd/lockd.ko kernel/fs/nfs_common/grace.ko kernel/net/sunrpc/sunrpc.ko"},
-	{path: "kernel/fs/nfs/nfsv4.ko.zst", deps: "kernel/fs/nfs/nfs.ko.xz kernel/fs/lockd/lockd.ko kernel/fs/nfs_common/grace.ko kernel/net/sunrpc/sunrpc.ko"},
-	{path: "kernel/fs/overlayfs/overlay.ko.gz"},
-	{path: "kernel/fs/ext4/ext4.ko", deps: "kernel/fs/jbd2/jbd2.ko"},
-	{path: "kernel/fs/jbd2/jbd2.ko"},
-	{path: "kernel/drivers/virtio/virtio.ko"},
-	{path: "kernel/drivers/virtio/virtio-pci.ko", deps: "kernel/drivers/virtio/virtio.ko"},
-	{path: "kernel/drivers/net/virtio_net.ko", deps: "kernel/drivers/virtio/virtio.ko"},
-	{path: "kernel/drivers/net/phy/libphy.ko"},
-	{path: "kernel/drivers/net/phy/realtek.ko", deps: "kernel/drivers/net/phy/libphy.ko"},
-	{path: "kernel/drivers/net/ethernet/realtek/r8169.ko", deps: "kernel/drivers/net/phy/libphy.ko",
-		firmware: []string{"rtl_nic/a.fw", "rtl_nic/b.fw", "rtl_nic/gone.fw"}},
-	{path: "kernel/drivers/net/ethernet/intel/e1000/e1000.ko"},
-	{path: "kernel/drivers/net/ethernet/mellanox/mlxsw/mlxsw_core.ko"},
-	{path: "kernel/drivers/net/usb/r8152.ko"},
-	{path: "kernel/drivers/net/usb/qmi_wwan.ko"},
-	{path: "kernel/drivers/net/wireless/ath9k.ko"},
-	{path: "kernel/drivers/net/macvlan.ko", imports: []string{"register_netdevice"}},
-	{path: "kernel/drivers/staging/qlge/qlge.ko", imports: []string{"alloc_etherdev_mqs"}},
+// Modules are those of a Tree: each kind that a profile chooses or leaves out,
+// each compressor.
+func Modules() []Module {
+	return []Module{
+		{Path: "kernel/arch/x86/crypto/crc32c-intel.ko"},
+		{Path: "kernel/crypto/crc32c_generic.ko"},
+		{Path: "kernel/net/sunrpc/sunrpc.ko"},
+		{Path: "kernel/fs/nfs_common/grace.ko"},
+		{Path: "kernel/fs/lockd/lockd.ko", Deps: "kernel/fs/nfs_common/grace.ko kernel/net/sunrpc/sunrpc.ko"},
+		{Path: "kernel/fs/nfs/nfs.ko.xz", Deps: "kernel/fs/lockd/lockd.ko kernel/fs/nfs_common/grace.ko kernel/net/sunrpc/sunrpc.ko"},
+		{Path: "kernel/fs/nfs/nfsv3.ko", Deps: "kernel/fs/nfs/nfs.ko.xz kernel/fs/lockd/lockd.ko kernel/fs/nfs_common/grace.ko kernel/net/sunrpc/sunrpc.ko"},
+		{Path: "kernel/fs/nfs/nfsv4.ko.zst", Deps: "kernel/fs/nfs/nfs.ko.xz kernel/fs/lockd/lockd.ko kernel/fs/nfs_common/grace.ko kernel/net/sunrpc/sunrpc.ko"},
+		{Path: "kernel/fs/overlayfs/overlay.ko.gz"},
+		{Path: "kernel/fs/ext4/ext4.ko", Deps: "kernel/fs/jbd2/jbd2.ko"},
+		{Path: "kernel/fs/jbd2/jbd2.ko"},
+		{Path: "kernel/drivers/virtio/virtio.ko"},
+		{Path: "kernel/drivers/virtio/virtio-pci.ko", Deps: "kernel/drivers/virtio/virtio.ko"},
+		{Path: "kernel/drivers/net/virtio_net.ko", Deps: "kernel/drivers/virtio/virtio.ko"},
+		{Path: "kernel/drivers/net/phy/libphy.ko"},
+		{Path: "kernel/drivers/net/phy/realtek.ko", Deps: "kernel/drivers/net/phy/libphy.ko"},
+		{Path: "kernel/drivers/net/ethernet/realtek/r8169.ko", Deps: "kernel/drivers/net/phy/libphy.ko",
+			Firmware: []string{"rtl_nic/a.fw", "rtl_nic/b.fw", "rtl_nic/gone.fw"}},
+		{Path: "kernel/drivers/net/ethernet/intel/e1000/e1000.ko"},
+		{Path: "kernel/drivers/net/ethernet/mellanox/mlxsw/mlxsw_core.ko"},
+		{Path: "kernel/drivers/net/usb/r8152.ko"},
+		{Path: "kernel/drivers/net/usb/qmi_wwan.ko"},
+		{Path: "kernel/drivers/net/wireless/ath9k.ko"},
+		{Path: "kernel/drivers/net/macvlan.ko", Imports: []string{"register_netdevice"}},
+		{Path: "kernel/drivers/staging/qlge/qlge.ko", Imports: []string{"alloc_etherdev_mqs"}},
+	}
 }
 
 const fakeAliases = `# Aliases extracted from modules themselves.
@@ -73,67 +85,56 @@ softdep r8169 pre: realtek
 softdep nfsv3 pre: not-there post: dns-also-not-there
 `
 
-// fakeTree makes a root tree as Debian lays it out: lib is a link, and here an
-// absolute one.
-func fakeTree(t *testing.T) string {
+// Tree makes a root tree with one kernel, laid out as Debian's are: lib is a
+// link, and here an absolute one.
+func Tree(t *testing.T) string {
 	t.Helper()
 	root := t.TempDir()
-	dir := filepath.Join(root, "usr/lib/modules", fakeRelease)
+	dir := filepath.Join(root, "usr/lib/modules", Release)
 	var dep, builtin strings.Builder
-	for _, m := range fakeModules {
-		dep.WriteString(strings.TrimSpace(m.path+": "+m.deps) + "\n")
-		writeFile(t, filepath.Join(dir, m.path), pack(t, m.path, fakeELF(m.path, m.firmware, m.imports...)))
+	for _, m := range Modules() {
+		dep.WriteString(strings.TrimSpace(m.Path+": "+m.Deps) + "\n")
+		WriteFile(t, filepath.Join(dir, m.Path), Pack(t, m.Path, ModuleFile(m.Path, m.Firmware, m.Imports...)))
 	}
 	builtin.WriteString("kernel/net/packet/af_packet.ko\nkernel/net/dns_resolver/dns-resolver.ko\n")
-	writeFile(t, filepath.Join(dir, "modules.dep"), []byte(dep.String()))
-	writeFile(t, filepath.Join(dir, "modules.alias"), []byte(fakeAliases))
-	writeFile(t, filepath.Join(dir, "modules.softdep"), []byte(fakeSoftdeps))
-	writeFile(t, filepath.Join(dir, "modules.builtin"), []byte(builtin.String()))
+	WriteFile(t, filepath.Join(dir, "modules.dep"), []byte(dep.String()))
+	WriteFile(t, filepath.Join(dir, "modules.alias"), []byte(fakeAliases))
+	WriteFile(t, filepath.Join(dir, "modules.softdep"), []byte(fakeSoftdeps))
+	WriteFile(t, filepath.Join(dir, "modules.builtin"), []byte(builtin.String()))
 	if err := os.Symlink("/usr/lib", filepath.Join(root, "lib")); err != nil {
 		t.Fatal(err)
 	}
-	writeFile(t, filepath.Join(root, "usr/lib/firmware/rtl_nic/a.fw"), []byte("firmware a"))
-	writeFile(t, filepath.Join(root, "usr/lib/firmware/rtl_nic/b-1.fw.xz"), pack(t, ".xz", []byte("firmware b")))
+	WriteFile(t, filepath.Join(root, "usr/lib/firmware/rtl_nic/a.fw"), []byte("firmware a"))
+	WriteFile(t, filepath.Join(root, "usr/lib/firmware/rtl_nic/b-1.fw.xz"), Pack(t, ".xz", []byte("firmware b")))
 	if err := os.Symlink("b-1.fw.xz", filepath.Join(root, "usr/lib/firmware/rtl_nic/b.fw.xz")); err != nil {
 		t.Fatal(err)
 	}
-	writeFile(t, filepath.Join(root, "etc/modprobe.d/site.conf"), []byte("options e1000 copybreak=0 \\\n debug=1\nblacklist r8152\n"))
+	WriteFile(t, filepath.Join(root, "etc/modprobe.d/site.conf"), []byte("options e1000 copybreak=0 \\\n debug=1\nblacklist r8152\n"))
 	return root
 }
 
-// addModule adds a module to a fake tree.
-func addModule(t *testing.T, root string, m fakeModule) {
+// AddModule adds a module to a tree that Tree made.
+func AddModule(t *testing.T, root string, m Module) {
 	t.Helper()
-	dir := filepath.Join(root, "usr/lib/modules", fakeRelease)
-	writeFile(t, filepath.Join(dir, m.path), pack(t, m.path, fakeELF(m.path, m.firmware, m.imports...)))
+	dir := filepath.Join(root, "usr/lib/modules", Release)
+	WriteFile(t, filepath.Join(dir, m.Path), Pack(t, m.Path, ModuleFile(m.Path, m.Firmware, m.Imports...)))
 	dep, err := os.ReadFile(filepath.Join(dir, "modules.dep"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	writeFile(t, filepath.Join(dir, "modules.dep"), append(dep, strings.TrimSpace(m.path+": "+m.deps)+"\n"...))
+	WriteFile(t, filepath.Join(dir, "modules.dep"), append(dep, strings.TrimSpace(m.Path+": "+m.Deps)+"\n"...))
 	alias, err := os.ReadFile(filepath.Join(dir, "modules.alias"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, pattern := range m.aliases {
-		alias = append(alias, "alias "+pattern+" "+moduleName(m.path)+"\n"...)
+	for _, pattern := range m.Aliases {
+		alias = append(alias, "alias "+pattern+" "+moduleName(m.Path)+"\n"...)
 	}
-	writeFile(t, filepath.Join(dir, "modules.alias"), alias)
+	WriteFile(t, filepath.Join(dir, "modules.alias"), alias)
 }
 
-// fakeOptions are good options for a tree.
-func fakeOptions(t *testing.T, root string) options {
-	t.Helper()
-	dir := t.TempDir()
-	program := filepath.Join(dir, "init")
-	writeFile(t, program, fakeProgram(nil))
-	return options{
-		Root: root, Output: filepath.Join(dir, "initrd.img"), Profiles: []string{"generic"},
-		Init: program, Compress: "zstd", Report: filepath.Join(dir, "report.json"),
-	}
-}
-
-func writeFile(t *testing.T, name string, data []byte) {
+// WriteFile writes a file, with the directories above it.
+func WriteFile(t *testing.T, name string, data []byte) {
 	t.Helper()
 	if err := os.MkdirAll(filepath.Dir(name), 0o755); err != nil {
 		t.Fatal(err)
@@ -144,7 +145,7 @@ func writeFile(t *testing.T, name string, data []byte) {
 }
 
 // pack compresses as the name says.
-func pack(t *testing.T, name string, data []byte) []byte {
+func Pack(t *testing.T, name string, data []byte) []byte {
 	t.Helper()
 	var b bytes.Buffer
 	var w io.WriteCloser = nopCloser{&b}
@@ -169,9 +170,9 @@ func pack(t *testing.T, name string, data []byte) []byte {
 	return b.Bytes()
 }
 
-// fakeELF is an object file with a .modinfo section and a table of the symbols
+// ModuleFile is the content of a module: an object file with a .modinfo section and a table of the symbols
 // that it asks for, and nothing else.
-func fakeELF(name string, firmware []string, imports ...string) []byte {
+func ModuleFile(name string, firmware []string, imports ...string) []byte {
 	var info, strtab bytes.Buffer
 	info.WriteString("license=GPL\x00name=" + moduleName(name) + "\x00")
 	for _, f := range firmware {
@@ -191,7 +192,7 @@ func fakeELF(name string, firmware []string, imports ...string) []byte {
 	symOff := infoOff + uint64(info.Len())
 	strOff := symOff + uint64(len(symbols))*symsize
 	namesOff := strOff + uint64(strtab.Len())
-	h := fakeHeader(elf.ET_REL)
+	h := Header(elf.ET_REL)
 	h.Shoff, h.Shentsize, h.Shnum, h.Shstrndx = namesOff+uint64(len(names)), shsize, 5, 4
 	var b bytes.Buffer
 	binary.Write(&b, binary.LittleEndian, h)
@@ -209,11 +210,11 @@ func fakeELF(name string, firmware []string, imports ...string) []byte {
 	return b.Bytes()
 }
 
-// fakeProgram is a static program that holds data and does nothing. edit
-// changes its one segment.
-func fakeProgram(data []byte, edit ...func(*elf.Header64, *elf.Prog64)) []byte {
+// Program is a static program that holds data and does nothing. edit changes
+// its header and its only segment.
+func Program(data []byte, edit ...func(*elf.Header64, *elf.Prog64)) []byte {
 	const ehsize, phsize = 64, 56
-	h := fakeHeader(elf.ET_EXEC)
+	h := Header(elf.ET_EXEC)
 	h.Entry, h.Phoff, h.Phentsize, h.Phnum = 0x400000, ehsize, phsize, 1
 	p := elf.Prog64{Type: uint32(elf.PT_LOAD), Filesz: uint64(ehsize + phsize + len(data))}
 	for _, f := range edit {
@@ -226,9 +227,20 @@ func fakeProgram(data []byte, edit ...func(*elf.Header64, *elf.Prog64)) []byte {
 	return b.Bytes()
 }
 
-func fakeHeader(kind elf.Type) elf.Header64 {
+// Header is the ELF header of a file without any sections or segments.
+func Header(kind elf.Type) elf.Header64 {
 	h := elf.Header64{Type: uint16(kind), Machine: uint16(elf.EM_X86_64), Version: 1, Ehsize: 64}
 	copy(h.Ident[:], elf.ELFMAG)
 	h.Ident[elf.EI_CLASS], h.Ident[elf.EI_DATA], h.Ident[elf.EI_VERSION] = byte(elf.ELFCLASS64), byte(elf.ELFDATA2LSB), 1
 	return h
+}
+
+type nopCloser struct{ io.Writer }
+
+func (nopCloser) Close() error { return nil }
+
+// moduleName is the name of the module in a file.
+func moduleName(file string) string {
+	name, _, _ := strings.Cut(filepath.Base(file), ".ko")
+	return image.CanonicalName(name)
 }

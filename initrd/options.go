@@ -1,0 +1,59 @@
+package initrd
+
+import "fmt"
+
+// Options say what Build makes an image of.
+type Options struct {
+	// Root is the root tree that the nodes mount. It is only read. Required.
+	Root string
+	// Output is the image to be written. Required.
+	Output string
+	// Kernel is the release of a kernel in Root, or "all". Empty: the only one.
+	Kernel string
+	// Profiles are names of Profiles(). Where none of them has network drivers,
+	// "generic" is added.
+	Profiles []string
+	// Modules are further modules, by name, loaded at every boot.
+	Modules []string
+	// Config is a file of kernel command line parameters, packed as
+	// image.Config. Empty: none.
+	Config string
+	// Secrets is a file of users and passwords by node, of mode 0600, packed as
+	// image.Secrets. Empty: none.
+	Secrets string
+	// Init is the program that becomes /init. Required.
+	Init string
+	// Rescue is a static program, packed as image.Rescue. Empty: none.
+	Rescue string
+	// Compress is one of Compressors(). Empty: the first of them.
+	Compress string
+	// Report is a file to which the Report is written as JSON. Empty: none.
+	Report string
+	// Builder names the program that calls Build, and its version. It is written
+	// into the image.
+	Builder string
+}
+
+// An OptionError is about one field of Options.
+type OptionError struct {
+	// Field is its name.
+	Field string
+	// Invalid says that no tree and no file could make the value a good one: it is
+	// missing, it is not one of those that there are, or it contradicts another field.
+	Invalid bool
+	// Err says what is wrong with it and what to do.
+	Err error
+}
+
+func (e *OptionError) Error() string { return e.Field + ": " + e.Err.Error() }
+
+// Unwrap returns Err.
+func (e *OptionError) Unwrap() error { return e.Err }
+
+func optionErrorf(field, format string, args ...any) error {
+	return &OptionError{Field: field, Err: fmt.Errorf(format, args...)}
+}
+
+func invalidf(field, format string, args ...any) error {
+	return &OptionError{Field: field, Invalid: true, Err: fmt.Errorf(format, args...)}
+}

@@ -1,0 +1,183 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/sidusboot/sidusboot/initrd"
+)
+
+func buildCommand() *cobra.Command {
+	var opts initrd.Options
+	var verbose bool
+	cmd := &cobra.Command{
+		Use:   "build --root TREE --output FILE",
+		Short: "Build an initrd from a root tree",
+		Long: `Build an initrd from the root tree TREE, the one that the nodes mount over NFS.
+
+The image holds /init, the NFS client, overlay (and aufs where the kernel has
+it) and the drivers of the profiles, with everything that these need:
+
+` + profileHelp() + `
+Profiles add up: --profile virtual,disk, or --profile virtual --profile disk.
+Where none of them has network drivers, generic comes along. Other file systems
+than ext4 are modules: --module xfs, --module btrfs.
+
+Drivers that DKMS or a vendor installed (updates/, extra/, weak-updates/) take
+the place of the kernel's own: generic has every one that makes wired network
+interfaces, and the report names them. A driver that the tree's modprobe.d
+blacklists is packed, but nodes do not pick it, unless --module names it.
+
+Firmware that the drivers name goes in as far as TREE/lib/firmware has it. A
+bare Debian tree has none: install its firmware packages for what your NICs
+need. Drivers of whose firmware the tree has nothing are told as a warning.
+
+--secrets packs a file of users and passwords for the nodes' iSCSI volumes, a
+line for each node; values with blanks stand in quotes, # begins a comment:
+
+  MATCH USER PASSWORD [USER_IN PASSWORD_IN]
+
+MATCH is an initiator name (iqn., eui. or naa.), a MAC, an IPv4 address or the
+word default; where several fit a node, the first kind of these wins. USER_IN
+and PASSWORD_IN are what the target must prove. The file must have mode 0600,
+and the image gets it as well: everybody who can fetch the image can read them.
+initrdgen secrets makes such a file out of one key.
+
+TREE is only read. FILE appears whole or not at all: a build that fails or is
+interrupted leaves the old one as it was. The new one has the owner, the mode and
+the access list of the one that it replaces, so that a boot server keeps what it
+was given; only root may give a file to another user. With --secrets a mode that
+let everybody read becomes 0600. Links on the way to FILE are followed if they are
+root's or yours: another user's could lead the image to any place.
+
+What the image has no use for may be broken, that is a warning; what it needs is
+an error that names the file. Folders that a removed kernel left behind are no
+kernels. What went in, and what it weighs, is printed at the end.`,
+		Example: `  # The kernel of a Debian tree, for any node with a wired network
+  initrdgen build --root /srv/nfs/bookworm --output /srv/tftp/initrd.img
+
+  # Small, for virtual machines, with parameters for the kernel command line in it
+  initrdgen build --root /srv/nfs/bookworm --output initrd.img \
+      --profile virtual --config sidusboot.conf
+
+  # With the passwords of the nodes' iSCSI volumes
+  initrdgen build --root /srv/nfs/bookworm --output /srv/tftp/initrd.img \
+      --profile iscsi --secrets room.secrets
+
+  # One of several kernels, one more module at every boot, packed for an old kernel
+  initrdgen build --root /srv/nfs/bookworm --output initrd.img \
+      --kernel 6.1.0-56-amd64 --module macvlan --compress gzip`,
+		Args: noArguments,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if opts.Init == "" {
+				self, err := os.Executable()
+				if err != nil {
+					return fmt.Errorf("--init: %w: name sidusboot's init", err)
+				}
+				opts.Init = filepath.Join(filepath.Dir(self), "init")
+			}
+			opts.Builder = builtFrom()
+			rep, err := initrd.Build(cmd.Context(), opts)
+			if err != nil {
+				return withFlag(err)
+			}
+			for _, w := range rep.Warnings {
+				fmt.Fprintf(cmd.ErrOrStderr(), "initrdgen: warning: %s\n", printable(w))
+			}
+			printReport(cmd.OutOrStdout(), rep, verbose)
+			return nil
+		},
+	}
+	f := cmd.Flags()
+	f.SortFlags = false
+	f.StringVar(&opts.Root, "root", "", "the root `TREE` that the nodes mount (required)")
+	f.StringVar(&opts.Output, "output", "", "the initrd `FILE` to write (required)")
+	f.StringVar(&opts.Kernel, "kernel", "", "kernel `RELEASE` in TREE/lib/modules, or all; needed where there are several")
+	f.StringSliceVar(&opts.Profiles, "profile", []string{initrd.DefaultProfile}, "which drivers go in: `PROFILE`s are "+strings.Join(profileNames(), ", ")+"; may be repeated")
+	f.StringArrayVar(&opts.Modules, "module", nil, "one more module, by `NAME`, loaded at every boot, whatever devices there are; may be repeated")
+	f.StringVar(&opts.Config, "config", "", "`FILE` of kernel command line parameters, checked and packed as /etc/sidusboot.conf")
+	f.StringVar(&opts.Secrets, "secrets", "", "`FILE` of users and passwords by node, mode 0600, checked and packed as /etc/sidusboot.secrets")
+	f.StringVar(&opts.Rescue, "rescue", "", "static program `FILE` (busybox of busybox-static, say), packed as /rescue, for sidus.onerror=shell")
+	f.StringVar(&opts.Init, "init", "", "the `FILE` that becomes /init (default: init beside initrdgen)")
+	f.StringVar(&opts.Compress, "compress", initrd.Compressors()[0], "how to pack: `NAME` is "+strings.Join(initrd.Compressors(), ", "))
+	f.StringVar(&opts.Report, "report", "", "write what went in to `FILE` as JSON")
+	f.BoolVar(&verbose, "verbose", false, "list the firmware that the tree lacks, by driver")
+	return cmd
+}
+
+// flags are those of the fields of initrd.Options whose name is not the flag's.
+var flags = map[string]string{"Profiles": "profile", "Modules": "module"}
+
+// withFlag names the flag where an error is about one of the options.
+func withFlag(err error) error {
+	option := (*initrd.OptionError)(nil)
+	if !errors.As(err, &option) {
+		return err
+	}
+	flag := flags[option.Field]
+	if flag == "" {
+		flag = strings.ToLower(option.Field)
+	}
+	err = fmt.Errorf("--%s: %w", flag, option.Err)
+	if option.Invalid {
+		return usageError{err}
+	}
+	return err
+}
+
+func profileNames() []string {
+	var names []string
+	for _, p := range initrd.Profiles() {
+		names = append(names, p.Name)
+	}
+	return names
+}
+
+func profileHelp() string {
+	var b strings.Builder
+	for _, p := range initrd.Profiles() {
+		fmt.Fprintf(&b, "  %-10s %s\n", p.Name, p.Help)
+	}
+	return b.String()
+}
+
+// printReport writes a report for people.
+func printReport(w io.Writer, r *initrd.Report, verbose bool) {
+	fmt.Fprintf(w, "%s: %s, profile %s\n", r.Output, megabytes(r.Packed), r.Profile)
+	for _, k := range r.Kernels {
+		fmt.Fprintf(w, "  kernel    %s: %d modules, %s\n", k.Release, k.Modules, megabytes(k.Bytes))
+		var outside, names []string
+		for _, m := range k.Outside {
+			outside = append(outside, fmt.Sprintf("%s (%s)", m.Name, printable(m.Path)))
+		}
+		if len(outside) > 0 {
+			fmt.Fprintf(w, "  outside   kernel/: %s\n", strings.Join(outside, ", "))
+		}
+		for _, h := range k.Heaviest {
+			names = append(names, fmt.Sprintf("%s %.1f", h.Name, float64(h.Bytes)/1e6))
+		}
+		fmt.Fprintf(w, "  heaviest  %s\n", strings.Join(names, ", "))
+	}
+	fmt.Fprintf(w, "  init      %s\n", megabytes(r.Init))
+	fmt.Fprintf(w, "  firmware  %d files, %s; %d that drivers name are not in the tree\n",
+		r.Firmware.Files, megabytes(r.Firmware.Bytes), len(r.Firmware.Missing))
+	if verbose {
+		for _, driver := range slices.Sorted(maps.Keys(r.Firmware.MissingFor)) {
+			for _, name := range r.Firmware.MissingFor[driver] {
+				fmt.Fprintf(w, "            %s: missing %s\n", driver, printable(name))
+			}
+		}
+	}
+	fmt.Fprintf(w, "  total     %s unpacked, %s as %s, built in %.1f s\n",
+		megabytes(r.Unpacked), megabytes(r.Packed), r.Compress, r.Seconds)
+}
+
+func megabytes(n int64) string { return fmt.Sprintf("%.1f MB", float64(n)/1e6) }
