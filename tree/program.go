@@ -83,6 +83,23 @@ func (t Tree) CheckInit(wanted string) error {
 	if got := n + int64(len(head)); got != info.Size() {
 		return fmt.Errorf("read %s: got %d bytes of %d", name, got, info.Size())
 	}
+	return checkOwner(name, info)
+}
+
+// CheckOwner returns an *OwnerError for an init program that is not root's.
+func (t Tree) CheckOwner(wanted string) error {
+	name, err := t.FindInit(wanted)
+	if err != nil {
+		return err
+	}
+	info, err := t.Stat(name)
+	if err != nil {
+		return err
+	}
+	return checkOwner(name, info)
+}
+
+func checkOwner(name string, info fs.FileInfo) error {
 	if st, ok := info.Sys().(*syscall.Stat_t); ok && st.Uid != 0 {
 		return &OwnerError{Name: name, UID: st.Uid}
 	}
