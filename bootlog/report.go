@@ -76,6 +76,9 @@ type RW struct {
 	Usage      string
 	Full       bool
 	Made       bool
+	// Begun is the tree on which its upper layer was begun, where that was in an
+	// earlier boot; Archived is what that layer is called now.
+	Begun, Archived string
 }
 
 // ISCSI is where a volume comes from.
@@ -89,6 +92,8 @@ type ISCSI struct {
 // Union is the union of the tree and the layer.
 type Union struct {
 	Kind string // "aufs" or "overlay"
+	// UsrDirect says that /usr is the tree's own.
+	UsrDirect bool
 }
 
 // A Stage has one stage's times, of its last attempt: Start since the kernel
@@ -126,7 +131,10 @@ func (r *Report) json() string {
 	if r.ISCSI != nil {
 		o.object("iscsi", r.ISCSI.json)
 	}
-	o.object("union", func(o *jsonObject) { o.text("kind", r.Union.Kind) })
+	o.object("union", func(o *jsonObject) {
+		o.text("kind", r.Union.Kind)
+		o.flag("usr_direct", r.Union.UsrDirect)
+	})
 	stages := make([]string, len(r.Stages))
 	for i, s := range r.Stages {
 		stage := newObject("    ")
@@ -184,6 +192,8 @@ func (f *RW) json(o *jsonObject) {
 		o.flag("made", f.Made)
 		o.text("usage", f.Usage)
 		o.flag("full", f.Full)
+		o.text("layer_begun_on", f.Begun)
+		o.text("layer_archived", f.Archived)
 	}
 }
 

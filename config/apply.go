@@ -176,6 +176,30 @@ func applyAdopt(c *Config, a arg) error {
 	return nil
 }
 
+func applyMismatch(c *Config, a arg) error {
+	switch a.value {
+	case "keep", "archive", "reset", "stop":
+		c.RW.Mismatch = a.value
+		return nil
+	}
+	return errUnknown
+}
+
+// maxToken is how long a token of sidus.rw.reset= may be: it is saved on the volume.
+const maxToken = 64
+
+func applyReset(c *Config, a arg) error {
+	if a.value == "" {
+		return errors.New("it needs a token: the layer is emptied once for each token, so that the parameter can stay where it is")
+	}
+	foreign := func(r rune) bool { return r >= 0x80 || !isAlnum(byte(r)) && !strings.ContainsRune("._:-", r) }
+	if len(a.value) > maxToken || strings.ContainsFunc(a.value, foreign) {
+		return fmt.Errorf("not a token of at most %d characters", maxToken)
+	}
+	c.RW.Reset = a.value
+	return nil
+}
+
 func applyMkFS(c *Config, a arg) error {
 	if a.value != "never" && a.value != "blank" {
 		return errUnknown
@@ -196,6 +220,14 @@ func setNamed[T ~int](to *T, names []string, value string) error {
 
 func applyUnion(c *Config, a arg) error {
 	return setNamed(&c.Union, unionNames[:], a.value)
+}
+
+func applyUsr(c *Config, a arg) error {
+	if a.value != "union" && a.value != "direct" {
+		return errUnknown
+	}
+	c.UsrDirect = a.value == "direct"
+	return nil
 }
 
 func applyTreeVersion(c *Config, a arg) error {

@@ -86,6 +86,8 @@ type Config struct {
 	// TreeVersion is sidus.version: the ID of the version to mount, where the root
 	// is a base with versions; empty: its current one.
 	TreeVersion string
+	// UsrDirect is sidus.usr=direct: /usr is the tree's own, not the union's.
+	UsrDirect bool
 	// RefuseWritable is sidus.ro.strict=1: an export that can be written is an
 	// error instead of a warning.
 	RefuseWritable bool
@@ -182,6 +184,12 @@ type RW struct {
 	// Takeover is the reservation key of another node from which the volume is
 	// taken over. Zero: none.
 	Takeover uint64
+	// Mismatch is what becomes of an upper layer that was begun on another tree,
+	// sidus.rw.mismatch=: "keep" (default), "archive", "reset" or "stop".
+	Mismatch string
+	// Reset is a token, sidus.rw.reset=: the upper layer is emptied once for each.
+	// Empty: it is not.
+	Reset string
 	// Adopt is the UUID or the label, a template, of a file system that may
 	// become /rw whatever is in it, sidus.rw.adopt=. Empty: none.
 	Adopt string

@@ -37,7 +37,7 @@ const (
 // act on them.
 func Parse(cmdline, file string) (Config, error) {
 	c := Config{
-		RW:        RW{Kind: "tmpfs", Size: "50%", Fallback: "none", MkFS: "never"},
+		RW:        RW{Kind: "tmpfs", Size: "50%", Fallback: "none", Mismatch: "keep", MkFS: "never"},
 		Modules:   map[string]string{},
 		Blacklist: map[string]bool{},
 		Consumed:  map[string]bool{},

@@ -13,7 +13,7 @@ import (
 func TestParseDefaults(t *testing.T) {
 	got, err := Parse("", "")
 	want := Config{
-		Timeout: time.Minute, LeaseTimeout: 90 * time.Second, RW: RW{Kind: "tmpfs", Size: "50%", Fallback: "none", MkFS: "never"},
+		Timeout: time.Minute, LeaseTimeout: 90 * time.Second, RW: RW{Kind: "tmpfs", Size: "50%", Fallback: "none", Mismatch: "keep", MkFS: "never"},
 		Modules: map[string]string{}, Blacklist: map[string]bool{}, Consumed: map[string]bool{},
 	}
 	if err != nil || !reflect.DeepEqual(got, want) {
@@ -97,6 +97,11 @@ func TestParseWords(t *testing.T) {
 			func(c Config) any { return c.ISCSI },
 			ISCSI{Portals: []string{"10.0.0.2:3261"}, Target: "iqn.x", Initiator: "iqn.me", User: "u", Password: "p", UserIn: "ui", PasswordIn: "pi"}},
 		{"sidus.iscsi.chap=sha256,md5", "sidus.iscsi.chap=sha1", func(c Config) any { return c.ISCSI.CHAP }, []string{"sha256", "md5"}},
+		{"sidus.rw=iscsi", "", func(c Config) any { return c.RW.Mismatch }, "keep"},
+		{"sidus.rw.mismatch=stop", "", func(c Config) any { return c.RW.Mismatch }, "stop"},
+		{"sidus.rw.reset=2026-11-26_a:1.b", "", func(c Config) any { return c.RW.Reset }, "2026-11-26_a:1.b"},
+		{"sidus.usr=union", "sidus.usr=direct", func(c Config) any { return c.UsrDirect }, false},
+		{"", "sidus.usr=direct", func(c Config) any { return c.UsrDirect }, true},
 		{"iscsi_target_name=iqn.new", "sidus.iscsi.target=iqn.old", func(c Config) any { return c.ISCSI.Target }, "iqn.new"},
 	} {
 		c, err := Parse(tt.cmdline, tt.file)
@@ -105,6 +110,8 @@ func TestParseWords(t *testing.T) {
 		}
 	}
 }
+
+var longToken = strings.Repeat("x", maxToken+1)
 
 func TestParseErrors(t *testing.T) {
 	for in, want := range map[string]string{
@@ -137,6 +144,11 @@ func TestParseErrors(t *testing.T) {
 		"sidus.rw.takeover=all":             "allowed is 0xKEY",
 		"sidus.rw.adopt=":                   "allowed is UUID or LABEL",
 		"sidus.rw.takeover=0x0":             "not a key",
+		"sidus.rw.mismatch=delete":          "allowed is keep, archive, reset or stop",
+		"sidus.rw.reset":                    "it needs a token: the layer is emptied once for each token",
+		"sidus.rw.reset=a/b":                "not a token",
+		"sidus.rw.reset=" + longToken:       "not a token",
+		"sidus.usr=nfs":                     "allowed is union or direct",
 		"sidus.union=unionfs":               "allowed is auto, aufs or overlay",
 		"sidus.ro.strict=yes":               "allowed is 0 or 1",
 		"sidus.version=../x":                "an ID has 1 to 64 letters",

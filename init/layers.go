@@ -5,9 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"strings"
-	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -18,7 +16,6 @@ import (
 	"github.com/sidusboot/sidusboot/nfs"
 	"github.com/sidusboot/sidusboot/overlay"
 	"github.com/sidusboot/sidusboot/rwlayer"
-	"github.com/sidusboot/sidusboot/tree"
 )
 
 // mountRoot finds out what the root is and mounts it.
@@ -56,38 +53,6 @@ func (n *node) mountRoot() (string, error) {
 	return fmt.Sprintf("%s with version %s, from the %s", n.source, version, root.Origin), nil
 }
 
-// looks is what the looks at a mounted root may take that do not decide the
-// boot.
-const looks = 15 * time.Second
-
-// inspectRoot looks at what was mounted: whether the server would let us write,
-// and what is missing in it.
-func (n *node) inspectRoot(version, origin string) error {
-	ctx, cancel := context.WithTimeout(context.Background(), looks)
-	defer cancel()
-	n.waitFor("the NFS server, which is asked whether the export is writable")
-	writable, err := n.nfs.Writable(ctx, n.source, version, checkDir)
-	if err != nil {
-		if n.cfg.RefuseWritable {
-			return err
-		}
-		n.log.Errorf("%v", err)
-	}
-	if writable {
-		if n.cfg.RefuseWritable {
-			return fmt.Errorf("nfs: %s: %w", n.source, nfs.ErrWritable)
-		}
-		n.log.Errorf("nfs: %s: %v", n.source, nfs.ErrWritable)
-	}
-	n.report.Root = bootlog.Root{
-		Source: n.source.String(), Version: version, Options: n.source.Data(version),
-		Origin: origin, Writable: writable, TreeVersion: n.treeVersion,
-	}
-	n.warnSquash()
-	n.warnNested(version, roDir)
-	return nil
-}
-
 // identify gives the node an identity of its own towards servers of NFSv4, also
 // for what the tree mounts later on.
 func (n *node) identify() {
@@ -103,38 +68,6 @@ func (n *node) identify() {
 	}
 }
 
-// maxNested is how many file systems within a tree are named: a server may have
-// thousands, one for each user.
-const maxNested = 10
-
-// warnNested names what is on the server below the tree in dir and cannot be
-// seen.
-func (n *node) warnNested(version, dir string) {
-	ctx, cancel := context.WithTimeout(context.Background(), looks)
-	defer cancel()
-	n.waitFor("the NFS server, which is asked for file systems within the tree")
-	nested := n.nfs.Nested(ctx, n.source, version, dir)
-	if more := len(nested) - maxNested; more > 0 {
-		nested = append(nested[:maxNested], fmt.Sprintf("and %d more", more))
-	}
-	if len(nested) > 0 {
-		n.log.Errorf("nfs: %s: on the server other file systems begin within the tree, at %s, and no node sees them: "+
-			"put these directories on the tree's own file system, or mount them by the tree's fstab", n.source, strings.Join(nested, ", "))
-	}
-}
-
-// warnSquash warns of an export in which root is nobody: login and sudo fail
-// there in ways that nobody traces back to NFS.
-func (n *node) warnSquash() {
-	f, err := tree.At(roDir).Open("/etc/shadow")
-	if errors.Is(err, os.ErrPermission) {
-		n.log.Errorf("nfs: root may not read /etc/shadow in the tree: export it with no_root_squash, or nobody can log in")
-	}
-	if err == nil {
-		f.Close()
-	}
-}
-
 // mountRW mounts the node's own layer: what sidus.rw= asks for, or, where that
 // cannot be had and the operator allows it, a tmpfs instead.
 func (n *node) mountRW() (string, error) {
@@ -142,6 +75,9 @@ func (n *node) mountRW() (string, error) {
 		return n.mountTmpfs()
 	}
 	detail, err := n.mountVolume()
+	if err == nil {
+		err = n.matchUpper()
+	}
 	if err == nil || n.cfg.RW.Fallback != "tmpfs" {
 		return detail, err
 	}
@@ -240,5 +176,9 @@ func (n *node) stack(kind overlay.Kind) error {
 	if err != nil {
 		return err
 	}
-	return n.makeMountPoints(unionDir)
+	if err := n.makeMountPoints(unionDir); err != nil {
+		return err
+	}
+	n.mountUsr(layers.Upper)
+	return nil
 }

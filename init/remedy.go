@@ -24,6 +24,7 @@ func remedyFor(err error) string {
 		owner *rwlayer.UnknownOwnerError
 		size  *rwlayer.SizeError
 		kind  *overlay.KindError
+		stop  *rwlayer.MismatchError
 	)
 	switch {
 	case errors.As(err, &blank):
@@ -36,6 +37,8 @@ func remedyFor(err error) string {
 		return "see sidus.rw.size="
 	case errors.As(err, &kind):
 		return "see sidus.union="
+	case errors.As(err, &stop):
+		return "see sidus.version= and sidus.rw.mismatch="
 	}
 	return ""
 }

@@ -28,6 +28,7 @@ func TestWithRemedy(t *testing.T) {
 		{"another's, which holds it", &rwlayer.UnknownOwnerError{Volume: rwlayer.Volume{UUID: "9c1f0f5e"}, Err: &rwlayer.HeldError{Holder: 2}}, "it is left untouched", ": sidus.rw.adopt=9c1f0f5e"},
 		{"size", &rwlayer.SizeError{Size: "x", Err: unix.EINVAL}, "the size must be a number", ": see sidus.rw.size="},
 		{"union", &overlay.KindError{Kind: overlay.Aufs}, "the kernel has no aufs", ": see sidus.union="},
+		{"another tree", &rwlayer.MismatchError{Made: "a", Now: "b"}, "boot the node on a, or choose", ": see sidus.version= and sidus.rw.mismatch="},
 		{"any other", errors.New("no answer"), "no answer", ""},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

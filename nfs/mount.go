@@ -131,7 +131,6 @@ func (m *Mounter) next(ctx context.Context, src Source, dir string) (string, err
 		if err := m.mount(ctx, src, m.wrongOwner, dir); err != nil {
 			return "", &MountError{Source: src, Version: m.wrongOwner, Err: err}
 		}
-		m.Logf("%v", &MountError{Source: src, Version: m.wrongOwner, Err: ErrOwner})
 		return m.wrongOwner, nil
 	}
 	if m.worst == nil {

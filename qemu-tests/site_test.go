@@ -260,8 +260,13 @@ type bootReport struct {
 		Usage                                string
 		Bytes                                int64
 		Made, Full                           bool
+		Begun                                string `json:"layer_begun_on"`
+		Archived                             string `json:"layer_archived"`
 	}
-	Union  struct{ Kind string }
+	Union struct {
+		Kind      string
+		UsrDirect bool `json:"usr_direct"`
+	}
 	Stages []struct {
 		Name        string
 		Start, Took float64
