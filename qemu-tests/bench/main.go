@@ -19,6 +19,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -30,8 +31,10 @@ func main() { qemutests.RunCommand("bench", run) }
 
 // A row is one way to boot.
 type row struct {
-	name   string
-	image  image
+	name  string
+	image image
+	// build makes the image.
+	build  func() (image, error)
 	params string
 	// tree is what it boots, with the kernel in it.
 	tree string
@@ -85,14 +88,15 @@ func run(ctx context.Context) error {
 			return err
 		}
 	}
-	rows, err := makeRows(ctx, dir, tree, lunTree, release)
-	if err != nil {
-		return err
+	rows := makeRows(ctx, dir, tree, lunTree, release)
+	rows = slices.DeleteFunc(rows, func(r row) bool { return !strings.Contains(r.name, *only) })
+	for i := range rows {
+		fmt.Fprintf(os.Stderr, "bench: building the image of %s\n", rows[i].name)
+		if rows[i].image, err = rows[i].build(); err != nil {
+			return fmt.Errorf("%s: %w", rows[i].name, err)
+		}
 	}
 	for i := range rows {
-		if !strings.Contains(rows[i].name, *only) {
-			continue
-		}
 		rows[i].capture = *packets
 		fmt.Fprintf(os.Stderr, "bench: booting %s\n", rows[i].name)
 		if err := rows[i].boot(ctx); err != nil {
@@ -104,7 +108,7 @@ func run(ctx context.Context) error {
 		return printPackets(rows)
 	}
 	if *only != "" {
-		print(rows, release)
+		printRows(rows, release)
 		return nil
 	}
 	fmt.Fprintln(os.Stderr, "bench: booting Debian from a plain tree and from a version")
@@ -112,52 +116,35 @@ func run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	print(rows, release)
+	printRows(rows, release)
+	printTargets(rows)
 	target("RPCs until systemd has started all, plain tree", float64(plain.rpcs), 4600, false)
 	target("RPCs until systemd has started all, version", float64(version.rpcs), 2250, false)
 	return nil
 }
 
-func makeRows(ctx context.Context, dir, tree, lunTree, release string) ([]row, error) {
-	fmt.Fprintln(os.Stderr, "bench: building the images")
-	virtual, err := buildOurs(ctx, dir, tree, "virtual")
-	if err != nil {
-		return nil, err
+// makeRows are all ways to boot, without their images.
+func makeRows(ctx context.Context, dir, tree, lunTree, release string) []row {
+	ours := func(tree, profile string) func() (image, error) {
+		return func() (image, error) { return buildOurs(ctx, dir, tree, profile) }
 	}
-	generic, err := buildOurs(ctx, dir, tree, "generic")
-	if err != nil {
-		return nil, err
-	}
-	withLUN, err := buildOurs(ctx, dir, lunTree, "virtual,iscsi")
-	if err != nil {
-		return nil, err
-	}
-	peer, err := buildPeer(ctx, filepath.Join(dir, "peer"), tree)
-	if err != nil {
-		return nil, err
-	}
-	peerLUN, err := buildPeer(ctx, filepath.Join(dir, "peer-lun"), lunTree)
-	if err != nil {
-		return nil, err
-	}
-	floor, err := buildFloor(ctx, dir, tree, release)
-	if err != nil {
-		return nil, err
+	peer := func(tree, name string) func() (image, error) {
+		return func() (image, error) { return buildPeer(ctx, filepath.Join(dir, name), tree) }
 	}
 	root := func(tree string) string {
 		// No vers=: what a user gets by default.
 		return "ip=dhcp root=/dev/nfs nfsroot=" + qemutests.ServerAddr + ":" + tree
 	}
 	return []row{
-		{name: "sidusboot, virtual", image: virtual, tree: tree, params: root(tree)},
-		{name: "sidusboot, generic", image: generic, tree: tree, params: root(tree)},
-		{name: "initramfs-tools", image: peer, tree: tree, params: qemutests.PeerParams(tree)},
-		{name: "floor", image: floor, tree: tree, params: root(tree)},
-		{name: "sidusboot, LUN", image: withLUN, tree: lunTree, lun: true, params: root(lunTree) +
+		{name: "sidusboot, virtual", build: ours(tree, "virtual"), tree: tree, params: root(tree)},
+		{name: "sidusboot, generic", build: ours(tree, "generic"), tree: tree, params: root(tree)},
+		{name: "initramfs-tools", build: peer(tree, "peer"), tree: tree, params: qemutests.PeerParams(tree)},
+		{name: "floor", build: func() (image, error) { return buildFloor(ctx, dir, tree, release) }, tree: tree, params: root(tree)},
+		{name: "sidusboot, LUN", build: ours(lunTree, "virtual,iscsi"), tree: lunTree, lun: true, params: root(lunTree) +
 			" sidus.rw=iscsi sidus.iscsi.lun=1 sidus.iscsi.target=" + lun.Target + " sidus.iscsi.user=" + lun.User + " sidus.iscsi.password=" + lun.Password},
-		{name: "initramfs-tools, LUN", image: peerLUN, tree: lunTree, lun: true, params: qemutests.PeerParams(lunTree) +
+		{name: "initramfs-tools, LUN", build: peer(lunTree, "peer-lun"), tree: lunTree, lun: true, params: qemutests.PeerParams(lunTree) +
 			" peer.target=" + lun.Target + " peer.portal=" + qemutests.ServerAddr + " peer.user=" + lun.User + " peer.password=" + lun.Password},
-	}, nil
+	}
 }
 
 // lun is what the rows with a LUN log in to.

@@ -37,8 +37,8 @@ func printPackets(rows []row) error {
 	return w.Flush()
 }
 
-// print prints the table, and below it the ratios that the project aims at.
-func print(rows []row, release string) {
+// printRows prints the table.
+func printRows(rows []row, release string) {
 	w := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', tabwriter.AlignRight)
 	fmt.Fprintf(w, "kernel %s, NFS by default\tkernel start to real init\t/init to real init\tunpack\tinitrd bytes\tseconds to build\tMemAvailable MB\tpackets\tbytes on the wire\t\n", release)
 	for _, r := range rows {
@@ -54,8 +54,12 @@ func print(rows []row, release string) {
 			size, built, float64(f.memavailable)/1000, r.traffic.ReceivedPackets+r.traffic.SentPackets, r.traffic.ReceivedBytes+r.traffic.SentBytes)
 	}
 	w.Flush()
-	virtual, generic, peer, floor, ourLUN, peerLUN := rows[0], rows[1], rows[2], rows[3], rows[4], rows[5]
 	fmt.Println("\nSeconds of a boot are virtual (2 ns an instruction); seconds to build are wall clock, median of three for sidusboot.")
+}
+
+// printTargets prints the ratios that the project aims at, of all rows.
+func printTargets(rows []row) {
+	virtual, generic, peer, floor, ourLUN, peerLUN := rows[0], rows[1], rows[2], rows[3], rows[4], rows[5]
 	megabytes := func(path string) float64 {
 		info, err := os.Stat(path)
 		if err != nil {

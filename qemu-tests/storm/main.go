@@ -33,7 +33,7 @@ type options struct {
 	servers, trees []string
 	nodes          []int
 	faster         []float64
-	threads        int
+	threads, calls int
 	output         string
 	limit          time.Duration
 }
@@ -69,6 +69,7 @@ func parseOptions() (o options, err error) {
 	nodes := flag.String("nodes", "1,10,100,200,1000", "`numbers` of nodes that begin at one moment")
 	faster := flag.String("faster", "1", "`times` that the nodes' processors are faster than the emulated one")
 	flag.IntVar(&o.threads, "threads", 0, "`number` of nfsd's threads; 0: 4")
+	flag.IntVar(&o.calls, "calls", 0, "`number` of calls of the boot to play, to see how many connections a server keeps; 0: all")
 	flag.StringVar(&o.output, "output", "", "`file` for the figures, as JSON")
 	flag.DurationVar(&o.limit, "limit", 20*time.Minute, "`time` after which one run is given up")
 	flag.Parse()
@@ -137,6 +138,9 @@ func askServer(ctx context.Context, o options, server string, all *results) erro
 			return fmt.Errorf("%s tree: %w", tree, err)
 		}
 		all.Recordings = append(all.Recordings, boot)
+		if o.calls > 0 {
+			recording.Calls = recording.Calls[:min(o.calls, len(recording.Calls))]
+		}
 		for _, faster := range o.faster {
 			for _, n := range o.nodes {
 				bounded, cancel := context.WithTimeout(ctx, o.limit)
