@@ -102,13 +102,13 @@ func run(input, output string) error {
 // addLinks draws the least time in which a link can carry what the nodes read:
 // computed, 1,448 bytes of 1,538 on the wire are NFS.
 func addLinks(p *plot.Plot, bytes float64) error {
-	for _, gigabits := range []float64{1, 10} {
+	for i, gigabits := range []float64{1, 10} {
 		second := gigabits * 1e9 * 1448 / 1538 / 8
 		line, err := plotter.NewLine(plotter.XYs{{X: second / bytes, Y: 1}, {X: 1000, Y: 1000 * bytes / second}})
 		if err != nil {
 			return err
 		}
-		line.Dashes = []vg.Length{vg.Points(4), vg.Points(4)}
+		line.Dashes = plotutil.Dashes(i + 1)
 		p.Add(line)
 		p.Legend.Add(fmt.Sprintf("computed: a link of %g Gb/s", gigabits), line)
 	}
