@@ -5,6 +5,8 @@ import (
 	"path"
 	"slices"
 	"strings"
+
+	"github.com/sidusboot/sidusboot/mounts"
 )
 
 // rootNote is put before a line of fstab for the root.
@@ -24,7 +26,7 @@ func Fstab(text string, nofail bool, present func(spec string) bool) (edited str
 		f := fields(line)
 		switch {
 		case len(f) < 2 || f[0].text[0] == '#':
-		case path.Clean(unescape(f[1].text)) == "/":
+		case path.Clean(mounts.Unescape(f[1].text)) == "/":
 			b.WriteString(rootNote)
 		case required(f) && !present(deviceSpec(f[0].text)):
 			absent = append(absent, fmt.Sprintf("line %d, %s on %s", number, f[0].text, f[1].text))
@@ -82,7 +84,7 @@ var udevLinks = map[string]string{"/dev/disk/by-uuid/": "UUID=", "/dev/disk/by-l
 func deviceSpec(spec string) string {
 	for dir, key := range udevLinks {
 		if name, ok := strings.CutPrefix(spec, dir); ok {
-			return key + unescape(name)
+			return key + mounts.Unescape(name)
 		}
 	}
 	key, value, ok := strings.Cut(spec, "=")
@@ -90,7 +92,7 @@ func deviceSpec(spec string) string {
 		return spec
 	}
 	// blkid(8) prints values in quotes.
-	return key + "=" + unescape(strings.Trim(value, `"`))
+	return key + "=" + mounts.Unescape(strings.Trim(value, `"`))
 }
 
 // withOption adds an option to a line.
@@ -99,9 +101,4 @@ func withOption(line string, f []field, option string) string {
 		return line[:f[2].end] + " " + option + line[f[2].end:]
 	}
 	return line[:f[3].end] + "," + option + line[f[3].end:]
-}
-
-// unescape undoes the octal escapes of a field (fstab(5)).
-func unescape(s string) string {
-	return strings.NewReplacer(`\040`, " ", `\011`, "\t", `\012`, "\n", `\134`, `\`).Replace(s)
 }

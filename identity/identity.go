@@ -33,11 +33,11 @@ func UUID(purpose, machine string) string {
 }
 
 // MachineID is the content of /etc/machine-id, see machine-id(5).
-func MachineID(machine string) []byte { return fmt.Appendf(nil, "%x\n", derive("machine-id", machine)) }
+func MachineID(machine string) string { return fmt.Sprintf("%x\n", derive("machine-id", machine)) }
 
 // HostID is the content of /etc/hostid as gethostid(3) reads it: a number of 32
 // bits in the machine's own order, which must not be 0 (spl.conf(4), spl_hostid).
-func HostID(machine string) []byte {
+func HostID(machine string) string {
 	id := derive("hostid", machine)
-	return binary.NativeEndian.AppendUint32(nil, binary.BigEndian.Uint32(id[:])|1)
+	return string(binary.NativeEndian.AppendUint32(nil, binary.BigEndian.Uint32(id[:])|1))
 }

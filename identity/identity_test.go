@@ -14,7 +14,7 @@ func TestDerived(t *testing.T) {
 		// set one.
 		machine := fmt.Sprintf("sidusboot %08x-0000-0000-0000-000000000000 52:54:00:77:00:%02x", i/2*2, i)
 		for kind, id := range map[string]string{
-			"machine-id": string(MachineID(machine)), "hostid": string(HostID(machine)), "nvme": UUID("nvme", machine),
+			"machine-id": MachineID(machine), "hostid": HostID(machine), "nvme": UUID("nvme", machine),
 		} {
 			if other, ok := seen[id]; ok {
 				t.Errorf("%s of %s is that of %s", kind, machine, other)
@@ -22,16 +22,16 @@ func TestDerived(t *testing.T) {
 			seen[id] = kind + " of " + machine
 		}
 	}
-	id := strings.TrimSpace(string(MachineID("x")))
+	id := strings.TrimSpace(MachineID("x"))
 	if len(id) != 32 || id[12] != '4' || !strings.Contains("89ab", id[16:17]) {
 		t.Errorf("machine-id %s is no UUID of version 4", id)
 	}
-	if h := HostID("x"); len(h) != 4 || string(h) == "\x00\x00\x00\x00" {
+	if h := HostID("x"); len(h) != 4 || h == "\x00\x00\x00\x00" {
 		t.Errorf("hostid %x", h)
 	}
 	// A change of the derivation would give every node of a room another name.
 	const machine = "sidusboot u 52:54:00:77:00:01"
-	if got := strings.TrimSpace(string(MachineID(machine))) + " " + UUID("nvme", machine); got !=
+	if got := strings.TrimSpace(MachineID(machine)) + " " + UUID("nvme", machine); got !=
 		"33a6abd56d7843c39d0fd0adbc14a9f3 402aa5fc-832e-496f-bb3e-52c8baacd753" {
 		t.Errorf("%s is now %s", machine, got)
 	}

@@ -14,7 +14,7 @@ ISCSI_ROOT_KEEP_ALL_SESSIONS_AT_SHUTDOWN=1
 `
 
 // InitiatorName is the content of /etc/iscsi/initiatorname.iscsi.
-func InitiatorName(name string) []byte { return []byte("InitiatorName=" + name + "\n") }
+func InitiatorName(name string) string { return "InitiatorName=" + name + "\n" }
 
 // OpenISCSIDefaults adds to /etc/default/open-iscsi that the session of the
 // node's volume is to be left alone. What has that already, from an earlier boot,

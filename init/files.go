@@ -1,14 +1,9 @@
 package main
 
 import (
-	"errors"
 	"fmt"
-	"io/fs"
 	"os"
-	"path/filepath"
 	"strings"
-
-	"golang.org/x/sys/unix"
 
 	"github.com/sidusboot/sidusboot/clock"
 	"github.com/sidusboot/sidusboot/config"
@@ -26,11 +21,12 @@ func (n *node) writeFiles() (string, error) {
 	if name := n.lease.Hostname; name != "" && n.has("hostname") {
 		n.optional(tree.At(unionDir).Replace("/etc/hostname", []byte(name+"\n")))
 	}
+	files := tree.Union{Tree: tree.At(unionDir), Lower: tree.At(roDir)}
 	n.optional(n.writeResolver())
-	n.writeIdentity()
+	n.writeIdentity(files)
 	n.optional(n.adviseManagers())
 	n.optional(n.writeTime())
-	n.optional(n.rewriteFstab(roDir, unionDir))
+	n.optional(n.editFstab(files))
 	if n.report.RW.Kind != "tmpfs" {
 		n.optional(rwlayer.MakeSpare(rwDir))
 	}
@@ -40,19 +36,6 @@ func (n *node) writeFiles() (string, error) {
 		n.optional(os.WriteFile(path, []byte(text), 0o644))
 	}
 	return n.lease.Hostname, nil
-}
-
-// readUnion reads a file of the union. Where something without content is in its
-// place, a FIFO, the tree's own counts, and empty says so: the system would wait
-// for it, and it is to be replaced.
-func readUnion(ro, union, name string) (content []byte, empty bool, err error) {
-	content, err = tree.At(union).ReadFile(name)
-	var kind *tree.KindError
-	if errors.As(err, &kind) && kind.Empty() {
-		content, err = tree.At(ro).ReadFile(name)
-		return content, true, err
-	}
-	return content, false, err
 }
 
 // optional says what went wrong with something that is nice to have. The boot
@@ -100,18 +83,15 @@ func (n *node) writeTime() error {
 	return writeBelow("/", identity.File{Path: "/run/systemd/timesyncd.conf.d/sidusboot.conf", Text: identity.TimesyncdConf(n.lease.NTP)})
 }
 
-// rewriteFstab comments out the tree's own lines for "/", and reports lines for
+// editFstab comments out the tree's own lines for "/", and reports lines for
 // devices that this node does not have, see identity.Fstab.
-func (n *node) rewriteFstab(ro, root string) error {
-	old, empty, err := readUnion(ro, root, "/etc/fstab")
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
+func (n *node) editFstab(files tree.Union) error {
 	nofail := n.cfg.Fstab == config.FstabNoFail
-	text, absent := identity.Fstab(string(old), nofail, func(spec string) bool { return rwlayer.Present(spec, "/sys", "/dev") })
+	var absent []string
+	err := files.Edit("/etc/fstab", func(old string) (text string) {
+		text, absent = identity.Fstab(old, nofail, func(spec string) bool { return rwlayer.Present(spec, "/sys", "/dev") })
+		return text
+	})
 	for _, line := range absent {
 		if nofail {
 			n.log.Noticef("/etc/fstab, %s: there is no such device so far: it was given nofail", line)
@@ -120,29 +100,5 @@ func (n *node) rewriteFstab(ro, root string) error {
 		n.note(fmt.Sprintf("/etc/fstab, %s: there is no such device so far: if there will be none, systemd waits 90 s and may start an emergency shell: "+
 			"remove the line in the tree, give it nofail, or set sidus.fstab=nofail", line))
 	}
-	if text == string(old) && !empty {
-		return nil
-	}
-	return tree.At(root).Replace("/etc/fstab", []byte(text))
-}
-
-// freeInitramfs removes everything on the initramfs itself, whose memory is
-// of no use once nothing runs from it. It stops at mount points.
-func freeInitramfs(dir string, device uint64) {
-	entries, err := os.ReadDir(dir)
-	if err != nil {
-		return
-	}
-	for _, e := range entries {
-		path := filepath.Join(dir, e.Name())
-		var st unix.Stat_t
-		if err := unix.Lstat(path, &st); err != nil || st.Dev != device {
-			continue
-		}
-		if e.IsDir() {
-			freeInitramfs(path, device)
-		}
-		// A directory that holds a mount point stays.
-		_ = os.Remove(path)
-	}
+	return err
 }

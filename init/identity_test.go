@@ -11,12 +11,16 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/sidusboot/sidusboot/bootlog"
+	"github.com/sidusboot/sidusboot/managers"
+	"github.com/sidusboot/sidusboot/network"
+	"github.com/sidusboot/sidusboot/tree"
 )
 
-// treeAndUnion are two directories that stand for the tree and for the union.
-func treeAndUnion(t *testing.T, files map[string][2]string) (ro, union string) {
+// newUnion has two directories that stand for the tree and for the union, which it
+// returns the name of.
+func newUnion(t *testing.T, files map[string][2]string) (u tree.Union, dir string) {
 	t.Helper()
-	ro, union = t.TempDir(), t.TempDir()
+	ro, union := t.TempDir(), t.TempDir()
 	for name, texts := range files {
 		for i, root := range []string{ro, union} {
 			if texts[i] == "-" {
@@ -29,10 +33,10 @@ func treeAndUnion(t *testing.T, files map[string][2]string) (ro, union string) {
 			}
 		}
 	}
-	return ro, union
+	return tree.Union{Tree: tree.At(union), Lower: tree.At(ro)}, union
 }
 
-func TestGiveOwn(t *testing.T) {
+func TestWriteOwn(t *testing.T) {
 	for name, tt := range map[string]struct{ ro, union, want string }{
 		"none":          {"-", "-", "own"},
 		"empty":         {"", "", "own"},
@@ -42,8 +46,8 @@ func TestGiveOwn(t *testing.T) {
 		"only the node": {"-", "mine", "mine"},
 		"ours already":  {"tree", "own", "own"},
 	} {
-		ro, union := treeAndUnion(t, map[string][2]string{"etc/id": {tt.ro, tt.union}})
-		if err := giveOwn(ro, union, "/etc/id", []byte("own")); err != nil {
+		u, union := newUnion(t, map[string][2]string{"etc/id": {tt.ro, tt.union}})
+		if err := writeOwn(u, "/etc/id", "own"); err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
 		if b, err := os.ReadFile(union + "/etc/id"); err != nil || string(b) != tt.want {
@@ -64,8 +68,8 @@ func TestWriteMachineID(t *testing.T) {
 		for key, text := range tt.files {
 			files[path[key]] = [2]string{text, text}
 		}
-		ro, union := treeAndUnion(t, files)
-		if err := writeMachineID(ro, union, []byte("own")); err != nil {
+		u, union := newUnion(t, files)
+		if err := writeMachineID(u, "own"); err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
 		for key, want := range tt.want {
@@ -76,10 +80,10 @@ func TestWriteMachineID(t *testing.T) {
 		}
 	}
 	// A link is dbus's way to the one above.
-	ro, union := treeAndUnion(t, map[string][2]string{"etc/machine-id": {shared, shared}})
+	u, union := newUnion(t, map[string][2]string{"etc/machine-id": {shared, shared}})
 	mustMkdir(t, union+"/var/lib/dbus")
 	mustLink(t, "/etc/machine-id", union+"/var/lib/dbus/machine-id")
-	if err := writeMachineID(ro, union, []byte("own")); err != nil {
+	if err := writeMachineID(u, "own"); err != nil {
 		t.Fatal(err)
 	}
 	if target, err := os.Readlink(union + "/var/lib/dbus/machine-id"); err != nil || target != "/etc/machine-id" {
@@ -90,7 +94,7 @@ func TestWriteMachineID(t *testing.T) {
 func TestWriteSSHKeys(t *testing.T) {
 	root, run := t.TempDir(), t.TempDir()
 	unit := filepath.Join(run, unitDir, "sidusboot-ssh-keys.service")
-	if err := writeSSHKeys(root, run); err != nil {
+	if err := writeSSHKeys(tree.At(root), run); err != nil {
 		t.Error(err)
 	}
 	if _, err := os.Stat(unit); err == nil {
@@ -103,7 +107,7 @@ func TestWriteSSHKeys(t *testing.T) {
 		}
 	}
 	for range 2 { // An earlier attempt may have left it.
-		if err := writeSSHKeys(root, run); err != nil {
+		if err := writeSSHKeys(tree.At(root), run); err != nil {
 			t.Error(err)
 		}
 	}
@@ -123,7 +127,7 @@ func TestWriteSSHKeys(t *testing.T) {
 			t.Errorf("%s does not wait for the keys: %v", name, err)
 		}
 	}
-	if err := writeAdvice(run, nil); err != nil { // Of network managers, after that.
+	if err := managers.RemoveOld(run); err != nil { // Of network managers, after that.
 		t.Error(err)
 	}
 	if _, err := os.Stat(filepath.Join(run, unitDir, "ssh@.service.d/sidusboot-ssh-keys.conf")); err != nil {
@@ -133,20 +137,23 @@ func TestWriteSSHKeys(t *testing.T) {
 
 // What holds nothing and makes everybody wait is replaced by what the tree has.
 func TestFIFOs(t *testing.T) {
-	ro, union := t.TempDir(), t.TempDir()
-	mustMkdir(t, ro+"/etc", union+"/etc")
+	files := map[string][2]string{}
 	for _, name := range []string{"machine-id", "hosts", "fstab"} {
-		if err := os.WriteFile(ro+"/etc/"+name, []byte("tmpfs /x tmpfs\n"), 0o644); err != nil {
-			t.Fatal(err)
-		}
+		files["etc/"+name] = [2]string{"tmpfs /x tmpfs\n", "-"}
+	}
+	u, union := newUnion(t, files)
+	mustMkdir(t, union+"/etc")
+	for _, name := range []string{"machine-id", "hosts", "fstab"} {
 		if err := unix.Mkfifo(union+"/etc/"+name, 0o644); err != nil {
 			t.Fatal(err)
 		}
 	}
 	n := &node{log: &bootlog.Logger{Name: "test"}, report: &bootlog.Report{}}
-	if err := errors.Join(giveOwn(ro, union, "/etc/machine-id", []byte("own\n")), n.rewriteFstab(ro, union),
-		writeHosts(ro, union, "node", "", netip.MustParseAddr("10.0.0.7"))); err != nil {
-		t.Error(err)
+	n.lease = &network.Lease{Hostname: "node", Addr: netip.MustParsePrefix("10.0.0.7/24")}
+	n.cfg.IdentityOff = map[string]bool{"machine-id": true, "entropy": true, "hostid": true}
+	n.writeIdentity(u)
+	if err := errors.Join(writeOwn(u, "/etc/machine-id", "own\n"), n.editFstab(u)); err != nil || len(n.report.Notes) > 0 {
+		t.Error(err, n.report.Notes)
 	}
 	for name, want := range map[string]string{
 		"machine-id": "own\n", "fstab": "tmpfs /x tmpfs\n",

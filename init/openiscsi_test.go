@@ -5,12 +5,15 @@ import (
 	"os/exec"
 	"strings"
 	"testing"
+
+	"github.com/sidusboot/sidusboot/tree"
 )
 
 func TestWriteOpenISCSI(t *testing.T) {
 	root := t.TempDir()
+	files := tree.Union{Tree: tree.At(root), Lower: tree.At(t.TempDir())}
 	const iqn = "iqn.2013-09.org.sidusboot:52:54:00:77:00:01"
-	if err := writeOpenISCSI(root, iqn); err != nil {
+	if err := writeOpenISCSI(files, iqn); err != nil {
 		t.Fatal(err)
 	}
 	if entries, err := os.ReadDir(root); err != nil || len(entries) != 0 {
@@ -23,7 +26,7 @@ func TestWriteOpenISCSI(t *testing.T) {
 		}
 	}
 	for range 2 { // As at the second boot from a kept upper layer.
-		if err := writeOpenISCSI(root, iqn); err != nil {
+		if err := writeOpenISCSI(files, iqn); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -73,3 +73,11 @@ func (n NIC) network() string {
 	}
 	return b.String()
 }
+
+// KeepNames keeps udev of the tree from renaming the devices: kernels before 6.3
+// refuse that while a device is up, newer ones do it, and then /run/net-eth0.conf
+// and what the administrator wrote for eth0 name a device that is not there.
+func (a Advice) KeepNames() File {
+	return File{Path: "/run/systemd/network/00--sidusboot.link", Mode: 0o644, Text: "[Match]\nOriginalName=" + strings.Join(a.Devices(), " ") + "\n\n" +
+		"[Link]\nNamePolicy=keep\nAlternativeNamesPolicy=database onboard slot path\nMACAddressPolicy=none\n"}
+}
