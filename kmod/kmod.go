@@ -3,7 +3,9 @@
 // found. The kernel cannot call modprobe in an initramfs without one, so what
 // it would ask for (nfsv4, crc32c, …) is loaded ahead.
 //
-// It reads image.ManifestPath, the modules beside it and sysfs.
+// It reads image.ManifestPath and the modules beside it, and of sysfs the modalias of
+// each device below bus/. Which modules are forbidden and what parameters they get is
+// said by Options. It needs no module itself.
 package kmod
 
 import (
