@@ -15,15 +15,7 @@ var link = regexp.MustCompile(`\]\(([^)\s]+)\)`)
 // TestLinks follows the links from each document to a file of the repository,
 // and to a heading of it.
 func TestLinks(t *testing.T) {
-	documents, err := filepath.Glob(filepath.Join(root, "*.md"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	more, err := filepath.Glob("*.md")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, document := range append(documents, more...) {
+	for _, document := range documents(t) {
 		b, err := os.ReadFile(document)
 		if err != nil {
 			t.Fatal(err)
@@ -46,6 +38,20 @@ func TestLinks(t *testing.T) {
 			}
 		}
 	}
+}
+
+// documents are the Markdown files of the repository.
+func documents(t *testing.T) []string {
+	t.Helper()
+	top, err := filepath.Glob(filepath.Join(root, "*.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	docs, err := filepath.Glob("*.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return append(top, docs...)
 }
 
 // anchors are the names that the usual forges give to the headings of a document.
