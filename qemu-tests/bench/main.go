@@ -7,8 +7,8 @@
 //
 //	make bench
 //
-// Two whole boots count the calls of NFS until systemd has started all. With
-// --versions it compares the versions of NFS instead, by whole boots, with
+// Two whole boots count the calls of NFS until systemd has started all, alone with
+// --calls. With --versions it compares the versions of NFS instead, by whole boots, with
 // --packets it tells what the packets of each boot to the real init are for.
 package main
 
@@ -60,10 +60,14 @@ func run(ctx context.Context) error {
 	suite := flag.String("suite", "bookworm", "Debian `suite` of the tree")
 	only := flag.String("only", "", "boot only rows whose name contains this `text`")
 	packets := flag.Bool("packets", false, "say of each row what its packets are for, up to the real init")
+	calls := flag.Bool("calls", false, "only count the calls of NFS of whole boots")
 	versions := flag.Bool("versions", false, "compare the versions of NFS by whole boots instead, on nfs-ganesha and on nfsd")
 	flag.Parse()
 	if *versions {
 		return compareVersions(ctx, *suite)
+	}
+	if *calls {
+		return printCalls(ctx, *suite)
 	}
 	dir, err := os.MkdirTemp("", "sidusboot-bench-")
 	if err != nil {
@@ -111,16 +115,9 @@ func run(ctx context.Context) error {
 		printRows(rows, release)
 		return nil
 	}
-	fmt.Fprintln(os.Stderr, "bench: booting Debian from a plain tree and from a version")
-	plain, version, err := countCalls(ctx, tree, rows[0].image.path)
-	if err != nil {
-		return err
-	}
 	printRows(rows, release)
 	printTargets(rows)
-	target("RPCs until systemd has started all, plain tree", float64(plain.rpcs), 4600, false)
-	target("RPCs until systemd has started all, version", float64(version.rpcs), 2250, false)
-	return nil
+	return printCalls(ctx, *suite)
 }
 
 // makeRows are all ways to boot, without their images.

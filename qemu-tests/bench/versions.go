@@ -116,6 +116,26 @@ sed -n 's/.*"nfs_version": *"\(.*\)".*/\1/p' /run/sidusboot/boot.json`)
 	return b, nil
 }
 
+// printCalls counts the calls of whole boots and prints them with their limits.
+func printCalls(ctx context.Context, suite string) error {
+	tree, err := qemutests.Tree(ctx, suite)
+	if err != nil {
+		return err
+	}
+	image, err := qemutests.BuildImage(ctx, tree, "--profile=virtual")
+	if err != nil {
+		return err
+	}
+	fmt.Fprintln(os.Stderr, "bench: booting Debian from a plain tree and from a version")
+	plain, version, err := countCalls(ctx, tree, image)
+	if err != nil {
+		return err
+	}
+	target("RPCs until systemd has started all, plain tree", float64(plain.rpcs), 4600, false)
+	target("RPCs until systemd has started all, version", float64(version.rpcs), 2250, false)
+	return nil
+}
+
 // countCalls is what a whole boot of a plain tree asks of nfs-ganesha by the
 // default version, and what one of a version of it does.
 func countCalls(ctx context.Context, tree, image string) (plain, version wholeBoot, err error) {
