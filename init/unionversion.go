@@ -100,50 +100,8 @@ func (n *node) lowerVersion(kind overlay.Kind, why error) (again bool, err error
 // tryUnion proves that a union shows the tree to everybody, and can be written
 // as far as write finds.
 func (n *node) tryUnion(dir string, write func(dir string) error) error {
-	if err := checkUnion(tree.At(dir), n.cfg.Init); err != nil {
-		return err
-	}
-	program, err := tree.At(dir).FindInit(n.cfg.Init)
-	if err == nil {
-		err = shadowed(roDir, dir, program, n.cfg.Init)
-	}
-	if err != nil {
-		return err
-	}
-	resolved, err := tree.At(dir).Resolve(program)
-	if err != nil {
-		return err
-	}
-	if err := overlay.CheckUsers(dir + resolved); err != nil {
+	if err := overlay.CheckTree(tree.At(roDir), tree.At(dir), n.cfg.Init); err != nil {
 		return err
 	}
 	return write(dir)
-}
-
-// shadowed is the error for a union whose upper layer takes the tree's init
-// program away (a whiteout, a link that leads nowhere): what FindInit finds
-// instead is a shell, mostly, and the end of that a panic of the kernel.
-func shadowed(ro, union, program, wanted string) error {
-	own, err := tree.At(ro).FindInit(wanted)
-	if err != nil || own == program {
-		return nil
-	}
-	if err := tree.At(union).Executable(own); err != nil {
-		return fmt.Errorf("the tree's init program %s cannot be seen: %w", own, err)
-	}
-	return nil
-}
-
-// checkUnion proves that a union shows the tree.
-func checkUnion(union tree.Tree, program string) error {
-	// Where the owners are wrong in every version the tree has been taken as it is.
-	var owner *tree.OwnerError
-	if err := union.CheckInit(program); err != nil && !errors.As(err, &owner) {
-		return err
-	}
-	// What a kept layer has in place of a text is the node's own.
-	if err := union.CheckReads(); err != nil && !errors.Is(err, tree.ErrZeros) {
-		return err
-	}
-	return nil
 }

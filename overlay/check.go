@@ -9,7 +9,44 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/sidusboot/sidusboot/panics"
+	"github.com/sidusboot/sidusboot/tree"
 )
+
+// CheckTree returns nil if a union shows the tree below it as a node needs it: its
+// init program, which others than root can open, and small files.
+func CheckTree(lower, union tree.Tree, init string) error {
+	// What a program of another owner means was decided for the tree.
+	var owner *tree.OwnerError
+	if err := union.CheckInit(init); err != nil && !errors.As(err, &owner) {
+		return err
+	}
+	// What a kept layer has in place of a text is the node's own.
+	if err := union.CheckReads(); err != nil && !errors.Is(err, tree.ErrZeros) {
+		return err
+	}
+	program, err := union.FindInit(init)
+	if err == nil {
+		err = checkHidden(lower, union, program, init)
+	}
+	if err != nil {
+		return err
+	}
+	return checkUsers(union, program)
+}
+
+// checkHidden returns an error for a union whose upper layer hides the tree's init
+// program (a whiteout, a link that leads nowhere): what is found in its place is
+// a shell, mostly, and the kernel panics when that ends.
+func checkHidden(lower, union tree.Tree, program, init string) error {
+	own, err := lower.FindInit(init)
+	if err != nil || own == program {
+		return nil
+	}
+	if err := union.Executable(own); err != nil {
+		return fmt.Errorf("the upper layer hides the tree's init program %s: %w", own, err)
+	}
+	return nil
+}
 
 // CheckWrite returns nil if the union in dir can be written: in a directory that
 // comes from the tree, so that copying up works too. It leaves nothing behind. A
@@ -54,10 +91,10 @@ func checkWriteIn(where string) error {
 // nobody is the user and group that owns nothing.
 const nobody = 65534
 
-// CheckUsers returns nil if others than root can open a file of a union. overlayfs
-// asks the tree below for ACLs, and an NFSv3 mount that has none (noacl, or a
-// server without NFSACL) answers with an error that only they get.
-func CheckUsers(file string) error {
+// checkUsers returns nil if others than root can open a program of a union.
+// overlayfs asks the tree below for ACLs, and an NFSv3 mount that has none (noacl,
+// or a server without NFSACL) answers with an error that only they get.
+func checkUsers(union tree.Tree, program string) error {
 	err := <-panics.Go(func() error {
 		// The thread takes another identity and dies with this goroutine,
 		// because it is never unlocked.
@@ -65,14 +102,14 @@ func CheckUsers(file string) error {
 		// These calls give no errors, only the identity before (setfsuid(2)).
 		_, _, _ = unix.RawSyscall(unix.SYS_SETFSGID, nobody, 0, 0)
 		_, _, _ = unix.RawSyscall(unix.SYS_SETFSUID, nobody, 0, 0)
-		fd, err := unix.Open(file, unix.O_RDONLY|unix.O_CLOEXEC, 0)
+		f, err := union.Open(program)
 		if err == nil {
-			err = unix.Close(fd)
+			err = f.Close()
 		}
 		return err
 	})
 	if errors.Is(err, unix.EOPNOTSUPP) {
-		return fmt.Errorf("users other than root cannot open %s: %w: drop noacl from the NFS options, or use version 4", file, err)
+		return fmt.Errorf("users other than root cannot open %s: %w: drop noacl from the NFS options, or use version 4", program, err)
 	}
 	return nil // Any other answer is the file's own: it may be for root only.
 }
