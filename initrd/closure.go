@@ -113,18 +113,29 @@ func (k *kernel) optional(name string) bool {
 func deviceAliases(k *kernel, drives map[string]bool) []image.Alias {
 	var aliases []image.Alias
 	for _, a := range k.aliases {
+		if drives[a.Module] && k.files[a.Module] != "" {
+			aliases = append(aliases, a)
+		}
+	}
+	return spellOut(aliases)
+}
+
+// spellOut leaves the aliases of devices, so that each begins with the name of
+// its bus. What is asked for by name (fs-, net-pf-, crypto-) is left out.
+func spellOut(aliases []image.Alias) []image.Alias {
+	var spelled []image.Alias
+	for _, a := range aliases {
 		bus, rest, ok := strings.Cut(a.Pattern, ":")
-		if !ok || !drives[a.Module] || k.files[a.Module] == "" {
-			continue // fs-, net-pf- and crypto- are asked for by name.
+		if !ok {
+			continue
 		}
 		if bus == "acpi*" || bus == "dmi*" {
-			// The star stands for other identifiers before this one. Written
-			// out, every alias starts with the name of its bus.
+			// The star stands for other identifiers before this one.
 			bus = strings.TrimSuffix(bus, "*")
-			aliases = append(aliases, image.Alias{Pattern: bus + ":" + rest, Module: a.Module})
+			spelled = append(spelled, image.Alias{Pattern: bus + ":" + rest, Module: a.Module})
 			rest = "*:" + rest
 		}
-		aliases = append(aliases, image.Alias{Pattern: bus + ":" + rest, Module: a.Module})
+		spelled = append(spelled, image.Alias{Pattern: bus + ":" + rest, Module: a.Module})
 	}
-	return aliases
+	return spelled
 }

@@ -86,10 +86,9 @@ func checkArch(t *tree, programs []program, modules []*moduleFile) error {
 	return nil
 }
 
-// ReadFile reads a regular file of the host. Anything else in its place is an
-// error, and is not waited for.
+// ReadFile reads a regular file of the host, as OpenFile opens it.
 func ReadFile(name string) ([]byte, error) {
-	f, _, err := openHostFile(name)
+	f, err := OpenFile(name)
 	if err != nil {
 		return nil, err
 	}
@@ -99,6 +98,13 @@ func ReadFile(name string) ([]byte, error) {
 		return nil, &fs.PathError{Op: "read", Path: name, Err: errorOf(err)}
 	}
 	return data, nil
+}
+
+// OpenFile opens a regular file of the host. Anything else in its place is an
+// error, and is not waited for.
+func OpenFile(name string) (*os.File, error) {
+	f, _, err := openHostFile(name)
+	return f, err
 }
 
 // openHostFile opens a file that is one: a FIFO would hang the build.

@@ -70,11 +70,14 @@ const lzma2Filter = 0x21
 // what the library would refuse without saying why, or would reserve memory for.
 // What is no header is left to the library.
 func checkXz(data []byte) error {
-	const streamHeader = 12
-	if len(data) < streamHeader+2 || data[streamHeader] == 0 {
+	if len(data) < xzStreamHeader+2 || data[xzStreamHeader] == 0 {
 		return nil // No block.
 	}
-	header := data[streamHeader:]
+	return checkXzBlock(data[xzStreamHeader:])
+}
+
+// checkXzBlock is checkXz for a block that begins with its header.
+func checkXzBlock(header []byte) error {
 	header = header[:min(len(header), 4*(int(header[0])+1))]
 	filters := int(header[1]&0x03) + 1
 	rest := header[2:]

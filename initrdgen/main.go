@@ -84,6 +84,7 @@ It reads only the tree, never the running host, and needs neither root nor
 chroot. The same tree gives the same image, bit for bit.`,
 		Example: `  initrdgen build --root /srv/nfs/bookworm --output /srv/tftp/initrd.img
   initrdgen list /srv/tftp/initrd.img
+  initrdgen check /srv/tftp/initrd.img --modalias node.modalias --root /srv/nfs/bookworm
   initrdgen secrets --key site.key --nodes 10.0.0.1-10.0.0.20`,
 		SilenceErrors: true,
 		SilenceUsage:  true,
@@ -98,7 +99,8 @@ chroot. The same tree gives the same image, bit for bit.`,
 	}
 	root.SetVersionTemplate("{{.Version}}\n")
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
-	root.AddCommand(buildCommand(), listCommand(), secretsCommand(), versionCommand())
+	root.AddCommand(buildCommand(), listCommand(), catCommand(), extractCommand(), diffCommand(), checkCommand(),
+		secretsCommand(), versionCommand())
 	return root
 }
 

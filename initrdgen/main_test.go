@@ -54,6 +54,8 @@ func TestExitCodes(t *testing.T) {
 	root, opts := goodOptions(t)
 	good := []string{"build", "--root", root, "--output", opts.Output, "--init", opts.Init}
 	with := func(args ...string) []string { return append(append([]string(nil), good...), args...) }
+	devices := filepath.Join(t.TempDir(), "node.modalias")
+	initrdtest.WriteFile(t, devices, []byte("pci:v00001AF4d00001000sv00001AF4sd00000001bc02sc00i00\nvirtio:d00000001v00001AF4\n"))
 	for _, tt := range []struct {
 		args   []string
 		code   int
@@ -81,8 +83,25 @@ func TestExitCodes(t *testing.T) {
 		{with("--report", opts.Output), 2, "", "is the same file as the image that is written"},
 		{with("--report", filepath.Dir(opts.Output)+"/./initrd.img"), 2, "", "is the same file as the image that is written"},
 		{with("--config", opts.Output), 2, "", "is the same file as the file of parameters"},
-		{[]string{"list"}, 2, "", "takes one FILE"},
-		{[]string{"list", opts.Init}, 1, "", "not an initrd"},
+		{[]string{"list"}, 2, "", "IMAGE is missing"},
+		{[]string{"list", "--json", opts.Output}, 0, `"path": "lib/modules/6.1.0-test/nfs.ko"`, ""},
+		{[]string{"list", "/dev/null"}, 1, "", "not a regular file: name an initrd"},
+		{[]string{"cat", opts.Output, "etc/initrd-release"}, 0, "ID=sidusboot\n", ""},
+		{[]string{"cat", opts.Output, "nothing"}, 1, "", opts.Output + ": nothing: no such file in the image"},
+		{[]string{"cat", opts.Output}, 2, "", "PATH is missing"},
+		{[]string{"extract", opts.Output, "--output", filepath.Join(t.TempDir(), "x"), "etc"}, 0, "1 files", ""},
+		{[]string{"extract", opts.Output, "--output", filepath.Dir(opts.Output)}, 1, "", "is not empty"},
+		{[]string{"extract", opts.Output}, 2, "", "--output is missing"},
+		{[]string{"diff", opts.Output, opts.Output, "--exit-code"}, 0, "0 changed", ""},
+		{[]string{"diff", opts.Output, opts.Init}, 1, "", opts.Init + ": archive at byte 0: neither a cpio archive"},
+		{[]string{"diff", opts.Output}, 2, "", "IMAGE is missing"},
+		{[]string{"check", opts.Output, "--modalias", devices, "--root", root}, 0, "the node would boot\n", ""},
+		{[]string{"check", opts.Output, "--modalias", devices, "--json"}, 0, `"boots": true`, ""},
+		{[]string{"check", opts.Output, "--modalias", devices, "--kernel", "5.10"}, 1, "", "--kernel: the image has no kernel 5.10: choose one of 6.1.0-test"},
+		{[]string{"check", opts.Output, "--modalias", devices, "--root", "/nowhere"}, 1, "", "--root: stat /nowhere"},
+		{[]string{"check", opts.Output, "--modalias", "/nowhere"}, 1, "", "--modalias: stat /nowhere"},
+		{[]string{"check", opts.Output}, 2, "", "--modalias is missing"},
+		{[]string{"list", opts.Init}, 1, "", "is this an initrd?"},
 		{with("--kernel", "5.10"), 1, "", "--kernel: "},
 		{with("--module", "none"), 1, "", "--module: none: kernel"},
 	} {
@@ -94,6 +113,31 @@ func TestExitCodes(t *testing.T) {
 		if tt.code != 0 && (!strings.HasPrefix(stderr, "initrdgen: ") || stdout != "") {
 			t.Errorf("initrdgen %q: stderr = %q, stdout = %q", tt.args, stderr, stdout)
 		}
+	}
+}
+
+// A node that would not boot: exit code 1, the reason on the standard output, or as JSON.
+func TestCheckFails(t *testing.T) {
+	root, opts := goodOptions(t)
+	if _, stderr, code := initrdgen(t, "", nil, "build", "--root", root, "--output", opts.Output, "--init", opts.Init, "--profile", "virtual"); code != 0 {
+		t.Fatal(stderr)
+	}
+	devices := filepath.Join(t.TempDir(), "node.modalias")
+	initrdtest.WriteFile(t, devices, []byte("pci:v000010ECd00008168sv00001043sd00008677bc02sc00i00\n"))
+	for _, args := range [][]string{nil, {"--json"}} {
+		stdout, stderr, code := initrdgen(t, "", nil, append([]string{"check", opts.Output, "--modalias", devices, "--root", root}, args...)...)
+		if code != 1 || !strings.Contains(stdout, "its driver r8169 is missing") || !strings.Contains(stderr, "the node would not boot") {
+			t.Errorf("check %q = %d\nstdout: %s\nstderr: %s", args, code, stdout, stderr)
+		}
+	}
+	first := opts.Output
+	opts.Output += ".generic"
+	if _, stderr, code := initrdgen(t, "", nil, "build", "--root", root, "--output", opts.Output, "--init", opts.Init); code != 0 {
+		t.Fatal(stderr)
+	}
+	stdout, stderr, code := initrdgen(t, "", nil, "diff", "--exit-code", first, opts.Output)
+	if code != 1 || !strings.Contains(stdout, "modules only in the second: libphy qlge r8152 r8169 realtek\n") || !strings.Contains(stderr, "the images differ") {
+		t.Errorf("diff = %d\nstdout: %s\nstderr: %s", code, stdout, stderr)
 	}
 }
 

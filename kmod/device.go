@@ -3,9 +3,7 @@ package kmod
 import (
 	"errors"
 	"os"
-	"path"
 	"path/filepath"
-	"slices"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -31,18 +29,18 @@ func (l *Loader) LoadDisks(sysfs string, except map[string]bool) ([]string, erro
 func (l *Loader) loadDevices(sysfs string, except func(name string) bool) ([]string, error) {
 	var loaded []string
 	var errs []error
-	index := newAliasIndex(l.manifest.Aliases, l.opts.Blacklist)
+	index := image.NewAliasIndex(l.manifest.Aliases)
 	seen := make(map[string]bool)
 	tried := make(map[string]bool)
 	for {
 		var found []string
-		for _, modalias := range modaliases(sysfs, index.buses) {
+		for _, modalias := range modaliases(sysfs, index.Buses()) {
 			if seen[modalias] {
 				continue
 			}
 			seen[modalias] = true
-			for _, name := range index.match(modalias) {
-				if !tried[name] && !except(name) {
+			for _, name := range index.Match(modalias) {
+				if !tried[name] && !except(name) && !l.opts.Blacklist[name] {
 					tried[name] = true
 					found = append(found, name)
 				}
@@ -63,47 +61,6 @@ func (l *Loader) loadDevices(sysfs string, except func(name string) bool) ([]str
 			}
 		}
 	}
-}
-
-// An aliasIndex finds aliases by bus: "pci" for "pci:v00001AF4d…".
-type aliasIndex struct {
-	buses  []string
-	byBus  map[string][]image.Alias
-	banned map[string]bool
-}
-
-func newAliasIndex(aliases []image.Alias, blacklist map[string]bool) *aliasIndex {
-	x := &aliasIndex{byBus: make(map[string][]image.Alias), banned: blacklist}
-	for _, a := range aliases {
-		bus, _, ok := strings.Cut(a.Pattern, ":")
-		if !ok {
-			continue
-		}
-		if x.byBus[bus] == nil {
-			x.buses = append(x.buses, bus)
-		}
-		x.byBus[bus] = append(x.byBus[bus], a)
-	}
-	return x
-}
-
-func (x *aliasIndex) match(modalias string) []string {
-	bus, _, _ := strings.Cut(modalias, ":")
-	var names []string
-	for _, a := range x.byBus[bus] {
-		literal := strings.IndexAny(a.Pattern, "*?[")
-		if literal < 0 {
-			literal = len(a.Pattern)
-		}
-		if !strings.HasPrefix(modalias, a.Pattern[:literal]) {
-			continue
-		}
-		ok, err := path.Match(a.Pattern, modalias)
-		if err == nil && ok && !slices.Contains(names, a.Module) && !x.banned[a.Module] {
-			names = append(names, a.Module)
-		}
-	}
-	return names
 }
 
 // modaliases reads the modalias of every device on the buses. A bus is named

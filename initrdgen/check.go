@@ -1,0 +1,208 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/sidusboot/sidusboot/initrd"
+)
+
+func diffCommand() *cobra.Command {
+	var asJSON, exitCode bool
+	cmd := &cobra.Command{
+		Use:   "diff IMAGE IMAGE",
+		Short: "Compare two initrds",
+		Long: `Compare two initrds as the kernel would unpack them: < for what only the first
+has, > for what only the second has, ! for what differs and in what. Kernel modules
+are compared by name too, because generators put them at different places and
+compress them or not. Owners and times are not compared.
+
+` + inspected,
+		Example: "  initrdgen diff /srv/tftp/initrd.img.old /srv/tftp/initrd.img",
+		Args:    arguments("IMAGE", "IMAGE"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			var images [2]*os.File
+			for i, name := range args {
+				f, err := openImage(name)
+				if err != nil {
+					return err
+				}
+				defer f.Close()
+				images[i] = f
+			}
+			d, err := initrd.Diff(images[0], images[1])
+			if damaged := (*initrd.DiffError)(nil); errors.As(err, &damaged) {
+				return ofImage(args[damaged.Image-1], damaged.Err)
+			}
+			if err != nil {
+				return err
+			}
+			if asJSON {
+				err = printJSON(cmd.OutOrStdout(), d)
+			} else {
+				printDifference(cmd.OutOrStdout(), d)
+			}
+			if err == nil && exitCode && !d.Equal() {
+				return errors.New("the images differ")
+			}
+			return err
+		},
+	}
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	cmd.Flags().BoolVar(&exitCode, "exit-code", false, "exit 1 where they differ")
+	return cmd
+}
+
+func printDifference(w io.Writer, d *initrd.Difference) {
+	for _, name := range d.OnlyFirst {
+		fmt.Fprintf(w, "< %s\n", printable(name))
+	}
+	for _, name := range d.OnlySecond {
+		fmt.Fprintf(w, "> %s\n", printable(name))
+	}
+	for _, c := range d.Changed {
+		fmt.Fprintf(w, "! %s: %s", printable(c.Path), strings.Join(c.What, ", "))
+		if c.First.Mode != c.Second.Mode {
+			fmt.Fprintf(w, "; %v, %v", c.First.Mode, c.Second.Mode)
+		}
+		if c.First.Bytes != c.Second.Bytes {
+			fmt.Fprintf(w, "; %d bytes, %d bytes", c.First.Bytes, c.Second.Bytes)
+		}
+		if c.First.Link != c.Second.Link {
+			fmt.Fprintf(w, "; -> %s, -> %s", printable(c.First.Link), printable(c.Second.Link))
+		}
+		fmt.Fprintln(w)
+	}
+	for _, m := range []struct {
+		which string
+		names []string
+	}{{"first", d.ModulesOnlyFirst}, {"second", d.ModulesOnlySecond}} {
+		if len(m.names) > 0 {
+			fmt.Fprintf(w, "modules only in the %s: %s\n", m.which, printable(strings.Join(m.names, " ")))
+		}
+	}
+	fmt.Fprintf(w, "%d only in the first, %d only in the second, %d changed, %d the same\n",
+		len(d.OnlyFirst), len(d.OnlySecond), len(d.Changed), d.Same)
+}
+
+func checkCommand() *cobra.Command {
+	var modalias string
+	var asJSON bool
+	var opts initrd.CheckOptions
+	cmd := &cobra.Command{
+		Use:   "check IMAGE --modalias FILE",
+		Short: "Tell whether a node with certain devices would boot with an initrd",
+		Long: `Tell whether a node with certain devices would boot with an initrd, and if not,
+why and what to do: whether one of its network cards has a driver in the image,
+with all modules that the driver needs and the one for its bus; whether the image
+can mount the root over NFS; whether the tree has modules for the kernel of the image.
+
+FILE has the node's devices, one modalias a line, or is the boot.json of a node
+(/run/sidusboot/boot.json). On a node that runs any Linux:
+
+  cat /sys/bus/*/devices/*/modalias | sort -u
+
+With --root the kernel of the tree says which module each device needs. Without,
+only the image is asked, and a device that it has no driver for stays unknown.
+
+It exits 0 where the node would boot, 1 where it would not. What the drivers do
+on the node is not known: a missing firmware file, a cable or a server that does
+not answer are not found by it.
+
+A module that is missing in an image of sidusboot comes into it by initrdgen build
+--profile or --module.
+
+` + inspected,
+		Example: `  initrdgen check /srv/tftp/initrd.img --modalias node.modalias --root /srv/nfs/bookworm
+  initrdgen check --json --modalias boot.json /boot/initrd.img`,
+		Args: arguments("IMAGE"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if modalias == "" {
+				return usagef("--modalias is missing: name a file with the node's devices")
+			}
+			list, err := initrd.OpenFile(modalias)
+			if err != nil {
+				return fmt.Errorf("--modalias: %w: name a file with the node's devices", err)
+			}
+			defer list.Close()
+			if opts.Devices, err = initrd.ReadDevices(list); err != nil {
+				return fmt.Errorf("--modalias: %s: %w", modalias, err)
+			}
+			f, err := openImage(args[0])
+			if err != nil {
+				return err
+			}
+			defer f.Close()
+			v, err := initrd.Check(f, opts)
+			if option := (*initrd.OptionError)(nil); errors.As(err, &option) {
+				return withFlag(err)
+			}
+			if err != nil {
+				return ofImage(args[0], err)
+			}
+			if asJSON {
+				err = printJSON(cmd.OutOrStdout(), v)
+			} else {
+				printVerdict(cmd.OutOrStdout(), v)
+			}
+			if err == nil && !v.Boots {
+				return fmt.Errorf("%s: the node would not boot", args[0])
+			}
+			return err
+		},
+	}
+	f := cmd.Flags()
+	f.SortFlags = false
+	f.StringVar(&modalias, "modalias", "", "`FILE` with the node's devices: modaliases, one a line, or a boot.json (required)")
+	f.StringVar(&opts.Root, "root", "", "the `TREE` that the node is to boot")
+	f.StringVar(&opts.Kernel, "kernel", "", "`RELEASE` of a kernel in the image; needed where there are several")
+	f.BoolVar(&asJSON, "json", false, "print JSON")
+	return cmd
+}
+
+func printVerdict(w io.Writer, v *initrd.Verdict) {
+	kernel := v.Kernel
+	if kernel == "" {
+		kernel = "none"
+	}
+	fmt.Fprintf(w, "image of %s, kernel %s\n", v.Generator, printable(kernel))
+	for _, d := range v.Devices {
+		if d.Kind == initrd.Other {
+			continue // The tree's udev loads those.
+		}
+		var drivers []string
+		for _, m := range d.Modules {
+			text := fmt.Sprintf("%s %s", m.Name, m.State)
+			if m.State == initrd.Incomplete {
+				text += " (" + strings.Join(m.Missing, ", ") + ")"
+			}
+			drivers = append(drivers, text)
+		}
+		if len(drivers) == 0 {
+			drivers = []string{"no driver known"}
+		}
+		fmt.Fprintf(w, "  %-4s %s: %s\n", d.Kind, printable(d.Modalias), printable(strings.Join(drivers, "; ")))
+	}
+	for _, list := range []struct {
+		title    string
+		findings []initrd.Finding
+	}{{"reason", v.Reasons}, {"note", v.Notes}} {
+		for _, f := range list.findings {
+			fmt.Fprintf(w, "%s: %s", list.title, printable(f.Text))
+			if f.Remedy != "" {
+				fmt.Fprintf(w, ": %s", printable(f.Remedy))
+			}
+			fmt.Fprintln(w)
+		}
+	}
+	if v.Boots {
+		fmt.Fprintln(w, "the node would boot")
+	} else {
+		fmt.Fprintln(w, "the node would not boot")
+	}
+}
