@@ -23,6 +23,8 @@ type Report struct {
 	Union    Union
 	Stages   []Stage
 	Modules  []string
+	// Devices are the modaliases of all devices of the node.
+	Devices  []string
 	Notes    []string
 	Failures History
 }
@@ -146,6 +148,7 @@ func (r *Report) json() string {
 	}
 	o.raw("stages", "["+strings.Join(stages, ", ")+"]")
 	o.texts("modules", r.Modules)
+	o.texts("devices", r.Devices)
 	o.texts("notes", r.Notes)
 	o.texts("failures", r.Failures.texts())
 	return o.String()

@@ -15,6 +15,7 @@ func TestReportJSON(t *testing.T) {
 		RW:       RW{Kind: "iscsi", Device: "/dev/sda", FileSystem: "ext4", UUID: "u", Made: true},
 		ISCSI:    &ISCSI{Target: "iqn.x", LUN: 1, Portals: []string{"10.0.0.1:3260"}},
 		Stages:   []Stage{{"network", 1.25, 0.5, 2}, {"nfs", 2, 0.125, 1}},
+		Devices:  []string{"virtio:d00000001v00001AF4"},
 		Failures: History{first: []string{"nfs: no answer"}},
 	}
 	var got struct {
@@ -41,14 +42,14 @@ func TestReportJSON(t *testing.T) {
 			Start, Took float64
 			Tries       int
 		}
-		Modules, Failures []string
+		Modules, Devices, Failures []string
 	}
 	if err := json.Unmarshal([]byte(r.json()), &got); err != nil {
 		t.Fatalf("%v in\n%s", err, r.json())
 	}
 	if got.Attempts != 2 || got.Network.Hostname != "a\"b\\c\n\x01é\ufffd" || len(got.Network.DNS) != 2 || got.Network.Lease != 120 ||
 		got.Root.Version != "4.2" || !got.Root.Writable || got.RW.Kind != "iscsi" || !got.RW.Made || got.ISCSI.LUN != 1 ||
-		len(got.Stages) != 2 || got.Stages[0].Start != 1.25 || got.Stages[0].Tries != 2 || got.Modules == nil || len(got.Failures) != 1 {
+		len(got.Stages) != 2 || got.Stages[0].Start != 1.25 || got.Stages[0].Tries != 2 || got.Modules == nil || len(got.Devices) != 1 || len(got.Failures) != 1 {
 		t.Errorf("got %+v of\n%s", got, r.json())
 	}
 	if err := json.Unmarshal([]byte((&Report{}).json()), &got); err != nil || strings.Contains((&Report{}).json(), "null") {

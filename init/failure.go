@@ -203,6 +203,7 @@ func (n *node) saveReport() {
 	if n.system.loader != nil {
 		n.report.Modules = n.system.loader.Loaded()
 	}
+	n.report.Devices = kmod.Devices("/sys")
 	if err := n.report.Write(stateDir, n.log); err != nil {
 		n.log.Errorf("%v", err)
 	}

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -61,6 +62,21 @@ func (l *Loader) loadDevices(sysfs string, except func(name string) bool) ([]str
 			}
 		}
 	}
+}
+
+// Devices returns the modaliases of all devices in sysfs, sorted, each once.
+func Devices(sysfs string) []string {
+	dirs, err := os.ReadDir(filepath.Join(sysfs, "bus"))
+	if err != nil {
+		return nil
+	}
+	var buses []string
+	for _, d := range dirs {
+		buses = append(buses, d.Name())
+	}
+	all := slices.DeleteFunc(modaliases(sysfs, buses), func(m string) bool { return m == "" })
+	slices.Sort(all)
+	return slices.Compact(all)
 }
 
 // modaliases reads the modalias of every device on the buses. A bus is named

@@ -157,6 +157,11 @@ func TestLoadDevices(t *testing.T) {
 	if want := "virtio_pci virtio_blk"; strings.Join(got, " ") != want || err != nil {
 		t.Errorf("LoadDisks = %q, %v, want %q", got, err, want)
 	}
+	device("acpi", "same", "virtio:d00000002v00001AF4")
+	device("acpi", "none", "")
+	if got := Devices(sysfs); len(got) != 4 || !slices.IsSorted(got) || got[3] != "virtio:d00000002v00001AF4" {
+		t.Errorf("Devices = %q, want four, sorted", got)
+	}
 	r.loaded = nil
 	banned := Options{Blacklist: map[string]bool{"virtio_net": true}}
 	got, err = newLoader(manifest, "/", banned, r.insert).LoadDevices(sysfs, nil)
