@@ -1,0 +1,62 @@
+package treecheck
+
+import (
+	"io/fs"
+	"strings"
+
+	"github.com/sidusboot/sidusboot/tree"
+)
+
+func (c *check) init() {
+	inits := tree.Inits()
+	for _, name := range inits {
+		if c.tree.Executable(name) == nil {
+			if name == "/bin/sh" {
+				c.add(Finding{Name: "init", Severity: Warning, Problem: "the tree has a shell, but no init",
+					Remedy: "install systemd-sysv or sysvinit-core in it, or name a program with init="}, name)
+			}
+			return
+		}
+	}
+	c.add(Finding{Name: "init", Severity: Fatal, Problem: "the tree has no program to start: " + strings.Join(inits, ", ") + " are missing, or links that lead nowhere, or no executable files",
+		Remedy: "install systemd-sysv in it"}, inits[0])
+}
+
+// kernels compares what is in /boot with the modules.
+func (c *check) kernels() {
+	modules := make(map[string]fs.FileInfo)
+	for _, name := range c.list("/lib/modules") {
+		if info, err := c.tree.Stat("/lib/modules/" + name + "/modules.dep"); err == nil {
+			modules[name] = info
+		}
+	}
+	if len(modules) == 0 {
+		c.add(Finding{Name: "modules", Severity: Fatal, Problem: "the tree has no kernel modules", Remedy: "install a kernel in it, linux-image-amd64 for example"}, "/lib/modules")
+	}
+	var without, old []string
+	kernels := 0
+	for _, name := range c.list("/boot") {
+		release, ok := strings.CutPrefix(name, "vmlinuz-")
+		if !ok {
+			continue
+		}
+		kernels++
+		info := modules[release]
+		if info == nil {
+			without = append(without, "/boot/"+name)
+			continue
+		}
+		for _, image := range []string{"/boot/initrd-sidus-" + release, "/boot/initrd.img-" + release} {
+			if i, err := c.tree.Stat(image); err == nil && i.ModTime().Before(info.ModTime()) {
+				old = append(old, image)
+			}
+		}
+	}
+	c.add(Finding{Name: "kernel-without-modules", Severity: Warning, Problem: "kernels whose modules are missing",
+		Remedy: "install the whole package, or remove the kernel: nodes that boot it find no drivers"}, without...)
+	c.add(Finding{Name: "old-image", Severity: Warning, Problem: "images that are older than the modules of their kernel",
+		Remedy: "make them anew with initrdgen build"}, old...)
+	if kernels == 0 && len(modules) > 0 {
+		c.add(Finding{Name: "no-kernel", Severity: Note, Problem: "the tree has modules, but no kernel in /boot", Remedy: "nothing, where the boot server has the kernel"}, "/boot")
+	}
+}
