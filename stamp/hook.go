@@ -74,6 +74,38 @@ func (t Tree) InstallHook(keep time.Duration) ([]string, error) {
 	return names, nil
 }
 
+// States of the hook in a tree.
+const (
+	HookNone  = "none"
+	HookThis  = "this"  // as InstallHook makes it
+	HookOther = "other" // of another program, changed by hand, or not whole
+)
+
+// Hook tells which hook the tree has.
+func (t Tree) Hook() string {
+	text, err := t.tree.ReadFile(hookFile)
+	_, aptErr := t.tree.Lstat(aptFile)
+	_, dpkgErr := t.tree.Lstat(dpkgFile)
+	if err != nil && aptErr != nil && dpkgErr != nil {
+		return HookNone
+	}
+	_, rest, _ := strings.Cut(string(text), "\nkeep=")
+	minutes, _, _ := strings.Cut(rest, " ")
+	n, err := strconv.Atoi(minutes)
+	if err != nil || string(text) != Script(time.Duration(n)*time.Minute) {
+		return HookOther
+	}
+	for name, want := range map[string]string{aptFile: aptConf, dpkgFile: dpkgConf} {
+		if got, err := t.tree.ReadFile(name); err != nil || string(got) != want {
+			return HookOther
+		}
+	}
+	return HookThis
+}
+
+// HookFiles are the files of which a hook consists.
+func (t Tree) HookFiles() []string { return []string{"/" + hookFile, "/" + aptFile, "/" + dpkgFile} }
+
 // RemoveHook takes the hook out of the tree. What it has set aside, and the
 // stamp, stay.
 func (t Tree) RemoveHook() error {

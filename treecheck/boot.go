@@ -25,11 +25,17 @@ func (c *check) init() {
 // kernels compares what is in /boot with the modules.
 func (c *check) kernels() {
 	modules := make(map[string]fs.FileInfo)
+	var unlisted []string
 	for _, name := range c.list("/lib/modules") {
-		if info, err := c.tree.Stat("/lib/modules/" + name + "/modules.dep"); err == nil {
+		dir := "/lib/modules/" + name
+		if info, err := c.tree.Stat(dir + "/modules.dep"); err == nil {
 			modules[name] = info
+		} else if c.tree.IsDir(dir + "/kernel") {
+			unlisted = append(unlisted, dir)
 		}
 	}
+	c.add(Finding{Name: "modules-dep", Severity: Warning, Problem: "kernel modules without modules.dep: nobody finds them",
+		Remedy: "run depmod RELEASE in a chroot"}, unlisted...)
 	if len(modules) == 0 {
 		c.add(Finding{Name: "modules", Severity: Fatal, Problem: "the tree has no kernel modules", Remedy: "install a kernel in it, linux-image-amd64 for example"}, "/lib/modules")
 	}
@@ -59,4 +65,29 @@ func (c *check) kernels() {
 	if kernels == 0 && len(modules) > 0 {
 		c.add(Finding{Name: "no-kernel", Severity: Note, Problem: "the tree has modules, but no kernel in /boot", Remedy: "nothing, where the boot server has the kernel"}, "/boot")
 	}
+}
+
+// packages finds those whose installation did not end.
+func (c *check) packages() {
+	b, err := c.tree.ReadFile("/var/lib/dpkg/status")
+	if err != nil {
+		return
+	}
+	var broken []string
+	name := ""
+	for line := range strings.Lines(string(b)) {
+		key, value, _ := strings.Cut(strings.TrimRight(line, "\n"), ": ")
+		switch key {
+		case "Package":
+			name = value
+		case "Status":
+			// Want, an error flag, and the state (dpkg-query(1)).
+			fields := strings.Fields(value)
+			if len(fields) == 3 && (fields[1] != "ok" || fields[2] != "installed" && fields[2] != "config-files" && fields[2] != "not-installed") {
+				broken = append(broken, "dpkg: "+name+" "+fields[2])
+			}
+		}
+	}
+	c.add(Finding{Name: "packages", Severity: Warning, Problem: "packages that are not installed completely",
+		Remedy: "run dpkg --configure -a, then apt-get install -f, in a chroot"}, broken...)
 }

@@ -2,6 +2,7 @@ package treecheck
 
 import (
 	"os"
+	"strconv"
 	"strings"
 )
 
@@ -20,6 +21,9 @@ func (c *check) exports(table string) error {
 	var squashed, writable []string
 	for line := range strings.Lines(string(b)) {
 		fields := strings.Fields(line)
+		if len(fields) > 0 {
+			fields[0] = unescaped(fields[0])
+		}
 		if len(fields) < 2 || c.dir != fields[0] && !strings.HasPrefix(c.dir, strings.TrimSuffix(fields[0], "/")+"/") {
 			continue
 		}
@@ -38,4 +42,21 @@ func (c *check) exports(table string) error {
 	c.add(Finding{Name: "writable-export", Severity: Warning, Problem: "nodes may write to the export: one node can spoil the tree for all",
 		Remedy: "export with ro, then exportfs -ra"}, writable...)
 	return nil
+}
+
+// unescaped is a path of the table: blanks and the like are three octal digits
+// there (nfs-utils, support/nfs/xio.c).
+func unescaped(s string) string {
+	var b strings.Builder
+	for i := 0; i < len(s); i++ {
+		if s[i] == '\\' && i+3 < len(s) {
+			if n, err := strconv.ParseUint(s[i+1:i+4], 8, 8); err == nil {
+				b.WriteByte(byte(n))
+				i += 3
+				continue
+			}
+		}
+		b.WriteByte(s[i])
+	}
+	return b.String()
 }

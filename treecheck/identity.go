@@ -59,17 +59,57 @@ func hasOption(options string, names ...string) bool {
 	return slices.ContainsFunc(strings.Split(options, ","), func(o string) bool { return slices.Contains(names, o) })
 }
 
+// resolver finds an /etc/resolv.conf that does not work on a node to which DHCP
+// gives no name servers.
 func (c *check) resolver() {
-	info, err := c.tree.Lstat("/etc/resolv.conf")
-	if err != nil || info.Mode()&fs.ModeSymlink == 0 {
+	const name = "/etc/resolv.conf"
+	info, err := c.tree.Lstat(name)
+	if err != nil {
 		return
 	}
-	target, err := c.tree.Readlink("/etc/resolv.conf")
+	if info.Mode()&fs.ModeSymlink == 0 {
+		if b, err := c.tree.ReadFile(name); err == nil && onlyLoopback(string(b)) && !c.anyExecutable("/lib/systemd/systemd-resolved", "/usr/sbin/dnsmasq", "/usr/sbin/unbound", "/usr/sbin/named", "/usr/sbin/pdnsd") {
+			c.add(Finding{Name: "resolv.conf", Severity: Note, Problem: "/etc/resolv.conf asks a name server on the node itself, and the tree has none",
+				Remedy: "nothing where DHCP gives name servers: nodes get a file of their own in its place; else write your name servers into it"}, name)
+		}
+		return
+	}
+	target, err := c.tree.Readlink(name)
 	if err != nil || strings.Contains(target, "/run/") || strings.HasPrefix(target, "run/") {
 		return // A service of the node makes it.
 	}
-	if _, err := c.tree.Stat("/etc/resolv.conf"); err != nil {
+	if _, err := c.tree.Stat(name); err != nil {
 		c.add(Finding{Name: "resolv.conf", Severity: Note, Problem: "/etc/resolv.conf is a link to " + plain(target) + ", which is not there",
-			Remedy: "nothing where DHCP gives name servers: nodes get a file of their own in its place"}, "/etc/resolv.conf")
+			Remedy: "nothing where DHCP gives name servers: nodes get a file of their own in its place"}, name)
+	}
+}
+
+// onlyLoopback tells whether a resolv.conf has name servers, all of them on the
+// machine that reads it.
+func onlyLoopback(text string) bool {
+	found := false
+	for line := range strings.Lines(text) {
+		if fields := strings.Fields(line); len(fields) > 1 && fields[0] == "nameserver" {
+			if !strings.HasPrefix(fields[1], "127.") && fields[1] != "::1" {
+				return false
+			}
+			found = true
+		}
+	}
+	return found
+}
+
+func (c *check) anyExecutable(names ...string) bool {
+	return slices.ContainsFunc(names, func(name string) bool { return c.tree.Executable(name) == nil })
+}
+
+// logins finds what an installation in a chroot, or a shutdown, has left.
+func (c *check) logins() {
+	if _, err := c.tree.Stat("/etc/nologin"); err == nil {
+		c.add(Finding{Name: "nologin", Severity: Warning, Problem: "the tree has /etc/nologin: nobody but root can log in on nodes", Remedy: "remove it"}, "/etc/nologin")
+	}
+	if _, err := c.tree.Stat("/usr/sbin/policy-rc.d"); err == nil {
+		c.add(Finding{Name: "policy-rc.d", Severity: Note, Problem: "the tree has /usr/sbin/policy-rc.d, which keeps services from being started when their package is installed",
+			Remedy: "remove it when you have finished the tree, unless packages that are installed on a node are not to start services"}, "/usr/sbin/policy-rc.d")
 	}
 }

@@ -15,6 +15,7 @@ import (
 	"strings"
 
 	"github.com/sidusboot/sidusboot/tree"
+	"github.com/sidusboot/sidusboot/versions/layout"
 )
 
 // A Severity says how bad a finding is.
@@ -92,12 +93,18 @@ func Check(ctx context.Context, dir string, o Options) ([]Finding, error) {
 	if err != nil {
 		return nil, err
 	}
+	if info, err := os.Lstat(filepath.Join(dir, layout.Notes)); err == nil && info.IsDir() {
+		return nil, fmt.Errorf("%s is a base and no tree: name %s or one of its %s", dir, filepath.Join(dir, layout.Staging), layout.Dir)
+	}
 	c := &check{dir: dir, tree: tree.At(dir)}
 	c.init()
 	c.kernels()
+	c.packages()
 	c.identity()
 	c.fstab()
 	c.resolver()
+	c.logins()
+	c.inPlace()
 	if err := c.exports(o.Exports); err != nil {
 		return nil, err
 	}

@@ -8,6 +8,9 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
+
+	"github.com/sidusboot/sidusboot/stamp"
 )
 
 // good makes a tree in which there is nothing to find, and runs a script in it.
@@ -52,6 +55,20 @@ func TestCheck(t *testing.T) {
 			want: []string{"warning fstab"}},
 		{name: "resolv.conf", script: "ln -s /etc/gone etc/resolv.conf", want: []string{"note resolv.conf"}},
 		{name: "resolved", script: "ln -s ../run/systemd/resolve/stub-resolv.conf etc/resolv.conf"},
+		{name: "loopback resolver", script: "printf 'nameserver 127.0.0.53\\noptions edns0\\n' >etc/resolv.conf", want: []string{"note resolv.conf"}},
+		{name: "loopback resolver that is there", script: "echo nameserver 127.0.0.1 >etc/resolv.conf; touch usr/sbin/unbound; chmod 755 usr/sbin/unbound"},
+		{name: "two resolvers", script: "printf 'nameserver 127.0.0.1\\nnameserver 10.0.0.1\\n' >etc/resolv.conf"},
+		{name: "no modules.dep", script: "mkdir -p lib/modules/6.2/kernel", want: []string{"warning modules-dep"}},
+		{name: "an empty directory of modules", script: "mkdir -p lib/modules/6.2"},
+		{name: "half a package", script: "mkdir -p var/lib/dpkg; printf 'Package: a\\nStatus: install ok installed\\n\\nPackage: b\\nStatus: install ok half-configured\\n\\nPackage: c\\nStatus: deinstall ok config-files\\n' >var/lib/dpkg/status",
+			want: []string{"warning packages"}},
+		{name: "nologin", script: "touch etc/nologin", want: []string{"warning nologin"}},
+		{name: "policy-rc.d", script: "touch usr/sbin/policy-rc.d", want: []string{"note policy-rc.d"}},
+		{name: "stamp", script: "mkdir -p etc/sidusboot/stamp", want: []string{"warning stamp"}},
+		{name: "half a hook", script: "mkdir -p etc/sidusboot; echo x >etc/sidusboot/dpkg-hook", want: []string{"warning hook"}},
+		{name: "aside is a link", script: "ln -s tmp .sidusboot-aside", want: []string{"warning aside"}},
+		{name: "aside is open", script: "mkdir -m 755 .sidusboot-aside", want: []string{"warning aside-open"}},
+		{name: "set aside", script: "mkdir -m 700 .sidusboot-aside; mkdir -p .sidusboot-aside/until-20261203-120000-7; touch .sidusboot-aside/until-20261203-120000-7/.wh.x", want: []string{"note set-aside"}},
 		{name: "aufs", script: "touch etc/.wh.x", want: []string{"warning aufs-whiteouts"}},
 		{name: "whiteout", script: "mknod etc/gone c 0 0", want: []string{"warning whiteouts"}, root: true},
 		{name: "device", script: "mknod etc/null c 1 3; mknod dev/null c 1 3", want: []string{"note devices"}, root: true},
@@ -135,10 +152,34 @@ func TestMountsInside(t *testing.T) {
 	}
 }
 
+// TestGoodHook has the hook of this sidustree in a tree.
+func TestGoodHook(t *testing.T) {
+	dir := good(t, "mkdir -p var/lib/dpkg")
+	tr, err := stamp.Open(dir)
+	if err == nil {
+		_, err = tr.InstallHook(time.Hour)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	if found, err := Check(t.Context(), dir, Options{}); err != nil || len(found) != 0 {
+		t.Errorf("%+v, %v", found, err)
+	}
+}
+
+// TestBase wants a tree, not a base.
+func TestBase(t *testing.T) {
+	dir := good(t, "mkdir .sidustree versions staging")
+	if _, err := Check(t.Context(), dir, Options{}); err == nil || !strings.Contains(err.Error(), "is a base") {
+		t.Errorf("got %v", err)
+	}
+}
+
 func TestExports(t *testing.T) {
-	dir := good(t, "")
+	dir := filepath.Join(good(t, "mkdir 'a b'; mv * 'a b' || :"), "a b")
 	etab := filepath.Join(t.TempDir(), "etab")
-	text := dir + "\t10.0.0.0/8(rw,sync,root_squash,no_all_squash)\n" + filepath.Dir(dir) + " *(ro,no_root_squash)\n/srv/other *(rw,root_squash)\n" + dir + "x *(rw,root_squash)\n"
+	escaped := strings.ReplaceAll(dir, " ", `\040`)
+	text := escaped + "\t10.0.0.0/8(rw,sync,root_squash,no_all_squash)\n" + filepath.Dir(dir) + " *(ro,no_root_squash)\n/srv/other *(rw,root_squash)\n" + escaped + "x *(rw,root_squash)\n"
 	if err := os.WriteFile(etab, []byte(text), 0o644); err != nil {
 		t.Fatal(err)
 	}

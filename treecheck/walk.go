@@ -2,11 +2,14 @@ package treecheck
 
 import (
 	"context"
+	"errors"
 	"io/fs"
 	"path/filepath"
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/sidusboot/sidusboot/versions/layout"
 )
 
 // walk looks at every file.
@@ -17,6 +20,9 @@ func (c *check) walk(ctx context.Context) error {
 		return &fs.PathError{Op: "stat", Path: c.dir, Err: err}
 	}
 	err := filepath.WalkDir(c.dir, func(path string, entry fs.DirEntry, err error) error {
+		if errors.Is(err, fs.ErrNotExist) && path != c.dir {
+			return nil // It was removed meanwhile.
+		}
 		if err != nil {
 			return err
 		}
@@ -25,15 +31,17 @@ func (c *check) walk(ctx context.Context) error {
 		}
 		name := "/" + strings.TrimPrefix(strings.TrimPrefix(path, c.dir), "/")
 		var st unix.Stat_t
-		if err := unix.Lstat(path, &st); err != nil {
+		if err := unix.Lstat(path, &st); errors.Is(err, fs.ErrNotExist) {
+			return nil
+		} else if err != nil {
 			return &fs.PathError{Op: "stat", Path: path, Err: err}
 		}
 		if st.Dev != top.Dev {
 			mounts = append(mounts, name)
-			if entry.IsDir() {
-				return fs.SkipDir
-			}
-			return nil
+			return skip(entry)
+		}
+		if name == "/"+layout.Aside {
+			return skip(entry) // No part of the tree: see inPlace.
 		}
 		if strings.HasPrefix(entry.Name(), ".wh.") {
 			auwhiteouts = append(auwhiteouts, name)
@@ -78,4 +86,12 @@ func (c *check) walk(ctx context.Context) error {
 	c.add(Finding{Name: "sockets", Severity: Note, Problem: "sockets of programs that ran in the tree", Remedy: "remove them"}, sockets...)
 	c.add(Finding{Name: "devices", Severity: Note, Problem: "device nodes outside of /dev", Remedy: "remove them unless a chroot in the tree needs them: nodes mount the tree with nodev"}, devices...)
 	return err
+}
+
+// skip leaves out what is in a directory.
+func skip(entry fs.DirEntry) error {
+	if entry.IsDir() {
+		return fs.SkipDir
+	}
+	return nil
 }
