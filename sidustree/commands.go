@@ -67,7 +67,9 @@ refused, warnings are printed.`,
 		Args: arguments(1, "BASE"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return withBase(args[0], func(b *versions.Base) error {
-				note, err := b.Publish(cmd.Context(), versions.PublishOptions{ID: id, Now: time.Now(), Check: func(tree string) error {
+				// Where it is not known, nothing is written down about it.
+				usage, _ := versions.ReadUsage(b.Path(), serverSources(nil))
+				note, err := b.Publish(cmd.Context(), versions.PublishOptions{ID: id, Now: time.Now(), Mounts: usage.Mounts, Check: func(tree string) error {
 					findings, err := treecheck.Check(cmd.Context(), tree, treecheck.Options{})
 					if err != nil {
 						return err
@@ -305,13 +307,18 @@ func gcCommand() *cobra.Command {
 runs.
 
 Which nodes run which version is known where the kernel's NFS server serves them
-by NFSv3 (/var/lib/nfs/rmtab). A client of which it is not known counts for every
+by NFSv3 (/var/lib/nfs/rmtab). What a node mounted before it was restarted stays
+there and counts as in use. --newest-mount leaves out what a client has mounted
+before the last publication after which it has mounted another version: say it
+where every address is one node and nobody mounts a second version there.
+
+A client of which it is not known what it runs, as one of NFSv4, counts for every
 version, and then nothing is removed: name those that run no version of this
 base with --ignore-client. Where the server keeps no list of clients at all, as
 nfs-ganesha does not, say --assume-unused when you know that no node runs an old
 version.`,
 		Example: `  sidustree gc /srv/nfsroot/sidus --keep 3 --dry-run
-  sidustree gc /srv/nfsroot/sidus --keep 3 --ignore-client 10.0.0.5`,
+  sidustree gc /srv/nfsroot/sidus --keep 3 --newest-mount --ignore-client 10.0.0.5`,
 		Args: arguments(1, "BASE"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if o.Keep < 1 {
@@ -346,6 +353,7 @@ version.`,
 	}
 	f := cmd.Flags()
 	f.IntVar(&o.Keep, "keep", 3, "how many of the newest versions stay: `N`, at least 1")
+	f.BoolVar(&o.NewestMount, "newest-mount", false, "believe that a client runs only the version that it has mounted last: every address is one node, and nobody mounts a second version there")
 	f.BoolVar(&o.DryRun, "dry-run", false, "remove nothing, say what would be removed")
 	f.StringArrayVar(&ignore, "ignore-client", nil, "the `ADDRESS` of an NFS client that runs no version of this base; may be repeated")
 	f.BoolVar(&assumeUnused, "assume-unused", false, "do not ask the NFS server: no node runs a version but the newest and the current ones")

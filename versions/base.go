@@ -14,6 +14,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/sidusboot/sidusboot/tree"
 	"github.com/sidusboot/sidusboot/versions/layout"
 )
 
@@ -281,10 +282,15 @@ func (b *Base) writeNote(n Note) error {
 	return b.disk.rename(b.note, temporary, n.ID+".json")
 }
 
+// noteFile reads one of the notes.
+func (b *Base) noteFile(name string) ([]byte, error) {
+	return tree.At(filepath.Join(b.path, notesDir)).ReadFile(name)
+}
+
 // note returns what is known of a version. A version without a note, made by
 // hand, has the time of its directory.
 func (b *Base) readNote(id string) (Note, error) {
-	text, err := os.ReadFile(filepath.Join(b.path, notesDir, id+".json"))
+	text, err := b.noteFile(id + ".json")
 	if errors.Is(err, fs.ErrNotExist) {
 		st, err := statAt(b.all, id)
 		return Note{ID: id, Published: time.Unix(st.Ctim.Unix())}, err

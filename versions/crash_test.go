@@ -69,12 +69,12 @@ func TestEndedAnywhere(t *testing.T) {
 				t.Parallel()
 				f := newBase(t)
 				f.publish("a")
-				a := tree(t, filepath.Join(f.path, layout.Dir, "a"))
+				a := describe(t, filepath.Join(f.path, layout.Dir, "a"))
 				f.sh("echo two >staging/etc/file")
 				f.publish("b")
-				b := tree(t, filepath.Join(f.path, layout.Dir, "b"))
+				b := describe(t, filepath.Join(f.path, layout.Dir, "b"))
 				f.sh("rm staging/etc/fifo; echo three >staging/etc/file")
-				whole := map[string]map[string]string{"a": a, "b": b, "c": tree(t, filepath.Join(f.path, layout.Staging))}
+				whole := map[string]map[string]string{"a": a, "b": b, "c": describe(t, filepath.Join(f.path, layout.Staging))}
 				f.sh("cp -a --no-preserve=links . ../save")
 				steps := 0
 				for ; ; steps++ {
@@ -128,7 +128,7 @@ func (f fixture) whole(want map[string]map[string]string, when string) {
 		f.t.Fatalf("%s: current is %q, %v", when, current, err)
 	}
 	for _, id := range strings.Fields(f.sh("ls versions")) {
-		if diff := cmp.Diff(want[id], tree(f.t, filepath.Join(f.path, layout.Dir, id))); diff != "" {
+		if diff := cmp.Diff(want[id], describe(f.t, filepath.Join(f.path, layout.Dir, id))); diff != "" {
 			f.t.Fatalf("%s: version %s is not whole:\n%s", when, id, diff)
 		}
 	}

@@ -84,7 +84,7 @@ func FuzzParseStatus(f *testing.F) {
 func FuzzParseRmtab(f *testing.F) {
 	f.Add("10.0.0.1:/srv:0x1\n")
 	f.Fuzz(func(t *testing.T, text string) {
-		_ = parseRmtab(strings.NewReader(text), func(client, path string) {
+		_ = parseRmtab(strings.NewReader(text), func(client, path string, _ uint64) {
 			if client == "" || !strings.HasPrefix(path, "/") {
 				t.Errorf("client %q, path %q", client, path)
 			}

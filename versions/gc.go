@@ -13,6 +13,9 @@ import (
 type Usage struct {
 	// Clients are the clients of each version, by ID.
 	Clients map[string][]string
+	// Mounts are what clients have mounted and not unmounted, as far as mountd knows
+	// it.
+	Mounts []Mount
 	// Unknown are clients of the base of whom it is not known which version they
 	// run. Every version counts as in use then.
 	Unknown []string
@@ -31,6 +34,9 @@ type GCOptions struct {
 	Keep int
 	// Usage says which are in use: they stay too.
 	Usage Usage
+	// NewestMount takes it that a client runs only the version that it mounted last,
+	// where that is known: that it is one node, with one root.
+	NewestMount bool
 	// DryRun removes nothing.
 	DryRun bool
 }
@@ -58,12 +64,23 @@ func (b *Base) GC(o GCOptions) (GCResult, error) {
 		if err != nil {
 			return err
 		}
+		replaced := b.replaced(o.Usage.Mounts)
 		for i, id := range all {
-			switch clients := o.Usage.Clients[id]; {
+			since := 0
+			clients := slices.DeleteFunc(slices.Clone(o.Usage.Clients[id]), func(c string) bool {
+				if replaced[id][c] {
+					since++
+				}
+				return replaced[id][c] && o.NewestMount
+			})
+			switch {
 			case id == current:
 				result.Kept[id] = "current"
 			case len(clients) > 0:
 				result.Kept[id] = fmt.Sprintf("in use by %d nodes, %s among them", len(clients), clients[0])
+				if since == len(clients) {
+					result.Kept[id] += "; each has mounted another version since"
+				}
 			case i < o.Keep:
 				result.Kept[id] = fmt.Sprintf("one of the newest %d", o.Keep)
 			case len(o.Usage.Unknown) > 0:

@@ -1,10 +1,14 @@
 package versions
 
 import (
+	"errors"
+	"io/fs"
+	"os"
 	"path/filepath"
 
 	"golang.org/x/sys/unix"
 
+	"github.com/sidusboot/sidusboot/tree"
 	"github.com/sidusboot/sidusboot/versions/layout"
 )
 
@@ -33,12 +37,18 @@ func (b *Base) List() ([]Version, error) {
 	for _, n := range notes {
 		v := Version{Note: n, Current: n.ID == current, Kernels: b.kernels(n.ID)}
 		dir, err := openDir(b.all, n.ID)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue // Another sidustree has removed it meanwhile.
+		}
 		if err != nil {
 			return nil, err
 		}
 		seen := make(map[inode]uint64)
 		err = own(dir, seen, &v.Own)
 		_ = unix.Close(dir)
+		if errors.Is(err, fs.ErrNotExist) && b.exists(n.ID) != nil {
+			continue
+		}
 		if err != nil {
 			return nil, err
 		}
@@ -84,14 +94,24 @@ func own(dir int, seen map[inode]uint64, sum *int64) error {
 // blockBytes is the unit of st_blocks (stat(2)).
 const blockBytes = 512
 
-// kernels are the releases that a version has modules of.
+// kernels are the releases that a version has modules of. A link in the version
+// leads nowhere else.
 func (b *Base) kernels(id string) []string {
+	t := tree.At(filepath.Join(b.path, layout.Dir, id))
 	releases := []string{}
 	for _, dir := range []string{"usr/lib/modules", "lib/modules"} {
-		// A version is root's and does not change; a link in it stays in it.
-		found, _ := filepath.Glob(filepath.Join(b.path, layout.Dir, id, dir, "*", "modules.dep"))
-		for _, path := range found {
-			releases = append(releases, filepath.Base(filepath.Dir(path)))
+		inside, err := t.Resolve(dir)
+		if err != nil {
+			continue
+		}
+		entries, err := os.ReadDir(filepath.Join(b.path, layout.Dir, id, inside))
+		if err != nil {
+			continue
+		}
+		for _, e := range entries {
+			if _, err := t.Stat(filepath.Join(dir, e.Name(), "modules.dep")); err == nil {
+				releases = append(releases, e.Name())
+			}
 		}
 		if len(releases) > 0 {
 			break

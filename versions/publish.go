@@ -19,6 +19,9 @@ type PublishOptions struct {
 	ID string
 	// Now is the time of the publication.
 	Now time.Time
+	// Mounts, which may be nil, are what clients have mounted now: what they mount
+	// afterwards is newer (GCOptions.NewestMount).
+	Mounts []Mount
 	// Check, which may be nil, looks at the tree before anything is done, and
 	// refuses it by an error.
 	Check func(tree string) error
@@ -49,12 +52,13 @@ func (b *Base) Publish(ctx context.Context, o PublishOptions) (Note, error) {
 }
 
 func (b *Base) publish(ctx context.Context, o PublishOptions) (Note, error) {
-	if err := b.canPoint(); err != nil {
+	previous, err := b.Current()
+	if missing := (*NotFoundError)(nil); errors.As(err, &missing) {
+		err = nil // Its version was removed by hand: this mends it.
+	}
+	if err != nil {
 		return Note{}, err
 	}
-	// A current that leads nowhere is mended by this; what is known of the
-	// former version is only a help.
-	previous, _ := b.Current()
 	id, err := b.newID(o)
 	if err != nil {
 		return Note{}, err
@@ -93,7 +97,7 @@ func (b *Base) publish(ctx context.Context, o PublishOptions) (Note, error) {
 		if note.Stats, err = b.copyTree(ctx, src, staging, b.all, temporary, prev, o.Progress); err != nil {
 			return err
 		}
-		if err := b.writeNote(note); err != nil {
+		if err := errors.Join(b.writeNote(note), b.noteMounts(o.Mounts)); err != nil {
 			return err
 		}
 		// Everything of it, before it has a name that a node could boot.

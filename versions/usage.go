@@ -11,6 +11,7 @@ import (
 	"path"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/sidusboot/sidusboot/versions/layout"
@@ -40,7 +41,7 @@ var ErrNoSource = errors.New("the NFS server tells nothing about its clients: th
 // An rmtab without a kernel's server, which its package leaves behind, proves
 // nothing: that is ErrNoSource.
 func ReadUsage(base string, s UsageSources) (Usage, error) {
-	u := Usage{Clients: make(map[string][]string)}
+	u := Usage{Clients: make(map[string][]string), Mounts: []Mount{}}
 	if !kernelServes(s.Clients) {
 		return u, ErrNoSource
 	}
@@ -55,13 +56,14 @@ func ReadUsage(base string, s UsageSources) (Usage, error) {
 	switch {
 	case err == nil:
 		defer f.Close()
-		if err := parseRmtab(f, func(client, mounted string) {
+		if err := parseRmtab(f, func(client, mounted string, count uint64) {
 			if slices.Contains(s.Ignore, client) {
 				return
 			}
 			id, part := versionOf(base, mounted)
 			if id != "" {
 				known[client] = true
+				u.addMount(client, id, count)
 				if !slices.Contains(u.Clients[id], client) {
 					u.Clients[id] = append(u.Clients[id], client)
 				}
@@ -104,6 +106,17 @@ func ReadUsage(base string, s UsageSources) (Usage, error) {
 	return u, nil
 }
 
+// addMount counts a client's mounts of a version and of what is in it together.
+func (u *Usage) addMount(client, id string, count uint64) {
+	for i, m := range u.Mounts {
+		if m.Client == client && m.ID == id {
+			u.Mounts[i].Count += count
+			return
+		}
+	}
+	u.Mounts = append(u.Mounts, Mount{Client: client, ID: id, Count: count})
+}
+
 // kernelServes tells whether the kernel's server runs. Beside its clients it has
 // a file with the number of its threads (fs/nfsd/nfsctl.c).
 func kernelServes(clients string) bool {
@@ -144,7 +157,7 @@ func isBase(base, exported string) bool {
 
 // parseRmtab reads CLIENT:PATH:COUNT lines, COUNT in hexadecimal (nfs-utils,
 // support/nfs/rmtab.c). Lines of another form are passed over.
-func parseRmtab(r io.Reader, mount func(client, path string)) error {
+func parseRmtab(r io.Reader, mount func(client, path string, count uint64)) error {
 	lines := bufio.NewScanner(r)
 	for lines.Scan() {
 		line := lines.Text()
@@ -153,10 +166,11 @@ func parseRmtab(r io.Reader, mount func(client, path string)) error {
 		if start <= 0 || end <= start {
 			continue
 		}
-		if count := strings.TrimPrefix(line[end+1:], "0x"); strings.Trim(count, "0") == "" {
+		count, err := strconv.ParseUint(strings.TrimPrefix(line[end+1:], "0x"), 16, 64)
+		if err == nil && count == 0 {
 			continue // Unmounted.
 		}
-		mount(line[:start], line[start+1:end])
+		mount(line[:start], line[start+1:end], count)
 	}
 	return lines.Err()
 }

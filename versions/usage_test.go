@@ -4,8 +4,10 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 )
@@ -50,6 +52,8 @@ garbage
 	want := Usage{
 		Clients: map[string][]string{"a": {"10.0.0.1", "fd00::5"}, "b": {"10.0.0.2"}, "c": {"10.0.0.9", "10.0.0.10"}},
 		Unknown: []string{"10.0.0.6", "fd00::9"},
+		Mounts: []Mount{{Client: "10.0.0.1", ID: "a", Count: 2}, {Client: "10.0.0.2", ID: "b", Count: 2}, {Client: "fd00::5", ID: "a", Count: 1},
+			{Client: "10.0.0.9", ID: "c", Count: 1}, {Client: "10.0.0.10", ID: "c", Count: 1}},
 	}
 	for _, name := range []string{base, link} {
 		got, err := ReadUsage(name, s)
@@ -72,5 +76,49 @@ garbage
 	s = UsageSources{Rmtab: filepath.Join(dir, "none"), Clients: filepath.Join(dir, "nothing")}
 	if _, err := ReadUsage(base, s); !errors.Is(err, ErrNoSource) {
 		t.Errorf("got %v, want ErrNoSource", err)
+	}
+}
+
+// TestNewestMount has clients that mount one version after another, as rmtab
+// tells of them.
+func TestNewestMount(t *testing.T) {
+	f := newBase(t)
+	mount := func(client, id string, count uint64) Mount { return Mount{Client: client, ID: id, Count: count} }
+	publish := func(id string, mounts ...Mount) {
+		t.Helper()
+		if mounts == nil {
+			mounts = []Mount{}
+		}
+		if _, err := f.Publish(t.Context(), PublishOptions{ID: id, Now: time.Now(), Mounts: mounts}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	publish("a")
+	publish("b", mount("1", "a", 4), mount("2", "a", 1), mount("3", "a", 1), mount("4", "a", 2))
+	// 1 goes to b; 2 stays; 3 goes to b and back to a; 4's file was made anew.
+	now := []Mount{mount("1", "a", 4), mount("2", "a", 1), mount("3", "a", 2), mount("4", "a", 1), mount("1", "b", 1), mount("3", "b", 1), mount("4", "b", 1)}
+	want := map[string]map[string]bool{"a": {"1": true}}
+	if diff := cmp.Diff(want, f.replaced(now)); diff != "" {
+		t.Error(diff)
+	}
+	publish("c", now...)
+	// What was not known before the publication is not known afterwards.
+	if diff := cmp.Diff(want, f.replaced(now)); diff != "" {
+		t.Error(diff)
+	}
+	publish("d", now...)
+	usage := Usage{Mounts: append(now, mount("2", "d", 1)), Clients: map[string][]string{"a": {"1", "2"}}}
+	got, err := f.GC(GCOptions{Keep: 1, Usage: usage, DryRun: true})
+	if err != nil || got.Kept["a"] != "in use by 2 nodes, 1 among them; each has mounted another version since" {
+		t.Errorf("%+v, %v", got, err)
+	}
+	got, err = f.GC(GCOptions{Keep: 1, Usage: usage, DryRun: true, NewestMount: true})
+	if err != nil || !slices.Contains(got.Removed, "a") {
+		t.Errorf("%+v, %v", got, err)
+	}
+	// A note that cannot be read tells nothing.
+	f.sh("echo x >.sidustree/mounts")
+	if got := f.replaced(usage.Mounts); len(got) > 0 {
+		t.Errorf("from nothing: %v", got)
 	}
 }

@@ -72,8 +72,8 @@ func (f fixture) publish(id string) Note {
 	return note
 }
 
-// tree describes all files below a path, but for what a copy cannot have.
-func tree(t *testing.T, path string) map[string]string {
+// describe tells all files below a path, but for what a copy cannot have.
+func describe(t *testing.T, path string) map[string]string {
 	t.Helper()
 	all := make(map[string]string)
 	err := filepath.WalkDir(path, func(p string, _ os.DirEntry, err error) error {
@@ -114,8 +114,8 @@ func TestPublish(t *testing.T) {
 		f.sh("chown 1:2 staging/etc/file; mknod staging/etc/null c 1 3; mknod staging/etc/whiteout c 0 0")
 	}
 	f.publish("a")
-	want := tree(t, filepath.Join(f.path, layout.Staging))
-	if diff := cmp.Diff(want, tree(t, filepath.Join(f.path, layout.Dir, "a"))); diff != "" {
+	want := describe(t, filepath.Join(f.path, layout.Staging))
+	if diff := cmp.Diff(want, describe(t, filepath.Join(f.path, layout.Dir, "a"))); diff != "" {
 		t.Errorf("the version differs from staging (-staging +version):\n%s", diff)
 	}
 	if f.sh("stat -c %h versions/a/etc/same") != "2\n" {
@@ -251,11 +251,30 @@ func TestBadBases(t *testing.T) {
 			if _, err := f.GC(GCOptions{Keep: 1}); err == nil {
 				t.Error("GC did not need to know what is current")
 			}
+			// A version that was removed by hand is no reason not to publish.
+			if test.name != "current dangles" {
+				if _, err := f.Publish(t.Context(), PublishOptions{ID: "b", Now: time.Now()}); err == nil || !strings.Contains(err.Error(), test.says) {
+					t.Errorf("Publish() = %v, want %q", err, test.says)
+				}
+			}
 			if after := f.sh("find . -path ./.sidustree -prune -o -printf '%p %l %i\n' | sort"); after != before {
 				t.Errorf("changed:\n%s\n%s", before, after)
 			}
 		})
 	}
+	t.Run("links and FIFOs in a version and in the notes", func(t *testing.T) {
+		f := newBase(t)
+		f.sh("rm -r staging/lib; mkdir -p outside/1.2.3; touch outside/1.2.3/modules.dep; ln -s $PWD/outside staging/modules; mkdir staging/lib; ln -s $PWD/outside staging/lib/modules")
+		f.publish("a")
+		all, err := f.List()
+		if err != nil || len(all[0].Kernels) != 0 {
+			t.Errorf("%+v, %v: read outside of the version", all, err)
+		}
+		f.sh("rm .sidustree/a.json; mkfifo .sidustree/a.json")
+		if _, err := f.List(); err == nil || !strings.Contains(err.Error(), "a FIFO") {
+			t.Errorf("a FIFO for a note: %v", err)
+		}
+	})
 	t.Run("staging is a link", func(t *testing.T) {
 		f := newBase(t)
 		f.sh("mv staging other; ln -s other staging")
