@@ -61,11 +61,13 @@ var layers = [][]string{
 	},
 	// What only programs on a server use, and what tests use.
 	{
+		"stamp",
+	},
+	{
 		"initrd",
 		"iscsi/iscsitest",
 		"network/networktest",
 		"qemu-tests/wire",
-		"stamp",
 		"treecheck",
 		"versions",
 	},
