@@ -30,7 +30,7 @@ the tree that is copied.`,
   mmdebstrap --include=linux-image-amd64 bookworm /srv/nfsroot/sidus/staging
 
   sidustree init /srv/nfsroot/sidus --from /srv/nfsroot/old`,
-		Args: arguments(1, "BASE"),
+		Args: arguments(1, "BASE"), ValidArgsFunction: directory,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := versions.Init(cmd.Context(), args[0], from, nil); err != nil {
 				return err
@@ -64,7 +64,7 @@ Staging is checked first, as sidustree check does: what no node could boot is
 refused, warnings are printed.`,
 		Example: `  sidustree publish /srv/nfsroot/sidus
   sidustree publish /srv/nfsroot/sidus --id 2026-11-kernel`,
-		Args: arguments(1, "BASE"),
+		Args: arguments(1, "BASE"), ValidArgsFunction: directory,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return withBase(args[0], func(b *versions.Base) error {
 				// Where it is not known, nothing is written down about it.
@@ -106,7 +106,7 @@ server exports it.
 The exit code is 1 where no node could boot the tree.`,
 		Example: `  sidustree check /srv/nfsroot/sidus/staging
   sidustree check --json /srv/nfsroot/sidus/current/`,
-		Args: arguments(1, "TREE"),
+		Args: arguments(1, "TREE"), ValidArgsFunction: directory,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			// A link to the tree, such as current, is meant too.
 			dir, err := filepath.EvalSymlinks(args[0])
@@ -157,7 +157,7 @@ Nodes are known where the kernel's NFS server serves them by NFSv3; a question
 mark says that there are clients of which it is not known what they run.`,
 		Example: `  sidustree list /srv/nfsroot/sidus
   sidustree list /srv/nfsroot/sidus --json`,
-		Args: arguments(1, "BASE"),
+		Args: arguments(1, "BASE"), ValidArgsFunction: directory,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return withBase(args[0], func(b *versions.Base) error {
 				all, err := b.List()
@@ -214,7 +214,7 @@ func diffCommand() *cobra.Command {
 		Long: `Compare two versions: packages, kernels, files below /etc and all other files.
 "+" was added, "-" was removed, "~" has changed.`,
 		Example: `  sidustree diff /srv/nfsroot/sidus 20261101-090000 20261126-101500`,
-		Args:    arguments(3, "BASE", "FROM", "TO"),
+		Args:    arguments(3, "BASE", "FROM", "TO"), ValidArgsFunction: baseAndIDs(2),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return withBase(args[0], func(b *versions.Base) error {
 				d, err := b.Diff(cmd.Context(), args[1], args[2])
@@ -273,7 +273,7 @@ func rollbackCommand() *cobra.Command {
 present one was published. Running nodes keep what they have booted.`,
 		Example: `  sidustree rollback /srv/nfsroot/sidus
   sidustree rollback /srv/nfsroot/sidus 20261101-090000`,
-		Args: arguments(1, "BASE", "ID"),
+		Args: arguments(1, "BASE", "ID"), ValidArgsFunction: baseAndIDs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			id := ""
 			if len(args) == 2 {
@@ -319,7 +319,7 @@ nfs-ganesha does not, say --assume-unused when you know that no node runs an old
 version.`,
 		Example: `  sidustree gc /srv/nfsroot/sidus --keep 3 --dry-run
   sidustree gc /srv/nfsroot/sidus --keep 3 --newest-mount --ignore-client 10.0.0.5`,
-		Args: arguments(1, "BASE"),
+		Args: arguments(1, "BASE"), ValidArgsFunction: directory,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if o.Keep < 1 {
 				return usagef("--keep %d: want a number from 1", o.Keep)

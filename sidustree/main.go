@@ -82,7 +82,13 @@ before if the new one is not right. Running nodes keep the version that they
 have booted, so nothing that they use changes or disappears.
 
 A command that is killed, or a machine that stops, leaves current on a complete
-version, whenever that happens. The next command removes what was left.`,
+version, whenever that happens. The next command removes what was left.
+
+touch is for a tree that is changed in place, without versions, and check is for
+both.
+
+"sidustree completion bash > /etc/bash_completion.d/sidustree" completes commands,
+options, directories and versions in bash; zsh, fish and PowerShell have the like.`,
 		Example: `  sidustree init /srv/nfsroot/sidus --from /srv/nfsroot/old
   chroot /srv/nfsroot/sidus/staging apt-get upgrade
   sidustree publish /srv/nfsroot/sidus

@@ -37,7 +37,7 @@ removed too.`,
 		Example: `  sidustree touch /srv/nfsroot/sidus
   sidustree touch /srv/nfsroot/sidus --install-hook --keep 14d
   sidustree touch /srv/nfsroot/sidus --remove-hook`,
-		Args: arguments(1, "TREE"),
+		Args: arguments(1, "TREE"), ValidArgsFunction: directory,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if install && remove {
 				return usagef("--install-hook and --remove-hook exclude each other")

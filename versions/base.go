@@ -226,7 +226,7 @@ func (b *Base) exists(id string) error {
 	}
 	st, err := statAt(b.all, id)
 	if errors.Is(err, fs.ErrNotExist) {
-		have, listErr := b.ids()
+		have, listErr := b.IDs()
 		return errors.Join(&NotFoundError{b.path, id, have}, listErr)
 	}
 	if err != nil {
@@ -332,7 +332,8 @@ func (b *Base) notes() ([]Note, error) {
 	return notes, nil
 }
 
-func (b *Base) ids() ([]string, error) {
+// IDs are those of all versions, newest first.
+func (b *Base) IDs() ([]string, error) {
 	notes, err := b.notes()
 	ids := make([]string, len(notes))
 	for i, n := range notes {

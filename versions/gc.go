@@ -60,7 +60,7 @@ func (b *Base) GC(o GCOptions) (GCResult, error) {
 		if err != nil {
 			return fmt.Errorf("what is current must be known: %w", err)
 		}
-		all, err := b.ids()
+		all, err := b.IDs()
 		if err != nil {
 			return err
 		}

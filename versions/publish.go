@@ -188,7 +188,7 @@ func (b *Base) before(id string) (string, error) {
 	if note.Previous != "" && b.exists(note.Previous) == nil {
 		return note.Previous, nil
 	}
-	all, err := b.ids()
+	all, err := b.IDs()
 	if err != nil {
 		return "", err
 	}
