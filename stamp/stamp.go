@@ -57,6 +57,8 @@ func Open(dir string) (Tree, error) {
 	switch base := filepath.Dir(filepath.Dir(abs)); {
 	case !info.IsDir():
 		return Tree{}, &TreeError{abs, "is no directory", "name the root directory of a tree"}
+	case abs == "/":
+		return Tree{}, &TreeError{abs, "is this machine's own root", "name the root directory of the nodes' tree"}
 	case isBase(abs):
 		return Tree{}, &TreeError{abs, "is a base and no tree", "its versions do not change; publish a new one"}
 	case filepath.Base(filepath.Dir(abs)) == layout.Dir && isBase(base):

@@ -87,6 +87,10 @@ func TestOpen(t *testing.T) {
 			t.Errorf("%s: got %v, want %q", name, err, says)
 		}
 	}
+	var bad *TreeError
+	if _, err := Open("/etc/.."); !errors.As(err, &bad) || !strings.Contains(err.Error(), "own root") {
+		t.Errorf("the machine's own root: %v", err)
+	}
 	for _, name := range []string{"loop", "gone"} {
 		if _, err := Open(filepath.Join(dir, name)); err == nil {
 			t.Errorf("%s was opened", name)
