@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -48,8 +49,11 @@ func (n *node) matchUpper() error {
 	const upper = rwDir + "/" + rwlayer.Upper
 	switch {
 	case m.Reset:
-		n.note(fmt.Sprintf("rw: the upper layer of this node, begun on the tree %s, has been emptied (sidus.rw.reset=%s, sidus.rw.mismatch=%s)",
-			orUnknown(m.Tree), n.cfg.RW.Reset, n.cfg.RW.Mismatch))
+		parameter := "sidus.rw.mismatch=reset"
+		if !m.Mismatch || n.cfg.RW.Mismatch != "reset" {
+			parameter = "sidus.rw.reset=" + n.cfg.RW.Reset
+		}
+		n.note(fmt.Sprintf("rw: the upper layer of this node, begun on the tree %s, has been emptied (%s)", cmp.Or(m.Tree, "(unknown)"), parameter))
 	case m.Archived != "":
 		n.note(fmt.Sprintf("rw: the upper layer of this node was begun on the tree %s, and is %s/%s now (sidus.rw.mismatch=archive): delete it when it is not needed",
 			m.Tree, rwDir, m.Archived))
@@ -57,13 +61,6 @@ func (n *node) matchUpper() error {
 		n.sayShadowed(upper, m.Tree)
 	}
 	return nil
-}
-
-func orUnknown(name string) string {
-	if name == "" {
-		return "(unknown)"
-	}
-	return name
 }
 
 // importantFiles are those of the tree that a node must not have an old copy of.

@@ -194,8 +194,8 @@ func TestWritableExport(t *testing.T) {
 			}
 			g := s.boot(params+" sidus.ro.strict=0", GuestOptions{})
 			s.says(g, warning, "handing over")
-			if r := s.report(g); !r.Root.Writable || r.Attempts != 1 {
-				t.Errorf("root %+v in attempt %d, want a writable one in the first", r.Root, r.Attempts)
+			if r := s.report(g); !r.Root.Writable || r.Attempts != 1 || !r.noted(warning) {
+				t.Errorf("root %+v in attempt %d, notes %q, want a writable one in the first", r.Root, r.Attempts, r.Notes)
 			}
 			s.same(g, map[string]string{`awk '$2 == "/ro" { print $4 }' /proc/mounts | cut -d, -f1`: "ro"})
 		})
@@ -212,8 +212,8 @@ func TestOwnerNames(t *testing.T) {
 	g := s.boot(s.root("")+" "+probeParams, GuestOptions{})
 	s.says(g, "the init program does not belong to root here: the server sends names instead of numbers", "; trying version 3")
 	s.same(g, map[string]string{"stat -c %u /usr/bin/su": "4294967294"})
-	if r := s.report(g); r.Root.NFSVersion != "4.2" || r.Attempts != 1 {
-		t.Errorf("root %+v in attempt %d, want version 4.2 in the first", r.Root, r.Attempts)
+	if r := s.report(g); r.Root.NFSVersion != "4.2" || r.Attempts != 1 || !r.noted("belongs to user 4294967294", "does not belong to root here") {
+		t.Errorf("root %+v in attempt %d, notes %q, want version 4.2 in the first", r.Root, r.Attempts, r.Notes)
 	}
 }
 

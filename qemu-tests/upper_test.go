@@ -114,7 +114,7 @@ func TestOtherVersion(t *testing.T) {
 		"ls -A /rw | grep -c sidusboot-reset || true":                            "0",
 		"echo three >/root/three; findmnt -n -o FSTYPE,LABEL -M /rw | tr -s ' '": "ext4 mine",
 	})
-	if r := s.report(g); !r.noted("begun on the tree b, has been emptied") {
+	if r := s.report(g); !r.noted("begun on the tree b, has been emptied (sidus.rw.mismatch=reset)") {
 		t.Errorf("reset: notes %q", r.Notes)
 	}
 	off(g)
