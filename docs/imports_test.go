@@ -33,6 +33,7 @@ var layers = [][]string{
 		"panics",
 		"tree",
 		"versions/layout",
+		"watchdog",
 	},
 	// Stages of the boot, and its log.
 	{

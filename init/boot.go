@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"net/netip"
 	"os"
-	"sync"
 	"time"
 
 	"github.com/sidusboot/sidusboot/bootlog"
@@ -15,6 +14,7 @@ import (
 	"github.com/sidusboot/sidusboot/network"
 	"github.com/sidusboot/sidusboot/nfs"
 	"github.com/sidusboot/sidusboot/overlay"
+	"github.com/sidusboot/sidusboot/watchdog"
 )
 
 // A node is this machine while it boots.
@@ -45,12 +45,10 @@ type node struct {
 	ib chan struct{}
 	// ibOwn is the node's address that those addresses are made of.
 	ibOwn netip.Addr
+	// meter is for the watchdog of the stage.
+	meter *watchdog.Meter
 	// end is reboot, but in tests.
 	end func(cmd int)
-
-	mu sync.Mutex
-	// waiting is what the stage waits for.
-	waiting string
 }
 
 // A unionResult is the kind of union that the kernel can do.
@@ -60,11 +58,11 @@ type unionResult struct {
 }
 
 func newNode(log *bootlog.Logger) *node {
-	n := &node{log: log, report: &bootlog.Report{}}
+	n := &node{log: log, report: &bootlog.Report{}, meter: &watchdog.Meter{}}
 	n.stages = &bootlog.Stages{Log: log, Report: n.report}
-	n.system = &system{}
+	n.system = &system{meter: n.meter}
 	n.end = n.reboot
-	n.nfs = &nfs.Mounter{System: n.system, Logf: log.Errorf, Waiting: n.waitOn}
+	n.nfs = &nfs.Mounter{System: n.system, Logf: log.Errorf, Waiting: n.waitForMore}
 	return n
 }
 

@@ -21,7 +21,7 @@ func TestLeaveResidentWatched(t *testing.T) {
 		n.loaded = make(chan struct{})
 		done := make(chan error, 1)
 		go func() { done <- n.leaveResident() }()
-		time.Sleep(firstWord + time.Second)
+		time.Sleep(6 * time.Second)
 		if text := log.Text(); !strings.Contains(text, "resident: waiting for the modules that load in the background since 5s") {
 			t.Errorf("said: %s", text)
 		}

@@ -125,10 +125,11 @@ func (n *node) reach(ctx context.Context, l *network.Lease) error {
 	if !l.NextHop(addr).IsValid() {
 		return fmt.Errorf("%s: there is no route to it", addr)
 	}
-	if err := dialBy(ctx, l.Device, netip.AddrPortFrom(addr, port)); err != nil {
+	conn, err := network.Dial(ctx, l.Device, "tcp", netip.AddrPortFrom(addr, port))
+	if err != nil {
 		return fmt.Errorf("%s: %w", addr, err)
 	}
-	return nil
+	return conn.Close()
 }
 
 // seeNextHop waits for the server, or for the router on the way to it, to

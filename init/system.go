@@ -5,20 +5,19 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"net"
 	"net/netip"
 	"os"
-	"sync"
-	"syscall"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/sidusboot/sidusboot/chroot"
 	"github.com/sidusboot/sidusboot/kmod"
+	"github.com/sidusboot/sidusboot/network"
 	"github.com/sidusboot/sidusboot/nfs"
 	"github.com/sidusboot/sidusboot/overlay"
 	"github.com/sidusboot/sidusboot/rwlayer"
 	"github.com/sidusboot/sidusboot/tree"
+	"github.com/sidusboot/sidusboot/watchdog"
 )
 
 // system is the kernel as the stages need it.
@@ -27,12 +26,8 @@ type system struct {
 	// initProgram is init=, for Verify.
 	initProgram string
 
-	// mu is for what the watchdog of a stage looks at, see progress.
-	mu     sync.Mutex
-	disk   string // its name in sysfs
-	before progress
-	child  int
-	signs  uint64
+	// meter is told of the programs that run for a stage.
+	meter *watchdog.Meter
 }
 
 func (s *system) Load(module string) error { return s.loader.Load(module) }
@@ -62,7 +57,7 @@ func (s *system) SetReadOnly(device string, on bool) error {
 
 // Run runs a program of the tree and makes its work the stage's progress.
 func (s *system) Run(onLine func(line string), argv ...string) (output string, status int, err error) {
-	return chroot.Run(roDir, chroot.Options{OnLine: onLine, LineFD: rwlayer.ProgressFD, Running: s.setChild}, argv...)
+	return chroot.Run(roDir, chroot.Options{OnLine: onLine, LineFD: rwlayer.ProgressFD, Running: s.meter.UseProgram}, argv...)
 }
 
 func (s *system) Verify(dir string) error {
@@ -79,31 +74,6 @@ func (s *system) Verify(dir string) error {
 	return err
 }
 
-func (s *system) Connect(ctx context.Context, network string, address netip.AddrPort) (nfs.Conn, error) {
-	return connectBy(ctx, "", network, address)
-}
-
-// dialBy dials by way of one device, whatever other ways there are; an empty
-// device is any.
-func dialBy(ctx context.Context, device string, address netip.AddrPort) error {
-	conn, err := connectBy(ctx, device, "tcp", address)
-	if err != nil {
-		return err
-	}
-	return conn.Close()
-}
-
-// connectBy connects by way of one device, by tcp or udp.
-func connectBy(ctx context.Context, device, network string, address netip.AddrPort) (net.Conn, error) {
-	// Not DialContext, because that brings package net's resolver along.
-	var d net.Dialer
-	if device != "" {
-		d.Control = func(_, _ string, c syscall.RawConn) (err error) {
-			return errors.Join(c.Control(func(fd uintptr) { err = unix.BindToDevice(int(fd), device) }), err)
-		}
-	}
-	if network == "udp" {
-		return d.DialUDP(ctx, network, netip.AddrPort{}, address)
-	}
-	return d.DialTCP(ctx, network, netip.AddrPort{}, address)
+func (s *system) Connect(ctx context.Context, transport string, address netip.AddrPort) (nfs.Conn, error) {
+	return network.Dial(ctx, "", transport, address)
 }

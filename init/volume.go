@@ -55,7 +55,7 @@ func (n *node) mountVolume() (string, error) {
 	if err != nil {
 		return "", err
 	}
-	n.system.watchDisk(device)
+	n.meter.UseDisk(device)
 	v, made, err := rwlayer.Mount(n.system, device, rwDir, rwlayer.VolumeOptions{
 		Format: n.cfg.RW.MkFS == "blank", Reserve: key, Takeover: rwlayer.Key(n.cfg.RW.Takeover),
 		Label: "sidusboot", Adopt: adopt, Place: place, InspectDir: lookDir, Name: name,

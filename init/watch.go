@@ -1,43 +1,24 @@
 package main
 
 import (
-	"fmt"
 	"time"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/sidusboot/sidusboot/config"
+	"github.com/sidusboot/sidusboot/watchdog"
 )
 
-// When a stage is still at work, it is said what it waits for, and how far it is.
-const (
-	firstWord = 5 * time.Second
-	nextWord  = 30 * time.Second
-	// lookEvery is how often a stage's progress is looked at.
-	lookEvery = 5 * time.Second
-)
+// answerTime is how long a stage may wait for one answer.
+const answerTime = 30 * time.Second
 
 // waitFor notes what the stage is going to wait for, for the watchdog to say.
-func (n *node) waitFor(what string) {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	n.waiting = what
-}
+func (n *node) waitFor(what string) { n.meter.WaitFor(what) }
 
-// waitOn is waitFor, for a server that has shown just now that it is there.
-func (n *node) waitOn(what string) {
-	n.waitFor(what)
-	n.system.sign()
-}
-
-// waitsFor is what the stage waits for.
-func (n *node) waitsFor() string {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	if n.waiting == "" {
-		return "an answer"
-	}
-	return n.waiting
+// waitForMore is waitFor, for a server that has just answered.
+func (n *node) waitForMore(what string) {
+	n.meter.WaitFor(what)
+	n.meter.Answered()
 }
 
 // watched runs a stage under a watchdog.
@@ -49,21 +30,19 @@ func (n *node) watched(name string, run func() (string, error)) error {
 	})
 }
 
-// watchOver begins a watchdog. stop waits for the end of what that has begun: a
-// shell keeps its console, and a node that reboots does not
-// hand over.
+// watchOver starts a watchdog. stop waits for the end of what the watchdog has
+// started: a shell keeps its console, and a node that reboots does not hand over.
 func (n *node) watchOver(name string) (stop func()) {
-	n.waitFor("")
-	n.system.forget()
-	w := watchdog{stage: name, limit: n.stageLimit(), say: n.log.Errorf, waitsFor: n.waitsFor, progress: n.system.progress, giveUp: n.giveUp}
+	n.meter.Reset()
+	w := watchdog.Watchdog{Stage: name, Limit: n.stageLimit(), Meter: n.meter, Logf: n.log.Errorf, GiveUp: n.giveUp}
 	if n.cfg.OnError == config.Retry {
-		w.giveUp = nil
+		w.GiveUp = nil // To wait on is what that policy would do, too.
 	}
 	done, ended := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer n.recovered()
 		defer close(ended)
-		w.run(done)
+		w.Run(done)
 	}()
 	return func() {
 		close(done)
@@ -71,49 +50,10 @@ func (n *node) watchOver(name string) (stop func()) {
 	}
 }
 
-// stageLimit is how long a stage may be without a sign of progress: it waits for
-// its device or server, and then for one answer.
-func (n *node) stageLimit() time.Duration { return n.cfg.Timeout + n.cfg.LeaseTimeout + nextWord }
-
-// A watchdog watches one stage. Most waits have a deadline of their own; a few
-// are in the kernel, on a server that has failed meanwhile, and cannot be ended.
-// Work that makes progress, a check or an mkfs that takes hours, is never cut.
-type watchdog struct {
-	stage    string
-	limit    time.Duration
-	say      func(format string, args ...any)
-	waitsFor func() string
-	progress func() progress
-	// giveUp acts by the policy while the stage still runs. Nil, with the policy
-	// retry: going on to wait is what that would do too.
-	giveUp func(stage string, done <-chan struct{})
-}
-
-// run returns when done is closed.
-func (w *watchdog) run(done <-chan struct{}) {
-	start := time.Now()
-	seen, moved, next := w.progress(), start, start.Add(firstWord)
-	for {
-		select {
-		case <-done:
-			return
-		case <-time.After(lookEvery):
-		}
-		now := time.Now()
-		if p := w.progress(); p != seen {
-			seen, moved = p, now
-		}
-		idle := now.Sub(moved).Round(time.Second)
-		if !now.Before(next) {
-			next = now.Add(nextWord)
-			w.say("%s: waiting for %s since %v%s", w.stage, w.waitsFor(), now.Sub(start).Round(time.Second), seen.text(idle))
-		}
-		if w.giveUp != nil && idle > w.limit {
-			w.say("%s: no progress for %v", w.stage, idle)
-			w.giveUp(w.stage, done)
-			moved = time.Now()
-		}
-	}
+// stageLimit is how long a stage may be without progress: it waits for its device
+// or server, and then for one answer.
+func (n *node) stageLimit() time.Duration {
+	return n.cfg.Timeout + n.cfg.LeaseTimeout + answerTime
 }
 
 // giveUp does what the policy says about a stage that makes no progress, unless
@@ -136,16 +76,4 @@ func (n *node) giveUp(stage string, done <-chan struct{}) {
 	case config.Shell:
 		n.shell("waits on")
 	}
-}
-
-// text is what is said of progress that was last seen idle ago.
-func (p progress) text(idle time.Duration) string {
-	text := ""
-	if p.disk {
-		text = fmt.Sprintf("; its disk has read %d MiB and written %d MiB", p.read>>20, p.written>>20)
-	}
-	if idle >= nextWord && p != (progress{}) {
-		text += fmt.Sprintf(", nothing for %v", idle)
-	}
-	return text
 }
