@@ -73,8 +73,8 @@ func (n *node) boot() {
 		n.log.Errorf("%v", err)
 		n.restart(n.panicDelay())
 	}
-	n.until(n.stages.Run("config", n.configure))
-	n.until(n.stages.Run("modules", n.openModules))
+	n.fatalOn(n.stages.Run("config", n.configure))
+	n.fatalOn(n.stages.Run("modules", n.openModules))
 	for attempt := 1; ; attempt++ {
 		n.report.Attempts = attempt
 		err := n.prepare()
@@ -84,10 +84,10 @@ func (n *node) boot() {
 		n.failed(err, attempt)
 		n.undo()
 	}
-	n.until(n.leaveResident())
+	n.fatalOn(n.leaveResident())
 	if n.cfg.Break {
 		n.log.Errorf("rd.break: stopping before the real init")
-		n.shell("goes on")
+		n.shell("continues the boot")
 	}
 	n.watchOver("handover")
 	err := n.handover()
@@ -179,9 +179,9 @@ func (n *node) configure() (string, error) {
 	return "", err
 }
 
-// until ends the boot by the policy when a stage failed that cannot be tried
-// again with another outcome.
-func (n *node) until(err error) {
+// fatalOn ends the boot by the policy where err is not nil: another attempt would
+// fail as well.
+func (n *node) fatalOn(err error) {
 	if err == nil {
 		return
 	}

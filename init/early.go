@@ -64,23 +64,23 @@ const (
 // moves mounts and empties the root directory.
 func guard() error {
 	if pid := os.Getpid(); pid != 1 {
-		return fmt.Errorf("this is the first program of a booting node, and process %d is not the first: it is not to be run by hand", pid)
+		return fmt.Errorf("/init must run as PID 1 in the initramfs; this is PID %d", pid)
 	}
 	var st unix.Statfs_t
 	if err := unix.Statfs("/", &st); err != nil {
 		return fmt.Errorf("statfs /: %w", err)
 	}
 	if kind := uint32(st.Type); kind != ramfsMagic && kind != tmpfsMagic {
-		return fmt.Errorf("the root file system is no initramfs (its type is %#x)", kind)
+		return fmt.Errorf("/init must run in the initramfs; the root file system is of type %#x", kind)
 	}
 	if _, err := os.Stat(image.Release); err != nil {
-		return fmt.Errorf("this is no image made by initrdgen: %w", err)
+		return fmt.Errorf("the initramfs was not made by initrdgen: %w", err)
 	}
 	return nil
 }
 
-// seedRandom waits until the kernel can give random bytes, on the side: a
-// blocking call makes the kernel gather entropy, which others will want.
+// seedRandom waits until the kernel can give random bytes. It is run in the
+// background: a blocking call makes the kernel collect entropy, which will be needed.
 func seedRandom() error {
 	var b [1]byte
 	if _, err := unix.Getrandom(b[:], 0); err != nil {

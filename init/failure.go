@@ -27,10 +27,10 @@ const (
 	maxRetry     = 30 * time.Second
 )
 
-// failed tells why an attempt failed and acts by sidus.onerror=. It returns
+// failed logs why an attempt failed and does what sidus.onerror= says. It returns
 // when the boot is to be tried again.
 func (n *node) failed(err error, attempt int) {
-	if !mendable(err) {
+	if !retryable(err) {
 		n.endVolume()
 		n.fatal(err)
 	}
@@ -50,7 +50,7 @@ func (n *node) failed(err error, attempt int) {
 		return
 	}
 	n.endVolume()
-	n.act("tries again")
+	n.applyPolicy("tries again")
 }
 
 // endVolumeTime is what the end of the volume may take before a restart: its
@@ -76,32 +76,32 @@ func (n *node) endVolume() {
 			n.log.Errorf("%v", err)
 		}
 	case <-time.After(endVolumeTime):
-		n.log.Errorf("the volume of the node is left as it is: no end after %v", endVolumeTime)
+		n.log.Errorf("the volume of the node was not unmounted within %v: it is left as it is", endVolumeTime)
 	}
 }
 
-// mendable tells whether another attempt may end otherwise. What is wrong with
-// the image stays wrong.
-func mendable(err error) bool {
+// retryable tells whether another attempt may succeed. What is wrong with the image
+// stays wrong.
+func retryable(err error) bool {
 	var missing *kmod.MissingError
 	return !errors.As(err, &missing) && !errors.Is(err, overlay.ErrNone)
 }
 
-// fatal is failed for what another attempt cannot mend: the words and the
-// image come from the boot server, so only a restart can bring better ones.
+// fatal is failed for an error that is not retryable: parameters and image come from
+// the boot server, so only a restart can bring better ones.
 func (n *node) fatal(err error) {
 	n.log.Errorf("%v", err)
 	if n.cfg.OnError == config.Retry {
 		n.restart(n.restartDelay())
 	}
 	for {
-		n.act("gives another: only a restart can bring better words or a better image")
+		n.applyPolicy("starts another one: only a restart can bring better parameters or a better image")
 	}
 }
 
-// act does what the policies other than retry say. It returns when a shell
+// applyPolicy does what the policies other than retry say. It returns when a shell
 // ended; then says what comes after that.
-func (n *node) act(then string) {
+func (n *node) applyPolicy(then string) {
 	switch n.cfg.OnError {
 	case config.Reboot:
 		n.restart(n.restartDelay())
@@ -140,7 +140,7 @@ func jitter(d time.Duration) time.Duration { return d/2 + rand.N(d) }
 // restart reboots the machine after delay, or never where delay is negative.
 func (n *node) restart(delay time.Duration) {
 	if delay < 0 {
-		n.log.Errorf("waiting here for ever (panic=0)")
+		n.log.Errorf("waiting for ever (panic=0)")
 		sleepForever()
 	}
 	n.log.Errorf("reboot in %v", delay)
@@ -160,20 +160,20 @@ func (n *node) reboot(cmd int) {
 	sleepForever()
 }
 
-// settleTime is what writing everything out may take before a restart, and what
-// the end of a session may that keeps it from ending.
+// settleTime limits the writing before a restart, and after it the end of a session
+// whose target does not answer.
 const settleTime = 10 * time.Second
 
-// settle writes everything out before a restart. The kernel holds back what is
-// to go to a target that is gone, for a day, and waits for its disk once more
-// when it restarts: such a session is given up.
+// settle writes everything out before a restart. What is to be written to a target
+// that is gone is held back by the kernel for a day, and the kernel waits for the
+// disk once more when it restarts: such a session is given up.
 func (n *node) settle(sync func() error) {
 	written := true
 	select {
 	case <-panics.Go(sync):
 	case <-time.After(settleTime):
 		written = false
-		n.log.Errorf("what is not written yet does not get written: no end after %v", settleTime)
+		n.log.Errorf("sync has not ended after %v: what is not written yet is not waited for", settleTime)
 	}
 	l := n.lun
 	if l == nil || written && l.answers() {
@@ -216,11 +216,11 @@ func (n *node) shell(then string) {
 	n.saveReport()
 	root, program := shellRoot()
 	if root == "" {
-		n.log.Errorf("no shell to give: no tree with a /bin/sh is mounted, and the image has none (initrdgen build --rescue FILE)")
+		n.log.Errorf("there is no shell: no tree with a /bin/sh is mounted, and the image has none (initrdgen build --rescue FILE)")
 		time.Sleep(defaultDelay)
 		return
 	}
-	n.log.Errorf("a shell (%s in %s); /run/sidusboot/boot.log tells more, exit %s", program, root, then)
+	n.log.Errorf("a shell (%s in %s); see also /run/sidusboot/boot.log; exit %s", program, root, then)
 	if err := chroot.Shell(root, program); err != nil {
 		n.log.Errorf("shell: %v", err)
 		time.Sleep(firstRetry)

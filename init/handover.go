@@ -99,8 +99,8 @@ func openConsole() error {
 	return nil
 }
 
-// realEnv is the environment that the kernel made of unknown words, without
-// those that were for us: some hold secrets.
+// realEnv is the environment that the kernel made of unknown parameters, without
+// those that were for /init: some hold secrets.
 func realEnv(env []string, consumed map[string]bool) []string {
 	return slices.DeleteFunc(slices.Clone(env), func(kv string) bool {
 		name, _, _ := strings.Cut(kv, "=")

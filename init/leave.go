@@ -7,21 +7,21 @@ import (
 	"github.com/sidusboot/sidusboot/resident"
 )
 
-// leaveResident is stay, once all modules are in: none can be loaded after the
+// leaveResident calls startResident once all modules are in: none can be loaded after the
 // switch.
 func (n *node) leaveResident() error {
 	defer n.watchOver("resident")()
 	n.waitFor("the modules that load in the background")
 	<-n.loaded
 	n.waitFor("the resident process")
-	return n.stay()
+	return n.startResident()
 }
 
-// stay leaves behind what the node needs after the switch: the shutdown, where
+// startResident leaves behind what the node needs after the switch: the shutdown, where
 // /rw is a volume, and the keeper, where that is a LUN or a lease will end.
-func (n *node) stay() error {
+func (n *node) startResident() error {
 	volume := n.report.RW.Kind != "tmpfs"
-	state := resident.State{Leases: n.tenancies()}
+	state := resident.State{Leases: n.leasesToRenew()}
 	if !volume && len(state.Leases) == 0 {
 		return nil
 	}
@@ -51,9 +51,9 @@ func (n *node) stay() error {
 	return n.lun.kernel.Close()
 }
 
-// tenancies are the leases that end unless somebody renews them, and that no
+// leasesToRenew are the leases that end unless somebody renews them, and that no
 // manager of the tree is to have.
-func (n *node) tenancies() (all []*network.Tenancy) {
+func (n *node) leasesToRenew() (all []*network.Tenancy) {
 	if n.cfg.LeaseOwner == config.OwnerTree {
 		return nil
 	}

@@ -28,7 +28,7 @@ var version = "unknown"
 func main() {
 	switch name := filepath.Base(os.Args[0]); {
 	case name == resident.KeeperName, name == resident.GuardName:
-		shrugOff(unix.SIGTERM, unix.SIGINT, unix.SIGHUP, unix.SIGPIPE)
+		discardSignals(unix.SIGTERM, unix.SIGINT, unix.SIGHUP, unix.SIGPIPE)
 		os.Exit(resident.Run(name, os.Args[1:], func() (resident.Log, error) { return openLog(resident.LogName) }))
 	case name == resident.StepName:
 		exit(resident.RunStep(os.Args[1:]))
@@ -40,7 +40,7 @@ func main() {
 		fmt.Fprintln(os.Stderr, "sidusboot:", err)
 		os.Exit(2)
 	}
-	shrugOff(unix.SIGTERM, unix.SIGINT, unix.SIGHUP, unix.SIGPIPE)
+	discardSignals(unix.SIGTERM, unix.SIGINT, unix.SIGHUP, unix.SIGPIPE)
 	log := &bootlog.Logger{}
 	n := newNode(log)
 	defer n.recovered()
@@ -55,10 +55,10 @@ func openLog(name string) (resident.Log, error) {
 	return log, err
 }
 
-// shrugOff takes signals and does nothing: their default action would end PID 1,
-// and with it the kernel. They are not ignored, because that would be handed
-// down to the real init and to every shell.
-func shrugOff(signals ...os.Signal) {
+// discardSignals receives signals and does nothing: their default action would end
+// PID 1, and with it the kernel. They are not ignored, because the real init and each
+// shell would inherit that.
+func discardSignals(signals ...os.Signal) {
 	c := make(chan os.Signal, 1)
 	signal.Notify(c, signals...)
 	go func() {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/sidusboot/sidusboot/iscsi"
 	"github.com/sidusboot/sidusboot/overlay"
 	"github.com/sidusboot/sidusboot/rwlayer"
 )
@@ -27,6 +28,16 @@ func remedyFor(err error) string {
 		stop  *rwlayer.MismatchError
 	)
 	switch {
+	case errors.Is(err, iscsi.ErrAuthentication):
+		return "see sidus.iscsi.user=, .password=, .user_in= and .password_in="
+	case errors.Is(err, iscsi.ErrNoCredentials):
+		return "see sidus.iscsi.user= and .password="
+	case errors.Is(err, iscsi.ErrNotFound), errors.Is(err, iscsi.ErrBusy):
+		return "see sidus.iscsi.target="
+	case errors.Is(err, iscsi.ErrRedirects), errors.Is(err, iscsi.ErrNoPortal):
+		return "see sidus.iscsi.portal="
+	case errors.Is(err, iscsi.ErrNoLUN):
+		return "see sidus.iscsi.lun="
 	case errors.As(err, &blank):
 		return "sidus.mkfs=blank allows it"
 	case errors.As(err, &owner):

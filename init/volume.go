@@ -199,7 +199,7 @@ func (n *node) tend(l *lun) {
 		defer close(done)
 		switch err := k.Run(ctx); {
 		case errors.Is(err, iscsi.ErrGone):
-			n.log.Noticef("the session is gone, nothing is left to keep")
+			n.log.Noticef("the session of the volume has ended")
 		case err != nil:
 			n.log.Errorf("%v", err)
 		}

@@ -74,7 +74,7 @@ func (s *Session) device(ctx context.Context) (string, error) {
 		return found != ""
 	})
 	if errors.Is(err, context.DeadlineExceeded) {
-		return "", fmt.Errorf("%w for this initiator: check sidus.iscsi.lun= and the target's list of LUNs", ErrNoLUN)
+		return "", fmt.Errorf("%w for this initiator: look at the target's list of LUNs", ErrNoLUN)
 	}
 	return found, err
 }

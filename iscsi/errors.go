@@ -13,7 +13,7 @@ import (
 
 // What a LoginError can be asked for with errors.Is.
 var (
-	// ErrAuthentication: the two ends do not believe each other.
+	// ErrAuthentication: a CHAP user or password is wrong.
 	ErrAuthentication = errors.New("authentication failed")
 	// ErrNotAuthorized: the target does not let this initiator in.
 	ErrNotAuthorized = errors.New("not authorised")
@@ -21,14 +21,17 @@ var (
 	ErrNotFound = errors.New("no such target")
 	// ErrBusy: the target cannot serve now and may be able to later.
 	ErrBusy = errors.New("target busy")
-	// ErrRedirects: the portals send us round in circles.
+	// ErrRedirects: the portals redirect to each other without end.
 	ErrRedirects = errors.New("too many redirects")
-	// ErrNoCredentials: the target hung up on a node that has nothing to prove
-	// itself with. LIO does so when it wants a proof, and others when they end.
+	// ErrNoCredentials: the target closed the connection to an initiator without
+	// credentials. LIO does so when it demands CHAP, and others when they are stopped.
 	ErrNoCredentials = errors.New("no credentials were offered")
-	// ErrProtocol: what came is not what RFC 7143 allows.
+	// ErrProtocol: the target sent what RFC 7143 does not allow.
 	ErrProtocol = errors.New("protocol error")
 )
+
+// ErrNoPortal says that Target.Portals is empty.
+var ErrNoPortal = errors.New("no portal is given")
 
 // ErrNoLUN says that the target has no such LUN for this initiator.
 var ErrNoLUN = errors.New("no such LUN")
@@ -36,7 +39,7 @@ var ErrNoLUN = errors.New("no such LUN")
 // A LoginError says why a login failed, and what to do about it.
 type LoginError struct {
 	// Class and Detail are the target's status (RFC 7143, section 11.13.5).
-	// They are zero where this end gave up; Err says why.
+	// They are zero where the initiator gave up; Err says why.
 	Class, Detail  uint8
 	Portal, Target string
 	Err            error
@@ -94,34 +97,34 @@ func (e *LoginError) kind() error {
 func (e *LoginError) hint() string {
 	switch {
 	case e.Class == statusTarget && e.Detail == 0x01:
-		return "try again later; LIO says so of a target that it does not have, too: check sidus.iscsi.target="
+		return "try again later; LIO says so of a target that it does not have, too: check the target's name"
 	case errors.Is(e, ErrAuthentication):
-		return "compare CHAP user and password with the target's account (sidus.iscsi.user=, .password=, .user_in=, .password_in=)"
+		return "compare CHAP user and password with the target's account"
 	case errors.Is(e, ErrNotAuthorized):
 		return "the target's access list lacks this node: add its initiator name or its address there"
 	case errors.Is(e, ErrNotFound):
-		return "check sidus.iscsi.target= against the target's list, and that this portal serves it"
+		return "compare the target's name with the list of targets, and check that this portal serves it"
 	case errors.Is(e, ErrBusy):
 		return "try again later, or look at the target's log and its limit of sessions"
 	case errors.Is(e, ErrRedirects):
-		return "the target's portals redirect to each other: correct them there, or give the last one in sidus.iscsi.portal="
+		return "the target's portals redirect to each other: correct them there, or use the last one"
 	}
 	switch {
 	case errors.Is(e.Err, unix.ECONNREFUSED):
 		return "nothing listens there: is the target running?"
 	case errors.Is(e.Err, os.ErrDeadlineExceeded), errors.Is(e.Err, context.DeadlineExceeded),
 		errors.Is(e.Err, unix.ETIMEDOUT), errors.Is(e.Err, unix.EHOSTUNREACH), errors.Is(e.Err, unix.ENETUNREACH):
-		return "no answer: is the server up, and does a firewall or a missing route stand between?"
+		return "no answer: is the server up, and does a firewall or a missing route keep packets from it?"
 	case errors.Is(e.Err, ErrNoCredentials):
-		return "LIO does so when it demands CHAP: give sidus.iscsi.user= and .password="
-	case hungUp(e.Err):
-		return "the target hangs up: look at its log"
+		return "LIO does so when it demands CHAP: give a user and a password"
+	case closed(e.Err):
+		return "the target closed the connection: look at its log"
 	}
 	return ""
 }
 
-// hungUp tells that the other end closed the connection.
-func hungUp(err error) bool {
+// closed tells whether the other end closed the connection.
+func closed(err error) bool {
 	var conn *ConnError
 	return errors.As(err, &conn) && conn.Code == errConnClosed ||
 		errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, unix.ECONNRESET)

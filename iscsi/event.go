@@ -20,9 +20,9 @@ type event struct {
 	code uint32 // of keventConnError: enum iscsi_err
 }
 
-// ErrDeaf says that the kernel's events are not read any more: the
+// ErrEventsLost says that the kernel's events are not read any more: the
 // Kernel, and every Session that it made, cannot be used again.
-var ErrDeaf = errors.New("iscsi: the kernel's events are not heard any more")
+var ErrEventsLost = errors.New("iscsi: the kernel's events are not heard any more")
 
 // queueLen is how many events a session may leave unread. A login in progress
 // has one at most.
@@ -160,9 +160,9 @@ func (e *events) why() error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if e.err != nil {
-		return fmt.Errorf("%w: %w", ErrDeaf, e.err)
+		return fmt.Errorf("%w: %w", ErrEventsLost, e.err)
 	}
-	return fmt.Errorf("%w: %w", ErrDeaf, &KernelError{Op: "read events", Err: os.ErrClosed})
+	return fmt.Errorf("%w: %w", ErrEventsLost, &KernelError{Op: "read events", Err: os.ErrClosed})
 }
 
 // lost tells everybody that something is missing.

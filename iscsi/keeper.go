@@ -16,7 +16,7 @@ type Keeper struct {
 		Watch(ctx context.Context) error
 		Recover(ctx context.Context) error
 		State() (string, error)
-		Unasked() error
+		AdmitSkipped() error
 	}
 	// OtherOwner, which may be nil, tells whether another program runs to which
 	// the session belongs then: see IscsidRuns.
@@ -33,9 +33,9 @@ type Keeper struct {
 	// Logf is told what happens to the session.
 	Logf func(format string, args ...any)
 
-	// unasked is the last message about a target that refuses the check.
-	unasked string
-	hurry   atomic.Bool
+	// admitSkipped is the last message about a target that refuses the check.
+	admitSkipped string
+	hurry        atomic.Bool
 }
 
 const (
@@ -55,7 +55,7 @@ const (
 func (k *Keeper) Hurry(on bool) { k.hurry.Store(on) }
 
 // Run keeps the session logged in until ctx ends, which is no error. It returns
-// ErrGone when the session is gone, and ErrDeaf when the kernel's events cannot
+// ErrGone when the session is gone, and ErrEventsLost when the kernel's events cannot
 // be read any more.
 func (k *Keeper) Run(ctx context.Context) error {
 	for ctx.Err() == nil {
@@ -63,7 +63,7 @@ func (k *Keeper) Run(ctx context.Context) error {
 		switch {
 		case ctx.Err() != nil:
 			return nil
-		case errors.Is(err, ErrDeaf), errors.Is(err, ErrGone):
+		case errors.Is(err, ErrEventsLost), errors.Is(err, ErrGone):
 			return err
 		case errors.Is(err, ErrTakenOver):
 			k.awaitOtherLogin(ctx)
@@ -127,9 +127,9 @@ func (k *Keeper) logInAgain(ctx context.Context) error {
 		switch {
 		case err == nil:
 			k.Logf("logged in again after %v", time.Since(start).Round(time.Second/10))
-			if why := k.Session.Unasked(); why != nil && why.Error() != k.unasked {
-				k.unasked = why.Error()
-				k.Logf("the target lets nobody look who has the volume before this node writes to it again: %v", why)
+			if why := k.Session.AdmitSkipped(); why != nil && why.Error() != k.admitSkipped {
+				k.admitSkipped = why.Error()
+				k.Logf("the target does not allow a check of who has the volume before this node writes to it again: %v", why)
 			}
 			k.loggedIn()
 			return nil
@@ -148,7 +148,7 @@ func (k *Keeper) logInAgain(ctx context.Context) error {
 			}
 		}
 		if text := err.Error(); text != said {
-			k.Logf("%s; trying on", text)
+			k.Logf("%s; trying again", text)
 			said = text
 		}
 		k.wait(ctx, jitter(pause))

@@ -19,7 +19,7 @@ import (
 type fakeSession struct {
 	watch, recover []error
 	recovered      int
-	unasked        error
+	skipped        error
 }
 
 func (f *fakeSession) Watch(context.Context) error {
@@ -36,7 +36,7 @@ func (f *fakeSession) Recover(context.Context) error {
 }
 
 func (f *fakeSession) State() (string, error) { return iscsi.LoggedIn, nil }
-func (f *fakeSession) Unasked() error         { return f.unasked }
+func (f *fakeSession) AdmitSkipped() error    { return f.skipped }
 
 func TestKeeper(t *testing.T) {
 	broken, refused := &iscsi.ConnError{Code: 1020}, errors.New("refused")
@@ -61,7 +61,7 @@ func TestKeeper(t *testing.T) {
 		{name: "ends with the session", session: fakeSession{watch: []error{gone}}},
 		{name: "gone while recovering", session: fakeSession{watch: []error{broken, gone}, recover: []error{gone}}, want: 1},
 		{name: "another process logs in meanwhile", session: fakeSession{watch: []error{broken, gone}, recover: []error{taken}}, want: 1, loggedIn: 1, least: time.Second, most: time.Second},
-		{name: "the target refuses the check", session: fakeSession{watch: []error{broken, gone}, recover: []error{nil}, unasked: errors.New("one session only")}, want: 1, loggedIn: 1},
+		{name: "the target refuses the check", session: fakeSession{watch: []error{broken, gone}, recover: []error{nil}, skipped: errors.New("one session only")}, want: 1, loggedIn: 1},
 		// Two who log in on one session can bring the kernel down.
 		{name: "iscsid runs", session: fakeSession{watch: []error{broken, gone}}, iscsid: true, loggedIn: 1, least: 5 * time.Second, most: 5 * time.Second},
 	} {

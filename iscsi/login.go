@@ -97,7 +97,7 @@ func (l *login) secure(ctx context.Context) error {
 	in, transited, err := l.exchange(ctx, []Pair{
 		{"InitiatorName", t.Initiator}, {"TargetName", t.Name}, {"SessionType", "Normal"}, {"AuthMethod", methods},
 	}, next)
-	if hungUp(err) && t.User == "" {
+	if closed(err) && t.User == "" {
 		return l.fail(fmt.Errorf("%w: %w", err, ErrNoCredentials))
 	}
 	if err != nil {

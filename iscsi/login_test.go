@@ -101,7 +101,7 @@ func TestLoginFails(t *testing.T) {
 	}{
 		{"wrong password", &iscsitest.Target{User: "node", Password: "a secret of the node"}, wrong, iscsi.ErrAuthentication, "status 0201"},
 		{"CHAP wanted, none given", &iscsitest.Target{User: "node", Password: "x"}, node(), iscsi.ErrAuthentication, "status 0201"},
-		{"unknown target", &iscsitest.Target{Name: "iqn.2013-09.org.example:other"}, node(), iscsi.ErrNotFound, "sidus.iscsi.target="},
+		{"unknown target", &iscsitest.Target{Name: "iqn.2013-09.org.example:other"}, node(), iscsi.ErrNotFound, "list of targets"},
 		{"not authorised", &iscsitest.Target{Status: 0x0202}, node(), iscsi.ErrNotAuthorized, "access list"},
 		{"removed", &iscsitest.Target{Status: 0x0204}, node(), iscsi.ErrNotFound, "removed for good"},
 		{"too many", &iscsitest.Target{Status: 0x0206}, node(), iscsi.ErrBusy, "too many"},

@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// maxRedirects is how many times in a row one portal may send us elsewhere.
+// maxRedirects is how many times in a row one portal may redirect the initiator.
 const maxRedirects = 4
 
 // A redirect is the target's order to log in elsewhere (RFC 7143, section
@@ -37,13 +37,13 @@ func (l *login) redirected(p *PDU, detail byte) error {
 	return &redirect{to: portal, permanent: detail == 2}
 }
 
-// walk dials the portals in order, follows their redirects, and ends with the
-// first connection that try accepts, or with what all of them had to say. A
+// eachPortal dials the portals in order, follows their redirects, and ends with the
+// first connection that try accepts, or with the errors of all of them. A
 // KernelError or AdmitError is final: it would be the same everywhere. The result is the
 // portal to come back to: a temporary redirect is not remembered.
-func (t *Target) walk(ctx context.Context, try func(ctx context.Context, home Portal, c net.Conn) error) (Portal, error) {
+func (t *Target) eachPortal(ctx context.Context, try func(ctx context.Context, home Portal, c net.Conn) error) (Portal, error) {
 	if len(t.Portals) == 0 {
-		return Portal{}, fmt.Errorf("iscsi: %s has no portal: give one in sidus.iscsi.portal=", t.Name)
+		return Portal{}, fmt.Errorf("iscsi: login to %s: %w", t.Name, ErrNoPortal)
 	}
 	var all PortalsError
 	for i, portal := range t.Portals {
@@ -80,7 +80,7 @@ func share(ctx context.Context, n int) (context.Context, context.CancelFunc) {
 	return context.WithTimeout(ctx, time.Until(end)/time.Duration(n))
 }
 
-// follow logs in at one portal, or where it sends us.
+// follow logs in at one portal, or where it redirects to.
 func (t *Target) follow(ctx context.Context, portal Portal, try func(context.Context, Portal, net.Conn) error) (Portal, error) {
 	home := portal
 	for range maxRedirects + 1 {
@@ -102,7 +102,7 @@ func (t *Target) follow(ctx context.Context, portal Portal, try func(context.Con
 func (t *Target) dial(ctx context.Context, portal Portal) (net.Conn, error) {
 	addr, err := netip.ParseAddr(portal.Host)
 	if err != nil && t.Resolve == nil {
-		return nil, fmt.Errorf("%s is no address, and nothing here looks up names", portal.Host)
+		return nil, fmt.Errorf("%s is no address, and Target.Resolve is not set", portal.Host)
 	}
 	if err != nil {
 		if addr, err = t.Resolve(ctx, portal.Host); err != nil {

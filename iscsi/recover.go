@@ -24,11 +24,11 @@ func (s *Session) Recover(ctx context.Context) error {
 	if err := s.stop(); err != nil {
 		return err
 	}
-	home, err := s.target.walk(ctx, func(ctx context.Context, home Portal, c net.Conn) (err error) {
+	home, err := s.target.eachPortal(ctx, func(ctx context.Context, home Portal, c net.Conn) (err error) {
 		if s.bound() {
 			return &KernelError{Op: opBind, Err: ErrTakenOver}
 		}
-		if c, s.unasked, err = s.target.admit(ctx, c); err != nil {
+		if c, s.admitSkipped, err = s.target.admit(ctx, c); err != nil {
 			return err
 		}
 		defer c.Close()
@@ -44,10 +44,10 @@ func (s *Session) Recover(ctx context.Context) error {
 	return err
 }
 
-// online wakes disks that the kernel has given up, because a target that was
-// there did not carry out commands (scsi_eh_offline_sdevs): these stay so when
-// the session is unblocked (scsi_internal_device_unblock_nowait).
-// That one of them cannot be woken is no reason to log in once more.
+// online makes disks usable again that the kernel has taken offline, because a
+// target that answered did not carry out commands (scsi_eh_offline_sdevs): they stay
+// offline when the session is unblocked (scsi_internal_device_unblock_nowait).
+// An error of that is no reason to log in once more.
 func (s *Session) online() {
 	for _, target := range list(filepath.Join(s.sysfs(), "device"), "target") {
 		for _, lun := range list(target, "") {
@@ -58,9 +58,9 @@ func (s *Session) online() {
 	}
 }
 
-// Unasked says why the last Recover could not ask Target.Admit and logged in
-// without: the target refuses a session beside the kernel's.
-func (s *Session) Unasked() error { return s.unasked }
+// AdmitSkipped says why the last Recover logged in without asking Target.Admit: the
+// target refuses a session beside the kernel's. It is nil where Admit was asked.
+func (s *Session) AdmitSkipped() error { return s.admitSkipped }
 
 // stop ends the connection, if there is one, and keeps the session.
 func (s *Session) stop() error {
@@ -69,7 +69,7 @@ func (s *Session) stop() error {
 	return err
 }
 
-// bound tells that somebody has given the connection a socket since we stopped
+// bound tells whether another process has given the connection a socket since we stopped
 // it. With a second one on top the kernel follows a null pointer when the first
 // receives something (iscsi_sw_tcp_data_ready): Linux 6.12 panicked when two
 // processes fought for a session. The state is up, down, failed, or unknown
@@ -80,7 +80,7 @@ func (s *Session) bound() bool {
 	return err == nil && state != "failed" && state != "down"
 }
 
-// remember puts a portal first to which the target moved for good.
+// remember puts the portal first to which the target has moved permanently.
 func (s *Session) remember(home Portal) {
 	if !slices.Contains(s.target.Portals, home) {
 		s.target.Portals = append([]Portal{home}, s.target.Portals...)

@@ -24,8 +24,8 @@ type Session struct {
 	id     ID
 	sub    *subscription
 	params Params
-	// unasked is for Unasked.
-	unasked error
+	// admitSkipped is for AdmitSkipped.
+	admitSkipped error
 }
 
 // Commands that the kernel may have open with the target, and with one LUN.
@@ -43,7 +43,7 @@ func (k *Kernel) Connect(ctx context.Context, t Target) (*Session, error) {
 		return nil, err
 	}
 	var s *Session
-	home, err := t.walk(ctx, func(ctx context.Context, home Portal, c net.Conn) error {
+	home, err := t.eachPortal(ctx, func(ctx context.Context, home Portal, c net.Conn) error {
 		if s, err = k.create(t); err != nil {
 			return err
 		}
@@ -56,17 +56,17 @@ func (k *Kernel) Connect(ctx context.Context, t Target) (*Session, error) {
 		return nil, err
 	}
 	s.remember(home)
-	if err := s.insist(); err != nil {
+	if err := s.fixRecoveryTimeout(); err != nil {
 		return nil, errors.Join(err, s.destroy())
 	}
 	return s, nil
 }
 
-// insist sets the recovery timeout a second time, by sysfs: that is the one that
+// fixRecoveryTimeout sets the recovery timeout a second time, by sysfs: that is the one that
 // the kernel does not let iscsid change (recovery_tmo_sysfs_override in
 // drivers/scsi/scsi_transport_iscsi.c). It would set its own, two minutes, when
 // it takes the session over, and then writes fail that could have waited.
-func (s *Session) insist() error {
+func (s *Session) fixRecoveryTimeout() error {
 	text := seconds(s.target.Timeouts.Recovery)
 	if err := os.WriteFile(filepath.Join(s.sysfs(), "recovery_tmo"), []byte(text), 0o644); err != nil {
 		return &KernelError{Op: "set the recovery timeout", Err: err}
@@ -94,7 +94,7 @@ func (s *Session) ID() ID { return s.id }
 // Params are what the last login of this process agreed on.
 func (s *Session) Params() Params { return s.params }
 
-// Close stops listening and leaves the session to the kernel.
+// Close stops reading the session's events and leaves the session to the kernel.
 func (s *Session) Close() { s.kernel.events.unsubscribe(s.id.Session) }
 
 // create makes a session and its connection in the kernel. It is never bound
@@ -114,10 +114,10 @@ func (k *Kernel) create(t Target) (*Session, error) {
 	return s, nil
 }
 
-// Abandon removes the session from the kernel without a word to the target: all
-// I/O on its disk fails at once, what waits for it and what comes. It may be
-// called while another goroutine works on the session. It waits until the disk
-// is gone, which those can delay who hold it.
+// Abandon removes the session from the kernel without a logout: all I/O on its disk
+// fails at once, also what waits already. It may be called while another goroutine
+// uses the session. It waits until the disk is gone, which a program that has it
+// open can delay.
 func (s *Session) Abandon() error { return s.destroy() }
 
 // destroy removes a session that is not worth a logout, disk and all.
@@ -182,8 +182,8 @@ func (s *Session) bind(c net.Conn) error {
 // LoggedIn is the State in which data moves.
 const LoggedIn = "LOGGED_IN"
 
-// State is what the kernel says: LoggedIn, FAILED, FREE. A session that is no
-// more is ErrGone.
+// State is the kernel's: LoggedIn, FAILED or FREE. For a session that does not exist
+// any more the error is ErrGone.
 func (s *Session) State() (string, error) {
 	text, err := os.ReadFile(filepath.Join(s.sysfs(), "state"))
 	if errors.Is(err, os.ErrNotExist) {
@@ -211,7 +211,7 @@ func (s *Session) Logout(ctx context.Context) error {
 		// write its cache back. A target that does not answer makes it hang,
 		// and destroy ends that.
 		if said = s.unbind(ctx); said == nil {
-			said = s.sayLogout(ctx)
+			said = s.sendLogout(ctx)
 		}
 	}
 	return errors.Join(said, s.destroy())
@@ -224,9 +224,9 @@ func (s *Session) unbind(ctx context.Context) error {
 	return s.await(ctx, "the disk's removal", func(ev event) bool { return ev.kind == keventUnbindSession })
 }
 
-// sayLogout is the Logout PDU (RFC 7143, section 11.14), reason 0: close the
+// sendLogout sends the Logout PDU (RFC 7143, section 11.14), reason 0: close the
 // session. The kernel fills in CmdSN, ExpStatSN and the tag.
-func (s *Session) sayLogout(ctx context.Context) error {
+func (s *Session) sendLogout(ctx context.Context) error {
 	var request PDU
 	request.Header[0] = OpLogoutRequest | opImmediate
 	request.Header[1] = 0x80

@@ -56,7 +56,7 @@ func (t Target) Ask(ctx context.Context, f func(*LogicalUnit) error) error {
 		return err
 	}
 	var said error
-	_, err = t.walk(ctx, func(ctx context.Context, _ Portal, c net.Conn) error {
+	_, err = t.eachPortal(ctx, func(ctx context.Context, _ Portal, c net.Conn) error {
 		return t.ask(ctx, c, func(u *LogicalUnit) error {
 			said = f(u)
 			return nil
@@ -67,10 +67,10 @@ func (t Target) Ask(ctx context.Context, f func(*LogicalUnit) error) error {
 
 // admit asks Target.Admit over c, and returns the connection for the kernel's
 // login: a new one. The two are not open at once: LIO reads one login after the
-// other, and would wait for that of the idle one. unasked says that the target
-// lets in no second session: it may allow only one, or insist on digests, and to
+// other, and would wait for that of the idle one. skipped says that the target
+// allows no second session: it may allow only one, or insist on digests, and to
 // look at the volume first is not worth the volume.
-func (t *Target) admit(ctx context.Context, c net.Conn) (next net.Conn, unasked, err error) {
+func (t *Target) admit(ctx context.Context, c net.Conn) (next net.Conn, skipped, err error) {
 	if t.Admit == nil {
 		return c, nil, nil
 	}
@@ -78,28 +78,28 @@ func (t *Target) admit(ctx context.Context, c net.Conn) (next net.Conn, unasked,
 	if !ok {
 		return nil, nil, fmt.Errorf("iscsi: %T is no TCP connection", c)
 	}
-	var judged error
+	var refused error
 	err = t.ask(ctx, c, func(u *LogicalUnit) error {
-		judged = t.Admit(u)
+		refused = t.Admit(u)
 		return nil
 	})
 	c.Close()
-	if judged != nil {
-		return nil, nil, &AdmitError{judged}
+	if refused != nil {
+		return nil, nil, &AdmitError{refused}
 	}
 	var login *LoginError
 	if errors.As(err, &login) && (login.Class != 0 || errors.Is(err, ErrProtocol)) {
-		unasked, err = err, nil
+		skipped, err = err, nil
 	}
 	if err != nil {
 		return nil, nil, err
 	}
 	dialer := net.Dialer{Timeout: t.Timeouts.Dial}
 	next, err = dialer.DialTCP(ctx, "tcp", netip.AddrPort{}, remote.AddrPort())
-	return next, unasked, err
+	return next, skipped, err
 }
 
-// An AdmitError says that Target.Admit was against the new login.
+// An AdmitError is an error of Target.Admit: the new login was not made.
 type AdmitError struct{ Err error }
 
 func (e *AdmitError) Error() string { return e.Err.Error() }

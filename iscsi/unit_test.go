@@ -207,8 +207,8 @@ func TestRecoverAdmits(t *testing.T) {
 		t.Fatal(err)
 	}
 	judged = nil
-	if err := s.Recover(t.Context()); err != nil || asked != 2 || s.Unasked() != nil {
-		t.Errorf("got %v, asked %d times, %v", err, asked, s.Unasked())
+	if err := s.Recover(t.Context()); err != nil || asked != 2 || s.AdmitSkipped() != nil {
+		t.Errorf("got %v, asked %d times, %v", err, asked, s.AdmitSkipped())
 	}
 	if calls := k.Calls(); calls[len(calls)-1] != start {
 		t.Errorf("got %v", calls)
@@ -237,8 +237,8 @@ func TestRecoverUnasked(t *testing.T) {
 		t.Fatal(err)
 	}
 	k.Break()
-	if err := s.Recover(t.Context()); err != nil || s.Unasked() == nil {
-		t.Errorf("got %v, unasked %v", err, s.Unasked())
+	if err := s.Recover(t.Context()); err != nil || s.AdmitSkipped() == nil {
+		t.Errorf("got %v, unasked %v", err, s.AdmitSkipped())
 	}
 }
 
@@ -301,7 +301,7 @@ func TestRecoverOneByOne(t *testing.T) {
 	k.Break()
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
 	defer cancel()
-	if err := s.Recover(ctx); err != nil || s.Unasked() != nil {
-		t.Errorf("got %v, unasked %v", err, s.Unasked())
+	if err := s.Recover(ctx); err != nil || s.AdmitSkipped() != nil {
+		t.Errorf("got %v, unasked %v", err, s.AdmitSkipped())
 	}
 }

@@ -6,7 +6,7 @@ import (
 	"fmt"
 )
 
-// ErrGone says that the session is no more.
+// ErrGone says that the session does not exist any more.
 var ErrGone = errors.New("iscsi: the session is gone")
 
 // ErrTakenOver says that another process, such as iscsid, logs in on this
@@ -32,8 +32,8 @@ func (e *ConnError) Error() string {
 	return fmt.Sprintf("%s (%d)", text, e.Code)
 }
 
-// An AsyncError is the target's wish to end the connection or the session
-// (RFC 7143, section 11.9.1). Session.Recover does what it wants.
+// An AsyncError is the target's request to end the connection or the session
+// (RFC 7143, section 11.9.1). Session.Recover carries it out.
 type AsyncError struct{ Event uint8 }
 
 func (e *AsyncError) Error() string {
@@ -69,7 +69,7 @@ func (s *Session) watch(ctx context.Context) error {
 		case keventDestroySession:
 			return ErrGone
 		case keventRecvPDU:
-			if err := judge(&ev.pdu); err != nil {
+			if err := checkPDU(&ev.pdu); err != nil {
 				return err
 			}
 		case 0:
@@ -89,9 +89,10 @@ func (s *Session) check() error {
 	return err
 }
 
-// judge looks at a PDU that the kernel leaves to user space. It answers pings
-// itself; a SCSI sense in an asynchronous message is nobody's business.
-func judge(p *PDU) error {
+// checkPDU returns the error that a PDU stands for, of those that the kernel leaves to
+// user space. The kernel answers pings itself; a SCSI sense in an asynchronous
+// message needs no action.
+func checkPDU(p *PDU) error {
 	switch p.Header.Opcode() {
 	case OpAsync:
 		if event := p.Header[36]; event >= 1 && event <= 4 {

@@ -34,7 +34,7 @@ func TestEndWithoutTarget(t *testing.T) {
 	if err := target.Kill(); err != nil {
 		t.Fatal(err)
 	}
-	s.keeperSays(g, "trying on")
+	s.keeperSays(g, "trying again")
 	last := s.run(g, "cat /run/acknowledged")
 	s.shutsDownWithin(g, "poweroff", PoweredOff, endingTime)
 	s.keeperSays(g, "poweroff was ordered, and the target of the node's volume does not answer")
@@ -54,7 +54,7 @@ func TestEndTargetBack(t *testing.T) {
 	if err := target.Kill(); err != nil {
 		t.Fatal(err)
 	}
-	s.keeperSays(g, "trying on")
+	s.keeperSays(g, "trying again")
 	last := s.run(g, "cat /run/acknowledged")
 	const order = "the test says poweroff"
 	s.orders(g, order, "poweroff")

@@ -70,7 +70,7 @@ func TestResidentHidden(t *testing.T) {
 		time.Sleep(12 * time.Second)
 		s.same(g, map[string]string{orders: "halt kexec reboot", "systemctl is-system-running || true": "stopping"})
 		s.run(g, "systemctl cancel; until [ -e /run/initramfs/order/poweroff ]; do sleep 0.5; done")
-		s.keeperSays(g, "the order poweroff was taken back")
+		s.keeperSays(g, "poweroff was cancelled")
 	}
 	s.same(g, map[string]string{orders: all})
 	s.silent(g, "given up")

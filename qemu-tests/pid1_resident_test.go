@@ -84,7 +84,7 @@ func TestResidentKilled(t *testing.T) {
 	if err := target.Kill(); err != nil {
 		t.Fatal(err)
 	}
-	s.keeperSays(g, "trying on")
+	s.keeperSays(g, "trying again")
 	// And by one that begins while it is broken.
 	s.killed(g, keeperPID)
 	s.tgt(lun)

@@ -138,5 +138,5 @@ func TestNoShell(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, "bookworm")
 	g := s.boot(s.root("vers=3 ")+probeParams+" sidus.union=aufz sidus.onerror=shell", GuestOptions{})
-	s.says(g, "no shell to give: ", "(initrdgen build --rescue FILE)")
+	s.says(g, "there is no shell: ", "(initrdgen build --rescue FILE)")
 }

@@ -32,8 +32,8 @@ type ending struct {
 	// stop ends the keeper's watch, and watched tells that it has ended.
 	stop    context.CancelFunc
 	watched <-chan error
-	// unheard tells that orders are not heard any more.
-	unheard <-chan error
+	// watchFailed gives the error that ends the watch for orders.
+	watchFailed <-chan error
 
 	// hurry sets whether the keeper makes long pauses.
 	hurry func(bool)
@@ -76,10 +76,10 @@ func (e *ending) await() error {
 				return err
 			}
 			e.watched = nil
-		case err := <-e.unheard:
+		case err := <-e.watchFailed:
 			return err
 		case o := <-e.orders:
-			e.hear(o)
+			e.setOrder(o)
 			continue
 		case <-ticks:
 		}
@@ -93,12 +93,12 @@ func (e *ending) await() error {
 	}
 }
 
-func (e *ending) hear(o order) {
+func (e *ending) setOrder(o order) {
 	if e.gaveUp != 0 {
 		return
 	}
 	if o == "" && e.verb != "" {
-		e.k.log.Errorf("the order %s was taken back: the session of the volume is kept as before", e.verb)
+		e.k.log.Errorf("%s was cancelled: the session of the volume is kept as before", e.verb)
 	}
 	e.verb, e.ordered, e.broken = o, e.now(), 0
 	e.askAt = e.ordered + firstAsk

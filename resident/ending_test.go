@@ -23,7 +23,7 @@ type stateWatcher struct {
 	abandoned chan struct{}
 }
 
-func (w *stateWatcher) Unasked() error { return nil }
+func (w *stateWatcher) AdmitSkipped() error { return nil }
 
 func (w *stateWatcher) State() (string, error) { return w.state, w.err }
 
@@ -63,7 +63,7 @@ func TestEnding(t *testing.T) {
 			for _, m := range story {
 				now, w.state = time.Duration(m.at)*time.Second, m.state
 				if m.order != "-" {
-					e.hear(order(m.order))
+					e.setOrder(order(m.order))
 				}
 				if got := e.next(); got != m.want {
 					t.Fatalf("at %d s: got %d, want %d", m.at, got, m.want)
@@ -74,7 +74,7 @@ func TestEnding(t *testing.T) {
 	// A session that somebody else has ended needs nothing.
 	now := 10 * time.Second
 	e := newEnding(t, &stateWatcher{err: iscsi.ErrGone}, &now)
-	e.hear("poweroff")
+	e.setOrder("poweroff")
 	now = time.Hour
 	if got := e.next(); got != wait {
 		t.Errorf("gone: got %d", got)
@@ -147,9 +147,9 @@ func TestEndingWithoutOrder(t *testing.T) {
 	}
 }
 
-func TestAdviseSystemd(t *testing.T) {
+func TestOrderUnits(t *testing.T) {
 	root := t.TempDir()
-	if err := adviseSystemd(root); err != nil {
+	if err := writeOrderUnits(root); err != nil {
 		t.Fatal(err)
 	}
 	for verb := range verbs {
@@ -189,13 +189,13 @@ func TestEndingAsks(t *testing.T) {
 		}
 		at(5) // Nothing was ordered.
 		now = 10 * time.Second
-		e.hear("poweroff")
+		e.setOrder("poweroff")
 		for s := 11; s < 60; s++ {
 			at(s)
 		}
-		e.hear("") // Taken back.
+		e.setOrder("") // Taken back.
 		at(100)
-		e.hear("halt")
+		e.setOrder("halt")
 		slow = true
 		for s := 101; s < 300; s++ {
 			at(s)

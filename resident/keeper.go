@@ -30,7 +30,7 @@ func work(log Log, text string, guard *peer) error {
 	if state.Session != nil {
 		k, err = newKeeper(state.Session, log)
 		if errors.Is(err, iscsi.ErrGone) { // Before this process was there.
-			log.Noticef("the session is gone, nothing is left to keep")
+			log.Noticef("the session of the volume has ended")
 		} else if err != nil {
 			return err
 		}
@@ -90,7 +90,7 @@ type session interface {
 	Recover(ctx context.Context) error
 	State() (string, error)
 	Abandon() error
-	Unasked() error
+	AdmitSkipped() error
 }
 
 // newKeeper takes the session over.
@@ -128,7 +128,7 @@ func keep(s session, log Log) *keeper {
 
 // run watches the session until it is gone, and the end of the node.
 func (k *keeper) run() error {
-	orders, unheard, err := watchOrders("/" + orderDir)
+	orders, watchFailed, err := watchOrders("/" + orderDir)
 	if err != nil {
 		return err
 	}
@@ -137,9 +137,9 @@ func (k *keeper) run() error {
 	watched := panics.Go(func() error { return k.watch(ctx) })
 	// A target that was restarted while the node booted may have forgotten.
 	k.reserveSoon()
-	e := &ending{k: k, orders: orders, unheard: unheard, stop: cancel, watched: watched, hurry: k.login.Hurry, now: clock.Uptime, act: force, ask: rearm}
+	e := &ending{k: k, orders: orders, watchFailed: watchFailed, stop: cancel, watched: watched, hurry: k.login.Hurry, now: clock.Uptime, act: force, ask: rearm}
 	if o := openOrder("/" + orderDir); o != "" { // Given to a keeper before this one.
-		e.hear(o)
+		e.setOrder(o)
 	}
 	return e.await()
 }
@@ -148,7 +148,7 @@ func (k *keeper) run() error {
 func (k *keeper) watch(ctx context.Context) error {
 	err := k.login.Run(ctx)
 	if errors.Is(err, iscsi.ErrGone) {
-		k.log.Noticef("the session is gone, nothing is left to keep")
+		k.log.Noticef("the session of the volume has ended")
 		return nil
 	}
 	return err

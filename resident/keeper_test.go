@@ -36,7 +36,7 @@ type fakeWatcher struct {
 	watch, recover []error
 	recovered      int
 	abandoned      int
-	unasked        error
+	skipped        error
 }
 
 func (f *fakeWatcher) Watch(context.Context) error {
@@ -54,7 +54,7 @@ func (f *fakeWatcher) Recover(context.Context) error {
 
 func (f *fakeWatcher) State() (string, error) { return iscsi.LoggedIn, nil }
 func (f *fakeWatcher) Abandon() error         { f.abandoned++; return nil }
-func (f *fakeWatcher) Unasked() error         { return f.unasked }
+func (f *fakeWatcher) AdmitSkipped() error    { return f.skipped }
 
 // A reservation waits in the kernel for as long as the connection is down. The
 // keeper must not wait with it: it is the one to mend that.

@@ -59,8 +59,9 @@ Type=oneshot
 ExecStart=/bin/true
 `
 
-// adviseSystemd makes systemd tell its orders. root is where /run is.
-func adviseSystemd(root string) error {
+// writeOrderUnits writes the units by which systemd tells its orders. root is where
+// /run is.
+func writeOrderUnits(root string) error {
 	dir := filepath.Join(root, unitDir)
 	wants := filepath.Join(dir, "sysinit.target.wants")
 	if err := os.MkdirAll(wants, 0o755); err != nil {

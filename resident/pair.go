@@ -304,11 +304,11 @@ func (s *starter) again() *peer {
 		s.last = s.now()
 		p, err := s.start(s.name, s.known())
 		if err == nil {
-			s.log.Errorf("%s is there again", s.name)
+			s.log.Errorf("%s runs again", s.name)
 			return p
 		}
 		if text := err.Error(); text != said || s.now()-saidAt > sayAgain {
-			s.log.Errorf("%s CANNOT BE STARTED AGAIN, trying on; until it is there the node's leases are not renewed and a broken session of its volume is not started again: %v", s.name, err)
+			s.log.Errorf("%s CANNOT BE STARTED AGAIN, trying again; until it runs the node's leases are not renewed, and nothing logs in again to the target of its volume: %v", s.name, err)
 			said, saidAt = text, s.now()
 		}
 	}
@@ -325,7 +325,7 @@ func (s *starter) attend(p *peer, use func(*peer)) {
 			return
 		}
 		if err == nil {
-			err = errors.New("nobody knows why")
+			err = errors.New("exit status 0")
 		}
 		s.log.Errorf("%s HAS ENDED (%v): starting it again", s.name, err)
 		p = s.again()

@@ -51,7 +51,7 @@ func Install(volume, systemd bool, session *Session) error {
 		return nil
 	}
 	if systemd {
-		if err := adviseSystemd("/"); err != nil {
+		if err := writeOrderUnits("/"); err != nil {
 			return fmt.Errorf("units for the shutdown: %w", err)
 		}
 	}

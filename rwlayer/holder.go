@@ -97,7 +97,7 @@ func (h *Holder) Refused(attempt int, err error) (pause time.Duration, stop bool
 // giveUp ends the session, so that nothing that this node has not written yet
 // reaches the volume, and takes back the keys, which would keep out who has it.
 func (h *Holder) giveUp() {
-	h.Logf("ANOTHER NODE HAS TAKEN THE VOLUME: this one lets go of it, and what it has not written yet is lost; see to it that only one node is given this volume, and reboot this one")
+	h.Logf("ANOTHER NODE HAS TAKEN THE VOLUME: this node gives it up, and what it has not written yet is lost: give the volume to one node only, and reboot this one")
 	if err := h.Session.Abandon(); err != nil && !errors.Is(err, iscsi.ErrGone) {
 		h.Logf("%v", err)
 	}
