@@ -171,7 +171,7 @@ func TestStarter(t *testing.T) {
 		t.Errorf("%d starts with pauses %v, want 11 with %v", starts, pauses, want)
 	}
 	said := log.text()
-	if strings.Count(said, "CANNOT BE STARTED AGAIN") != 1 || strings.Count(said, "HAS ENDED") != 2 || strings.Count(said, "is there again") != 2 {
+	if strings.Count(said, "CANNOT BE STARTED AGAIN") != 1 || strings.Count(said, "HAS ENDED") != 2 || strings.Count(said, "runs again") != 2 {
 		t.Errorf("said:\n%s", said)
 	}
 }
