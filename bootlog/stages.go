@@ -25,7 +25,7 @@ type Stages struct {
 
 // OpenEvents opens the tty.
 func (s *Stages) OpenEvents(tty string) error {
-	// Not blocking, so that a deadline can be set for a line that nobody reads.
+	// Not blocking, so that a line can have a deadline.
 	f, err := os.OpenFile(filepath.Join("/dev", tty), os.O_WRONLY|unix.O_NOCTTY|unix.O_NONBLOCK, 0)
 	if err != nil {
 		return err
@@ -72,7 +72,7 @@ func (s *Stages) event(name, state string, at, took time.Duration, text string) 
 		tty := s.events.Name()
 		s.events.Close()
 		s.events = nil
-		s.Log.Errorf("nobody reads the stages on %s: no more of them are written there: %v", tty, err)
+		s.Log.Errorf("%s is not read: no more stages are written to it: %v", tty, err)
 	}
 }
 

@@ -14,9 +14,9 @@ import (
 	"github.com/sidusboot/sidusboot/versions/layout"
 )
 
-// lookForBase returns a *layout.BaseError for a directory that holds versions of a
+// findBase returns a *layout.BaseError for a directory that holds versions of a
 // tree, and nil for any other.
-func lookForBase(root string) error {
+func findBase(root string) error {
 	entries, err := os.ReadDir(filepath.Join(root, layout.Dir))
 	if err != nil {
 		return nil
@@ -30,16 +30,17 @@ func lookForBase(root string) error {
 	slices.Sort(e.IDs)
 	e.Current, err = tree.At(root).Readlink("/" + layout.Current)
 	if err != nil && len(e.IDs) == 0 && !tree.At(root).IsDir("/"+layout.Staging) {
-		return nil // A directory that has such a name by chance.
+		return nil // A tree that has a directory of that name.
 	}
 	return e
 }
 
-// A version cannot change, so nothing about its files is asked twice.
-var unchanging = []string{"nocto", "actimeo=86400"}
+// versionOptions are the NFS options for a version: it never changes, so nothing
+// about its files needs to be asked twice.
+var versionOptions = []string{"nocto", "actimeo=86400"}
 
-// mountVersion mounts a version of the base at n.source, which is not mounted
-// any more, and makes it n.source.
+// mountVersion mounts a version of the base at n.source, and makes it n.source. The
+// base itself is not mounted any more.
 func (n *node) mountVersion(ctx context.Context, base *layout.BaseError) (string, error) {
 	id, err := base.Pick(n.cfg.TreeVersion)
 	if err != nil {
@@ -47,14 +48,14 @@ func (n *node) mountVersion(ctx context.Context, base *layout.BaseError) (string
 	}
 	n.treeVersion = id
 	n.source.Path = path.Join(n.source.Path, layout.Dir, id)
-	n.source.Options = slices.Concat(unchanging, n.source.Options)
+	n.source.Options = slices.Concat(versionOptions, n.source.Options)
 	return n.nfs.Mount(ctx, n.source, roDir)
 }
 
-// errNoBase is a version that was asked for of a tree that has none.
-var errNoBase = errors.New("it is a tree without versions: leave sidus.version= out, or name a base that sidustree made")
+// errNoBase is for sidus.version= where the source is a plain tree.
+var errNoBase = errors.New("the tree has no versions: remove sidus.version=, or set the source to a base that sidustree made")
 
-// mountSource mounts n.source on /ro, or, where that is a base, a version of it.
+// mountSource mounts n.source on /ro. If that is a base, it mounts a version of it.
 func (n *node) mountSource(ctx context.Context) (string, error) {
 	version, err := n.nfs.Mount(ctx, n.source, roDir)
 	var base *layout.BaseError

@@ -24,7 +24,7 @@ func TestBase(t *testing.T) {
 		{name: "wanted", dirs: []string{"versions/a", "versions/b"}, current: "versions/b", wanted: "a", id: "a"},
 		{name: "wanted, current is bad", dirs: []string{"versions/a"}, current: "/versions/a", wanted: "a", id: "a"},
 		{name: "wanted is missing", dirs: []string{"versions/a", "versions/b", "versions/.new-c"}, current: "versions/b", wanted: "c", says: "there is no version c: there are a, b"},
-		{name: "nothing is published", dirs: []string{"versions", "staging"}, says: "nothing has been published there"},
+		{name: "nothing is published", dirs: []string{"versions", "staging"}, says: "no version has been published"},
 		{name: "wanted of nothing", dirs: []string{"versions", "staging"}, wanted: "a", says: "there is no version a: there is none"},
 		{name: "absolute", dirs: []string{"versions/a"}, current: "/srv/base/versions/a", says: "must be the relative link"},
 		{name: "leads out", dirs: []string{"versions/a"}, current: "versions/../../etc", says: "must be the relative link"},

@@ -12,10 +12,10 @@ import (
 	"github.com/sidusboot/sidusboot/tree"
 )
 
-// writeFiles puts into the union, and into /run, what makes this node differ
-// from its neighbours: host name, name servers, fstab without a line for "/".
-// All of that is nice to have: what is kept of earlier boots may have anything
-// in a file's place, and a node without a name is better than none.
+// writeFiles writes to the union and to /run what makes this node differ from the
+// others: host name, name servers, fstab without a line for "/". None of it is
+// necessary for the boot: a layer that is kept may have anything in a file's place,
+// and a node that runs without its name can be repaired.
 func (n *node) writeFiles() (string, error) {
 	n.waitFor("the node's own files to be written to " + rwDir)
 	if name := n.lease.Hostname; name != "" && n.has("hostname") {
@@ -38,16 +38,15 @@ func (n *node) writeFiles() (string, error) {
 	return n.lease.Hostname, nil
 }
 
-// optional says what went wrong with something that is nice to have. The boot
-// goes on.
+// optional reports an error of something without which the boot goes on.
 func (n *node) optional(err error) {
 	if err != nil {
-		n.note("identity: " + err.Error() + ": the node boots without that")
+		n.note("identity: " + err.Error() + ": the node boots without it")
 	}
 }
 
-// note says something that is to be mended in the tree or on a volume, and leaves
-// it in the report.
+// note logs what the administrator should correct in the tree or on a volume, and
+// adds it to the report.
 func (n *node) note(note string) {
 	n.log.Errorf("%s", note)
 	n.report.AddNote(note)
@@ -67,8 +66,8 @@ func (n *node) writeResolver() error {
 }
 
 // ownedByResolved tells whether the tree's resolv.conf is a link to one of
-// systemd-resolved's files. A link of another making (resolvconf,
-// NetworkManager) is replaced: who made it may not run, or not know the NIC.
+// systemd-resolved's files. A link that another program made (resolvconf,
+// NetworkManager) is replaced: that program may not run, or not know the NIC.
 func ownedByResolved() bool {
 	target, err := tree.At(unionDir).Readlink("/etc/resolv.conf")
 	return err == nil && strings.Contains(target, "systemd/resolve/")
@@ -94,11 +93,11 @@ func (n *node) editFstab(files tree.Union) error {
 	})
 	for _, line := range absent {
 		if nofail {
-			n.log.Noticef("/etc/fstab, %s: there is no such device so far: it was given nofail", line)
+			n.log.Noticef("/etc/fstab, %s: the device does not exist yet: nofail was added", line)
 			continue
 		}
-		n.note(fmt.Sprintf("/etc/fstab, %s: there is no such device so far: if there will be none, systemd waits 90 s and may start an emergency shell: "+
-			"remove the line in the tree, give it nofail, or set sidus.fstab=nofail", line))
+		n.note(fmt.Sprintf("/etc/fstab, %s: the device does not exist yet: if it does not appear, systemd waits 90 s and may start an emergency shell: "+
+			"remove the line in the tree, add nofail to it, or set sidus.fstab=nofail", line))
 	}
 	return err
 }

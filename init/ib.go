@@ -7,22 +7,22 @@ import (
 	"github.com/sidusboot/sidusboot/network"
 )
 
-// ibTime is what the InfiniBand devices get to turn up. They lead to no root:
-// a node without them boots all the same, and says so.
+// ibTime is how long the InfiniBand devices are waited for. The root file system
+// does not depend on them: a node without them boots, and reports it.
 const ibTime = 20 * time.Second
 
-// ibModules make network devices of InfiniBand cards. mlx4_core asks for its
-// half by name, in vain in an initramfs.
+// ibModules make network devices of InfiniBand cards. mlx4_core asks for
+// mlx4_ib by request_module, which an initramfs does not answer.
 var ibModules = []string{"mlx4_ib", "ib_ipoib"}
 
-// startIB gives InfiniBand devices their addresses, made of the node's own, on
-// the side.
+// startIB gives InfiniBand devices their addresses, made of the node's own, in the
+// background.
 func (n *node) startIB() {
 	own := n.lease.Addr.Addr()
 	if len(n.cfg.IBs) == 0 || n.ibOwn == own {
 		return
 	}
-	// An attempt before this one may have been by another address.
+	// An earlier attempt may have had another address.
 	before, done := n.ib, make(chan struct{})
 	n.ib, n.ibOwn = done, own
 	go func() {

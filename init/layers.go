@@ -38,7 +38,7 @@ func (n *node) mountRoot() (string, error) {
 		return "", err
 	}
 	n.waitFor("the NFS server " + addr.String())
-	n.identify()
+	n.setNFSIdentity()
 	n.treeVersion = ""
 	version, err := n.mountSource(ctx)
 	if err != nil {
@@ -53,23 +53,23 @@ func (n *node) mountRoot() (string, error) {
 	return fmt.Sprintf("%s with version %s, from the %s", n.source, version, root.Origin), nil
 }
 
-// identify gives the node an identity of its own towards servers of NFSv4, also
-// for what the tree mounts later on.
-func (n *node) identify() {
+// setNFSIdentity gives the node an NFSv4 identity of its own, also for what the
+// tree mounts later.
+func (n *node) setNFSIdentity() {
 	if err := n.system.Load("nfs"); err != nil {
-		return // The mount is going to say so.
+		return // The mount will fail with the same error.
 	}
 	given, err := nfs.SetIdentity("/sys", identity.UUID("nfs", n.machine()))
 	if err != nil {
 		n.log.Errorf("%v", err)
 	}
 	if given != "" {
-		n.log.Noticef("nfs: by version 4 this node is %s (nfs.nfs4_unique_id=): two nodes that say the same, and have the same name, hang each other", given)
+		n.log.Noticef("nfs: nfs.nfs4_unique_id=%s is this node's NFSv4 identity: nodes with the same identity and the same host name block each other", given)
 	}
 }
 
-// mountRW mounts the node's own layer: what sidus.rw= asks for, or, where that
-// cannot be had and the operator allows it, a tmpfs instead.
+// mountRW mounts the node's own layer: what sidus.rw= names, or, if that fails and
+// the operator allows it, a tmpfs instead.
 func (n *node) mountRW() (string, error) {
 	if n.cfg.RW.Kind == "tmpfs" {
 		return n.mountTmpfs()
@@ -84,12 +84,12 @@ func (n *node) mountRW() (string, error) {
 	return n.fallBack("rw: " + withRemedy(err).Error())
 }
 
-// fallBack takes a tmpfs for /rw instead of a volume. The volume is left as it is.
+// fallBack mounts a tmpfs on /rw instead of the volume, which is left as it is.
 func (n *node) fallBack(why string) (string, error) {
 	n.log.Errorf("%s", why)
 	n.log.Errorf("rw: a tmpfs instead (sidus.rw.fallback=tmpfs): WHAT THIS NODE WRITES IS LOST AT ITS NEXT BOOT")
 	n.report.Failures.Add(why)
-	// It may have failed behind its mount.
+	// It may have failed after it was mounted.
 	if err := mounts.Detach(rwDir); err != nil {
 		n.log.Errorf("rw: %v", err)
 	}
@@ -109,16 +109,16 @@ func (n *node) mountTmpfs() (string, error) {
 	return fmt.Sprintf("tmpfs of at most %d MiB", n.report.RW.Bytes>>20), nil
 }
 
-// mountUnion makes the union, or, where the volume is to blame and the operator
-// allows it, one with a tmpfs instead.
+// mountUnion makes the union. If the volume is the cause of a failure and the
+// operator allows it, a tmpfs takes the volume's place.
 func (n *node) mountUnion() (string, error) {
 	n.waitFor("the modules of the union")
-	can := <-n.union
-	n.union <- can // For the next attempt.
-	if can.err != nil {
-		return "", can.err
+	union := <-n.union
+	n.union <- union // For the next attempt.
+	if union.err != nil {
+		return "", union.err
 	}
-	detail, err := n.stackLayers(can)
+	detail, err := n.stackLayers(union.kind)
 	var gone *versionError
 	if err == nil || n.report.RW.Kind == "tmpfs" || n.cfg.RW.Fallback != "tmpfs" || errors.As(err, &gone) {
 		return detail, err
@@ -129,23 +129,23 @@ func (n *node) mountUnion() (string, error) {
 	if _, err := n.fallBack("union: " + strings.TrimPrefix(err.Error(), "union: ")); err != nil {
 		return "", err
 	}
-	// Where the tree is to blame, this one fails as well.
-	return n.stackLayers(can)
+	// If the tree is the cause, this one fails as well.
+	return n.stackLayers(union.kind)
 }
 
-// stackLayers stacks the layers and tests the union, by the next version of NFS
-// where the one by which the tree came does not do.
-func (n *node) stackLayers(can unionResult) (string, error) {
+// stackLayers makes and tests the union. If the version of NFS is the cause of a
+// failure, the tree is mounted by the next version and the union made again.
+func (n *node) stackLayers(kind overlay.Kind) (string, error) {
 	for {
-		n.waitFor("the union to be written and read")
-		err := n.stack(can.kind)
+		n.waitFor("the test of the union")
+		err := n.stack(kind)
 		if err == nil {
-			n.report.Union.Kind = string(can.kind)
-			return string(can.kind), nil
+			n.report.Union.Kind = string(kind)
+			return string(kind), nil
 		}
-		again, lerr := n.lowerVersion(can.kind, err)
-		if lerr != nil {
-			return "", lerr
+		again, nextErr := n.nextVersion(kind, err)
+		if nextErr != nil {
+			return "", nextErr
 		}
 		if !again {
 			return "", err
@@ -164,14 +164,13 @@ func (n *node) stack(kind overlay.Kind) error {
 			return err
 		}
 	}
-	write := overlay.CheckWrite
+	checkWrite := overlay.CheckWrite
 	if layers.Kept {
-		write = n.testKept
+		checkWrite = n.checkKept
 	}
-	test := func(dir string) error { return n.tryUnion(dir, write) }
-	err := overlay.Mount(n.system, kind, layers, unionDir, test)
-	if layers.Kept && n.stacksOver(kind, err) {
-		err = n.stackOver(layers, err)
+	err := overlay.Mount(n.system, kind, layers, unionDir, n.checkUnion(checkWrite))
+	if layers.Kept && n.needsTmpfs(kind, err) {
+		err = n.stackTmpfs(layers, err)
 	}
 	if err != nil {
 		return err

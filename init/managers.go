@@ -10,8 +10,8 @@ import (
 )
 
 // adviseManagers tells every network manager that the tree may have to keep the
-// NICs as they are, or nothing at all with sidus.lease=tree. What is strange in
-// the tree is told about, and the boot goes on: that manager may never run.
+// NICs as they are, or none with sidus.lease=tree. An error is reported and the
+// boot goes on: that manager may never run.
 func (n *node) adviseManagers() error {
 	advice, err := n.advice("/sys")
 	if err != nil {

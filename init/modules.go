@@ -20,7 +20,7 @@ func (n *node) openModules() (string, error) {
 	release := unix.ByteSliceToString(u.Release[:])
 	n.report.Kernel, n.report.Version = release, version
 	if len(n.cfg.Bonds) > 0 && n.cfg.Modules["bonding"] == "" {
-		n.cfg.Modules["bonding"] = "max_bonds=0" // Or it makes a bond0 unasked.
+		n.cfg.Modules["bonding"] = "max_bonds=0" // Otherwise it makes a bond0 by itself.
 	}
 	loader, err := kmod.Open("/", release, kmod.Options{Params: n.cfg.Modules, Blacklist: n.cfg.Blacklist})
 	if err != nil {
@@ -36,15 +36,14 @@ func (n *node) openModules() (string, error) {
 	return release, nil
 }
 
-// loadUnion loads the modules that the network does not need, while the
-// network waits for its answers.
+// loadUnion loads, in the background, the modules that the network does not need.
 func (n *node) loadUnion(version string) {
 	n.union = make(chan unionResult, 1)
 	n.loaded = make(chan struct{})
 	go func() {
 		defer n.recovered()
 		defer close(n.loaded)
-		// NFS first, it is needed first. Errors come again where it is used.
+		// NFS is needed first. An error comes again when it is mounted.
 		_ = n.system.Load("nfs")
 		if version != "" {
 			_ = n.system.Load(nfs.Module(version))

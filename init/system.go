@@ -67,7 +67,7 @@ func (s *system) Verify(dir string) error {
 		return fmt.Errorf("%w: %w", err, nfs.ErrOwner)
 	}
 	if errors.Is(err, fs.ErrNotExist) {
-		if base := lookForBase(dir); base != nil {
+		if base := findBase(dir); base != nil {
 			return base
 		}
 	}

@@ -15,12 +15,11 @@ import (
 	"github.com/sidusboot/sidusboot/tree"
 )
 
-// versionAtFault tells, after a union could not be had, whether it is the root
-// that is wrong with it and not /rw. That is so where the error is one that no
-// local file system has, where /rw is a tmpfs with free space, in which nothing
-// can be wrong, and where one over an empty tmpfs cannot be had either. A
-// union that can be had the second time proves nothing: kernel 7.3 over
-// nfs-ganesha's 4.1 fails at the first open of a directory.
+// versionAtFault tells whether a union failed because of the version of NFS by which
+// the tree is mounted, and not because of /rw. That is so if the error is one that
+// no local file system has, if /rw is a tmpfs with free space, or if a union with
+// an empty tmpfs fails as well. That the same union works the second time proves
+// nothing: kernel 7.3 over nfs-ganesha's 4.1 fails at the first open of a directory.
 func (n *node) versionAtFault(kind overlay.Kind, why error) bool {
 	for _, errno := range [...]error{unix.EREMOTEIO, unix.EREMOTE, unix.ESTALE, unix.EPROTO, unix.EOPNOTSUPP, unix.ETIMEDOUT} {
 		if errors.Is(why, errno) {
@@ -33,7 +32,7 @@ func (n *node) versionAtFault(kind overlay.Kind, why error) bool {
 	return n.trialFails(kind)
 }
 
-// trialFails tries a union over an empty tmpfs.
+// trialFails tells whether a union with an empty tmpfs fails.
 func (n *node) trialFails(kind overlay.Kind) bool {
 	defer func() {
 		if err := mounts.Detach(checkDir); err != nil {
@@ -51,14 +50,14 @@ func (n *node) trialFails(kind overlay.Kind) bool {
 		Lower: roDir, Upper: checkDir + "/" + rwlayer.Upper, Work: checkDir + "/" + rwlayer.Work,
 		XIno: checkDir + "/.aufs.xino", Source: checkDir,
 	}
-	if err := overlay.Mount(n.system, kind, layers, trial, func(dir string) error { return n.tryUnion(dir, overlay.CheckWrite) }); err != nil {
+	if err := overlay.Mount(n.system, kind, layers, trial, n.checkUnion(overlay.CheckWrite)); err != nil {
 		return true
 	}
 	return n.system.Unmount(trial) != nil
 }
 
-// A versionError says that the union could not be had with one version of NFS,
-// and the tree not by the ones after it. The root is not mounted any more.
+// A versionError says that the union failed with one version of NFS, and mounting
+// the tree with the ones after it. The root is not mounted any more.
 type versionError struct{ union, next error }
 
 func (e *versionError) Error() string {
@@ -67,14 +66,14 @@ func (e *versionError) Error() string {
 
 func (e *versionError) Unwrap() []error { return []error{e.union, e.next} }
 
-// lowerVersion mounts the root by the next version of NFS, after the union has
-// failed, if it is the present version that does not do.
-func (n *node) lowerVersion(kind overlay.Kind, why error) (again bool, err error) {
+// nextVersion mounts the root by the next version of NFS if the present one is the
+// cause for which the union failed.
+func (n *node) nextVersion(kind overlay.Kind, why error) (again bool, err error) {
 	if !n.versionAtFault(kind, why) {
 		if n.report.RW.Kind == "tmpfs" {
 			return false, nil
 		}
-		return false, fmt.Errorf("%w: over an empty layer the tree is well, so look at what lies in %s of this node's volume", why, rwlayer.Upper)
+		return false, fmt.Errorf("%w: a union with an empty layer works: the cause is in the directory %s of this node's volume", why, rwlayer.Upper)
 	}
 	if err := mounts.Detach(unionDir); err != nil {
 		return false, err
@@ -97,11 +96,13 @@ func (n *node) lowerVersion(kind overlay.Kind, why error) (again bool, err error
 	return true, nil
 }
 
-// tryUnion proves that a union shows the tree to everybody, and can be written
-// as far as write finds.
-func (n *node) tryUnion(dir string, write func(dir string) error) error {
-	if err := overlay.CheckTree(tree.At(roDir), tree.At(dir), n.cfg.Init); err != nil {
-		return err
+// checkUnion returns a test of a union: that it shows the tree, and that checkWrite
+// succeeds.
+func (n *node) checkUnion(checkWrite func(dir string) error) func(dir string) error {
+	return func(dir string) error {
+		if err := overlay.CheckTree(tree.At(roDir), tree.At(dir), n.cfg.Init); err != nil {
+			return err
+		}
+		return checkWrite(dir)
 	}
-	return write(dir)
 }

@@ -48,7 +48,7 @@ func TestSSHKeys(t *testing.T) {
 			_, file := s.keptLayer("disk", 64<<20, "cat >$D/upper/etc/fstab <<'END'\n"+clonedFstab+"END")
 			params := s.root("vers=3 ") + EventParam + " sidus.rw=LABEL=node-%I "
 			g := s.boot(params+"sidus.fstab=nofail "+AgentParam, localDisk(file))
-			s.says(g, "/etc/fstab, line 2, UUID=1234-ABCD on /boot/efi: there is no such device so far: it was given nofail", "line 3", "line 4")
+			s.says(g, "/etc/fstab, line 2, UUID=1234-ABCD on /boot/efi: the device does not exist yet: nofail was added", "line 3", "line 4")
 			if _, err := failedUnits(g, t); err != nil {
 				t.Fatal(err)
 			}
@@ -69,7 +69,7 @@ func TestSSHKeys(t *testing.T) {
 			g.Kill()
 
 			g = s.boot(params+"init="+AgentInit, localDisk(file))
-			s.says(g, "/etc/fstab, line 5, LABEL=gone on /gone: there is no such device so far", "set sidus.fstab=nofail")
+			s.says(g, "/etc/fstab, line 5, LABEL=gone on /gone: the device does not exist yet", "set sidus.fstab=nofail")
 			s.same(g, map[string]string{fingerprints: first})
 		})
 	}

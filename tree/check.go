@@ -40,7 +40,7 @@ var smallTexts = [...]string{"/etc/os-release", "/etc/passwd"}
 
 // checkList lists a directory and reads the first link in it.
 func (t Tree) checkList(name string) error {
-	// There need not be such a one.
+	// A tree need not have it.
 	if info, err := t.Lstat(name); errors.Is(err, fs.ErrNotExist) || err == nil && !info.IsDir() {
 		return nil
 	}
@@ -49,7 +49,7 @@ func (t Tree) checkList(name string) error {
 		return fmt.Errorf("list %s: %w", name, err)
 	}
 	if len(entries) == 0 && name == "/" {
-		return errors.New("list /: it is empty, and there is a program below it")
+		return errors.New("list /: the list is empty, although the tree has an init program")
 	}
 	for _, e := range entries {
 		if e.Type()&fs.ModeSymlink == 0 {
@@ -58,7 +58,7 @@ func (t Tree) checkList(name string) error {
 		link := path.Join(name, e.Name())
 		target, err := t.Readlink(link)
 		if err == nil && target == "" {
-			err = errors.New("it leads nowhere")
+			err = errors.New("its target is empty")
 		}
 		if err != nil {
 			return fmt.Errorf("read the link %s: %w", link, err)
@@ -73,7 +73,7 @@ func (t Tree) checkList(name string) error {
 func (t Tree) checkSmall(name string) error {
 	info, err := t.Stat(name)
 	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ELOOP) {
-		return nil // A link that leads nowhere is not the server's fault.
+		return nil // A link without a target is not the server's fault.
 	}
 	if err != nil {
 		return fmt.Errorf("look up %s: %w", name, err)
@@ -97,4 +97,4 @@ func (t Tree) checkSmall(name string) error {
 const maxSmall = 64 << 10
 
 // ErrZeros is about a text that is read as zeros.
-var ErrZeros = errors.New("got nothing but zeros")
+var ErrZeros = errors.New("all bytes are zero")

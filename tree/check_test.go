@@ -43,7 +43,7 @@ func TestCheck(t *testing.T) {
 	if err := os.WriteFile(root+"/usr/lib/os-release", make([]byte, 100), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	if err := At(root).CheckReads(); !errors.Is(err, ErrZeros) || !strings.Contains(err.Error(), "read /etc/os-release: got nothing but zeros") {
+	if err := At(root).CheckReads(); !errors.Is(err, ErrZeros) || !strings.Contains(err.Error(), "read /etc/os-release: all bytes are zero") {
 		t.Errorf("a text of zeros: %v", err)
 	}
 	// What is in the place of a text is no reason to refuse the tree.

@@ -13,7 +13,7 @@ import (
 const elfClass32 = 1
 
 // errForeign is about a program that no kernel of this architecture runs.
-var errForeign = errors.New("this machine's kernel runs none of these")
+var errForeign = errors.New("the kernel cannot run it")
 
 // runs32 returns nil if the kernel runs 32-bit programs of the kind whose header
 // is head, i386 under amd64 and arm under arm64. Most kernels do, but it can be

@@ -33,7 +33,7 @@ func (t Tree) FindInit(wanted string) (string, error) {
 	if wanted != "" {
 		return "", fmt.Errorf("the tree has no program %s: check init=: %w", wanted, fs.ErrNotExist)
 	}
-	return "", fmt.Errorf("the tree has none of %s: is this the root of a system? %w", strings.Join(candidates, ", "), fs.ErrNotExist)
+	return "", fmt.Errorf("the tree has none of %s: export the root directory of a system: %w", strings.Join(candidates, ", "), fs.ErrNotExist)
 }
 
 // An OwnerError says that the init program does not belong to root.
@@ -68,7 +68,7 @@ func (t Tree) CheckInit(wanted string) error {
 		return fmt.Errorf("read %s: %w", name, err)
 	}
 	if !bytes.Equal(head[:], []byte("\x7fELF")) && !bytes.HasPrefix(head[:], []byte("#!")) {
-		return fmt.Errorf("read %s: its first bytes are %#x, so it is no program, or it is read wrongly", name, head)
+		return fmt.Errorf("read %s: its first bytes are %#x: it is not a program, or the server returns wrong data", name, head)
 	}
 	if err := t.runnable(f, info.Size()); err != nil {
 		return fmt.Errorf("%s: %w", name, err)

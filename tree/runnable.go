@@ -46,7 +46,7 @@ func (t Tree) runnable(r io.ReaderAt, size int64) error {
 	// Class, byte order and machine (elf(5): EI_CLASS, EI_DATA, e_machine).
 	if !bytes.Equal(head[4:6], own[4:6]) || !bytes.Equal(head[18:20], own[18:20]) {
 		if err := runs32(head); err != nil {
-			return fmt.Errorf("a program for another machine (ELF machine %d of %d bits, this is %d of 64): is this the tree of another architecture? %w",
+			return fmt.Errorf("a program for another machine (ELF machine %d, %d bits; this one is %d, 64 bits): boot a tree of this architecture: %w",
 				binary.LittleEndian.Uint16(head[18:]), 32*int(head[4]), binary.LittleEndian.Uint16(own[18:]), errors.Join(err, unix.ENOEXEC))
 		}
 	}
@@ -107,7 +107,7 @@ func elfLoader(r io.ReaderAt, head []byte) (string, error) {
 		}
 		length := l.number(segment[l.sizeInBytes:])
 		if length == 0 || length > unix.PathMax {
-			return "", fmt.Errorf("a damaged binary (loader's path of %d bytes): %w", length, unix.ENOEXEC)
+			return "", fmt.Errorf("a damaged binary (path of its loader: %d bytes): %w", length, unix.ENOEXEC)
 		}
 		path := make([]byte, length)
 		if _, err := r.ReadAt(path, int64(l.number(segment[l.fileOffset:]))); err != nil {

@@ -108,7 +108,7 @@ func TestRunnable32(t *testing.T) {
 		t.Errorf("a dynamic program with its loader: %v", err)
 	}
 	static[18] = 40 // EM_ARM
-	if err := check(static); !errors.Is(err, unix.ENOEXEC) || !strings.Contains(err.Error(), "ELF machine 40 of 32 bits") {
+	if err := check(static); !errors.Is(err, unix.ENOEXEC) || !strings.Contains(err.Error(), "ELF machine 40, 32 bits") {
 		t.Errorf("a program for arm: %v", err)
 	}
 }

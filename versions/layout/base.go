@@ -18,7 +18,7 @@ type BaseError struct {
 }
 
 func (e *BaseError) Error() string {
-	return "it holds versions of a tree, not a tree"
+	return "it is a base with versions of a tree, not a tree"
 }
 
 func (e *BaseError) Unwrap() error { return fs.ErrNotExist }
@@ -29,7 +29,7 @@ func (e *BaseError) Pick(wanted string) (string, error) {
 	id := wanted
 	if id == "" {
 		if e.Current == "" {
-			return "", errors.New("nothing has been published there: run sidustree publish on the server")
+			return "", errors.New("no version has been published: run sidustree publish on the server")
 		}
 		var err error
 		if id, err = ParseCurrent(e.Current); err != nil {
