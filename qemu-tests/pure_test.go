@@ -90,6 +90,16 @@ func TestDNSMasqArgs(t *testing.T) {
 	}
 }
 
+func TestProcessTime(t *testing.T) {
+	got, err := processTime("7 (a) b) S 1 7 7 0 -1 4194560 1 0 0 0 150 25 9 9 20 0 3 0 100 0 0")
+	if err != nil || got != 1750*time.Millisecond {
+		t.Errorf("processTime = %v, %v, want 1.75s", got, err)
+	}
+	if _, err := processTime("7 (a"); err == nil {
+		t.Error("processTime of half a line: no error")
+	}
+}
+
 func TestQuoted(t *testing.T) {
 	got := quoted([]string{"qemu", "-append", "a b", "it's", "", "x=1,y"})
 	if want := `qemu -append 'a b' 'it'\''s' '' x=1,y`; got != want {

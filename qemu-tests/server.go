@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -101,8 +102,34 @@ func (s *Server) Log() string {
 	return string(b)
 }
 
-// CPU is the processor time that the server has had so far.
-func (s *Server) CPU() time.Duration { return timeOf(s.cmd.Process.Pid).ran }
+// CPU is the processor time that the server has had so far, also in threads that
+// have ended.
+func (s *Server) CPU() (time.Duration, error) {
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", s.cmd.Process.Pid))
+	if err != nil {
+		return 0, fmt.Errorf("%s: %w", s.name, err)
+	}
+	return processTime(string(b))
+}
+
+// processTime is what proc_pid_stat(5) has of a process's time.
+func processTime(stat string) (time.Duration, error) {
+	// The name, in brackets, may have blanks and brackets in it.
+	fields := strings.Fields(stat[strings.LastIndexByte(stat, ')')+1:])
+	const utime, tick = 14 - 3, 10 * time.Millisecond // Fields count from 1, and two came before.
+	if len(fields) < utime+2 {
+		return 0, fmt.Errorf("process status %q has no times", stat)
+	}
+	var ticks [2]int64
+	for i := range ticks {
+		n, err := strconv.ParseInt(fields[utime+i], 10, 64)
+		if err != nil {
+			return 0, fmt.Errorf("process status %q: %w", stat, err)
+		}
+		ticks[i] = n
+	}
+	return time.Duration(ticks[0]+ticks[1]) * tick, nil
+}
 
 // Stop ends the server: by SIGTERM, after 30 s by SIGKILL. A server that has ended by itself
 // is no error.

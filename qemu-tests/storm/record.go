@@ -81,7 +81,7 @@ func (s *server) startGanesha(ctx context.Context, lab *qemutests.Lab, tree stri
 		return err
 	}
 	s.addr = fmt.Sprintf("%s:%d", qemutests.ServerAddr, qemutests.NFSPort)
-	s.cpu = func(context.Context) (time.Duration, error) { return nfs.CPU(), nil }
+	s.cpu = func(context.Context) (time.Duration, error) { return nfs.CPU() }
 	return nil
 }
 
