@@ -83,6 +83,14 @@ func Build(ctx context.Context, opts Options) (*Report, error) {
 		}
 	}
 
+	if opts.DryRun {
+		if err := write(ctx, io.Discard, comp, t, withParents(entries), modules, programs, rep); err != nil {
+			return nil, err
+		}
+		rep.count(releases, modules)
+		rep.Seconds = time.Since(start).Seconds()
+		return rep, nil
+	}
 	mode := publicMode
 	if opts.Secrets != "" {
 		mode = secretMode

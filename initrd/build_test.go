@@ -365,6 +365,35 @@ func TestBuildReproducible(t *testing.T) {
 	}
 }
 
+// A dry run reports what a build does, and leaves files alone.
+func TestDryRun(t *testing.T) {
+	opts := fakeOptions(t, initrdtest.Tree(t))
+	want, err := Build(t.Context(), opts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{opts.Output, opts.Report} {
+		if err := os.WriteFile(name, []byte("old"), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	opts.DryRun = true
+	got, err := Build(t.Context(), opts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want.Seconds, got.Seconds = 0, 0
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("reports differ (-build +dry run):\n%s", diff)
+	}
+	for _, name := range []string{opts.Output, opts.Report} {
+		if text, err := os.ReadFile(name); err != nil || string(text) != "old" {
+			t.Errorf("%s = %.20q, %v after a dry run", name, text, err)
+		}
+	}
+	checkClean(t, filepath.Dir(opts.Output), "initrd.img", "report.json")
+}
+
 func TestBuildInterrupted(t *testing.T) {
 	opts := fakeOptions(t, initrdtest.Tree(t))
 	initrdtest.WriteFile(t, opts.Output, []byte("the old one"))

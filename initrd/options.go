@@ -29,6 +29,9 @@ type Options struct {
 	Compress string
 	// Report is a file to which the Report is written as JSON. Empty: none.
 	Report string
+	// DryRun says that nothing is to be written, neither Output nor Report. All else
+	// is done, so that the Report that Build returns is that of the image.
+	DryRun bool
 	// Builder names the program that calls Build, and its version. It is written
 	// into the image.
 	Builder string

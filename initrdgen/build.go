@@ -17,7 +17,7 @@ import (
 
 func buildCommand() *cobra.Command {
 	var opts initrd.Options
-	var verbose bool
+	var verbose, asJSON bool
 	cmd := &cobra.Command{
 		Use:   "build --root TREE --output FILE",
 		Short: "Build an initrd from a root tree",
@@ -92,7 +92,13 @@ kernels. What went in, and what it weighs, is printed at the end.`,
 			for _, w := range rep.Warnings {
 				fmt.Fprintf(cmd.ErrOrStderr(), "initrdgen: warning: %s\n", printable(w))
 			}
+			if asJSON {
+				return printJSON(cmd.OutOrStdout(), rep)
+			}
 			printReport(cmd.OutOrStdout(), rep, verbose)
+			if opts.DryRun {
+				fmt.Fprintln(cmd.OutOrStdout(), "  nothing was written (--dry-run)")
+			}
 			return nil
 		},
 	}
@@ -109,6 +115,8 @@ kernels. What went in, and what it weighs, is printed at the end.`,
 	f.StringVar(&opts.Init, "init", "", "the `FILE` that becomes /init (default: init beside initrdgen)")
 	f.StringVar(&opts.Compress, "compress", initrd.Compressors()[0], "how to pack: `NAME` is "+strings.Join(initrd.Compressors(), ", "))
 	f.StringVar(&opts.Report, "report", "", "write what went in to `FILE` as JSON")
+	f.BoolVar(&opts.DryRun, "dry-run", false, "do everything but write: the report is that of the image, and so are errors in the tree")
+	f.BoolVar(&asJSON, "json", false, "print what went in as JSON")
 	f.BoolVar(&verbose, "verbose", false, "list the firmware that the tree lacks, by driver")
 	return cmd
 }
