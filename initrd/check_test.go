@@ -146,6 +146,31 @@ func TestCheckBooster(t *testing.T) {
 	}
 }
 
+// Dracut's images are known by its files; its archive of microcode may be followed by one
+// that is compressed as Debian and Fedora do it.
+func TestCheckDracut(t *testing.T) {
+	const (
+		dir   = "usr/lib/modules/" + initrdtest.Release + "/"
+		alias = "alias pci:v000010ECd00008168sv*sd*bc*sc*i* r8169\n"
+		dep   = "kernel/drivers/net/ethernet/realtek/r8169.ko.xz: kernel/drivers/net/phy/libphy.ko.xz\n"
+	)
+	main := newc(member{name: "init", mode: 0o120777, data: "usr/lib/systemd/systemd"}, file("usr/lib/dracut/build-parameter.txt", "--no-hostonly"),
+		file("usr/lib/initrd-release", "NAME=dracut\n"), member{name: "etc/initrd-release", mode: 0o120777, data: "../usr/lib/initrd-release"},
+		file(dir+"kernel/drivers/net/ethernet/realtek/r8169.ko.xz", "x"), file(dir+"modules.dep", dep), file(dir+"modules.alias", alias))
+	for _, name := range []string{"zstd", "gzip", "xz"} {
+		img := append(early(), packAs(t, name, main)...)
+		v, err := Check(bytes.NewReader(img), CheckOptions{Devices: []string{r8169PCI}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		want := Finding{"network card " + r8169PCI + ": its driver r8169 is without modules that it needs (libphy)",
+			`write add_drivers+=" libphy " into a file in /etc/dracut.conf.d and run dracut --force`}
+		if v.Boots || v.Generator != Dracut || !slices.Contains(v.Reasons, want) {
+			t.Errorf("%s: %+v", name, v)
+		}
+	}
+}
+
 func TestKindOf(t *testing.T) {
 	for _, tt := range []struct {
 		modalias, module, file string
