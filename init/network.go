@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/sidusboot/sidusboot/config"
+	"github.com/sidusboot/sidusboot/dns"
 	"github.com/sidusboot/sidusboot/identity"
 	"github.com/sidusboot/sidusboot/network"
 	"github.com/sidusboot/sidusboot/nfs"
@@ -232,8 +233,8 @@ func (n *node) lookUp(ctx context.Context, server string, l *network.Lease) (net
 }
 
 // resolver asks the name servers of a lease.
-func (n *node) resolver(l *network.Lease) network.Resolver {
-	return network.Resolver{Servers: l.DNS, Search: l.SearchDomains(), V6: l.Addr.Addr().Is6()}
+func (n *node) resolver(l *network.Lease) dns.Resolver {
+	return dns.Resolver{Servers: l.DNS, Search: l.SearchDomains(), V6: l.Addr.Addr().Is6()}
 }
 
 func (n *node) reportNetwork() {

@@ -1,7 +1,7 @@
 // Package network finds the NIC by which the node boots and gives it an
 // address: link, carrier, DHCP or a static address or IPv6, a look whether the
 // address is taken (RFC 5227), routes and MTU. VLANs and bonds are made on the
-// way. It also keeps a lease alive after the boot, and asks name servers.
+// way. It also keeps a lease alive after the boot.
 //
 // What is wanted comes as a Plan, made of the words ip=, BOOTIF=, ifname=,
 // vlan=, bond=, bootdev= and sidus.nic=. It reads sysfs and writes

@@ -11,14 +11,14 @@ import (
 	"sync"
 	"time"
 
-	"github.com/sidusboot/sidusboot/network"
+	"github.com/sidusboot/sidusboot/dns"
 )
 
 // Names looks up the names of portals, by which a target redirects its nodes,
 // also when the node is up: the resident process has no /etc, and must not need
 // one.
 type Names struct {
-	resolver network.Resolver
+	resolver dns.Resolver
 
 	mu sync.Mutex
 	// known are the addresses that were found, for when no name server answers.
@@ -26,7 +26,7 @@ type Names struct {
 }
 
 // NewNames asks a resolver.
-func NewNames(r network.Resolver) *Names { return &Names{resolver: r} }
+func NewNames(r dns.Resolver) *Names { return &Names{resolver: r} }
 
 // lookUpTime is what the name servers get, so that time is left for the login.
 const lookUpTime = 5 * time.Second
