@@ -12,6 +12,7 @@ import (
 	"github.com/insomniacslk/dhcp/dhcpv4"
 	"golang.org/x/sys/unix"
 
+	"github.com/sidusboot/sidusboot/network/dhcp6"
 	"github.com/sidusboot/sidusboot/panics"
 )
 
@@ -298,17 +299,17 @@ func (k *tenant) ask6(ctx context.Context, p phase) error {
 	}
 	defer c.conn.Close()
 	c.iaid = k.DHCP6.IAID
-	kind := byte(rebind6)
+	kind := byte(dhcp6.Rebind)
 	if p == renewing {
-		kind = renew6
+		kind = dhcp6.Renew
 	}
 	m := c.message(kind)
 	if p == renewing {
-		m.add(optServerID6, k.DHCP6.Server)
+		m.Add(dhcp6.OptServerID, k.DHCP6.Server)
 	}
-	m.add(optIANA6, c.ia(k.Addr))
+	m.Add(dhcp6.OptIANA, dhcp6.IANA(c.iaid, k.Addr))
 	b, err := c.reply(ctx, m)
-	if no := (*status6Error)(nil); errors.As(err, &no) && no.code == statusNoBinding {
+	if no := (*status6Error)(nil); errors.As(err, &no) && no.code == dhcp6.StatusNoBinding {
 		b, err = c.lease(ctx)
 	}
 	if err != nil && ctx.Err() != nil {
@@ -317,12 +318,12 @@ func (k *tenant) ask6(ctx context.Context, p phase) error {
 	if err != nil {
 		return err
 	}
-	if b.addr != k.Addr {
-		return fmt.Errorf("the DHCPv6 server gives this node %s instead: reboot it, or correct the server", b.addr)
+	if b.Addr != k.Addr {
+		return fmt.Errorf("the DHCPv6 server gives this node %s instead: reboot it, or correct the server", b.Addr)
 	}
-	if len(b.server) > 0 {
-		k.DHCP6.Server = b.server
+	if len(b.Server) > 0 {
+		k.DHCP6.Server = b.Server
 	}
-	k.renewed(b.times())
+	k.renewed(times6(b))
 	return nil
 }

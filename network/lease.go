@@ -70,7 +70,7 @@ func leaseFrom(m *dhcpv4.DHCPv4, device string, mac net.HardwareAddr) (lease *Le
 		}
 	}
 	l.Routes = routesFrom(m)
-	l.Time, l.T1, l.T2 = timesFrom(m)
+	l.Time, l.T1, l.T2 = leaseTimes(m.IPAddressLeaseTime(0), m.IPAddressRenewalTime(0), m.IPAddressRebindingTime(0))
 	l.Since = Uptime()
 	return l, nil
 }
@@ -79,17 +79,18 @@ func leaseFrom(m *dhcpv4.DHCPv4, device string, mac net.HardwareAddr) (lease *Le
 // of the server's.
 const minMTU = 576
 
-// forever is a lease that does not end (RFC 2131, section 3.3).
+// forever is a lease that does not end (RFC 2131, section 3.3; RFC 8415, section
+// 7.7).
 const forever = (1<<32 - 1) * time.Second
 
-// timesFrom are the lease's length and when to renew and rebind it: options 58
-// and 59, or the usual fractions (RFC 2131, section 4.4.5).
-func timesFrom(m *dhcpv4.DHCPv4) (lease, t1, t2 time.Duration) {
-	lease = m.IPAddressLeaseTime(0)
-	if lease >= forever || lease <= 0 {
+// leaseTimes are a lease's length and when to renew and rebind it: as the server
+// says, or the usual fractions where it says nothing, or nonsense (RFC 2131,
+// section 4.4.5; RFC 8415, section 21.4).
+func leaseTimes(length, renew, rebind time.Duration) (lease, t1, t2 time.Duration) {
+	if length >= forever || length <= 0 {
 		return 0, 0, 0
 	}
-	t1, t2 = m.IPAddressRenewalTime(0), m.IPAddressRebindingTime(0)
+	lease, t1, t2 = length, renew, rebind
 	if t2 <= 0 || t2 >= lease {
 		t2 = lease / 8 * 7
 	}

@@ -59,6 +59,13 @@ type Lease struct {
 	DHCP6 *Binding6
 }
 
+// A Binding6 is a lease of an IPv6 address as its server knows it. Lease.Time,
+// T1 and T2 say how long it lasts.
+type Binding6 struct {
+	Server []byte // The server's DUID.
+	IAID   uint32
+}
+
 // A Route leads to Dst by way of Gateway, or directly where Gateway is the
 // zero Addr.
 type Route struct {

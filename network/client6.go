@@ -14,6 +14,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/sidusboot/sidusboot/network/dhcp6"
 	"github.com/sidusboot/sidusboot/network/rtnetlink"
 	"golang.org/x/sys/unix"
 
@@ -27,13 +28,6 @@ const (
 
 // servers6 are all DHCPv6 servers and relays on the link.
 var servers6 = netip.MustParseAddr("ff02::1:2")
-
-// statusOK is success (RFC 8415, section 21.13); statusNoBinding is what a
-// server says to the renewal of what it does not know.
-const (
-	statusOK        = 0
-	statusNoBinding = 3
-)
 
 // A client6 speaks DHCPv6 on one link.
 type client6 struct {
@@ -85,40 +79,26 @@ func listenUDP(family int, device string, port int) (net.PacketConn, error) {
 	return net.FilePacketConn(f)
 }
 
-func (c *client6) message(kind byte) *message6 {
+func (c *client6) message(kind byte) *dhcp6.Message {
 	n := rand.Uint32()
-	m := &message6{kind: kind, xid: [3]byte{byte(n), byte(n >> 8), byte(n >> 16)}}
-	m.add(optClientID6, c.duid)
-	oro := []byte{0, optDNS6, 0, optSearch6, 0, optBootURL6}
-	m.add(optORO6, oro)
+	m := &dhcp6.Message{Kind: kind, XID: [3]byte{byte(n), byte(n >> 8), byte(n >> 16)}}
+	m.Add(dhcp6.OptClientID, c.duid)
+	oro := []byte{0, dhcp6.OptDNS, 0, dhcp6.OptSearch, 0, dhcp6.OptBootURL}
+	m.Add(dhcp6.OptOptionRequest, oro)
 	return m
-}
-
-// ia is the node's one identity association, with the address where it has one.
-func (c *client6) ia(addr netip.Addr) []byte {
-	b := binary.BigEndian.AppendUint32(nil, c.iaid)
-	b = append(b, make([]byte, 8)...) // T1 and T2 are the server's to say.
-	if !addr.IsValid() {
-		return b
-	}
-	b = binary.BigEndian.AppendUint16(b, optIAAddr6)
-	b = binary.BigEndian.AppendUint16(b, 24)
-	ip := addr.As16()
-	b = append(b, ip[:]...)
-	return append(b, make([]byte, 8)...)
 }
 
 // ask sends a message until an answer fits, with growing waits, or ctx ends.
 // The error is then ctx's.
-func (c *client6) ask(ctx context.Context, m *message6, fits func(*message6) bool) (*message6, error) {
+func (c *client6) ask(ctx context.Context, m *dhcp6.Message, fits func(*dhcp6.Message) bool) (*dhcp6.Message, error) {
 	stop := panics.AfterFunc(ctx, func() { _ = c.conn.SetReadDeadline(time.Unix(1, 0)) })
 	defer stop()
 	to := net.UDPAddrFromAddrPort(netip.AddrPortFrom(servers6.WithZone(c.device), serverPort6))
 	buffer := make([]byte, 64<<10)
 	for wait := firstAnswer; ; wait = min(2*wait, maxAnswer) {
 		elapsed := binary.BigEndian.AppendUint16(nil, uint16(min(time.Since(c.start)/(10*time.Millisecond), 0xffff)))
-		timed := message6{kind: m.kind, xid: m.xid, options: append(slices.Clone(m.options), option6{optElapsed6, elapsed})}
-		if _, err := c.conn.WriteTo(timed.encode(), to); err != nil && !isPassing(err) {
+		timed := dhcp6.Message{Kind: m.Kind, XID: m.XID, Options: append(slices.Clone(m.Options), dhcp6.Option{Code: dhcp6.OptElapsedTime, Value: elapsed})}
+		if _, err := c.conn.WriteTo(timed.Encode(), to); err != nil && !isPassing(err) {
 			return nil, fmt.Errorf("network: DHCPv6 on %s: %w", c.device, err)
 		}
 		if err := c.conn.SetReadDeadline(time.Now().Add(jitter(wait))); err != nil {
@@ -135,9 +115,9 @@ func (c *client6) ask(ctx context.Context, m *message6, fits func(*message6) boo
 			if err != nil {
 				return nil, fmt.Errorf("network: DHCPv6 on %s: %w", c.device, err)
 			}
-			answer, ok := parse6(buffer[:n])
-			if ok && answer.xid == m.xid && bytes.Equal(answer.get(optClientID6), c.duid) && fits(&answer) {
-				return &answer, nil
+			answer, err := dhcp6.Parse(buffer[:n])
+			if err == nil && answer.XID == m.XID && bytes.Equal(answer.Get(dhcp6.OptClientID), c.duid) && fits(answer) {
+				return answer, nil
 			}
 		}
 	}
@@ -154,37 +134,37 @@ func isPassing(err error) bool {
 }
 
 // lease goes from SOLICIT to REPLY.
-func (c *client6) lease(ctx context.Context) (*binding, error) {
-	m := c.message(solicit6)
-	m.add(optIANA6, c.ia(netip.Addr{}))
-	var offered binding
-	_, err := c.ask(ctx, m, func(a *message6) bool {
-		offered = bindingOf(a, c.iaid)
-		return a.kind == advertise6 && len(offered.server) > 0 && offered.addr.IsValid()
+func (c *client6) lease(ctx context.Context) (*dhcp6.Answer, error) {
+	m := c.message(dhcp6.Solicit)
+	m.Add(dhcp6.OptIANA, dhcp6.IANA(c.iaid, netip.Addr{}))
+	var offered *dhcp6.Answer
+	_, err := c.ask(ctx, m, func(a *dhcp6.Message) bool {
+		offered = a.Answer(c.iaid)
+		return a.Kind == dhcp6.Advertise && len(offered.Server) > 0 && offered.Addr.IsValid()
 	})
 	if err != nil {
-		if offered.status != statusOK {
-			err = fmt.Errorf("the DHCPv6 server says %q (status %d)", offered.statusText, offered.status)
+		if offered != nil && offered.Status != dhcp6.StatusSuccess {
+			err = fmt.Errorf("the DHCPv6 server says %q (status %d)", text(offered.StatusText), offered.Status)
 		}
 		return nil, err
 	}
-	m = c.message(request6)
-	m.add(optServerID6, offered.server)
-	m.add(optIANA6, c.ia(offered.addr))
+	m = c.message(dhcp6.Request)
+	m.Add(dhcp6.OptServerID, offered.Server)
+	m.Add(dhcp6.OptIANA, dhcp6.IANA(c.iaid, offered.Addr))
 	return c.reply(ctx, m)
 }
 
 // reply asks for something and reads the server's last word.
-func (c *client6) reply(ctx context.Context, m *message6) (*binding, error) {
-	answer, err := c.ask(ctx, m, func(a *message6) bool { return a.kind == reply6 })
+func (c *client6) reply(ctx context.Context, m *dhcp6.Message) (*dhcp6.Answer, error) {
+	answer, err := c.ask(ctx, m, func(a *dhcp6.Message) bool { return a.Kind == dhcp6.Reply })
 	if err != nil {
 		return nil, err
 	}
-	b := bindingOf(answer, c.iaid)
-	if b.status != statusOK {
-		return nil, fmt.Errorf("network: DHCPv6 on %s: %w", c.device, &status6Error{b.status, b.statusText})
+	a := answer.Answer(c.iaid)
+	if a.Status != dhcp6.StatusSuccess {
+		return nil, fmt.Errorf("network: DHCPv6 on %s: %w", c.device, &status6Error{a.Status, text(a.StatusText)})
 	}
-	return &b, nil
+	return a, nil
 }
 
 // A status6Error is a DHCPv6 server's no.
@@ -218,29 +198,29 @@ func byDHCP6(ctx context.Context, link *rtnetlink.Link, l *Lease) error {
 		carrier, _ := HasCarrier(link)
 		return &NoLeaseError{Device: name, MAC: l.MAC, Waited: time.Since(start), Carrier: carrier, V6: true, Err: err}
 	}
-	if !b.addr.IsValid() {
+	if !b.Addr.IsValid() {
 		return fmt.Errorf("network: DHCPv6 on %s: the server's reply has no address", name)
 	}
-	l.Addr = netip.PrefixFrom(b.addr, 128)
+	l.Addr = netip.PrefixFrom(b.Addr, 128)
 	// No prefix route beside the router's (IFA_F_NOPREFIXROUTE).
 	addr := rtnetlink.Address{Prefix: l.Addr, Flags: unix.IFA_F_NOPREFIXROUTE}
 	if err := rtnetlink.ReplaceAddress(link, addr); err != nil {
-		return fmt.Errorf("network: give %s the address %s: %w", name, b.addr, err)
+		return fmt.Errorf("network: give %s the address %s: %w", name, b.Addr, err)
 	}
-	if err := awaitUsable(ctx, link, b.addr); err != nil {
+	if err := awaitUsable(ctx, link, b.Addr); err != nil {
 		if used := (*InUseError)(nil); errors.As(err, &used) {
-			m := c.message(decline6)
-			m.add(optServerID6, b.server)
-			m.add(optIANA6, c.ia(b.addr))
-			_, _ = c.conn.WriteTo(m.encode(), net.UDPAddrFromAddrPort(netip.AddrPortFrom(servers6.WithZone(name), serverPort6)))
+			m := c.message(dhcp6.Decline)
+			m.Add(dhcp6.OptServerID, b.Server)
+			m.Add(dhcp6.OptIANA, dhcp6.IANA(c.iaid, b.Addr))
+			_, _ = c.conn.WriteTo(m.Encode(), net.UDPAddrFromAddrPort(netip.AddrPortFrom(servers6.WithZone(name), serverPort6)))
 			err = errors.Join(err, rtnetlink.DeleteAddress(link, addr))
 		}
 		return err
 	}
 	l.Proto = protoDHCP6
-	l.Time, l.T1, l.T2 = b.times()
+	l.Time, l.T1, l.T2 = times6(b)
 	l.Since = Uptime()
-	l.DHCP6 = &Binding6{Server: b.server, IAID: c.iaid}
+	l.DHCP6 = &Binding6{Server: b.Server, IAID: c.iaid}
 	l.facts(b)
 	return nil
 }
@@ -255,7 +235,7 @@ func inform6(ctx context.Context, link *rtnetlink.Link, l *Lease) error {
 		return err
 	}
 	defer c.conn.Close()
-	b, err := c.reply(ctx, c.message(information6))
+	b, err := c.reply(ctx, c.message(dhcp6.InformationRequest))
 	if err != nil {
 		return fmt.Errorf("network: a router promises name servers by DHCPv6 on %s: %w", c.device, err)
 	}
@@ -265,16 +245,23 @@ func inform6(ctx context.Context, link *rtnetlink.Link, l *Lease) error {
 
 // facts takes what came beside the address. A boot file that is an NFS address
 // is the root path, for which DHCPv6 has no option.
-func (l *Lease) facts(b *binding) {
-	if len(b.dns) > 0 {
-		l.DNS = b.dns
+func (l *Lease) facts(a *dhcp6.Answer) {
+	if dns := addrs6(a.DNS); len(dns) > 0 {
+		l.DNS = dns
 	}
-	if len(b.search) > 0 {
-		l.Search = b.search
+	if search := labels(a.Search); len(search) > 0 {
+		l.Search = search
 	}
-	if strings.HasPrefix(b.bootURL, "nfs:") || strings.HasPrefix(b.bootURL, "nfs4:") {
-		l.RootPath = b.bootURL
+	bootURL := text(a.BootURL)
+	if strings.HasPrefix(bootURL, "nfs:") || strings.HasPrefix(bootURL, "nfs4:") {
+		l.RootPath = bootURL
 	} else {
-		l.BootFile = b.bootURL
+		l.BootFile = bootURL
 	}
+}
+
+// times6 are the lease's length and when to renew and rebind it. Zero leaves
+// the latter to the client (RFC 8415, section 21.4).
+func times6(a *dhcp6.Answer) (lease, t1, t2 time.Duration) {
+	return leaseTimes(a.Valid, a.T1, a.T2)
 }
