@@ -6,6 +6,8 @@ import (
 	"net"
 	"strconv"
 	"strings"
+
+	"github.com/sidusboot/sidusboot/hostname"
 )
 
 // parseIP reads the value of one ip= word. The forms are the kernel's and
@@ -173,8 +175,8 @@ func longIP(fields []string) (ip IP, notes []string, err error) {
 		case 3:
 			mask = f
 		case 4:
-			if !isHostname(f) {
-				err = fmt.Errorf("%q is not a host name: letters, digits, dots and dashes", f)
+			if !hostname.Valid(f) {
+				err = fmt.Errorf("%q is not a host name: letters, digits, dots, hyphens and underscores", f)
 			}
 			ip.Hostname = f
 		case 5:

@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/sidusboot/sidusboot/network/ipv4"
 )
 
 // parseAddr reads one address field. 0.0.0.0 means that nothing was given, as
@@ -49,16 +51,11 @@ func setMask(ip *IP, s string) (notes []string, err error) {
 	case width == 128:
 		return nil, errors.New("an IPv6 address needs its prefix length in the fourth field, such as 64")
 	}
-	switch first := ip.Client.As4()[0]; {
-	case first < 128:
-		ip.Bits = 8
-	case first < 192:
-		ip.Bits = 16
-	case first < 224:
-		ip.Bits = 24
-	default:
+	classBits, ok := ipv4.ClassBits(ip.Client)
+	if !ok {
 		return nil, fmt.Errorf("%s belongs to no class with a netmask; write one in the fourth field", ip.Client)
 	}
+	ip.Bits = classBits
 	return []string{fmt.Sprintf("no netmask for %s: took /%d by the class of the address, as the kernel does", ip.Client, ip.Bits)}, nil
 }
 
@@ -109,7 +106,7 @@ func (ip IP) check() (notes []string, err error) {
 	}
 	subnet := netip.PrefixFrom(ip.Client, ip.Bits).Masked()
 	if ip.Client.Is4() && ip.Bits < 31 {
-		if ip.Client == subnet.Addr() || ip.Client == broadcast(subnet) {
+		if ip.Client == subnet.Addr() || ip.Client == ipv4.Broadcast(subnet) {
 			return nil, fmt.Errorf("client %s is the first or last address of %s, which is no host's", ip.Client, subnet)
 		}
 	}
@@ -117,14 +114,6 @@ func (ip IP) check() (notes []string, err error) {
 		notes = append(notes, fmt.Sprintf("gateway %s is outside of %s: it is taken to be on the link", ip.Gateway, subnet))
 	}
 	return notes, nil
-}
-
-func broadcast(p netip.Prefix) netip.Addr {
-	b := p.Addr().As4()
-	for i := p.Bits(); i < 32; i++ {
-		b[i/8] |= 0x80 >> (i % 8)
-	}
-	return netip.AddrFrom4(b)
 }
 
 // parseBootIF reads pxelinux's and iPXE's 01-aa-bb-cc-dd-ee-ff, where 01 is

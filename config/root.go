@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/sidusboot/sidusboot/hostname"
 )
 
 // parseNFSRoot reads the kernel's [SERVER:]PATH[,OPTIONS], and the same with a
@@ -17,7 +19,7 @@ func parseNFSRoot(v string) (Root, []string, error) {
 	if v == "auto" {
 		return Root{}, nil, nil
 	}
-	if i := strings.Index(v, "://"); i > 0 && v[0] > '9' && isHostname(v[:i]) {
+	if i := strings.Index(v, "://"); i > 0 && v[0] > '9' && isIdentifier(canonical(v[:i])) {
 		return Root{}, nil, fmt.Errorf("there are no %s:// roots: sidusboot boots NFS roots, written SERVER:/PATH", v[:i])
 	}
 	location, options, _ := strings.Cut(v, ",")
@@ -126,8 +128,8 @@ func checkServer(server string) error {
 	if server != "" && strings.Trim(server, "0123456789.") == "" {
 		return fmt.Errorf("server %q is not an IPv4 address", server)
 	}
-	if !isHostname(server) || strings.Contains(server, "_") {
-		return fmt.Errorf("server %q is not a name of letters, digits, dots and dashes", server)
+	if !hostname.Valid(server) {
+		return fmt.Errorf("server %q is not a host name: letters, digits, dots, hyphens and underscores", server)
 	}
 	return nil
 }

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+
+	"github.com/sidusboot/sidusboot/hostname"
 )
 
 // Expand replaces what stands for the node in a name: %i its IPv4 address, %I
@@ -92,8 +94,8 @@ func sequence(c byte, l Lease) (string, error) {
 			return "", errors.New("%h needs a host name and nobody gave one: DHCP option 12, or ip='s fifth field")
 		}
 		// It comes from the network and goes into paths and target names.
-		if !isHostname(l.Hostname) {
-			return "", fmt.Errorf("%%h needs a host name of letters, digits, dots and dashes, not %q", l.Hostname)
+		if !hostname.Valid(l.Hostname) {
+			return "", fmt.Errorf("%%h needs a host name of letters, digits, dots, hyphens and underscores, not %q", l.Hostname)
 		}
 		return l.Hostname, nil
 	}
@@ -117,19 +119,6 @@ func checkUUID(uuid string) error {
 		return fmt.Errorf("%%u needs an SMBIOS UUID of this board's own: %s is what boards report that have none", uuid)
 	}
 	return nil
-}
-
-// isHostname is for names that become part of something else.
-func isHostname(s string) bool {
-	if s == "" || len(s) > 253 || !isAlnum(s[0]) {
-		return false
-	}
-	for i := range len(s) {
-		if !isAlnum(s[i]) && strings.IndexByte("._-", s[i]) < 0 {
-			return false
-		}
-	}
-	return true
 }
 
 func isAlnum(c byte) bool {

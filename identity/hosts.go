@@ -3,6 +3,8 @@ package identity
 import (
 	"net/netip"
 	"strings"
+
+	"github.com/sidusboot/sidusboot/hostname"
 )
 
 // hostsMark ends the lines that are ours in /etc/hosts. A file that is kept from
@@ -11,7 +13,7 @@ const hostsMark = " # by sidusboot"
 
 // Hosts adds to a hosts(5) a line for the node's own name, and one for localhost
 // where there is none. Lines of an earlier boot are replaced.
-func Hosts(old, hostname, domain string, addr netip.Addr) string {
+func Hosts(old, name, domain string, addr netip.Addr) string {
 	var b strings.Builder
 	localhost := false
 	for line := range strings.Lines(old) {
@@ -26,25 +28,9 @@ func Hosts(old, hostname, domain string, addr netip.Addr) string {
 	if !localhost {
 		b.WriteString("127.0.0.1\tlocalhost" + hostsMark + "\n")
 	}
-	names := hostname
-	if domain != "" && !strings.Contains(hostname, ".") && ValidHostname(domain) {
-		names = hostname + "." + domain + " " + hostname
+	names := name
+	if domain != "" && !strings.Contains(name, ".") && hostname.Valid(domain) {
+		names = name + "." + domain + " " + name
 	}
 	return b.String() + addr.String() + "\t" + names + hostsMark + "\n"
-}
-
-// maxHostname is the kernel's limit (sethostname(2), __NEW_UTS_LEN).
-const maxHostname = 64
-
-// ValidHostname tells whether a text, which may come from any server, can be a
-// node's name: letters, digits, "-", "." and "_" (RFC 1123, section 2.1, allows no
-// "_", but sites use it).
-func ValidHostname(s string) bool {
-	for _, r := range s {
-		ok := r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || r == '-' || r == '.' || r == '_'
-		if !ok {
-			return false
-		}
-	}
-	return s != "" && len(s) <= maxHostname && s[0] != '-' && s[0] != '.'
 }

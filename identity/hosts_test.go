@@ -2,7 +2,6 @@ package identity
 
 import (
 	"net/netip"
-	"strings"
 	"testing"
 )
 
@@ -24,17 +23,6 @@ func TestHosts(t *testing.T) {
 		}
 		if again := Hosts(got, tt.host, tt.domain, addr); again != got {
 			t.Errorf("%s: written twice: %q", name, again)
-		}
-	}
-}
-
-func TestValidHostname(t *testing.T) {
-	for name, want := range map[string]bool{
-		"node11": true, "node11.sidus.test": true, "a_b": true, "": false, "-x": false, "x\ny": false,
-		"$(reboot)": false, "../x": false, ".x": false, strings.Repeat("x", 65): false, "é": false,
-	} {
-		if got := ValidHostname(name); got != want {
-			t.Errorf("ValidHostname(%q) = %v, want %v", name, got, want)
 		}
 	}
 }

@@ -14,6 +14,7 @@ import (
 
 	"github.com/sidusboot/sidusboot/config"
 	"github.com/sidusboot/sidusboot/dns"
+	"github.com/sidusboot/sidusboot/hostname"
 	"github.com/sidusboot/sidusboot/identity"
 	"github.com/sidusboot/sidusboot/network"
 	"github.com/sidusboot/sidusboot/nfs"
@@ -182,8 +183,8 @@ func (n *node) nameNode(given string) error {
 		}
 		name = expanded
 	}
-	if name != "" && !identity.ValidHostname(name) {
-		n.log.Errorf("the host name %q is none (letters, digits, - and . only): the tree's name stays", name)
+	if name != "" && (!hostname.Valid(name) || len(name) > hostname.MaxNode) {
+		n.log.Errorf("%q is not a host name (letters, digits, dots, hyphens and underscores, at most %d characters): the tree's name stays", name, hostname.MaxNode)
 		name = ""
 	}
 	n.lease.Hostname = name

@@ -22,6 +22,8 @@ import (
 	"io/fs"
 	"net"
 	"net/netip"
+
+	"github.com/sidusboot/sidusboot/hostname"
 )
 
 // Advice is what a node has to say to them.
@@ -111,19 +113,9 @@ func (n NIC) onLink(gateway netip.Addr) bool {
 func (n NIC) domains() []string {
 	var good []string
 	for _, d := range n.Search {
-		if isDomain(d) {
+		if hostname.Valid(d) {
 			good = append(good, d)
 		}
 	}
 	return good
-}
-
-func isDomain(s string) bool {
-	for _, r := range s {
-		ok := r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || r == '-' || r == '.' || r == '_'
-		if !ok {
-			return false
-		}
-	}
-	return s != "" && s[0] != '-'
 }

@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"time"
 
+	"github.com/sidusboot/sidusboot/network/ipv4"
 	"github.com/sidusboot/sidusboot/network/rtnetlink"
 	"golang.org/x/sys/unix"
 )
@@ -31,7 +32,7 @@ func Apply(link *rtnetlink.Link, l *Lease, logf func(format string, args ...any)
 	if err := dropOthers(link, l.Addr); err != nil {
 		return err
 	}
-	if err := rtnetlink.ReplaceAddress(link, rtnetlink.Address{Prefix: l.Addr, Broadcast: l.Broadcast}); err != nil {
+	if err := giveAddress(link, l.Addr, l.Broadcast); err != nil {
 		return fmt.Errorf("network: give %s the address %s: %w", l.Device, l.Addr, err)
 	}
 	if l.Addr.Addr().Is6() {
@@ -48,6 +49,15 @@ func Apply(link *rtnetlink.Link, l *Lease, logf func(format string, args ...any)
 		}
 	}
 	return nil
+}
+
+// giveAddress gives the link an address, with the usual broadcast address where
+// none is given. A network of two addresses at most has none.
+func giveAddress(link *rtnetlink.Link, addr netip.Prefix, broadcast netip.Addr) error {
+	if !broadcast.IsValid() && addr.Addr().Is4() && addr.Bits() <= 30 {
+		broadcast = ipv4.Broadcast(addr)
+	}
+	return rtnetlink.ReplaceAddress(link, rtnetlink.Address{Prefix: addr, Broadcast: broadcast})
 }
 
 func (l *Lease) setRoute(link *rtnetlink.Link, r Route, logf func(format string, args ...any)) {
@@ -105,7 +115,7 @@ func SetAddress(ctx context.Context, device string, addr netip.Prefix) error {
 	if err := dropOthers(link, addr); err != nil {
 		return err
 	}
-	if err := rtnetlink.ReplaceAddress(link, rtnetlink.Address{Prefix: addr}); err != nil {
+	if err := giveAddress(link, addr, netip.Addr{}); err != nil {
 		return fmt.Errorf("network: give %s the address %s: %w", device, addr, err)
 	}
 	return nil

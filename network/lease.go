@@ -11,6 +11,8 @@ import (
 	"unicode/utf8"
 
 	"github.com/insomniacslk/dhcp/dhcpv4"
+
+	"github.com/sidusboot/sidusboot/network/ipv4"
 )
 
 // errUnreadable is an answer that the library stumbles over.
@@ -40,13 +42,16 @@ func leaseFrom(m *dhcpv4.DHCPv4, device string, mac net.HardwareAddr) (lease *Le
 		ServerID:   addr4(m.ServerIdentifier()),
 		Broadcast:  addr4(m.BroadcastAddress()),
 	}
-	bits := classfulBits(addr)
+	bits, ok := ipv4.ClassBits(addr)
 	if mask := m.SubnetMask(); mask != nil {
 		ones, size := mask.Size()
 		if size != 32 || ones == 0 {
 			return nil, fmt.Errorf("the server's netmask %v is not one", net.IP(mask))
 		}
-		bits = ones
+		bits, ok = ones, true
+	}
+	if !ok {
+		return nil, fmt.Errorf("the server's answer has no netmask for %s", addr)
 	}
 	l.Addr = netip.PrefixFrom(addr, bits)
 	if search := m.DomainSearch(); search != nil {
@@ -127,8 +132,8 @@ func routesFrom(m *dhcpv4.DHCPv4) []Route {
 		if !dst.IsValid() || !gw.IsValid() || dst.IsMulticast() || dst.IsLoopback() {
 			continue
 		}
-		bits := classfulBits(dst)
-		if dst != netip.PrefixFrom(dst, bits).Masked().Addr() {
+		bits, ok := ipv4.ClassBits(dst)
+		if !ok || dst != netip.PrefixFrom(dst, bits).Masked().Addr() {
 			bits = 32 // A host.
 		}
 		routes = append(routes, Route{Dst: netip.PrefixFrom(dst, bits), Gateway: gw})
@@ -137,18 +142,6 @@ func routesFrom(m *dhcpv4.DHCPv4) []Route {
 		return append(routes, Route{Dst: netip.PrefixFrom(netip.IPv4Unspecified(), 0), Gateway: gw})
 	}
 	return routes
-}
-
-// classfulBits is the length of an address's netmask where nobody gave one, as
-// the kernel has it (net/ipv4/ipconfig.c).
-func classfulBits(a netip.Addr) int {
-	switch b := a.As4()[0]; {
-	case b < 128:
-		return 8
-	case b < 192:
-		return 16
-	}
-	return 24
 }
 
 // lineEnds are what servers, and those who fill in their forms, leave around a

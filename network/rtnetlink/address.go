@@ -1,7 +1,6 @@
 package rtnetlink
 
 import (
-	"encoding/binary"
 	"net/netip"
 
 	"github.com/vishvananda/netlink/nl"
@@ -11,8 +10,7 @@ import (
 // An Address is one of a device.
 type Address struct {
 	Prefix netip.Prefix
-	// Broadcast is IPv4's; ReplaceAddress takes the prefix's last address where
-	// it is not valid.
+	// Broadcast is IPv4's, the zero Addr where there is none.
 	Broadcast netip.Addr
 	// Flags are the kernel's IFA_F_ flags (include/uapi/linux/if_addr.h).
 	Flags uint32
@@ -88,21 +86,9 @@ func change(l *Link, a Address, command, flags int) error {
 	if a.Flags != 0 {
 		req.AddData(nl.NewRtAttr(unix.IFA_FLAGS, nl.Uint32Attr(a.Flags)))
 	}
-	if b := a.broadcast(); b.IsValid() && command == unix.RTM_NEWADDR {
+	if b := a.Broadcast; b.IsValid() && command == unix.RTM_NEWADDR {
 		req.AddData(nl.NewRtAttr(unix.IFA_BROADCAST, b.AsSlice()))
 	}
 	_, err := req.Execute(unix.NETLINK_ROUTE, 0)
 	return err
-}
-
-// broadcast is the address for all; none where the network has two at most.
-func (a Address) broadcast() netip.Addr {
-	p := a.Prefix
-	if a.Broadcast.IsValid() || !p.Addr().Is4() || p.Bits() > 30 {
-		return a.Broadcast
-	}
-	b := p.Addr().As4()
-	number := binary.BigEndian.Uint32(b[:]) | (1<<(32-p.Bits()) - 1)
-	binary.BigEndian.PutUint32(b[:], number)
-	return netip.AddrFrom4(b)
 }
