@@ -159,7 +159,7 @@ func TestParseErrors(t *testing.T) {
 		"ip=eth0,eth1:dhcp":                 "not a device name",
 		"init=rescue":                       "begins with /",
 		"ip=dhpc":                           `ip="dhpc": "dhpc" is not a method`,
-		"sidus.iscsi.portal=:3260":          "not a name",
+		"sidus.iscsi.portal=:3260":          "not a host name",
 		"sidus.iscsi.portal=10.0.0.1:70000": "not a port",
 		"iscsi_target_port=x":               "not a port",
 		"sidus.iscsi.target=disk1":          "not an iSCSI name",

@@ -65,7 +65,7 @@ func TestRootErrors(t *testing.T) {
 		"nfsroot=srv/root":                           "does not begin with /",
 		"nfsroot=10.0.0.1:srv":                       "does not begin with /",
 		"nfsroot=10.0.0.300:/srv":                    "not an IPv4 address",
-		"nfsroot=-o:/srv":                            "not a name",
+		"nfsroot=-o:/srv":                            "not a host name",
 		"nfsroot=fe80::1:/srv":                       "in brackets",
 		"nfsroot=2001:db8::1:/srv":                   "in brackets",
 		"nfsroot=[10.0.0.1]:/srv":                    "not an IPv6 address",
@@ -123,7 +123,7 @@ func TestParseRootPath(t *testing.T) {
 		{in: "10.0.0.1:/srv\x00evil", fail: "control character"},
 		{in: "10.0.0.1:/srv\nevil", fail: "control character"},
 		{in: "10.0.0.1:/srv,addr=6.6.6.6", fail: "set by sidusboot itself"},
-		{in: "a b:/srv", fail: "not a name"},
+		{in: "a b:/srv", fail: "not a host name"},
 		{in: "srv", fail: "does not begin with /"},
 	} {
 		got, err := ParseRootPath(tt.in)

@@ -97,6 +97,29 @@ func TestApply(t *testing.T) {
 	}
 }
 
+// The kernel adds no broadcast address of its own.
+func TestApplyBroadcast(t *testing.T) {
+	link, _ := inNamespace(t)
+	for _, tt := range []struct{ name, addr, broadcast, want string }{
+		{"usual", "10.77.0.11/24", "", "10.77.0.255"},
+		{"given", "10.78.0.11/24", "10.78.0.200", "10.78.0.200"},
+		{"none on a line between two", "10.79.0.10/31", "", "invalid IP"},
+		{"none of a host", "10.80.0.1/32", "", "invalid IP"},
+	} {
+		lease := &Lease{Device: "eth0", Addr: netip.MustParsePrefix(tt.addr)}
+		if tt.broadcast != "" {
+			lease.Broadcast = netip.MustParseAddr(tt.broadcast)
+		}
+		if err := Apply(link, lease, t.Logf); err != nil {
+			t.Fatalf("%s: %v", tt.name, err)
+		}
+		all, err := addresses(link, unix.AF_INET)
+		if err != nil || len(all) != 1 || all[0].Broadcast.String() != tt.want {
+			t.Errorf("%s: %v, %v, want %s", tt.name, all, err, tt.want)
+		}
+	}
+}
+
 // A NIC that cannot have the lease's MTU keeps its own, and the node boots.
 func TestApplyMTU(t *testing.T) {
 	link, _ := inNamespace(t)
