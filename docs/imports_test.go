@@ -27,14 +27,19 @@ var layers = [][]string{
 	{
 		"clock",
 		"digest",
+		"dns",
+		"hostname",
 		"image",
 		"mounts",
+		"network/dhcp6",
+		"network/ipv4",
 		"network/rtnetlink",
 		"panics",
 		"tree",
 		"versions/layout",
 		"watchdog",
 	},
+	{"managers"},
 	// Stages of the boot, and its log.
 	{
 		"bootlog",
