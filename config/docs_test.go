@@ -7,18 +7,18 @@ import (
 )
 
 // row is the beginning and the end of the parameter's line in docs/parameters.md.
-func (w word) row() (begin, end string) {
+func (p parameter) row() (begin, end string) {
 	code := func(s string) string {
 		if s == "" {
 			return ""
 		}
 		return "`" + s + "`"
 	}
-	names := code(w.name)
-	for _, alias := range w.aliases {
+	names := code(p.name)
+	for _, alias := range p.aliases {
 		names += " " + code(alias)
 	}
-	return "| " + names + " | " + w.value + " | ", " | " + code(w.example) + " |"
+	return "| " + names + " | " + p.value + " | ", " | " + code(p.example) + " |"
 }
 
 // The table of parameters is the documentation's, line by line; that has in
@@ -28,7 +28,7 @@ func TestDocs(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, w := range words {
+	for _, w := range parameters {
 		begin, end := w.row()
 		found := false
 		for line := range strings.Lines(string(b)) {
@@ -50,7 +50,7 @@ func TestDocs(t *testing.T) {
 
 // An example that is not understood helps nobody.
 func TestExamples(t *testing.T) {
-	for _, w := range words {
+	for _, w := range parameters {
 		c, err := Parse(w.example, "")
 		if err != nil || len(c.Notes) > 0 {
 			t.Errorf("%s: %v, notes %q", w.example, err, c.Notes)
@@ -91,14 +91,14 @@ func TestForeignParameters(t *testing.T) {
 			switch {
 			case err != nil || len(c.Notes) > 0:
 				kind = "not supported"
-			case find(canonical(name)) >= 0 || c.Modules[canonical(strings.Split(name, ".")[0])] != "":
+			case parameterIndex(canonical(name)) >= 0 || c.Modules[canonical(strings.Split(name, ".")[0])] != "":
 				kind = "obeyed"
 			default:
 				kind = "no effect"
 			}
 			// What systemd reads has the form of a module's parameter.
 			want := strings.TrimSpace(columns[2])
-			if !strings.HasPrefix(want, kind) && !(kind == "obeyed" && strings.HasPrefix(want, "no effect") && find(canonical(name)) < 0) {
+			if !strings.HasPrefix(want, kind) && !(kind == "obeyed" && strings.HasPrefix(want, "no effect") && parameterIndex(canonical(name)) < 0) {
 				t.Errorf("%s: %s (%v, %q), the table says %s", example, kind, err, c.Notes, want)
 			}
 			for _, note := range c.Notes {
@@ -132,7 +132,7 @@ func foreignNames() map[string]bool {
 
 func TestNamesAreUnique(t *testing.T) {
 	seen := map[string]bool{}
-	for _, w := range words {
+	for _, w := range parameters {
 		for _, name := range append([]string{w.name}, w.aliases...) {
 			if seen[canonical(name)] {
 				t.Errorf("%s is in the table twice", name)

@@ -7,7 +7,7 @@ import (
 )
 
 func FuzzParse(f *testing.F) {
-	for _, w := range words {
+	for _, w := range parameters {
 		f.Add(w.example, "")
 		f.Add("quiet", w.name+"=x # comment")
 	}

@@ -68,31 +68,31 @@ func looksLikeAddr(s string) bool {
 
 // A method as it is written: none and off are static where there is a client
 // address, and leave the device alone where there is none.
-type methodWord int
+type writtenMethod int
 
 const (
-	wordUnset methodWord = iota
-	wordDHCP
-	wordNone
-	wordStatic
-	wordRouter
-	wordDHCP6
+	writtenUnset writtenMethod = iota
+	writtenDHCP
+	writtenNone
+	writtenStatic
+	writtenRouter
+	writtenDHCP6
 )
 
-func parseMethod(s string) (methodWord, error) {
+func parseMethod(s string) (writtenMethod, error) {
 	switch s {
 	case "":
-		return wordUnset, nil
+		return writtenUnset, nil
 	case "dhcp", "on", "any", "auto", "single-dhcp":
-		return wordDHCP, nil
+		return writtenDHCP, nil
 	case "none", "off", "done":
-		return wordNone, nil
+		return writtenNone, nil
 	case "static":
-		return wordStatic, nil
+		return writtenStatic, nil
 	case "auto6", "either6":
-		return wordRouter, nil
+		return writtenRouter, nil
 	case "dhcp6":
-		return wordDHCP6, nil
+		return writtenDHCP6, nil
 	case "bootp", "rarp", "both", "ibft", "frommedia":
 		return 0, fmt.Errorf("%s is not supported: use dhcp, or write the address in the parameter", s)
 	case "link6", "link-local":
@@ -111,19 +111,19 @@ func loneIP(word string) (IP, error) {
 	if err != nil {
 		return IP{}, err
 	}
-	return m.alone(IP{})
+	return m.withoutClient(IP{})
 }
 
-// alone is what the method means where no client address is given.
-func (m methodWord) alone(ip IP) (IP, error) {
+// withoutClient is what the method means where no client address is given.
+func (m writtenMethod) withoutClient(ip IP) (IP, error) {
 	switch m {
-	case wordStatic:
+	case writtenStatic:
 		return IP{}, errNoClient
-	case wordNone:
+	case writtenNone:
 		ip.Method = MethodOff
-	case wordRouter:
+	case writtenRouter:
 		ip.Method = MethodAuto6
-	case wordDHCP6:
+	case writtenDHCP6:
 		ip.Method = MethodDHCP6
 	default:
 		ip.Method = MethodDHCP
@@ -155,7 +155,7 @@ func deviceIP(fields []string) (IP, error) {
 			return IP{}, err
 		}
 	}
-	return m.alone(ip)
+	return m.withoutClient(ip)
 }
 
 // longIP reads the form with up to ten fields.
@@ -208,16 +208,16 @@ func longIP(fields []string) (ip IP, notes []string, err error) {
 		return IP{}, nil, err
 	}
 	switch {
-	case m == wordDHCP || m == wordRouter || m == wordDHCP6:
-		if ip, err = m.alone(ip); err != nil {
+	case m == writtenDHCP || m == writtenRouter || m == writtenDHCP6:
+		if ip, err = m.withoutClient(ip); err != nil {
 			return IP{}, nil, err
 		}
 	case ip.Client.IsValid():
 		ip.Method = MethodStatic
-	case m == wordNone && (ip.Gateway.IsValid() || ip.Bits != 0):
+	case m == writtenNone && (ip.Gateway.IsValid() || ip.Bits != 0):
 		return IP{}, nil, errNoClient
 	default:
-		if ip, err = m.alone(ip); err != nil {
+		if ip, err = m.withoutClient(ip); err != nil {
 			return IP{}, nil, err
 		}
 	}

@@ -6,7 +6,7 @@ import "strings"
 // "" where none is near.
 func nearest(name string) string {
 	best, bestDistance := "", 1+len(strings.TrimPrefix(name, "sidus."))/4
-	for _, w := range words {
+	for _, w := range parameters {
 		if !strings.HasPrefix(w.name, "sidus.") {
 			continue
 		}

@@ -1,8 +1,8 @@
 package config
 
-// A word is one that the command line and the image's file may hold. The
+// A parameter is one that the command line and the image's file may hold. The
 // table is also what docs/parameters.md is checked against.
-type word struct {
+type parameter struct {
 	name string
 	// aliases are other names of the same word; the last of all wins.
 	aliases []string
@@ -12,9 +12,9 @@ type word struct {
 	value, example string
 	// list means that every occurrence counts.
 	list bool
-	// soft means that a wrong value is noted and the default taken, because
+	// tolerant means that a wrong value is noted and the default taken, because
 	// no data and no choice of root hang on it.
-	soft bool
+	tolerant bool
 	// secret keeps the value out of messages.
 	secret bool
 	// apply is nil for root= and nfsroot=, which depend on each other, and for
@@ -22,30 +22,30 @@ type word struct {
 	apply func(c *Config, a arg) error
 }
 
-// words are all that we know, in the order in which they are applied.
-var words = []word{
+// parameters are all that we know, in the order in which they are applied.
+var parameters = []parameter{
 	{name: "ip", aliases: []string{"nfsaddrs"}, list: true, value: "METHOD, DEVICE:METHOD or CLIENT:SERVER:GATEWAY:NETMASK:HOSTNAME:DEVICE:METHOD:DNS0:DNS1:NTP0", example: "ip=dhcp", apply: applyIP},
-	{name: "BOOTIF", soft: true, value: "01-MAC", example: "BOOTIF=01-52-54-00-12-34-56", apply: applyBootIF},
+	{name: "BOOTIF", tolerant: true, value: "01-MAC", example: "BOOTIF=01-52-54-00-12-34-56", apply: applyBootIF},
 	{name: "rd.bootif", value: "0 or 1", example: "rd.bootif=0", apply: applyUseBootIF},
 	{name: "ifname", list: true, value: "NAME:MAC", example: "ifname=eth0:52:54:00:12:34:56", apply: applyIfname},
 	{name: "bond", list: true, value: "NAME[:NIC,NIC...[:OPTION=VALUE,...[:MTU]]]", example: "bond=bond0:eth0,eth1:mode=802.3ad,lacp_rate=fast", apply: applyBond},
 	{name: "vlan", list: true, value: "NAME:DEVICE, the NAME ending in the VLAN's number", example: "vlan=eth0.5:eth0", apply: applyVLAN},
 	{name: "bootdev", value: "DEVICE", example: "bootdev=eth1", apply: applyBootDev},
-	{name: "rd.route", list: true, soft: true, value: "NETWORK/MASK:GATEWAY[:DEVICE]", example: "rd.route=192.168.5.0/24:10.0.0.9", apply: applyRoute},
-	{name: "nameserver", list: true, soft: true, value: "ADDRESS", example: "nameserver=10.0.0.53", apply: applyNameserver},
+	{name: "rd.route", list: true, tolerant: true, value: "NETWORK/MASK:GATEWAY[:DEVICE]", example: "rd.route=192.168.5.0/24:10.0.0.9", apply: applyRoute},
+	{name: "nameserver", list: true, tolerant: true, value: "ADDRESS", example: "nameserver=10.0.0.53", apply: applyNameserver},
 	{name: "rd.peerdns", value: "0 or 1", example: "rd.peerdns=0", apply: func(c *Config, a arg) error { c.OnlyDNS = isOff(a.value); return nil }},
 	{name: "nfsroot", value: "[SERVER:]PATH[,OPTIONS] or auto", example: "nfsroot=10.0.0.1:/srv/root"},
 	{name: "root", value: "/dev/nfs, dhcp, dhcp6 or [nfs[4]:][SERVER:]PATH[:OPTIONS]", example: "root=nfs4:10.0.0.1:/srv/root"},
 	{name: "netroot", value: "as root", example: "netroot=nfs:10.0.0.1:/srv/root"},
-	{name: "nfsopts", soft: true, value: "OPTION[,OPTION]...", example: "nfsopts=vers=4.1,nconnect=4", apply: applyNFSOptions},
+	{name: "nfsopts", tolerant: true, value: "OPTION[,OPTION]...", example: "nfsopts=vers=4.1,nconnect=4", apply: applyNFSOptions},
 	{name: "init", value: "PATH", example: "init=/sbin/init", apply: applyInit},
-	{name: "panic", soft: true, value: "SECONDS", example: "panic=30", apply: applyPanic},
+	{name: "panic", tolerant: true, value: "SECONDS", example: "panic=30", apply: applyPanic},
 	{name: "quiet", example: "quiet", apply: func(c *Config, _ arg) error { c.Quiet = true; return nil }},
 	{name: "rw", example: "rw"},
 	{name: "ro", example: "ro"},
 	{name: "rd.break", aliases: []string{"break"}, example: "rd.break", apply: applyBreak},
 	{name: "modprobe.blacklist", aliases: []string{"module_blacklist", "rd.driver.blacklist"}, list: true, value: "NAME[,NAME]...", example: "modprobe.blacklist=nouveau", apply: applyBlacklist},
-	{name: "rd.driver.pre", aliases: []string{"rd.driver.post", "rd.modules-load"}, list: true, soft: true, value: "NAME[,NAME]...", example: "rd.driver.pre=ixgbe", apply: applyLoad},
+	{name: "rd.driver.pre", aliases: []string{"rd.driver.post", "rd.modules-load"}, list: true, tolerant: true, value: "NAME[,NAME]...", example: "rd.driver.pre=ixgbe", apply: applyLoad},
 
 	{name: "sidus.rw", value: "tmpfs, iscsi, LABEL=NAME, UUID=ID, PARTUUID=ID or /dev/NAME", example: "sidus.rw=tmpfs", apply: applyRW},
 	{name: "sidus.rw.size", value: "PERCENT% of the RAM or BYTES[k|m|g|t]", example: "sidus.rw.size=2g", apply: applySize},
@@ -67,9 +67,9 @@ var words = []word{
 	{name: "systemd.machine_id", value: "ID", example: "systemd.machine_id=firmware", apply: applyMachineID},
 	{name: "sidus.fstab", value: "keep or nofail", example: "sidus.fstab=nofail", apply: applyFstab},
 	{name: "sidus.lease", value: "resident or tree", example: "sidus.lease=tree", apply: applyLease},
-	{name: "sidus.onerror", soft: true, value: "retry, reboot, poweroff or shell", example: "sidus.onerror=reboot", apply: applyOnError},
-	{name: "sidus.timeout", soft: true, value: "SECONDS, 5 to 3600", example: "sidus.timeout=120", apply: applyTimeout},
-	{name: "sidus.events", soft: true, value: "TTY", example: "sidus.events=ttyS1", apply: applyEvents},
+	{name: "sidus.onerror", tolerant: true, value: "retry, reboot, poweroff or shell", example: "sidus.onerror=reboot", apply: applyOnError},
+	{name: "sidus.timeout", tolerant: true, value: "SECONDS, 5 to 3600", example: "sidus.timeout=120", apply: applyTimeout},
+	{name: "sidus.events", tolerant: true, value: "TTY", example: "sidus.events=ttyS1", apply: applyEvents},
 
 	{name: "sidus.iscsi.portal", aliases: []string{"iscsi_target_ip", "rd.iscsi.target.ip"}, list: true, value: "HOST[:PORT]", example: "sidus.iscsi.portal=10.0.0.2", apply: applyPortal},
 	{name: "iscsi_target_port", aliases: []string{"rd.iscsi.target.port"}, value: "PORT", example: "iscsi_target_port=3260", apply: applyPort},
@@ -83,9 +83,9 @@ var words = []word{
 	{name: "sidus.iscsi.chap", value: "md5, sha1, sha256 or sha3-256, several with commas", example: "sidus.iscsi.chap=sha256", apply: applyCHAP},
 }
 
-// find returns the index of the word with that canonical name, or -1.
-func find(name string) int {
-	for i, w := range words {
+// parameterIndex returns the index of the word with that canonical name, or -1.
+func parameterIndex(name string) int {
+	for i, w := range parameters {
 		if canonical(w.name) == name {
 			return i
 		}

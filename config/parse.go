@@ -9,20 +9,20 @@ import (
 	"time"
 )
 
-// A WordError is a value that was not understood where a guess could lose data
+// A ParameterError is a value that was not understood where a guess could lose data
 // or boot the wrong thing.
-type WordError struct {
-	Word, Value string
+type ParameterError struct {
+	Parameter, Value string
 	// Reason says what is wrong and what is allowed, with an example.
 	Reason string
 }
 
-func (e *WordError) Error() string {
+func (e *ParameterError) Error() string {
 	value := e.Value
 	if len(value) > 100 {
 		value = value[:100] + "..."
 	}
-	return fmt.Sprintf("%s=%s: %s", e.Word, strconv.Quote(value), e.Reason)
+	return fmt.Sprintf("%s=%s: %s", e.Parameter, strconv.Quote(value), e.Reason)
 }
 
 // Waits where no word says another.
@@ -42,20 +42,20 @@ func Parse(cmdline, file string) (Config, error) {
 		Blacklist: map[string]bool{},
 		Consumed:  map[string]bool{},
 	}
-	inFile, inLine := c.sort(fileArgs(file)), c.sort(splitArgs(cmdline))
+	inFile, inLine := c.classify(fileArgs(file)), c.classify(splitArgs(cmdline))
 
 	var errs []error
-	for i, w := range words {
+	for i, w := range parameters {
 		if w.apply == nil {
 			continue
 		}
-		for _, a := range w.choose(inFile[i], inLine[i]) {
+		for _, a := range w.occurrences(inFile[i], inLine[i]) {
 			err := w.apply(&c, a)
 			switch {
-			case err != nil && w.soft:
+			case err != nil && w.tolerant:
 				c.note("%s=%q ignored: %v; %s", a.name, a.value, err, w.allowed())
 			case err != nil:
-				errs = append(errs, w.wrong(a, err))
+				errs = append(errs, w.errorFor(a, err))
 			}
 		}
 	}
@@ -81,7 +81,7 @@ func (c *Config) addDefaultIP(inFile, inLine map[int][]arg) {
 	}
 	for _, args := range []map[int][]arg{inFile, inLine} {
 		for _, name := range []string{"root", "netroot"} {
-			for _, a := range args[find(name)] {
+			for _, a := range args[parameterIndex(name)] {
 				if a.value == "dhcp6" {
 					c.IPs = []IP{{Method: MethodDHCP6}}
 				}
@@ -90,14 +90,14 @@ func (c *Config) addDefaultIP(inFile, inLine map[int][]arg) {
 	}
 }
 
-// choose returns the occurrences that count.
-func (w word) choose(inFile, inLine []arg) []arg {
+// occurrences returns the occurrences that count.
+func (p parameter) occurrences(inFile, inLine []arg) []arg {
 	switch all := slices.Concat(inFile, inLine); {
 	// Forbidden modules add up, as they do for the kernel and modprobe. Another
 	// list on the command line is instead of the file's.
-	case w.list && (w.name == "modprobe.blacklist" || len(inLine) == 0):
+	case p.list && (p.name == "modprobe.blacklist" || len(inLine) == 0):
 		return all
-	case w.list:
+	case p.list:
 		return inLine
 	case len(all) == 0:
 		return nil
@@ -106,26 +106,26 @@ func (w word) choose(inFile, inLine []arg) []arg {
 	}
 }
 
-// wrong makes an error that says what to write instead.
-func (w word) wrong(a arg, err error) *WordError {
+// errorFor makes an error that says what to write instead.
+func (p parameter) errorFor(a arg, err error) *ParameterError {
 	value := a.value
-	if w.secret {
+	if p.secret {
 		value = "***"
 	}
-	return &WordError{Word: a.name, Value: value, Reason: err.Error() + "; " + w.allowed()}
+	return &ParameterError{Parameter: a.name, Value: value, Reason: err.Error() + "; " + p.allowed()}
 }
 
-func (w word) allowed() string {
-	return "allowed is " + w.value + ", for example " + w.example
+func (p parameter) allowed() string {
+	return "allowed is " + p.value + ", for example " + p.example
 }
 
-// sort puts each occurrence under its word's index in the table, and deals
+// classify puts each occurrence under its word's index in the table, and deals
 // with what is not in the table.
-func (c *Config) sort(args []arg) map[int][]arg {
+func (c *Config) classify(args []arg) map[int][]arg {
 	known := map[int][]arg{}
 	for _, a := range args {
 		name := canonical(a.name)
-		i := find(name)
+		i := parameterIndex(name)
 		switch {
 		case i >= 0:
 			known[i] = append(known[i], a)
@@ -154,14 +154,14 @@ func didYouMean(name string) string {
 	return ""
 }
 
-// noModules are the first parts of names that have a dot and are no module's.
-var noModules = []string{"rd", "systemd", "udev", "luks", "fsck", "quotacheck", "locale", "vconsole", "plymouth", "live"}
+// notModules are the first parts of names that have a dot and are no module's.
+var notModules = []string{"rd", "systemd", "udev", "luks", "fsck", "quotacheck", "locale", "vconsole", "plymouth", "live"}
 
 // addModule keeps MODULE.PARAMETER=VALUE for when that module is loaded.
 func (c *Config) addModule(a arg) {
 	module, parameter, dotted := strings.Cut(a.name, ".")
 	module = canonical(module)
-	if !dotted || !isIdentifier(module) || !isIdentifier(canonical(parameter)) || slices.Contains(noModules, module) {
+	if !dotted || !isIdentifier(module) || !isIdentifier(canonical(parameter)) || slices.Contains(notModules, module) {
 		return
 	}
 	if near := nearest(a.name); near != "" {

@@ -169,7 +169,7 @@ func TestParseErrors(t *testing.T) {
 		"sidus.iscsi.chap=md5,md5":          "md5 is there twice",
 	} {
 		_, err := Parse(in, "")
-		var word *WordError
+		var word *ParameterError
 		if !errors.As(err, &word) || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), "for example") {
 			t.Errorf("Parse(%q): %v; want a WordError with %q and an example", in, err, want)
 		}

@@ -10,20 +10,20 @@ import (
 
 // The sources of a root, for Origin.
 const (
-	originLine     = "command line"
+	originCmdline  = "command line"
 	originOption17 = "DHCP option 17"
 	originFile     = "/etc/sidusboot.conf"
 )
 
 // readRoots fills in Root and FileRoot.
 func (c *Config) readRoots(inFile, inLine map[int][]arg) (errs []error) {
-	nfsroot, root, netroot := find("nfsroot"), find("root"), find("netroot")
+	nfsroot, root, netroot := parameterIndex("nfsroot"), parameterIndex("root"), parameterIndex("netroot")
 	type source struct {
 		args   map[int][]arg
 		to     *Root
 		origin string
 	}
-	for _, s := range []source{{inLine, &c.Root, originLine}, {inFile, &c.FileRoot, originFile}} {
+	for _, s := range []source{{inLine, &c.Root, originCmdline}, {inFile, &c.FileRoot, originFile}} {
 		// A root= that is no NFS root is the other boot loader entry's leftover
 		// when somebody wrote nfsroot=, and a mistake otherwise.
 		leftover := len(inFile[nfsroot])+len(inLine[nfsroot]) > 0
@@ -58,12 +58,12 @@ func readRoot(roots, netroots, nfsroots []arg, leftover bool) (r Root, notes []s
 	var more []string
 	if n := len(roots); n > 0 {
 		a := roots[n-1]
-		if byRoot, notes, err = parseRootWord(a.value, leftover || len(netroots) > 0); err != nil {
-			return Root{}, nil, words[find("root")].wrong(a, err)
+		if byRoot, notes, err = parseRootParameter(a.value, leftover || len(netroots) > 0); err != nil {
+			return Root{}, nil, parameters[parameterIndex("root")].errorFor(a, err)
 		}
 	}
 	if n := len(netroots); n > 0 {
-		byNetRoot, more, err := parseRootWord(netroots[n-1].value, false)
+		byNetRoot, more, err := parseRootParameter(netroots[n-1].value, false)
 		if err != nil {
 			// The value stays out: it may hold a password.
 			more = []string{"netroot= is ignored: it names no NFS root; a LUN for /rw is said with sidus.rw=iscsi and sidus.iscsi.target="}
@@ -79,7 +79,7 @@ func readRoot(roots, netroots, nfsroots []arg, leftover bool) (r Root, notes []s
 	}
 	a := nfsroots[n-1]
 	if byNFSRoot, more, err = parseNFSRoot(a.value); err != nil {
-		return Root{}, nil, words[find("nfsroot")].wrong(a, err)
+		return Root{}, nil, parameters[parameterIndex("nfsroot")].errorFor(a, err)
 	}
 	notes = append(notes, more...)
 	if !byRoot.given() {
@@ -90,13 +90,13 @@ func readRoot(roots, netroots, nfsroots []arg, leftover bool) (r Root, notes []s
 	}
 	if byRoot.Server+byRoot.Path != "" && (byRoot.Server != byNFSRoot.Server || byRoot.Path != byNFSRoot.Path) {
 		err := fmt.Errorf("root=%s names another tree; keep one of the two", roots[len(roots)-1].value)
-		return Root{}, nil, words[find("nfsroot")].wrong(a, err)
+		return Root{}, nil, parameters[parameterIndex("nfsroot")].errorFor(a, err)
 	}
 	return fill(byNFSRoot, byRoot), notes, nil
 }
 
-// parseRootWord reads root=.
-func parseRootWord(v string, leftover bool) (Root, []string, error) {
+// parseRootParameter reads root=.
+func parseRootParameter(v string, leftover bool) (Root, []string, error) {
 	kind, rest, _ := strings.Cut(v, ":")
 	switch {
 	case v == "/dev/nfs" || v == "dhcp" || v == "dhcp6":
@@ -168,7 +168,7 @@ func ResolveRoot(cmdline Root, lease Lease, file Root) (Root, error) {
 	pathFrom, given := originFile, file
 	switch {
 	case cmdline.Path != "":
-		pathFrom, given = originLine, cmdline
+		pathFrom, given = originCmdline, cmdline
 	case option17.Path != "":
 		pathFrom, given = originOption17, option17
 	case file.Path == "":
@@ -218,14 +218,14 @@ func chooseServer(cmdline, option17, file Root, pathFrom string, lease Lease) (s
 	for _, s := range []struct {
 		server, from string
 	}{
-		{cmdline.Server, originLine},
+		{cmdline.Server, originCmdline},
 		{option17.Server, originOption17},
 		// A DHCP server always sends option 54: without this it would take over
 		// a tree that the file names in full.
 		{serverOf(file, pathFrom), originFile},
-		{text(lease.Server), "ip= server field"},
-		{text(lease.NextServer), "DHCP next-server"},
-		{text(lease.ServerID), "DHCP option 54"},
+		{addrText(lease.Server), "ip= server field"},
+		{addrText(lease.NextServer), "DHCP next-server"},
+		{addrText(lease.ServerID), "DHCP option 54"},
 		{file.Server, originFile},
 	} {
 		if s.server != "" {
@@ -243,8 +243,8 @@ func serverOf(file Root, pathFrom string) string {
 	return file.Server
 }
 
-// text is empty for an address that nobody gave.
-func text(a netip.Addr) string {
+// addrText is empty for an address that nobody gave.
+func addrText(a netip.Addr) string {
 	if !a.IsValid() || a.IsUnspecified() {
 		return ""
 	}

@@ -84,7 +84,7 @@ func (c Credentials) Format(f fmt.State, _ rune) {
 
 // parseSecret reads one line; an empty match means that there is nothing in it.
 func parseSecret(line string) (match string, c Credentials, err error) {
-	words, err := secretWords(line)
+	words, err := secretFields(line)
 	switch {
 	case err != nil:
 		return "", c, err
@@ -135,8 +135,8 @@ func parseMatch(word string) string {
 	return name
 }
 
-// secretWords cuts a line into words. A quote inside a word is a character.
-func secretWords(line string) ([]string, error) {
+// secretFields cuts a line into words. A quote inside a word is a character.
+func secretFields(line string) ([]string, error) {
 	var words []string
 	for {
 		line = strings.TrimLeft(line, " \t\r\n")

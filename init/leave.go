@@ -53,7 +53,7 @@ func (n *node) startResident() error {
 
 // leasesToRenew are the leases that end unless somebody renews them, and that no
 // manager of the tree is to have.
-func (n *node) leasesToRenew() (all []*network.Tenancy) {
+func (n *node) leasesToRenew() (all []*network.LeaseState) {
 	if n.cfg.LeaseOwner == config.OwnerTree {
 		return nil
 	}
@@ -63,7 +63,7 @@ func (n *node) leasesToRenew() (all []*network.Tenancy) {
 			n.log.Errorf("the lease on %s will not be renewed: %v", l.Device, err)
 			continue
 		}
-		if t := l.Tenancy(link.Index, l.Hostname); t != nil {
+		if t := l.State(link.Index, l.Hostname); t != nil {
 			all = append(all, t)
 		}
 	}

@@ -37,9 +37,9 @@ func (n *node) bringNetworkUp() (string, error) {
 	}
 	lease, others, err := network.Up(context.Background(), plan, network.Options{
 		// In a second attempt all are tried: the first one did not lead to the root.
-		Sysfs: "/sys", First: defaultDevice, Wide: n.report.Attempts > 1, Guess: n.cfg.BootIF,
+		Sysfs: "/sys", Preferred: defaultDevice, TryAll: n.report.Attempts > 1, BootMAC: n.cfg.BootIF,
 		CarrierTime: n.cfg.Timeout, LeaseTime: n.cfg.LeaseTimeout,
-		PreferRoot: n.cfg.Root.Path == "", Trust: n.cfg.TrustAddress,
+		PreferRoot: n.cfg.Root.Path == "", SkipProbe: n.cfg.TrustAddress,
 		Rescan: n.loadMoreDrivers,
 		Reach:  n.reach, Logf: n.log.Errorf, WaitFor: n.waitFor,
 	})
@@ -151,7 +151,7 @@ func (n *node) seeNextHop(ctx context.Context, server netip.Addr) error {
 		who = "the router " + hop.String()
 	}
 	n.waitFor(who + " to answer ARP on " + n.lease.Device)
-	_, err = network.Resolve(ctx, link, n.lease.Addr.Addr(), hop)
+	_, err = network.ResolveMAC(ctx, link, n.lease.Addr.Addr(), hop)
 	return err
 }
 

@@ -8,10 +8,10 @@ import (
 	"github.com/sidusboot/sidusboot/network"
 )
 
-// defaultDevice is the NIC that is tried first where no word names one.
+// defaultDevice is the NIC that is tried first where no parameter names one.
 const defaultDevice = "eth0"
 
-// networkPlan makes of the words what package network is to do.
+// networkPlan makes of the parameters what package network is to do.
 func networkPlan(c *config.Config) network.Plan {
 	var p network.Plan
 	for _, r := range c.Renames {
@@ -26,95 +26,97 @@ func networkPlan(c *config.Config) network.Plan {
 	for _, ip := range c.IPs {
 		if ip.Method == config.MethodOff {
 			if ip.Device != "" {
-				p.Leave = append(p.Leave, ip.Device)
+				p.Ignore = append(p.Ignore, ip.Device)
 			}
 			continue
 		}
-		p.Ways = addWay(p.Ways, way(c, ip))
+		p.Interfaces = addInterface(p.Interfaces, newInterface(c, ip))
 	}
-	if len(p.Ways) == 0 {
+	if len(p.Interfaces) == 0 {
 		ip := config.IP{Method: config.MethodDHCP}
-		// Who names an IPv6 server and nothing else means an IPv6 network.
+		// An IPv6 address as server and nothing else means an IPv6 network.
 		if addr, err := netip.ParseAddr(c.Root.Server); err == nil && addr.Is6() {
 			ip.Method = config.MethodAuto6
 		}
-		p.Ways = []network.Way{way(c, ip)}
+		p.Interfaces = []network.Interface{newInterface(c, ip)}
 	}
 	for _, r := range c.Routes {
 		p.Routes = append(p.Routes, network.DeviceRoute{Route: network.Route{Dst: r.Dst, Gateway: r.Gateway}, Device: r.Device})
 	}
 	p.DNS, p.OnlyDNS = c.DNS, c.OnlyDNS
 	if c.BootDev != "" {
-		p.Ways = chooseBootDev(p.Ways, c.BootDev)
+		p.Interfaces = chooseBootDev(p.Interfaces, c.BootDev)
 	}
 	return p
 }
 
-// addWay adds a way, instead of one for the same NIC and family: the last word
-// wins, as in the kernel. pxelinux adds one (IPAPPEND) to whatever is there.
-func addWay(ways []network.Way, w network.Way) []network.Way {
-	for i := range ways {
-		if ways[i].Choice.String() == w.Choice.String() && ways[i].Is6() == w.Is6() {
-			ways[i] = w
-			return ways
+// addInterface adds an interface, instead of one for the same NIC and family:
+// the last parameter wins, as in the kernel. pxelinux adds one (IPAPPEND) to
+// whatever is there.
+func addInterface(all []network.Interface, added network.Interface) []network.Interface {
+	for i := range all {
+		if all[i].Selector.String() == added.Selector.String() && all[i].Is6() == added.Is6() {
+			all[i] = added
+			return all
 		}
 	}
-	return append(ways, w)
+	return append(all, added)
 }
 
-// chooseBootDev sets all ways but one aside. A device that no ip= names gets
-// its address as the first of them says.
-func chooseBootDev(ways []network.Way, device string) []network.Way {
+// chooseBootDev makes all interfaces but one secondary. A device that no ip=
+// names gets its address as the first of them says.
+func chooseBootDev(all []network.Interface, device string) []network.Interface {
 	named := false
-	for i := range ways {
-		ways[i].Aside = ways[i].Device != device
-		named = named || !ways[i].Aside
+	for i := range all {
+		all[i].Secondary = all[i].Device != device
+		named = named || !all[i].Secondary
 	}
 	if !named {
-		ways[0].Choice, ways[0].Aside = network.Choice{Device: device}, false
+		all[0].Selector, all[0].Secondary = network.Selector{Device: device}, false
 	}
-	return ways
+	return all
 }
 
-func way(c *config.Config, ip config.IP) network.Way {
-	w := network.Way{Choice: choice(c, ip), SetMAC: ip.MAC, ClientID: ip.ClientID, Hostname: ip.Hostname}
+// newInterface is what one ip= parameter asks for.
+func newInterface(c *config.Config, ip config.IP) network.Interface {
+	w := network.Interface{Selector: selector(c, ip), SetMAC: ip.MAC, ClientID: ip.ClientID, Hostname: ip.Hostname}
 	if w.Hostname == "" && !strings.Contains(c.Hostname, "%") {
 		w.Hostname = c.Hostname
 	}
 	switch ip.Method {
 	case config.MethodStatic:
-		w.Method = network.Fixed
-		w.Fixed.Addr = netip.PrefixFrom(ip.Client, ip.Bits)
+		w.Method = network.MethodStatic
+		w.Static.Addr = netip.PrefixFrom(ip.Client, ip.Bits)
 	case config.MethodAuto6:
-		w.Method = network.ByRouter
+		w.Method = network.MethodRouter
 	case config.MethodDHCP6:
-		w.Method = network.ByDHCP6
+		w.Method = network.MethodDHCP6
 	}
 	if ip.Gateway.IsValid() {
 		everywhere := netip.PrefixFrom(ip.Gateway, 0).Masked()
-		w.Fixed.Routes = []network.Route{{Dst: everywhere, Gateway: ip.Gateway}}
+		w.Static.Routes = []network.Route{{Dst: everywhere, Gateway: ip.Gateway}}
 	}
-	w.Fixed.DNS = ip.DNS
+	w.Static.DNS = ip.DNS
 	if ip.NTP.IsValid() {
-		w.Fixed.NTP = []netip.Addr{ip.NTP}
+		w.Static.NTP = []netip.Addr{ip.NTP}
 	}
-	w.Fixed.MTU = ip.MTU
+	w.Static.MTU = ip.MTU
 	return w
 }
 
-// choice is the NIC that an ip= word means: its own device, else what is on top
-// of bonds and VLANs, else the one of sidus.nic=, else any. Of any the one of
-// BOOTIF= comes first, see network.Options.
-func choice(c *config.Config, ip config.IP) network.Choice {
+// selector is the NIC that an ip= parameter means: its own device, else what is
+// on top of bonds and VLANs, else the one of sidus.nic=, else any. Of any the one
+// of BOOTIF= comes first, see network.Options.
+func selector(c *config.Config, ip config.IP) network.Selector {
 	switch {
 	case ip.Device != "":
-		return network.Choice{Device: ip.Device}
+		return network.Selector{Device: ip.Device}
 	case len(c.VLANs) > 0:
-		return network.Choice{Device: c.VLANs[len(c.VLANs)-1].Name}
+		return network.Selector{Device: c.VLANs[len(c.VLANs)-1].Name}
 	case len(c.Bonds) > 0:
-		return network.Choice{Device: c.Bonds[0].Name}
+		return network.Selector{Device: c.Bonds[0].Name}
 	case c.NIC.Name != "" || c.NIC.MAC != nil || c.NIC.Driver != "":
-		return network.Choice{Device: c.NIC.Name, MAC: c.NIC.MAC, Driver: c.NIC.Driver}
+		return network.Selector{Device: c.NIC.Name, MAC: c.NIC.MAC, Driver: c.NIC.Driver}
 	}
-	return network.Choice{}
+	return network.Selector{}
 }

@@ -48,17 +48,17 @@ func TestNetworkPlan(t *testing.T) {
 		}
 		p := networkPlan(&c)
 		var got []string
-		for _, w := range p.Ways {
+		for _, w := range p.Interfaces {
 			text := w.String()
-			if w.Method > network.ByDHCP {
+			if w.Method > network.MethodDHCP {
 				text += fmt.Sprintf(" by %d", w.Method)
 			}
-			if w.Aside {
+			if w.Secondary {
 				text += " aside"
 			}
 			got = append(got, text)
 		}
-		for _, name := range p.Leave {
+		for _, name := range p.Ignore {
 			got = append(got, "not "+name)
 		}
 		if s := strings.Join(got, ", "); s != want {
@@ -172,7 +172,7 @@ func carryOut(t *testing.T, net *networktest.Net, words string) (string, error) 
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	l, others, err := network.Up(ctx, networkPlan(&c), network.Options{
-		Sysfs: "/sys", First: defaultDevice, Guess: c.BootIF, CarrierTime: 10 * time.Second, LeaseTime: 15 * time.Second,
+		Sysfs: "/sys", Preferred: defaultDevice, BootMAC: c.BootIF, CarrierTime: 10 * time.Second, LeaseTime: 15 * time.Second,
 		Rescan: func() {}, Reach: func(context.Context, *network.Lease) error { return nil },
 		Logf: t.Logf, WaitFor: func(string) {},
 	})

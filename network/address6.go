@@ -121,15 +121,15 @@ func (r *routerListener) receive(ctx context.Context) (advertisement, error) {
 		if ctx.Err() != nil {
 			return advertisement{}, ctx.Err()
 		}
-		a, err := r.hear(ctx, raw)
+		a, err := r.readAdvertisement(ctx, raw)
 		if !errors.Is(err, os.ErrDeadlineExceeded) {
 			return a, err
 		}
 	}
 }
 
-// hear waits for an advertisement until the deadline.
-func (r *routerListener) hear(ctx context.Context, raw syscall.RawConn) (advertisement, error) {
+// readAdvertisement waits for an advertisement until the deadline.
+func (r *routerListener) readAdvertisement(ctx context.Context, raw syscall.RawConn) (advertisement, error) {
 	b, control := make([]byte, 2048), make([]byte, 128)
 	for {
 		var n, size int
@@ -145,7 +145,7 @@ func (r *routerListener) hear(ctx context.Context, raw syscall.RawConn) (adverti
 		if err := errors.Join(err, got); err != nil {
 			return advertisement{}, err
 		}
-		sender, ok := byNeighbour(from, control[:size])
+		sender, ok := isFromNeighbour(from, control[:size])
 		if !ok {
 			continue
 		}
@@ -160,10 +160,10 @@ func (r *routerListener) hear(ctx context.Context, raw syscall.RawConn) (adverti
 // the way would have made it less.
 const neighbourHops = 255
 
-// byNeighbour tells who sent a message, and whether that is a neighbour, by what
+// isFromNeighbour tells who sent a message, and whether that is a neighbour, by what
 // RFC 4861, section 6.1.2, wants of an advertisement beside its text: an address
 // of the link, and the hop limit. The kernel has checked the checksum.
-func byNeighbour(from unix.Sockaddr, control []byte) (sender netip.Addr, ok bool) {
+func isFromNeighbour(from unix.Sockaddr, control []byte) (sender netip.Addr, ok bool) {
 	addr, ok := from.(*unix.SockaddrInet6)
 	if !ok {
 		return sender, false
@@ -226,16 +226,16 @@ func parseAdvertisement(b []byte) (a advertisement, ok bool) {
 			}
 			a.prefixes = append(a.prefixes, netip.PrefixFrom(netip.AddrFrom16([16]byte(o[16:32])), int(o[2])))
 		case optionRDNSS:
-			a.dns = append(a.dns, addrs6(o[8:])...)
+			a.dns = append(a.dns, addrList6(o[8:])...)
 		case optionDNSSL:
-			a.search = append(a.search, labels(o[8:])...)
+			a.search = append(a.search, domainNames(o[8:])...)
 		}
 	}
 	return a, true
 }
 
-// addrs6 are the addresses in a list of them.
-func addrs6(b []byte) (all []netip.Addr) {
+// addrList6 are the addresses in a list of them.
+func addrList6(b []byte) (all []netip.Addr) {
 	for ; len(b) >= 16; b = b[16:] {
 		if a := netip.AddrFrom16([16]byte(b[:16])); !a.IsUnspecified() && !a.IsMulticast() {
 			all = append(all, a)
@@ -244,9 +244,9 @@ func addrs6(b []byte) (all []netip.Addr) {
 	return all
 }
 
-// labels are the names in a list as of RFC 1035, section 3.1. Whatever the
+// domainNames are the names in a list as of RFC 1035, section 3.1. Whatever the
 // library finds to stumble over ends the list.
-func labels(b []byte) (all []string) {
+func domainNames(b []byte) (all []string) {
 	defer func() {
 		if recover() != nil {
 			all = nil
@@ -257,7 +257,7 @@ func labels(b []byte) (all []string) {
 		return nil
 	}
 	for _, label := range names.Labels {
-		if label = name(label); label != "" {
+		if label = cleanName(label); label != "" {
 			all = append(all, label)
 		}
 	}
@@ -275,22 +275,22 @@ const (
 	routerTime = 5 * time.Second
 )
 
-// address6 gets an IPv6 address that can be used, and puts it in place: by the
+// getLease6 gets an IPv6 address that can be used, and puts it in place: by the
 // kernel from a router's prefix, or by DHCPv6 where the method or the router
 // says so. It waits until ctx ends.
-func address6(ctx context.Context, link *rtnetlink.Link, method Method, router *routerListener, logf func(string, ...any)) (*Lease, error) {
+func getLease6(ctx context.Context, link *rtnetlink.Link, method Method, router *routerListener, logf func(string, ...any)) (*Lease, error) {
 	start := time.Now()
 	name := link.Name
 	l := &Lease{Device: name, MAC: link.HardwareAddr, Proto: protoRouter}
-	if method == ByDHCP6 {
-		if err := byDHCP6(ctx, link, l); err != nil {
+	if method == MethodDHCP6 {
+		if err := getDHCP6Lease(ctx, link, l); err != nil {
 			return nil, err
 		}
 		// Routes, the one to the link itself among them, come from a router only.
 		heard, cancel := context.WithTimeout(ctx, routerTime)
 		defer cancel()
 		if a, err := router.receive(heard); err == nil {
-			l.take(&a)
+			l.addAdvertised(&a)
 		} else {
 			logf("%v: nothing beyond this node can be reached", &NoRouterError{Device: name, Waited: routerTime})
 		}
@@ -302,10 +302,10 @@ func address6(ctx context.Context, link *rtnetlink.Link, method Method, router *
 	}
 	if a.managed {
 		managed, cancel := context.WithTimeout(ctx, managedTime)
-		err := byDHCP6(managed, link, l)
+		err := getDHCP6Lease(managed, link, l)
 		cancel()
 		if err == nil {
-			l.take(&a)
+			l.addAdvertised(&a)
 			return l, nil
 		}
 		if ctx.Err() != nil || len(a.prefixes) == 0 {
@@ -313,22 +313,22 @@ func address6(ctx context.Context, link *rtnetlink.Link, method Method, router *
 		}
 		logf("%v; taking an address from the router alone", err)
 	}
-	l.take(&a)
+	l.addAdvertised(&a)
 	if l.Addr, err = routerAddress(ctx, link); err != nil {
 		return nil, err
 	}
 	if a.other && !a.managed {
 		other, cancel := context.WithTimeout(ctx, otherTime)
 		defer cancel()
-		if err := inform6(other, link, l); err != nil {
+		if err := askFacts6(other, link, l); err != nil {
 			logf("%v", err)
 		}
 	}
 	return l, nil
 }
 
-// take notes what a router said, as far as no DHCPv6 server has said it.
-func (l *Lease) take(a *advertisement) {
+// addAdvertised notes what a router said, as far as no DHCPv6 server has said it.
+func (l *Lease) addAdvertised(a *advertisement) {
 	if len(l.DNS) == 0 {
 		l.DNS = a.dns
 	}

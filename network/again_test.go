@@ -21,18 +21,18 @@ import (
 // NICs that are up and have addresses. Who it is and what it has stay.
 
 // twice are two cards by name.
-func twice(a, b network.Way) network.Plan {
+func twice(a, b network.Interface) network.Plan {
 	a.Device, b.Device = "eth0", "eth1"
-	return network.Plan{Ways: []network.Way{a, b}}
+	return network.Plan{Interfaces: []network.Interface{a, b}}
 }
 
 // Two cards in one LAN: the kernel answers ARP for either address on both.
 func TestAgainTwoCards(t *testing.T) {
-	fixed := func(addr string) network.Way {
-		return network.Way{Method: network.Fixed, Fixed: network.Lease{Addr: netip.MustParsePrefix(addr)}}
+	fixed := func(addr string) network.Interface {
+		return network.Interface{Method: network.MethodStatic, Static: network.Lease{Addr: netip.MustParsePrefix(addr)}}
 	}
 	for name, plan := range map[string]network.Plan{
-		"dhcp": twice(network.Way{}, network.Way{}), "any": {}, "static": twice(fixed("10.77.0.11/24"), fixed("10.77.0.12/24")),
+		"dhcp": twice(network.Interface{}, network.Interface{}), "any": {}, "static": twice(fixed("10.77.0.11/24"), fixed("10.77.0.12/24")),
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -45,7 +45,7 @@ func TestAgainTwoCards(t *testing.T) {
 			server := n.Server.DNSMasq(pool, "--dhcp-host=52:54:00:77:00:01,10.77.0.11", "--dhcp-host=52:54:00:77:00:02,10.77.0.12")
 			n.Server.Listen("tcp4", nfsPort)
 			for attempt := range 3 {
-				n.must("eth0", "10.77.0.11/24", plan, network.Options{Wide: attempt > 0})
+				n.must("eth0", "10.77.0.11/24", plan, network.Options{TryAll: attempt > 0})
 			}
 			if strings.Contains(server.Log(), "DHCPDECLINE") || n.says("is in use") {
 				t.Errorf("said %q, the server: %s", n.said, server.Log())
@@ -74,7 +74,7 @@ func TestAgainSpanningTree(t *testing.T) {
 	elsewhere(n)
 	n.Server.DNSMasq("--bind-interfaces", "--interface=br0", "--except-interface=lo", pool)
 	n.Server.Listen("tcp4", nfsPort)
-	n.must("eth1", "", network.Plan{}, network.Options{Wide: true, CarrierTime: time.Minute, LeaseTime: 90 * time.Second})
+	n.must("eth1", "", network.Plan{}, network.Options{TryAll: true, CarrierTime: time.Minute, LeaseTime: 90 * time.Second})
 	n.isDown("eth0")
 }
 
@@ -90,10 +90,10 @@ func TestAgainReach(t *testing.T) {
 	n.Plug("eth1", networktest.Cable{})
 	elsewhere(n)
 	n.Server.DNSMasq("--bind-interfaces", "--interface=br0", "--except-interface=lo", "--dhcp-reply-delay=1", pool)
-	n.must("eth0", "", twice(network.Way{}, network.Way{}), network.Options{})
+	n.must("eth0", "", twice(network.Interface{}, network.Interface{}), network.Options{})
 	n.Server.Listen("tcp4", nfsPort)
 	for range 2 {
-		n.must("eth1", "", twice(network.Way{}, network.Way{}), network.Options{})
+		n.must("eth1", "", twice(network.Interface{}, network.Interface{}), network.Options{})
 	}
 }
 
@@ -111,7 +111,7 @@ func TestUpReachesLate(t *testing.T) {
 	timer := time.AfterFunc(8*time.Second, func() { n.Server.Listen("tcp4", nfsPort) })
 	defer timer.Stop()
 	start := time.Now()
-	n.must("eth0", "", network.Plan{}, network.Options{Wide: true, LeaseTime: time.Minute})
+	n.must("eth0", "", network.Plan{}, network.Options{TryAll: true, LeaseTime: time.Minute})
 	if took := time.Since(start); took > 30*time.Second || n.says("the server does not answer by way of any lease") {
 		t.Errorf("it took %v; said %q", took, n.said)
 	}
@@ -120,7 +120,7 @@ func TestUpReachesLate(t *testing.T) {
 
 // Without an unasked advertisement by the router: it is asked.
 func TestAgainRouter(t *testing.T) {
-	for name, method := range map[string]network.Method{"router": network.ByRouter, "dhcp": network.ByDHCP6} {
+	for name, method := range map[string]network.Method{"router": network.MethodRouter, "dhcp": network.MethodDHCP6} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			if !networktest.Isolated(t) {
@@ -141,7 +141,7 @@ func TestAgainRouter(t *testing.T) {
 			for range 2 {
 				before = asked()
 				var err error
-				if l, _, err = n.up(network.Plan{Ways: []network.Way{{Method: method}}}, network.Options{}); err != nil {
+				if l, _, err = n.up(network.Plan{Interfaces: []network.Interface{{Method: method}}}, network.Options{}); err != nil {
 					t.Fatal(err)
 				}
 			}
@@ -192,9 +192,9 @@ func TestUpTwiceOneNIC(t *testing.T) {
 	n.Plug("eth0", networktest.Cable{})
 	n.Server.DNSMasq(pool)
 	n.Server.Listen("tcp4", nfsPort)
-	plan := network.Plan{Ways: []network.Way{
-		{Choice: network.Choice{Device: "eth0"}},
-		{Choice: network.Choice{MAC: hardware(t, "52:54:00:77:00:01")}, Method: network.Fixed, Fixed: network.Lease{Addr: netip.MustParsePrefix("172.16.5.9/24")}},
+	plan := network.Plan{Interfaces: []network.Interface{
+		{Selector: network.Selector{Device: "eth0"}},
+		{Selector: network.Selector{MAC: hardware(t, "52:54:00:77:00:01")}, Method: network.MethodStatic, Static: network.Lease{Addr: netip.MustParsePrefix("172.16.5.9/24")}},
 	}}
 	l := n.must("eth0", "", plan, network.Options{})
 	if !strings.HasPrefix(l.Addr.String(), "10.77.") {
@@ -232,8 +232,8 @@ func TestUpDriver(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	l, _, err := network.Up(t.Context(), network.Plan{Ways: []network.Way{{Choice: network.Choice{Driver: "mlx5_core"}}}}, network.Options{
-		Sysfs: sysfs, First: "eth0", CarrierTime: 20 * time.Second, LeaseTime: 20 * time.Second,
+	l, _, err := network.Up(t.Context(), network.Plan{Interfaces: []network.Interface{{Selector: network.Selector{Driver: "mlx5_core"}}}}, network.Options{
+		Sysfs: sysfs, Preferred: "eth0", CarrierTime: 20 * time.Second, LeaseTime: 20 * time.Second,
 		Rescan: func() {}, Reach: n.reach, Logf: n.logf, WaitFor: func(string) {},
 	})
 	if err != nil || l.Device != "eth1" {
@@ -258,7 +258,7 @@ func TestUpComesBack(t *testing.T) {
 	})
 	defer timer.Stop()
 	start := time.Now()
-	n.must("eth0", "", network.Plan{Ways: []network.Way{{Choice: network.Choice{Device: "eth0"}}}}, network.Options{LeaseTime: 90 * time.Second})
+	n.must("eth0", "", network.Plan{Interfaces: []network.Interface{{Selector: network.Selector{Device: "eth0"}}}}, network.Options{LeaseTime: 90 * time.Second})
 	if took := time.Since(start); took > 45*time.Second {
 		t.Errorf("it took %v", took)
 	}
@@ -292,8 +292,8 @@ func TestKeepTwoServers(t *testing.T) {
 		Device: "eth0", MAC: hardware(t, "52:54:00:77:00:01"), Addr: netip.MustParsePrefix("10.77.0.11/24"),
 		Time: time.Hour, T1: 30 * time.Minute, T2: 50 * time.Minute, Since: network.Uptime() - 55*time.Minute,
 	}
-	tenancy := l.Tenancy(index(t, "eth0"), "")
-	tenancy.Keep(ctx, n.logf)
+	tenancy := l.State(index(t, "eth0"), "")
+	tenancy.Renew(ctx, n.logf)
 	if tenancy.Server.String() != "10.77.0.1" || n.says("instead") {
 		t.Errorf("the lease is from %s now; said %q", tenancy.Server, n.said)
 	}

@@ -11,12 +11,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Apply puts the lease's address, MTU and routes on the link, and takes away
+// apply puts the lease's address, MTU and routes on the link, and takes away
 // what an earlier lease left there. It can be called again. The address has no
 // lifetime in the kernel: that it is renewed is somebody's duty, and the root
 // must not vanish when it is not. A route or an MTU that the kernel refuses is
 // said by logf and left out, as ipconfig.c does.
-func Apply(link *rtnetlink.Link, l *Lease, logf func(format string, args ...any)) error {
+func apply(link *rtnetlink.Link, l *Lease, logf func(format string, args ...any)) error {
 	if err := setMTU(link, l.MTU); err != nil {
 		logf("network: %s cannot have the MTU of %d that the lease wants, %d stays: %v", l.Device, l.MTU, link.MTU, err)
 	}
@@ -29,7 +29,7 @@ func Apply(link *rtnetlink.Link, l *Lease, logf func(format string, args ...any)
 		}
 		return nil
 	}
-	if err := dropOthers(link, l.Addr); err != nil {
+	if err := removeOthers(link, l.Addr); err != nil {
 		return err
 	}
 	if err := giveAddress(link, l.Addr, l.Broadcast); err != nil {
@@ -44,7 +44,7 @@ func Apply(link *rtnetlink.Link, l *Lease, logf func(format string, args ...any)
 		l.setRoute(link, r, logf)
 	}
 	if l.Addr.Addr().Is4() && link.Type == unix.ARPHRD_ETHER {
-		if err := Announce(link, l.Addr.Addr()); err != nil {
+		if err := announce(link, l.Addr.Addr()); err != nil {
 			logf("%v", err)
 		}
 	}
@@ -66,14 +66,14 @@ func (l *Lease) setRoute(link *rtnetlink.Link, r Route, logf func(format string,
 	}
 }
 
-// dropOthers removes the link's other addresses of the family and the routes
+// removeOthers removes the link's other addresses of the family and the routes
 // that an earlier lease brought. An invalid keep keeps none, of IPv4.
-func dropOthers(link *rtnetlink.Link, keep netip.Prefix) error {
+func removeOthers(link *rtnetlink.Link, keep netip.Prefix) error {
 	family := unix.AF_INET
 	if keep.IsValid() && keep.Addr().Is6() {
 		family = unix.AF_INET6
 	}
-	if err := dropRoutes(link.Index, uint8(family)); err != nil {
+	if err := removeRoutes(link.Index, uint8(family)); err != nil {
 		return fmt.Errorf("network: %s: %w", link.Name, err)
 	}
 	have, err := addresses(link, family)
@@ -93,8 +93,8 @@ func dropOthers(link *rtnetlink.Link, keep netip.Prefix) error {
 	return nil
 }
 
-// dropAll takes the address and the routes of a lease away.
-func dropAll(link *rtnetlink.Link) error { return dropOthers(link, netip.Prefix{}) }
+// removeAll takes the address and the routes of a lease away.
+func removeAll(link *rtnetlink.Link) error { return removeOthers(link, netip.Prefix{}) }
 
 // SetAddress waits for a device until ctx ends, sets it up and gives it an
 // address instead of others of its family, without a route or a look at the link: for a network beside the one
@@ -112,7 +112,7 @@ func SetAddress(ctx context.Context, device string, addr netip.Prefix) error {
 	if err := setUp(link); err != nil {
 		return err
 	}
-	if err := dropOthers(link, addr); err != nil {
+	if err := removeOthers(link, addr); err != nil {
 		return err
 	}
 	if err := giveAddress(link, addr, netip.Addr{}); err != nil {

@@ -84,7 +84,7 @@ func TestApply(t *testing.T) {
 	}
 	for _, tt := range tests {
 		lease := &Lease{Device: "eth0", Addr: netip.MustParsePrefix(tt.addr), Routes: tt.routes, MTU: tt.mtu}
-		if err := Apply(mustLink(t, "eth0"), lease, t.Logf); err != nil {
+		if err := apply(mustLink(t, "eth0"), lease, t.Logf); err != nil {
 			t.Errorf("%s: %v", tt.name, err)
 			continue
 		}
@@ -110,7 +110,7 @@ func TestApplyBroadcast(t *testing.T) {
 		if tt.broadcast != "" {
 			lease.Broadcast = netip.MustParseAddr(tt.broadcast)
 		}
-		if err := Apply(link, lease, t.Logf); err != nil {
+		if err := apply(link, lease, t.Logf); err != nil {
 			t.Fatalf("%s: %v", tt.name, err)
 		}
 		all, err := addresses(link, unix.AF_INET)
@@ -126,7 +126,7 @@ func TestApplyMTU(t *testing.T) {
 	const tooLarge = 1 << 20
 	said := ""
 	lease := &Lease{Device: "eth0", Addr: netip.MustParsePrefix("10.77.0.11/24"), MTU: tooLarge}
-	err := Apply(link, lease, func(format string, args ...any) { said += fmt.Sprintf(format, args...) })
+	err := apply(link, lease, func(format string, args ...any) { said += fmt.Sprintf(format, args...) })
 	if err != nil || !strings.Contains(said, "cannot have the MTU of 1048576") || !strings.Contains(state(t, link), "10.77.0.11/24") {
 		t.Errorf("Apply = %v, said %q, state %q", err, said, state(t, link))
 	}
@@ -177,16 +177,16 @@ func TestBringUp(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
 	var down *NoCarrierError
-	if err := BringUp(ctx, link); !errors.As(err, &down) || down.Device != "eth0" {
+	if err := bringUp(ctx, link); !errors.As(err, &down) || down.Device != "eth0" {
 		t.Fatalf("BringUp without carrier = %v, want a NoCarrierError", err)
 	}
 	if err := rtnetlink.SetUp(peer); err != nil {
 		t.Fatal(err)
 	}
-	if err := BringUp(t.Context(), mustLink(t, "eth0")); err != nil {
+	if err := bringUp(t.Context(), mustLink(t, "eth0")); err != nil {
 		t.Fatalf("BringUp with carrier = %v", err)
 	}
-	if ok, err := HasCarrier(link); !ok || err != nil {
+	if ok, err := hasCarrier(link); !ok || err != nil {
 		t.Errorf("HasCarrier = %v, %v", ok, err)
 	}
 }

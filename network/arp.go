@@ -62,7 +62,7 @@ const (
 	againLater = 3 * time.Second
 )
 
-// CheckUnused asks the link whether somebody has an IPv4 address. It takes a
+// checkUnused asks the link whether somebody has an IPv4 address. It takes a
 // third of a second where nobody has; otherwise the error is an *InUseError.
 //
 // A host that asks for the address as well, from no address, wants to use it
@@ -70,7 +70,7 @@ const (
 // (Cisco's IP device tracking and its like do so as soon as a link is up, or a
 // lease was given, and at every boot again). The link is asked once more then,
 // and only who has the address counts.
-func CheckUnused(ctx context.Context, link *rtnetlink.Link, addr netip.Addr) error {
+func checkUnused(ctx context.Context, link *rtnetlink.Link, addr netip.Addr) error {
 	c, err := openARP(link)
 	if err != nil {
 		return err
@@ -146,10 +146,10 @@ func lower(a, b net.HardwareAddr) net.HardwareAddr {
 // resolveGap is between two questions for one host.
 const resolveGap = 500 * time.Millisecond
 
-// Resolve asks for the hardware address of a host on the link until it answers
+// ResolveMAC asks for the hardware address of a host on the link until it answers
 // or ctx ends; then the error is a *SilentError. self is the node's own
 // address.
-func Resolve(ctx context.Context, link *rtnetlink.Link, self, host netip.Addr) (net.HardwareAddr, error) {
+func ResolveMAC(ctx context.Context, link *rtnetlink.Link, self, host netip.Addr) (net.HardwareAddr, error) {
 	c, err := openARP(link)
 	if err != nil {
 		return nil, err
@@ -179,9 +179,9 @@ func Resolve(ctx context.Context, link *rtnetlink.Link, self, host netip.Addr) (
 	}
 }
 
-// Announce tells the link that this node has the address from now on, so that
+// announce tells the link that this node has the address from now on, so that
 // nobody sends to the card that had it before (RFC 5227, section 2.3).
-func Announce(link *rtnetlink.Link, addr netip.Addr) error {
+func announce(link *rtnetlink.Link, addr netip.Addr) error {
 	c, err := openARP(link)
 	if err != nil {
 		return err

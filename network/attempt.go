@@ -22,9 +22,9 @@ const (
 // drivers of its controller), and without an answer only while a switch port
 // forwards nothing.
 const (
-	guessAbsent = 5 * time.Second
-	guessDown   = 10 * time.Second
-	guessSilent = time.Minute
+	bootNICAbsent = 5 * time.Second
+	bootNICDown   = 10 * time.Second
+	bootNICSilent = time.Minute
 )
 
 // How often devices without a driver are looked for: while there is nothing
@@ -36,208 +36,208 @@ const (
 
 // How often the devices are looked at: until the first is on its way, and then.
 const (
-	lookFirst = 20 * time.Millisecond
-	lookAgain = 250 * time.Millisecond
+	scanFirst = 20 * time.Millisecond
+	scanAgain = 250 * time.Millisecond
 )
 
 const (
 	// reachTime is what the server gets to answer by way of one lease.
 	reachTime = 5 * time.Second
-	// settleTime is how long a lease by which it did not is kept in hand for a
+	// fallbackWait is how long a lease by which it did not is kept in hand for a
 	// better one, and forwardTime how long while there is another NIC with a
 	// carrier: its switch port may forward nothing for twice 15 s.
-	settleTime  = 15 * time.Second
-	forwardTime = time.Minute
-	// againTime is between two tries to reach the server by the lease in hand.
-	againTime = 5 * time.Second
-	// firstTime is how long the winner waits for NICs that come before it: who
+	fallbackWait   = 15 * time.Second
+	forwardingWait = time.Minute
+	// retryTime is between two tries to reach the server by the lease in hand.
+	retryTime = 5 * time.Second
+	// earlierTime is how long the winner waits for NICs that come before it: who
 	// a node is, is made of the NIC that it boots by.
-	firstTime = time.Second
-	// asideTime is how much longer the boot waits for the NICs that do not
+	earlierTime = time.Second
+	// secondaryTime is how much longer the boot waits for the NICs that do not
 	// lead to the root.
-	asideTime = 15 * time.Second
+	secondaryTime = 15 * time.Second
 )
 
 // Up carries a plan out and returns the lease of the NIC that leads to the
 // root, in place, and those of the others. It sets no link down that leads
 // anywhere. The error is a *FailedError.
 func Up(ctx context.Context, p Plan, o Options) (boot *Lease, others []*Lease, err error) {
-	if err := LoopbackUp(); err != nil {
+	if err := loopbackUp(); err != nil {
 		return nil, nil, err
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	now := time.Now()
-	u := &ascent{plan: p, opts: o, start: now, rescanned: now, results: make(chan *runner)}
-	if o.Guess == nil || o.Wide {
+	u := &attempt{plan: p, opts: o, begun: now, rescanned: now, results: make(chan *candidate)}
+	if o.BootMAC == nil || o.TryAll {
 		u.anyFrom = now
 	}
-	return u.climb(ctx)
+	return u.run(ctx)
 }
 
-// An ascent is one go at a plan.
-type ascent struct {
-	plan    Plan
-	opts    Options
-	start   time.Time
-	widened bool
+// An attempt is one go at a plan.
+type attempt struct {
+	plan     Plan
+	opts     Options
+	begun    time.Time
+	triesAll bool
 	// anyFrom is when any NIC was to do: after the wait for the one of
 	// Options.Guess.
-	anyFrom   time.Time
-	rescanned time.Time
-	built     bool // bonds and VLANs are there
-	runners   []*runner
-	results   chan *runner
-	// inHand is the best lease so far by which the server was not reached.
-	inHand    *runner
-	inHandAt  time.Time
-	inHandTry time.Time
+	anyFrom    time.Time
+	rescanned  time.Time
+	built      bool // bonds and VLANs are there
+	candidates []*candidate
+	results    chan *candidate
+	// fallback is the best lease so far by which the server was not reached.
+	fallback      *candidate
+	fallbackSince time.Time
+	fallbackTried time.Time
 	// reached: the server was, or nobody had to ask.
-	reached bool
-	said    string
+	reached    bool
+	waitingFor string
 }
 
-func (u *ascent) climb(ctx context.Context) (*Lease, []*Lease, error) {
-	var boot *runner
+func (a *attempt) run(ctx context.Context) (*Lease, []*Lease, error) {
+	var boot *candidate
 	for boot == nil {
-		if err := u.look(ctx); err != nil {
-			return nil, nil, errors.Join(err, u.end(nil))
+		if err := a.scan(ctx); err != nil {
+			return nil, nil, errors.Join(err, a.stop(nil))
 		}
-		if ok, err := u.reachAgain(ctx); err != nil {
-			return nil, nil, errors.Join(err, u.end(nil))
+		if ok, err := a.retryFallback(ctx); err != nil {
+			return nil, nil, errors.Join(err, a.stop(nil))
 		} else if ok {
-			boot = u.inHand
+			boot = a.fallback
 			break
 		}
-		if u.inHand != nil && (time.Since(u.inHandAt) > u.patience() || u.exhausted()) {
-			boot = u.inHand
-			u.opts.Logf("network: the server does not answer by way of any lease, the one on %s is taken", boot.lease.Device)
-			if err := Apply(boot.link, boot.lease, u.opts.Logf); err != nil {
-				return nil, nil, errors.Join(err, u.end(nil))
+		if a.fallback != nil && (time.Since(a.fallbackSince) > a.fallbackTime() || a.exhausted()) {
+			boot = a.fallback
+			a.opts.Logf("network: the server does not answer by way of any lease, the one on %s is taken", boot.lease.Device)
+			if err := apply(boot.link, boot.lease, a.opts.Logf); err != nil {
+				return nil, nil, errors.Join(err, a.stop(nil))
 			}
 			break
 		}
-		if u.exhausted() {
-			err := u.failed()
-			return nil, nil, errors.Join(err, u.end(nil))
+		if a.exhausted() {
+			err := a.failure()
+			return nil, nil, errors.Join(err, a.stop(nil))
 		}
-		pause := lookFirst
-		if len(u.runners) > 0 {
-			pause = lookAgain
+		pause := scanFirst
+		if len(a.candidates) > 0 {
+			pause = scanAgain
 		}
 		select {
-		case r := <-u.results:
+		case r := <-a.results:
 			r.done = true
-			if u.forget(r) {
+			if a.dropIfGone(r) {
 				continue
 			}
-			ok, err := u.judge(ctx, r)
+			ok, err := a.accept(ctx, r)
 			if ok {
-				u.reached = true
-				boot, err = u.first(ctx, r)
+				a.reached = true
+				boot, err = a.preferEarlier(ctx, r)
 			}
 			if err != nil {
-				return nil, nil, errors.Join(err, u.end(nil))
+				return nil, nil, errors.Join(err, a.stop(nil))
 			}
 		case <-time.After(pause):
 		case <-ctx.Done():
-			return nil, nil, errors.Join(ctx.Err(), u.end(nil))
+			return nil, nil, errors.Join(ctx.Err(), a.stop(nil))
 		}
 	}
 	// Where no NIC has that MAC another one is the rule.
-	isGuessed := func(r *runner) bool { return u.guessed(r.link) }
-	if boot.way.any() && !isGuessed(boot) && slices.ContainsFunc(u.runners, isGuessed) {
-		u.opts.Logf("network: THIS NODE BOOTS BY %s (%s), not by the NIC that the firmware booted from (BOOTIF=%s): its address, its name and what is made of them may be others than usual",
-			boot.link.Name, boot.link.HardwareAddr, u.opts.Guess)
+	isGuessed := func(r *candidate) bool { return a.isBootNIC(r.link) }
+	if boot.iface.isAny() && !isGuessed(boot) && slices.ContainsFunc(a.candidates, isGuessed) {
+		a.opts.Logf("network: THIS NODE BOOTS BY %s (%s), not by the NIC that the firmware booted from (BOOTIF=%s): its address, its name and what is made of them may be others than usual",
+			boot.link.Name, boot.link.HardwareAddr, a.opts.BootMAC)
 	}
-	others := u.collect(ctx, boot)
-	return boot.lease, others, u.end(boot)
+	others := a.configureOthers(ctx, boot)
+	return boot.lease, others, a.stop(boot)
 }
 
-// judge decides whether a NIC that has ended leads to the root. Where it was
+// accept decides whether a NIC that has ended leads to the root. Where it was
 // the only one in question it does, with a lease.
-func (u *ascent) judge(ctx context.Context, r *runner) (bool, error) {
-	if r.err != nil || r.way.Aside {
+func (a *attempt) accept(ctx context.Context, r *candidate) (bool, error) {
+	if r.err != nil || r.iface.Secondary {
 		return false, nil
 	}
-	if u.alone(r) {
-		err := Apply(r.link, r.lease, u.opts.Logf)
+	if a.isOnly(r) {
+		err := apply(r.link, r.lease, a.opts.Logf)
 		return err == nil, err
 	}
-	answer, err := u.reach(ctx, r)
+	answer, err := a.tryServer(ctx, r)
 	if answer == nil || err != nil {
 		return err == nil, err
 	}
-	u.opts.Logf("network: %s has %s, and %v; waiting for a better one", r.lease.Device, r.lease.Addr, answer)
-	if u.inHand == nil || u.inHand.lease.RootPath == "" && r.lease.RootPath != "" {
-		u.inHand, u.inHandAt, u.inHandTry = r, time.Now(), time.Now()
+	a.opts.Logf("network: %s has %s, and %v; waiting for a better one", r.lease.Device, r.lease.Addr, answer)
+	if a.fallback == nil || a.fallback.lease.RootPath == "" && r.lease.RootPath != "" {
+		a.fallback, a.fallbackSince, a.fallbackTried = r, time.Now(), time.Now()
 	}
 	return false, nil
 }
 
-// reach puts a lease in place and asks for the server by way of it. Where that
+// tryServer puts a lease in place and asks for the server by way of it. Where that
 // does not answer the lease is taken away again; err is for what must not be.
-func (u *ascent) reach(ctx context.Context, r *runner) (answer, err error) {
-	if err := Apply(r.link, r.lease, u.opts.Logf); err != nil {
+func (a *attempt) tryServer(ctx context.Context, r *candidate) (answer, err error) {
+	if err := apply(r.link, r.lease, a.opts.Logf); err != nil {
 		return nil, err
 	}
 	ctx, cancel := context.WithTimeout(ctx, reachTime)
 	defer cancel()
-	if answer = u.opts.Reach(ctx, r.lease); answer != nil {
-		err = dropAll(r.link)
+	if answer = a.opts.Reach(ctx, r.lease); answer != nil {
+		err = removeAll(r.link)
 	}
 	return answer, err
 }
 
-// reachAgain asks once more by way of the lease in hand: the server may have
+// retryFallback asks once more by way of the lease in hand: the server may have
 // come up meanwhile.
-func (u *ascent) reachAgain(ctx context.Context) (bool, error) {
-	if u.inHand == nil || time.Since(u.inHandTry) < againTime {
+func (a *attempt) retryFallback(ctx context.Context) (bool, error) {
+	if a.fallback == nil || time.Since(a.fallbackTried) < retryTime {
 		return false, nil
 	}
-	answer, err := u.reach(ctx, u.inHand)
-	u.inHandTry = time.Now()
-	u.reached = answer == nil && err == nil
-	return u.reached, err
+	answer, err := a.tryServer(ctx, a.fallback)
+	a.fallbackTried = time.Now()
+	a.reached = answer == nil && err == nil
+	return a.reached, err
 }
 
-// patience is how long a lease in hand may be better than none.
-func (u *ascent) patience() time.Duration {
-	if slices.ContainsFunc(u.runners, (*runner).asks) {
-		return forwardTime
+// fallbackTime is how long a lease in hand may be better than none.
+func (a *attempt) fallbackTime() time.Duration {
+	if slices.ContainsFunc(a.candidates, (*candidate).mayLead) {
+		return forwardingWait
 	}
-	return settleTime
+	return fallbackWait
 }
 
-// first gives the NICs that come before the winner a moment, and returns the
+// preferEarlier gives the NICs that come before the winner a moment, and returns the
 // first of those by which the server was reached.
-func (u *ascent) first(ctx context.Context, boot *runner) (*runner, error) {
-	wait := firstTime
-	if slices.ContainsFunc(u.runners, func(r *runner) bool { return u.guessed(r.link) }) {
-		wait = guessAbsent
+func (a *attempt) preferEarlier(ctx context.Context, boot *candidate) (*candidate, error) {
+	wait := earlierTime
+	if slices.ContainsFunc(a.candidates, func(r *candidate) bool { return a.isBootNIC(r.link) }) {
+		wait = bootNICAbsent
 	}
 	late := time.After(wait)
 	for {
-		before := u.runners[:slices.Index(u.runners, boot)]
-		if !slices.ContainsFunc(before, (*runner).asks) {
+		before := a.candidates[:slices.Index(a.candidates, boot)]
+		if !slices.ContainsFunc(before, (*candidate).mayLead) {
 			return boot, nil
 		}
 		select {
-		case r := <-u.results:
+		case r := <-a.results:
 			r.done = true
-			if r.err != nil || r.way.Aside || !slices.Contains(before, r) {
+			if r.err != nil || r.iface.Secondary || !slices.Contains(before, r) {
 				continue
 			}
 			// The server must be asked by its lease alone.
-			err := dropAll(boot.link)
+			err := removeAll(boot.link)
 			if err == nil {
 				var answer error
-				if answer, err = u.reach(ctx, r); answer == nil && err == nil {
+				if answer, err = a.tryServer(ctx, r); answer == nil && err == nil {
 					return r, nil
 				}
 			}
 			if err == nil {
-				err = Apply(boot.link, boot.lease, u.opts.Logf)
+				err = apply(boot.link, boot.lease, a.opts.Logf)
 			}
 			if err != nil {
 				return nil, err
@@ -248,79 +248,79 @@ func (u *ascent) first(ctx context.Context, boot *runner) (*runner, error) {
 	}
 }
 
-// forget lets go of a NIC that is no longer there: it may come back.
-func (u *ascent) forget(r *runner) bool {
+// dropIfGone lets go of a NIC that is no longer there: it may come back.
+func (a *attempt) dropIfGone(r *candidate) bool {
 	if _, err := rtnetlink.ByIndex(r.link.Index); r.err == nil || err == nil {
 		return false
 	}
-	u.opts.Logf("network: %s has gone away: %v", r.link.Name, r.err)
-	u.runners = slices.DeleteFunc(u.runners, func(other *runner) bool { return other == r })
+	a.opts.Logf("network: %s has gone away: %v", r.link.Name, r.err)
+	a.candidates = slices.DeleteFunc(a.candidates, func(other *candidate) bool { return other == r })
 	return true
 }
 
-// alone tells whether a NIC has no rival: others that ran have failed.
-func (u *ascent) alone(r *runner) bool {
-	if u.inHand != nil {
+// isOnly tells whether a NIC has no rival: others that ran have failed.
+func (a *attempt) isOnly(r *candidate) bool {
+	if a.fallback != nil {
 		return false
 	}
-	if r.way.any() && !u.widened {
-		return !slices.ContainsFunc(u.runners, func(other *runner) bool { return other != r && !other.done && other.way.any() })
+	if r.iface.isAny() && !a.triesAll {
+		return !slices.ContainsFunc(a.candidates, func(other *candidate) bool { return other != r && !other.done && other.iface.isAny() })
 	}
-	for _, other := range u.runners {
-		if other != r && !other.done && !other.way.Aside {
+	for _, other := range a.candidates {
+		if other != r && !other.done && !other.iface.Secondary {
 			return false
 		}
 	}
-	for i := range u.plan.Ways {
-		if w := &u.plan.Ways[i]; !w.Aside && !u.sent(w) {
+	for i := range a.plan.Interfaces {
+		if w := &a.plan.Interfaces[i]; !w.Secondary && !a.started(w) {
 			return false
 		}
 	}
 	return true
 }
 
-func (u *ascent) sent(w *Way) bool {
-	return slices.ContainsFunc(u.runners, func(r *runner) bool { return r.way == w })
+func (a *attempt) started(w *Interface) bool {
+	return slices.ContainsFunc(a.candidates, func(r *candidate) bool { return r.iface == w })
 }
 
 // exhausted tells whether nothing more can come.
-func (u *ascent) exhausted() bool {
-	for _, r := range u.runners {
-		if !r.done && !r.way.Aside {
+func (a *attempt) exhausted() bool {
+	for _, r := range a.candidates {
+		if !r.done && !r.iface.Secondary {
 			return false
 		}
 	}
-	late := time.Since(u.start) > u.opts.CarrierTime
-	for i := range u.plan.Ways {
-		w := &u.plan.Ways[i]
-		if w.Aside {
+	late := time.Since(a.begun) > a.opts.CarrierTime
+	for i := range a.plan.Interfaces {
+		w := &a.plan.Interfaces[i]
+		if w.Secondary {
 			continue
 		}
-		if !u.sent(w) && !late {
+		if !a.started(w) && !late {
 			return false
 		}
 	}
 	return true
 }
 
-// collect waits a little for the NICs that do not lead to the root but were
+// configureOthers waits a little for the NICs that do not lead to the root but were
 // asked for, and puts their leases in place: with routes that the boot NIC's
 // win over.
-func (u *ascent) collect(ctx context.Context, boot *runner) (others []*Lease) {
-	ctx, cancel := context.WithTimeout(ctx, asideTime)
+func (a *attempt) configureOthers(ctx context.Context, boot *candidate) (others []*Lease) {
+	ctx, cancel := context.WithTimeout(ctx, secondaryTime)
 	defer cancel()
 	// A NIC has one address of a family: the boot's.
-	wanted := func(r *runner) bool {
-		return r != boot && !r.way.several() && (r.link.Index != boot.link.Index || r.way.Is6() != boot.way.Is6())
+	wanted := func(r *candidate) bool {
+		return r != boot && !r.iface.mayBeSeveral() && (r.link.Index != boot.link.Index || r.iface.Is6() != boot.iface.Is6())
 	}
-	for ctx.Err() == nil && slices.ContainsFunc(u.runners, func(r *runner) bool { return wanted(r) && !r.done }) {
+	for ctx.Err() == nil && slices.ContainsFunc(a.candidates, func(r *candidate) bool { return wanted(r) && !r.done }) {
 		select {
-		case r := <-u.results:
+		case r := <-a.results:
 			r.done = true
 		case <-ctx.Done():
 		}
 	}
-	for _, r := range u.runners {
+	for _, r := range a.candidates {
 		if !wanted(r) {
 			continue
 		}
@@ -332,10 +332,10 @@ func (u *ascent) collect(ctx context.Context, boot *runner) (others []*Lease) {
 		if err == nil {
 			const behind = 1024
 			r.lease.Metric = behind + r.link.Index
-			err = Apply(r.link, r.lease, u.opts.Logf)
+			err = apply(r.link, r.lease, a.opts.Logf)
 		}
 		if err != nil {
-			u.opts.Logf("network: %s stays without an address: %s", r.link.Name, brief(err))
+			a.opts.Logf("network: %s stays without an address: %s", r.link.Name, tableText(err))
 			continue
 		}
 		others = append(others, r.lease)
@@ -343,41 +343,41 @@ func (u *ascent) collect(ctx context.Context, boot *runner) (others []*Lease) {
 	return others
 }
 
-// end ends the runners. With a winner, the NICs that were only tried give their
+// stop ends the runners. With a winner, the NICs that were only tried give their
 // leases back and are put down again, unless the winner may be the wrong one.
-func (u *ascent) end(boot *runner) error {
-	for _, r := range u.runners {
+func (a *attempt) stop(boot *candidate) error {
+	for _, r := range a.candidates {
 		r.cancel()
 	}
-	for slices.ContainsFunc(u.runners, func(r *runner) bool { return !r.done }) {
-		r := <-u.results
+	for slices.ContainsFunc(a.candidates, func(r *candidate) bool { return !r.done }) {
+		r := <-a.results
 		r.done = true
 	}
 	if boot == nil {
 		return nil
 	}
-	for _, r := range u.runners {
-		if r == boot || !r.way.several() {
+	for _, r := range a.candidates {
+		if r == boot || !r.iface.mayBeSeveral() {
 			continue
 		}
 		// Two NICs with one MAC are given one address.
 		if r.lease != nil && r.lease.Proto == "dhcp" && r.lease.Addr != boot.lease.Addr {
-			if err := Release(r.link, r.lease); err != nil {
-				u.opts.Logf("%v", err)
+			if err := release(r.link, r.lease); err != nil {
+				a.opts.Logf("%v", err)
 			}
 		}
 		if r.link.Index == boot.link.Index {
 			continue // By another way.
 		}
-		err := dropAll(r.link)
+		err := removeAll(r.link)
 		// One with a carrier may be the right one, behind a switch port that
 		// would block anew.
-		carrier, _ := HasCarrier(r.link)
-		if err == nil && !r.wasUp && (u.reached || !carrier) {
+		carrier, _ := hasCarrier(r.link)
+		if err == nil && !r.wasUp && (a.reached || !carrier) {
 			err = rtnetlink.SetDown(r.link)
 		}
 		if err != nil {
-			u.opts.Logf("network: put %s down again: %v", r.link.Name, err)
+			a.opts.Logf("network: put %s down again: %v", r.link.Name, err)
 		}
 	}
 	return nil

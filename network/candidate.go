@@ -9,9 +9,9 @@ import (
 	"github.com/sidusboot/sidusboot/network/rtnetlink"
 )
 
-// A runner is one NIC on its way to a lease.
-type runner struct {
-	way    *Way
+// A candidate is one NIC on its way to a lease.
+type candidate struct {
+	iface  *Interface
 	link   *rtnetlink.Link
 	wasUp  bool
 	cancel context.CancelFunc
@@ -21,36 +21,36 @@ type runner struct {
 	err   error
 }
 
-// asks tells whether the NIC may still have a lease that leads to the root: one
+// mayLead tells whether the NIC may still have a lease that leads to the root: one
 // without a carrier has none soon.
-func (r *runner) asks() bool {
-	if r.done || r.way.Aside {
+func (c *candidate) mayLead() bool {
+	if c.done || c.iface.Secondary {
 		return false
 	}
-	ok, err := HasCarrier(r.link)
+	ok, err := hasCarrier(c.link)
 	return ok && err == nil
 }
 
-// send lets a NIC run. The goroutine is ended by end.
-func (u *ascent) send(ctx context.Context, w *Way, l *rtnetlink.Link) {
+// start lets a NIC run. The goroutine is ended by end.
+func (a *attempt) start(ctx context.Context, w *Interface, l *rtnetlink.Link) {
 	ctx, cancel := context.WithCancel(ctx)
-	r := &runner{way: w, link: l, wasUp: l.IsUp(), cancel: cancel}
-	u.runners = append(u.runners, r)
+	r := &candidate{iface: w, link: l, wasUp: l.IsUp(), cancel: cancel}
+	a.candidates = append(a.candidates, r)
 	go func() {
 		defer func() {
 			if p := recover(); p != nil {
 				r.err = fmt.Errorf("network: BUG in sidusboot, please report it: %v", p)
 			}
-			u.results <- r
+			a.results <- r
 		}()
-		r.lease, r.err = u.run(ctx, r)
+		r.lease, r.err = a.getLease(ctx, r)
 	}()
 }
 
-// run takes one NIC to its lease. Nothing is put in place yet, except by IPv6,
+// getLease takes one NIC to its lease. Nothing is put in place yet, except by IPv6,
 // where the kernel does that.
-func (u *ascent) run(ctx context.Context, r *runner) (*Lease, error) {
-	w, link := r.way, r.link
+func (a *attempt) getLease(ctx context.Context, r *candidate) (*Lease, error) {
+	w, link := r.iface, r.link
 	if err := setMAC(link, w.SetMAC); err != nil {
 		return nil, err
 	}
@@ -62,39 +62,39 @@ func (u *ascent) run(ctx context.Context, r *runner) (*Lease, error) {
 		}
 		defer router.Close()
 	}
-	carrier, cancel := context.WithTimeout(ctx, u.opts.CarrierTime)
+	carrier, cancel := context.WithTimeout(ctx, a.opts.CarrierTime)
 	defer cancel()
-	if err := BringUp(carrier, link); err != nil {
+	if err := bringUp(carrier, link); err != nil {
 		return nil, err
 	}
-	ctx, cancel = context.WithTimeout(ctx, u.opts.LeaseTime)
+	ctx, cancel = context.WithTimeout(ctx, a.opts.LeaseTime)
 	defer cancel()
 	var lease *Lease
 	var err error
 	switch w.Method {
-	case Fixed:
-		lease, err = u.fixed(ctx, w, link)
-	case ByRouter, ByDHCP6:
-		lease, err = address6(ctx, link, w.Method, router, u.opts.Logf)
+	case MethodStatic:
+		lease, err = a.staticLease(ctx, w, link)
+	case MethodRouter, MethodDHCP6:
+		lease, err = getLease6(ctx, link, w.Method, router, a.opts.Logf)
 	default:
-		lease, err = DHCP(ctx, link, DHCPOptions{
-			ClientID: w.ClientID, Hostname: w.Hostname, PreferRoot: u.opts.PreferRoot, Trust: u.opts.Trust, Logf: u.opts.Logf,
+		lease, err = getLease4(ctx, link, dhcpOptions{
+			clientID: w.ClientID, hostname: w.Hostname, preferRoot: a.opts.PreferRoot, skipProbe: a.opts.SkipProbe, logf: a.opts.Logf,
 		})
 	}
 	if err != nil {
 		return nil, err
 	}
-	w.fix(lease)
-	u.plan.add(w, lease)
+	w.override(lease)
+	a.plan.complete(w, lease)
 	return lease, nil
 }
 
-// fixed is the lease that a Way spells out.
-func (u *ascent) fixed(ctx context.Context, w *Way, link *rtnetlink.Link) (*Lease, error) {
-	l := w.Fixed
+// staticLease is the lease that a Way spells out.
+func (a *attempt) staticLease(ctx context.Context, w *Interface, link *rtnetlink.Link) (*Lease, error) {
+	l := w.Static
 	l.Device, l.MAC, l.Proto = link.Name, link.HardwareAddr, "none"
-	if !u.opts.Trust && l.Addr.Addr().Is4() && link.Type == unix.ARPHRD_ETHER {
-		if err := CheckUnused(ctx, link, l.Addr.Addr()); err != nil {
+	if !a.opts.SkipProbe && l.Addr.Addr().Is4() && link.Type == unix.ARPHRD_ETHER {
+		if err := checkUnused(ctx, link, l.Addr.Addr()); err != nil {
 			return nil, err
 		}
 	}

@@ -98,7 +98,7 @@ func (c *client6) ask(ctx context.Context, m *dhcp6.Message, fits func(*dhcp6.Me
 	for wait := firstAnswer; ; wait = min(2*wait, maxAnswer) {
 		elapsed := binary.BigEndian.AppendUint16(nil, uint16(min(time.Since(c.start)/(10*time.Millisecond), 0xffff)))
 		timed := dhcp6.Message{Kind: m.Kind, XID: m.XID, Options: append(slices.Clone(m.Options), dhcp6.Option{Code: dhcp6.OptElapsedTime, Value: elapsed})}
-		if _, err := c.conn.WriteTo(timed.Encode(), to); err != nil && !isPassing(err) {
+		if _, err := c.conn.WriteTo(timed.Encode(), to); err != nil && !isTemporary(err) {
 			return nil, fmt.Errorf("network: DHCPv6 on %s: %w", c.device, err)
 		}
 		if err := c.conn.SetReadDeadline(time.Now().Add(jitter(wait))); err != nil {
@@ -123,8 +123,8 @@ func (c *client6) ask(ctx context.Context, m *dhcp6.Message, fits func(*dhcp6.Me
 	}
 }
 
-// isPassing is for what a link does that is coming up or going down.
-func isPassing(err error) bool {
+// isTemporary is for what a link does that is coming up or going down.
+func isTemporary(err error) bool {
 	for _, e := range []error{unix.ENETDOWN, unix.ENETUNREACH, unix.EADDRNOTAVAIL, unix.ENOBUFS, unix.EHOSTUNREACH} {
 		if errors.Is(err, e) {
 			return true
@@ -144,7 +144,7 @@ func (c *client6) lease(ctx context.Context) (*dhcp6.Answer, error) {
 	})
 	if err != nil {
 		if offered != nil && offered.Status != dhcp6.StatusSuccess {
-			err = fmt.Errorf("the DHCPv6 server says %q (status %d)", text(offered.StatusText), offered.Status)
+			err = fmt.Errorf("the DHCPv6 server says %q (status %d)", cleanText(offered.StatusText), offered.Status)
 		}
 		return nil, err
 	}
@@ -162,7 +162,7 @@ func (c *client6) reply(ctx context.Context, m *dhcp6.Message) (*dhcp6.Answer, e
 	}
 	a := answer.Answer(c.iaid)
 	if a.Status != dhcp6.StatusSuccess {
-		return nil, fmt.Errorf("network: DHCPv6 on %s: %w", c.device, &status6Error{a.Status, text(a.StatusText)})
+		return nil, fmt.Errorf("network: DHCPv6 on %s: %w", c.device, &status6Error{a.Status, cleanText(a.StatusText)})
 	}
 	return a, nil
 }
@@ -177,9 +177,9 @@ func (e *status6Error) Error() string {
 	return fmt.Sprintf("the server says %q (status %d)", e.text, e.code)
 }
 
-// byDHCP6 fills in a lease by DHCPv6 and puts the address in place. Which
+// getDHCP6Lease fills in a lease by DHCPv6 and puts the address in place. Which
 // addresses are on the link only a router says.
-func byDHCP6(ctx context.Context, link *rtnetlink.Link, l *Lease) error {
+func getDHCP6Lease(ctx context.Context, link *rtnetlink.Link, l *Lease) error {
 	name := link.Name
 	start := time.Now()
 	if err := awaitLinkLocal(ctx, link); err != nil {
@@ -195,7 +195,7 @@ func byDHCP6(ctx context.Context, link *rtnetlink.Link, l *Lease) error {
 		if ctx.Err() != nil && errors.Is(err, ctx.Err()) {
 			err = nil
 		}
-		carrier, _ := HasCarrier(link)
+		carrier, _ := hasCarrier(link)
 		return &NoLeaseError{Device: name, MAC: l.MAC, Waited: time.Since(start), Carrier: carrier, V6: true, Err: err}
 	}
 	if !b.Addr.IsValid() {
@@ -220,13 +220,13 @@ func byDHCP6(ctx context.Context, link *rtnetlink.Link, l *Lease) error {
 	l.Proto = protoDHCP6
 	l.Time, l.T1, l.T2 = times6(b)
 	l.Since = Uptime()
-	l.DHCP6 = &Binding6{Server: b.Server, IAID: c.iaid}
-	l.facts(b)
+	l.DHCP6 = &DHCP6Binding{Server: b.Server, IAID: c.iaid}
+	l.addFacts(b)
 	return nil
 }
 
-// inform6 asks for what is no address.
-func inform6(ctx context.Context, link *rtnetlink.Link, l *Lease) error {
+// askFacts6 asks for what is no address.
+func askFacts6(ctx context.Context, link *rtnetlink.Link, l *Lease) error {
 	if err := awaitLinkLocal(ctx, link); err != nil {
 		return err
 	}
@@ -239,20 +239,20 @@ func inform6(ctx context.Context, link *rtnetlink.Link, l *Lease) error {
 	if err != nil {
 		return fmt.Errorf("network: a router promises name servers by DHCPv6 on %s: %w", c.device, err)
 	}
-	l.facts(b)
+	l.addFacts(b)
 	return nil
 }
 
-// facts takes what came beside the address. A boot file that is an NFS address
+// addFacts takes what came beside the address. A boot file that is an NFS address
 // is the root path, for which DHCPv6 has no option.
-func (l *Lease) facts(a *dhcp6.Answer) {
-	if dns := addrs6(a.DNS); len(dns) > 0 {
+func (l *Lease) addFacts(a *dhcp6.Answer) {
+	if dns := addrList6(a.DNS); len(dns) > 0 {
 		l.DNS = dns
 	}
-	if search := labels(a.Search); len(search) > 0 {
+	if search := domainNames(a.Search); len(search) > 0 {
 		l.Search = search
 	}
-	bootURL := text(a.BootURL)
+	bootURL := cleanText(a.BootURL)
 	if strings.HasPrefix(bootURL, "nfs:") || strings.HasPrefix(bootURL, "nfs4:") {
 		l.RootPath = bootURL
 	} else {

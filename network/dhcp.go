@@ -38,25 +38,25 @@ const (
 	afterDecline = 10 * time.Second
 )
 
-// DHCPOptions are for one exchange.
-type DHCPOptions struct {
-	// ClientID is option 61, a type byte and a value; empty: none is sent.
-	ClientID string
-	// Hostname is option 12, for servers that tell it to DNS; may be empty.
-	Hostname string
-	// PreferRoot waits a moment for an offer that has a root path, where the
+// dhcpOptions are for one exchange.
+type dhcpOptions struct {
+	// clientID is option 61, a type byte and a value; empty: none is sent.
+	clientID string
+	// hostname is option 12, for servers that tell it to DNS; may be empty.
+	hostname string
+	// preferRoot waits a moment for an offer that has a root path, where the
 	// first one has none.
-	PreferRoot bool
-	// Trust takes the address without asking on the link whether it is in use.
-	Trust bool
-	// Logf is told what goes wrong and is tried again.
-	Logf func(format string, args ...any)
+	preferRoot bool
+	// skipProbe takes the address without asking on the link whether it is in use.
+	skipProbe bool
+	// logf is told what goes wrong and is tried again.
+	logf func(format string, args ...any)
 }
 
-// DHCP gets a lease on a link that is up. It asks until ctx ends; then the
+// getLease4 gets a lease on a link that is up. It asks until ctx ends; then the
 // error is a *NoLeaseError. Answers without an address that can be used are
 // passed over; an address that somebody on the link has is declined.
-func DHCP(ctx context.Context, link *rtnetlink.Link, o DHCPOptions) (*Lease, error) {
+func getLease4(ctx context.Context, link *rtnetlink.Link, o dhcpOptions) (*Lease, error) {
 	attrs := link
 	c := &dhcpClient{link: link, mac: attrs.HardwareAddr, device: attrs.Name, opts: o, start: time.Now(), failed: map[netip.Addr]bool{}}
 	var err error
@@ -67,23 +67,23 @@ func DHCP(ctx context.Context, link *rtnetlink.Link, o DHCPOptions) (*Lease, err
 	var last error
 	for ctx.Err() == nil {
 		lease, err := c.exchange(ctx)
-		if err == nil && !o.Trust {
-			err = c.check(ctx, link, lease)
+		if err == nil && !o.skipProbe {
+			err = c.checkAddress(ctx, link, lease)
 		}
 		if err == nil {
 			for _, u := range lease.Unusable {
-				o.Logf("network: %s: the server's %s holds control characters and is ignored", attrs.Name, u)
+				o.logf("network: %s: the server's %s holds control characters and is ignored", attrs.Name, u)
 			}
 			return lease, nil
 		}
 		if ctx.Err() != nil {
 			break
 		}
-		if _, gone := HasCarrier(link); gone != nil {
+		if _, gone := hasCarrier(link); gone != nil {
 			return nil, gone
 		}
 		if last == nil || last.Error() != err.Error() {
-			o.Logf("network: %s: %v; asking again", attrs.Name, err)
+			o.logf("network: %s: %v; asking again", attrs.Name, err)
 		}
 		last = err
 		pause := afterRefusal
@@ -95,21 +95,21 @@ func DHCP(ctx context.Context, link *rtnetlink.Link, o DHCPOptions) (*Lease, err
 		case <-time.After(pause):
 		}
 	}
-	carrier, _ := HasCarrier(link)
+	carrier, _ := hasCarrier(link)
 	return nil, &NoLeaseError{Device: attrs.Name, MAC: attrs.HardwareAddr,
-		Waited: time.Since(c.start), Carrier: carrier, Router6: last == nil && c.passed == 0 && hearsRouter(link), Err: last}
+		Waited: time.Since(c.start), Carrier: carrier, Router6: last == nil && c.ignoredOffers == 0 && hearsRouter(link), Err: last}
 }
 
 // A dhcpClient is one node's side of DHCP (RFC 2131) on one device.
 type dhcpClient struct {
-	conn   *packetConn
-	link   *rtnetlink.Link
-	device string
-	mac    net.HardwareAddr
-	opts   DHCPOptions
-	start  time.Time
-	xid    dhcpv4.TransactionID
-	passed int // offers
+	conn          *packetConn
+	link          *rtnetlink.Link
+	device        string
+	mac           net.HardwareAddr
+	opts          dhcpOptions
+	start         time.Time
+	xid           dhcpv4.TransactionID
+	ignoredOffers int // offers
 	// hinted: that there is an IPv6 router was told.
 	hinted bool
 	// failed are servers that offered and then gave nothing: another one's offer
@@ -117,8 +117,8 @@ type dhcpClient struct {
 	failed map[netip.Addr]bool
 }
 
-// maxPassed is how many useless offers are told of.
-const maxPassed = 3
+// maxIgnored is how many useless offers are told of.
+const maxIgnored = 3
 
 // exchange goes from DISCOVER to ACK, or to a refusal. It waits for offers
 // until ctx ends.
@@ -134,13 +134,13 @@ func (c *dhcpClient) exchange(ctx context.Context) (*Lease, error) {
 	request.UpdateOption(dhcpv4.OptServerIdentifier(server))
 	for i := range ackTries {
 		answer, err := c.ask(ctx, request, firstAnswer<<i, func(m *dhcpv4.DHCPv4) bool {
-			return c.fits(m, offer)
+			return c.isAnswerTo(m, offer)
 		})
 		if err != nil {
 			return nil, err
 		}
 		if answer != nil {
-			lease, err := c.judge(answer)
+			lease, err := c.leaseOf(answer)
 			if err == nil && !lease.ServerID.IsValid() {
 				lease.ServerID = addr4(server)
 			}
@@ -152,10 +152,10 @@ func (c *dhcpClient) exchange(ctx context.Context) (*Lease, error) {
 	return nil, fmt.Errorf("the DHCP server %s offers %s and then does not answer", server, offer.YourIPAddr)
 }
 
-// fits tells whether a message is the answer of the server that made the offer.
+// isAnswerTo tells whether a message is the answer of the server that made the offer.
 // An ACK ought to bear its identifier (RFC 2131, table 3); one without is taken
 // where it is for the address that was offered, as dhclient and udhcpc do.
-func (c *dhcpClient) fits(m, offer *dhcpv4.DHCPv4) bool {
+func (c *dhcpClient) isAnswerTo(m, offer *dhcpv4.DHCPv4) bool {
 	if !isAnswer(m) {
 		return false
 	}
@@ -174,16 +174,16 @@ func isAnswer(m *dhcpv4.DHCPv4) bool {
 	return t == dhcpv4.MessageTypeAck || t == dhcpv4.MessageTypeNak
 }
 
-// judge takes a server's last word.
-func (c *dhcpClient) judge(answer *dhcpv4.DHCPv4) (*Lease, error) {
+// leaseOf takes a server's last word.
+func (c *dhcpClient) leaseOf(answer *dhcpv4.DHCPv4) (*Lease, error) {
 	if answer.MessageType() == dhcpv4.MessageTypeNak {
-		return nil, &RefusedError{Server: addr4(answer.ServerIdentifier()), Message: text(answer.Message())}
+		return nil, &RefusedError{Server: addr4(answer.ServerIdentifier()), Message: cleanText(answer.Message())}
 	}
 	lease, err := leaseFrom(answer, c.device, c.mac)
 	if err != nil {
 		return nil, err
 	}
-	lease.ClientID = c.opts.ClientID
+	lease.ClientID = c.opts.clientID
 	return lease, nil
 }
 
@@ -196,7 +196,7 @@ func (c *dhcpClient) rank(offer *dhcpv4.DHCPv4) (rank int) {
 	if !c.failed[addr4(offer.ServerIdentifier())] {
 		rank += 2
 	}
-	if !c.opts.PreferRoot || offer.RootPath() != "" {
+	if !c.opts.preferRoot || offer.RootPath() != "" {
 		rank++
 	}
 	return rank
@@ -228,8 +228,8 @@ func (c *dhcpClient) discover(ctx context.Context) (*dhcpv4.DHCPv4, error) {
 				err = errNoServerID
 			}
 			if err != nil {
-				if c.passed++; c.passed <= maxPassed { // A hostile server sends thousands.
-					c.opts.Logf("network: %s: an offer of %s is passed over: %v", c.device, offer.YourIPAddr, err)
+				if c.ignoredOffers++; c.ignoredOffers <= maxIgnored { // A hostile server sends thousands.
+					c.opts.logf("network: %s: an offer of %s is passed over: %v", c.device, offer.YourIPAddr, err)
 				}
 				continue
 			}
@@ -247,9 +247,9 @@ func (c *dhcpClient) discover(ctx context.Context) (*dhcpv4.DHCPv4, error) {
 		if best != nil {
 			return best, nil
 		}
-		if !c.hinted && c.passed == 0 && time.Since(c.start) > hintAfter && hearsRouter(c.link) {
+		if !c.hinted && c.ignoredOffers == 0 && time.Since(c.start) > hintAfter && hearsRouter(c.link) {
 			c.hinted = true
-			c.opts.Logf("network: %s: no answer from DHCP so far. %s", c.device, onlyIPv6)
+			c.opts.logf("network: %s: no answer from DHCP so far. %s", c.device, onlyIPv6)
 		}
 	}
 }
@@ -282,10 +282,10 @@ func (c *dhcpClient) ask(ctx context.Context, request *dhcpv4.DHCPv4, wait time.
 	}
 }
 
-// check asks the link whether somebody has the lease's address already, and
+// checkAddress asks the link whether somebody has the lease's address already, and
 // declines it then.
-func (c *dhcpClient) check(ctx context.Context, link *rtnetlink.Link, l *Lease) error {
-	err := CheckUnused(ctx, link, l.Addr.Addr())
+func (c *dhcpClient) checkAddress(ctx context.Context, link *rtnetlink.Link, l *Lease) error {
+	err := checkUnused(ctx, link, l.Addr.Addr())
 	var used *InUseError
 	if !errors.As(err, &used) {
 		return err
@@ -296,14 +296,14 @@ func (c *dhcpClient) check(ctx context.Context, link *rtnetlink.Link, l *Lease) 
 	return errors.Join(err, c.send(decline))
 }
 
-// Release gives a lease back that is not going to be used.
-func Release(link *rtnetlink.Link, l *Lease) error {
+// release gives a lease back that is not going to be used.
+func release(link *rtnetlink.Link, l *Lease) error {
 	conn, err := openPacket(link.Index, unix.ETH_P_IP, toPort(clientPort))
 	if err != nil {
 		return err
 	}
 	defer conn.Close()
-	c := &dhcpClient{conn: conn, mac: l.MAC, device: l.Device, opts: DHCPOptions{ClientID: l.ClientID}, start: time.Now(), xid: newXID()}
+	c := &dhcpClient{conn: conn, mac: l.MAC, device: l.Device, opts: dhcpOptions{clientID: l.ClientID}, start: time.Now(), xid: newXID()}
 	m := c.message(dhcpv4.MessageTypeRelease)
 	m.ClientIPAddr = l.Addr.Addr().AsSlice()
 	m.UpdateOption(dhcpv4.OptServerIdentifier(l.ServerID.AsSlice()))

@@ -139,8 +139,8 @@ func (e *FailedError) Table() []string {
 	return lines
 }
 
-// brief is an error for a line of the table.
-func brief(err error) string {
+// tableText is an error for a line of the table.
+func tableText(err error) string {
 	var carrier *NoCarrierError
 	var lease *NoLeaseError
 	switch {
@@ -158,9 +158,9 @@ func brief(err error) string {
 	return strings.TrimPrefix(err.Error(), "network: ")
 }
 
-// failed says what became of each NIC.
-func (u *ascent) failed() error {
-	e := &FailedError{Unclaimed: Unclaimed(u.opts.Sysfs)}
+// failure says what became of each NIC.
+func (a *attempt) failure() error {
+	e := &FailedError{Unclaimed: unclaimedControllers(a.opts.Sysfs)}
 	all, err := links()
 	if err != nil {
 		return err
@@ -171,25 +171,25 @@ func (u *ascent) failed() error {
 			continue
 		}
 		have = append(have, l.Name)
-		n := nicOf(l, u.opts.Sysfs)
-		for _, r := range u.runners {
+		n := describe(l, a.opts.Sysfs)
+		for _, r := range a.candidates {
 			if r.link.Index == l.Index && r.err != nil {
-				n.State = brief(r.err)
+				n.State = tableText(r.err)
 			}
 		}
 		e.NICs = append(e.NICs, n)
 	}
-	for i := range u.plan.Ways {
-		w := &u.plan.Ways[i]
-		if !u.sent(w) {
+	for i := range a.plan.Interfaces {
+		w := &a.plan.Interfaces[i]
+		if !a.started(w) {
 			device := w.String()
-			if w.any() {
+			if w.isAny() {
 				device = ""
 			}
 			e.Errs = append(e.Errs, &NoDeviceError{Device: device, Have: have, Unclaimed: e.Unclaimed})
 		}
 	}
-	for _, r := range u.runners {
+	for _, r := range a.candidates {
 		if r.err != nil {
 			e.Errs = append(e.Errs, r.err)
 		}

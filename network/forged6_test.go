@@ -105,7 +105,7 @@ func TestForgedAdvertisement(t *testing.T) {
 	sendICMP6(t, n.Server, 0, 255, netip.MustParseAddr(networktest.ServerAddr6), forged)
 	// The true router speaks when the forgers have.
 	sendICMP6(t, n.Server, 3*time.Second, 255, local, advertise("fd77::", "fd77::53"))
-	l, _, err := n.up(network.Plan{Ways: []network.Way{{Method: network.ByRouter}}}, network.Options{})
+	l, _, err := n.up(network.Plan{Interfaces: []network.Interface{{Method: network.MethodRouter}}}, network.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -14,7 +14,7 @@ import (
 // FuzzReply: what a hostile DHCP server sends is this node's and of this
 // transaction, or nothing.
 func FuzzReply(f *testing.F) {
-	m := newMessage(2, [4]byte{1, 2, 3, 4}, mac, DHCPOptions{}, 0)
+	m := newMessage(2, [4]byte{1, 2, 3, 4}, mac, dhcpOptions{}, 0)
 	m.OpCode = 2
 	f.Add(wrapUDP(netip.MustParseAddrPort("10.0.0.1:67"), netip.MustParseAddrPort("255.255.255.255:68"), m.ToBytes()))
 	f.Fuzz(func(t *testing.T, b []byte) {
@@ -27,7 +27,7 @@ func FuzzReply(f *testing.F) {
 			return
 		}
 		c := &dhcpClient{device: "eth0", mac: mac}
-		l, err := c.judge(m)
+		l, err := c.leaseOf(m)
 		if (l == nil) == (err == nil) {
 			t.Errorf("judge = %v, %v", l, err)
 		}
@@ -88,7 +88,7 @@ func FuzzDHCP6(f *testing.F) {
 			t.Errorf("times %v %v %v of %+v", lease, t1, t2, got)
 		}
 		var l Lease
-		l.facts(got)
+		l.addFacts(got)
 		for _, s := range append([]string{l.RootPath, l.BootFile}, l.Search...) {
 			if strings.ContainsAny(s, "\n\x1b\x00") {
 				t.Errorf("%q would spoil a file", s)
@@ -119,11 +119,11 @@ func TestNextHop(t *testing.T) {
 // The phases of a lease, with waits that never are shorter than the least.
 func TestTenancyPlan(t *testing.T) {
 	l := Lease{MAC: net.HardwareAddr{}, Addr: netip.MustParsePrefix("10.0.0.7/24"), Time: 8 * time.Hour, T1: 4 * time.Hour, T2: 7 * time.Hour}
-	hours := l.Tenancy(1, "")
+	hours := l.State(1, "")
 	l.Time, l.T1, l.T2 = 120*time.Second, 60*time.Second, 105*time.Second
-	short := l.Tenancy(1, "")
+	short := l.State(1, "")
 	for _, tt := range []struct {
-		tenancy *Tenancy
+		tenancy *LeaseState
 		age     time.Duration
 		phase   phase
 		pause   time.Duration
@@ -133,13 +133,13 @@ func TestTenancyPlan(t *testing.T) {
 		{hours, 7*time.Hour - time.Minute, renewing, time.Minute},
 		{hours, 7 * time.Hour, rebinding, 30 * time.Minute},
 		{hours, 8*time.Hour - time.Second, rebinding, time.Minute},
-		{hours, 9 * time.Hour, lost, 15 * time.Second},
+		{hours, 9 * time.Hour, expired, 15 * time.Second},
 		{short, 61 * time.Second, renewing, 22 * time.Second},
 		{short, 104 * time.Second, renewing, 7500 * time.Millisecond},
 		{short, 106 * time.Second, rebinding, 7500 * time.Millisecond},
-		{short, time.Hour, lost, 15 * time.Second},
+		{short, time.Hour, expired, 15 * time.Second},
 	} {
-		if p, pause := tt.tenancy.plan(tt.age); p != tt.phase || pause != tt.pause {
+		if p, pause := tt.tenancy.phaseAt(tt.age); p != tt.phase || pause != tt.pause {
 			t.Errorf("at %v of %v: phase %d, %v, want %d, %v", tt.age, tt.tenancy.Time, p, pause, tt.phase, tt.pause)
 		}
 	}
@@ -147,22 +147,22 @@ func TestTenancyPlan(t *testing.T) {
 
 // A lease goes to another process as text, whatever a server put into it.
 func FuzzTenancy(f *testing.F) {
-	four := &Tenancy{Device: "eth0", Index: 2, MAC: mac, Addr: netip.MustParseAddr("10.0.0.7"), Server: netip.MustParseAddr("10.0.0.1"),
+	four := &LeaseState{Device: "eth0", Index: 2, MAC: mac, Addr: netip.MustParseAddr("10.0.0.7"), Server: netip.MustParseAddr("10.0.0.1"),
 		ClientID: "\x00a \"b\"", Hostname: "n", Time: time.Hour, T1: time.Minute, T2: 2 * time.Minute, Since: time.Second}
-	six := &Tenancy{Device: "eth0", Index: 2, MAC: mac, Addr: netip.MustParseAddr("fd77::7"), Time: time.Hour, DHCP6: &Binding6{Server: []byte("\x00\xff\n"), IAID: 1<<32 - 1}}
-	for _, t := range []*Tenancy{four, six} {
+	six := &LeaseState{Device: "eth0", Index: 2, MAC: mac, Addr: netip.MustParseAddr("fd77::7"), Time: time.Hour, DHCP6: &DHCP6Binding{Server: []byte("\x00\xff\n"), IAID: 1<<32 - 1}}
+	for _, t := range []*LeaseState{four, six} {
 		f.Add(t.String())
-		got, err := ParseTenancy(t.String())
+		got, err := ParseLeaseState(t.String())
 		if err != nil || !reflect.DeepEqual(got, t) {
 			f.Errorf("ParseTenancy(%s) = %+v, %v, want %+v", t, got, err, t)
 		}
 	}
 	f.Fuzz(func(t *testing.T, s string) {
-		got, err := ParseTenancy(s)
+		got, err := ParseLeaseState(s)
 		if err != nil {
 			return
 		}
-		again, err := ParseTenancy(got.String())
+		again, err := ParseLeaseState(got.String())
 		if err != nil || !reflect.DeepEqual(got, again) {
 			t.Errorf("%+v becomes %+v, %v", got, again, err)
 		}

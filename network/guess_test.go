@@ -24,7 +24,7 @@ func TestUpGuessAbsent(t *testing.T) {
 	n.Plug("eth1", networktest.Cable{})
 	n.Server.DNSMasq(pool, "--dhcp-host=52:54:00:77:00:01,10.77.0.11")
 	start := time.Now()
-	n.must("eth0", "10.77.0.11/24", network.Plan{}, network.Options{Guess: mac(99)})
+	n.must("eth0", "10.77.0.11/24", network.Plan{}, network.Options{BootMAC: mac(99)})
 	if took := time.Since(start); took < 4*time.Second || took > 12*time.Second {
 		t.Errorf("it took %v, want 5 s and a little", took)
 	}
@@ -32,7 +32,7 @@ func TestUpGuessAbsent(t *testing.T) {
 		t.Errorf("said %q", n.said)
 	}
 	n.isDown("eth1")
-	_, _, err := n.up(network.Plan{Ways: []network.Way{{Choice: network.Choice{MAC: mac(99)}}}}, network.Options{CarrierTime: 7 * time.Second})
+	_, _, err := n.up(network.Plan{Interfaces: []network.Interface{{Selector: network.Selector{MAC: mac(99)}}}}, network.Options{CarrierTime: 7 * time.Second})
 	var none *network.NoDeviceError
 	if !errors.As(err, &none) || none.Device != "52:54:00:77:00:63" {
 		t.Errorf("by sidus.nic=: %v", err)
@@ -49,7 +49,7 @@ func TestUpGuessLate(t *testing.T) {
 	n.Plug("eth0", networktest.Cable{})
 	n.Server.DNSMasq(pool, "--dhcp-host=52:54:00:77:00:02,10.77.0.12")
 	rescans := 0
-	n.must("eth1", "10.77.0.12/24", network.Plan{}, network.Options{Guess: mac(2), Rescan: func() {
+	n.must("eth1", "10.77.0.12/24", network.Plan{}, network.Options{BootMAC: mac(2), Rescan: func() {
 		if rescans++; rescans == 3 {
 			n.Plug("eth1", networktest.Cable{})
 		}
@@ -68,7 +68,7 @@ func TestUpGuessDown(t *testing.T) {
 	n.Plug("eth1", networktest.Cable{Loose: true})
 	n.Server.DNSMasq(pool)
 	n.Server.Listen("tcp4", nfsPort)
-	n.must("eth0", "", network.Plan{}, network.Options{Guess: mac(2)})
+	n.must("eth0", "", network.Plan{}, network.Options{BootMAC: mac(2)})
 	n.isDown("eth1")
 	if !n.says("no address by way of eth1 so far: trying eth0 as well") || !n.says("THIS NODE BOOTS BY eth0") {
 		t.Errorf("said %q", n.said)
@@ -79,11 +79,11 @@ func TestUpGuessDown(t *testing.T) {
 // tried, by the firmware's word and by the operator's.
 func TestUpOneMACTwice(t *testing.T) {
 	for name, o := range map[string]struct {
-		way   network.Way
+		way   network.Interface
 		guess net.HardwareAddr
 	}{
 		"guess":  {guess: mac(7)},
-		"choice": {way: network.Way{Choice: network.Choice{MAC: mac(7)}}},
+		"choice": {way: network.Interface{Selector: network.Selector{MAC: mac(7)}}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -96,7 +96,7 @@ func TestUpOneMACTwice(t *testing.T) {
 			n.Plug("eth2", networktest.Cable{MAC: mac(7).String()})
 			server := n.Server.DNSMasq(pool, "--dhcp-host="+mac(7).String()+",10.77.0.17")
 			n.Server.Listen("tcp4", nfsPort)
-			n.must("eth2", "10.77.0.17/24", network.Plan{Ways: []network.Way{o.way}}, network.Options{Guess: o.guess, LeaseTime: 20 * time.Second})
+			n.must("eth2", "10.77.0.17/24", network.Plan{Interfaces: []network.Interface{o.way}}, network.Options{BootMAC: o.guess, LeaseTime: 20 * time.Second})
 			n.isDown("eth0")
 			if strings.Contains(server.Log(), "DHCPRELEASE") {
 				t.Errorf("the lease was given back: %s", server.Log())
@@ -142,7 +142,7 @@ func TestUpNoRescan(t *testing.T) {
 	n.Plug("eth0", networktest.Cable{})
 	n.Server.DNSMasq(pool, "--dhcp-reply-delay=2")
 	rescans := 0
-	n.must("eth0", "", network.Plan{}, network.Options{Guess: mac(1), Rescan: func() { rescans++ }})
+	n.must("eth0", "", network.Plan{}, network.Options{BootMAC: mac(1), Rescan: func() { rescans++ }})
 	if rescans > 0 {
 		t.Errorf("drivers were looked for again %d times", rescans)
 	}
@@ -159,7 +159,7 @@ func TestUpNamedBehindUSB(t *testing.T) {
 	n.Server.DNSMasq(pool)
 	n.Server.Listen("tcp4", nfsPort)
 	rescans := 0
-	n.must("eth1", "", twice(network.Way{}, network.Way{}), network.Options{Rescan: func() {
+	n.must("eth1", "", twice(network.Interface{}, network.Interface{}), network.Options{Rescan: func() {
 		if rescans++; rescans == 2 {
 			n.Plug("eth1", networktest.Cable{})
 		}
@@ -221,7 +221,7 @@ func TestUpBothFamilies(t *testing.T) {
 			n.Plug("eth0", networktest.Cable{})
 			n.Server.DNSMasq("--enable-ra", tt.words, "--dhcp-host=52:54:00:77:00:01,10.77.0.11,[fd77::111]")
 			n.Server.Listen(tt.network, nfsPort)
-			l, _, err := n.up(network.Plan{Ways: []network.Way{{}, {Method: network.ByDHCP6}}}, network.Options{})
+			l, _, err := n.up(network.Plan{Interfaces: []network.Interface{{}, {Method: network.MethodDHCP6}}}, network.Options{})
 			if err != nil || l.Addr.String() != tt.addr || n.reach(t.Context(), l) != nil {
 				t.Errorf("lease %+v, %v, want %s", l, err, tt.addr)
 			}
@@ -243,7 +243,7 @@ func TestUpNamedByPlace(t *testing.T) {
 	n.Plug("eth0", networktest.Cable{})
 	n.Plug("eth1", networktest.Cable{})
 	n.Server.DNSMasq(pool, "--dhcp-host=52:54:00:77:00:02,10.77.0.12")
-	plan := network.Plan{Ways: []network.Way{{Choice: network.Choice{Device: "enx525400770002"}}}}
+	plan := network.Plan{Interfaces: []network.Interface{{Selector: network.Selector{Device: "enx525400770002"}}}}
 	for range 2 {
 		n.must("enx525400770002", "10.77.0.12/24", plan, network.Options{})
 	}

@@ -32,12 +32,12 @@ func leaseFrom(m *dhcpv4.DHCPv4, device string, mac net.HardwareAddr) (lease *Le
 	}
 	l := &Lease{
 		Device: device, MAC: mac, Proto: "dhcp",
-		Domain:     name(m.DomainName()),
-		Hostname:   name(m.HostName()),
-		RootPath:   text(m.RootPath()),
-		BootFile:   text(m.BootFileName),
-		DNS:        addrs(m.DNS()),
-		NTP:        addrs(m.NTPServers()),
+		Domain:     cleanName(m.DomainName()),
+		Hostname:   cleanName(m.HostName()),
+		RootPath:   cleanText(m.RootPath()),
+		BootFile:   cleanText(m.BootFileName),
+		DNS:        addrs4(m.DNS()),
+		NTP:        addrs4(m.NTPServers()),
 		NextServer: addr4(m.ServerIPAddr),
 		ServerID:   addr4(m.ServerIdentifier()),
 		Broadcast:  addr4(m.BroadcastAddress()),
@@ -56,7 +56,7 @@ func leaseFrom(m *dhcpv4.DHCPv4, device string, mac net.HardwareAddr) (lease *Le
 	l.Addr = netip.PrefixFrom(addr, bits)
 	if search := m.DomainSearch(); search != nil {
 		for _, label := range search.Labels {
-			if label = name(label); label != "" {
+			if label = cleanName(label); label != "" {
 				l.Search = append(l.Search, label)
 			}
 		}
@@ -138,7 +138,7 @@ func routesFrom(m *dhcpv4.DHCPv4) []Route {
 		}
 		routes = append(routes, Route{Dst: netip.PrefixFrom(dst, bits), Gateway: gw})
 	}
-	for _, gw := range addrs(m.Router()) {
+	for _, gw := range addrs4(m.Router()) {
 		return append(routes, Route{Dst: netip.PrefixFrom(netip.IPv4Unspecified(), 0), Gateway: gw})
 	}
 	return routes
@@ -148,10 +148,10 @@ func routesFrom(m *dhcpv4.DHCPv4) []Route {
 // string: a C terminator, a line's end, blanks.
 const lineEnds = "\x00 \t\r\n\v\f"
 
-// text is a string as some servers send it, without lineEnds. Control
+// cleanText is a string as some servers send it, without lineEnds. Control
 // characters do not belong into files and messages: a string with one is
 // nobody's name.
-func text(s string) string {
+func cleanText(s string) string {
 	s = strings.Trim(s, lineEnds)
 	for _, r := range s {
 		if !strconv.IsPrint(r) {
@@ -161,10 +161,10 @@ func text(s string) string {
 	return strings.TrimSpace(s)
 }
 
-// name is a text that goes into files, whose readers expect UTF-8 there. A path
+// cleanName is a text that goes into files, whose readers expect UTF-8 there. A path
 // is made of bytes.
-func name(s string) string {
-	if s = text(s); !utf8.ValidString(s) {
+func cleanName(s string) string {
+	if s = cleanText(s); !utf8.ValidString(s) {
 		return ""
 	}
 	return s
@@ -179,7 +179,7 @@ func addr4(ip net.IP) netip.Addr {
 	return a
 }
 
-func addrs(ips []net.IP) []netip.Addr {
+func addrs4(ips []net.IP) []netip.Addr {
 	var all []netip.Addr
 	for _, ip := range ips {
 		if a := addr4(ip); a.IsValid() {

@@ -10,9 +10,9 @@ import (
 	"time"
 )
 
-// A Tenancy is a lease that somebody keeps alive: what it takes to renew it,
+// A LeaseState is a lease that somebody keeps alive: what it takes to renew it,
 // in this process or another.
-type Tenancy struct {
+type LeaseState struct {
 	Device string
 	Index  int
 	MAC    net.HardwareAddr
@@ -25,39 +25,39 @@ type Tenancy struct {
 	Time, T1, T2 time.Duration
 	Since        time.Duration
 	// DHCP6 is set for a lease of DHCPv6.
-	DHCP6 *Binding6
-	// Renewed, which may be nil, is called when Time, T1, T2 and Since have
+	DHCP6 *DHCP6Binding
+	// OnRenewal, which may be nil, is called when Time, T1, T2 and Since have
 	// changed.
-	Renewed func()
+	OnRenewal func()
 }
 
-// Tenancy is the lease as somebody has to keep it, from now on; nil where it
+// State is the lease as somebody has to keep it, from now on; nil where it
 // does not end. index is the device's.
-func (l *Lease) Tenancy(index int, hostname string) *Tenancy {
+func (l *Lease) State(index int, hostname string) *LeaseState {
 	if l.Time <= 0 {
 		return nil
 	}
-	return &Tenancy{
+	return &LeaseState{
 		Device: l.Device, Index: index, MAC: l.MAC, Addr: l.Addr.Addr(), Server: l.ServerID,
 		ClientID: l.ClientID, Hostname: hostname,
 		Time: l.Time, T1: l.T1, T2: l.T2, Since: l.Since, DHCP6: l.DHCP6,
 	}
 }
 
-// tenancyFields is how many words a Tenancy is as text.
-const tenancyFields = 13
+// stateFields is how many words a Tenancy is as text.
+const stateFields = 13
 
 // String is the Tenancy as another process can read it: words in quotes.
-func (t *Tenancy) String() string {
+func (s *LeaseState) String() string {
 	server, duid, iaid := "", "", uint32(0)
-	if t.Server.IsValid() {
-		server = t.Server.String()
+	if s.Server.IsValid() {
+		server = s.Server.String()
 	}
-	if t.DHCP6 != nil {
-		duid, iaid = string(t.DHCP6.Server), t.DHCP6.IAID
+	if s.DHCP6 != nil {
+		duid, iaid = string(s.DHCP6.Server), s.DHCP6.IAID
 	}
-	words := []string{t.Device, strconv.Itoa(t.Index), t.MAC.String(), t.Addr.String(), server, t.ClientID, t.Hostname}
-	for _, d := range []time.Duration{t.Time, t.T1, t.T2, t.Since} {
+	words := []string{s.Device, strconv.Itoa(s.Index), s.MAC.String(), s.Addr.String(), server, s.ClientID, s.Hostname}
+	for _, d := range []time.Duration{s.Time, s.T1, s.T2, s.Since} {
 		words = append(words, strconv.FormatInt(int64(d), 10))
 	}
 	words = append(words, duid, strconv.FormatUint(uint64(iaid), 10))
@@ -67,8 +67,8 @@ func (t *Tenancy) String() string {
 	return strings.Join(words, " ")
 }
 
-// ParseTenancy reads what Tenancy.String wrote.
-func ParseTenancy(s string) (*Tenancy, error) {
+// ParseLeaseState reads what Tenancy.String wrote.
+func ParseLeaseState(s string) (*LeaseState, error) {
 	var words []string
 	for s != "" {
 		quoted, err := strconv.QuotedPrefix(s)
@@ -82,10 +82,10 @@ func ParseTenancy(s string) (*Tenancy, error) {
 		words = append(words, word)
 		s = strings.TrimPrefix(s[len(quoted):], " ")
 	}
-	if len(words) != tenancyFields {
-		return nil, fmt.Errorf("network: a lease's text has %d words, want %d", len(words), tenancyFields)
+	if len(words) != stateFields {
+		return nil, fmt.Errorf("network: a lease's text has %d words, want %d", len(words), stateFields)
 	}
-	t := &Tenancy{Device: words[0], ClientID: words[5], Hostname: words[6]}
+	t := &LeaseState{Device: words[0], ClientID: words[5], Hostname: words[6]}
 	var errs []error
 	number := func(word string) int64 {
 		n, err := strconv.ParseInt(word, 10, 64)
@@ -108,7 +108,7 @@ func ParseTenancy(s string) (*Tenancy, error) {
 		*d = time.Duration(number(words[7+i]))
 	}
 	if iaid := uint32(number(words[12])); words[11] != "" {
-		t.DHCP6 = &Binding6{Server: []byte(words[11]), IAID: iaid}
+		t.DHCP6 = &DHCP6Binding{Server: []byte(words[11]), IAID: iaid}
 	}
 	if err := errors.Join(errs...); err != nil {
 		return nil, fmt.Errorf("network: a lease's text: %w", err)

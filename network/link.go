@@ -41,15 +41,15 @@ func addresses(link *rtnetlink.Link, family int) ([]rtnetlink.Address, error) {
 	return nil, errors.New("they change all the time")
 }
 
-// BringUp sets a link up, unless it is, and waits for its carrier until ctx
+// bringUp sets a link up, unless it is, and waits for its carrier until ctx
 // ends; then the error is a *NoCarrierError. A link is never set down for this:
 // the switch at its other end would begin its spanning tree anew.
-func BringUp(ctx context.Context, link *rtnetlink.Link) error {
+func bringUp(ctx context.Context, link *rtnetlink.Link) error {
 	start := time.Now()
 	if err := setUp(link); err != nil {
 		return err
 	}
-	err := poll(ctx, 20*time.Millisecond, func() (bool, error) { return HasCarrier(link) })
+	err := poll(ctx, 20*time.Millisecond, func() (bool, error) { return hasCarrier(link) })
 	if err != nil && ctx.Err() != nil {
 		return &NoCarrierError{Device: link.Name, Waited: time.Since(start)}
 	}
@@ -71,22 +71,22 @@ func setUp(link *rtnetlink.Link) error {
 	return nil
 }
 
-// HasCarrier tells whether the other end of the cable is there.
-func HasCarrier(link *rtnetlink.Link) (bool, error) {
+// hasCarrier tells whether the other end of the cable is there.
+func hasCarrier(link *rtnetlink.Link) (bool, error) {
 	l, err := rtnetlink.ByIndex(link.Index)
 	if err != nil {
 		return false, fmt.Errorf("network: %s: %w", link.Name, err)
 	}
-	return hasCarrier(l), nil
+	return linkHasCarrier(l), nil
 }
 
-func hasCarrier(a *rtnetlink.Link) bool {
+func linkHasCarrier(a *rtnetlink.Link) bool {
 	up := a.OperState == rtnetlink.OperUp || a.OperState == rtnetlink.OperUnknown
 	return up && a.Flags&unix.IFF_LOWER_UP != 0
 }
 
-// LoopbackUp sets lo up, with its addresses, which the kernel gives it then.
-func LoopbackUp() error {
+// loopbackUp sets lo up, with its addresses, which the kernel gives it then.
+func loopbackUp() error {
 	lo, err := rtnetlink.ByName("lo")
 	if err != nil {
 		return fmt.Errorf("network: lo: %w", err)

@@ -7,8 +7,8 @@ import (
 	"github.com/insomniacslk/dhcp/dhcpv4"
 )
 
-// wanted are the options asked for beside what the library asks for.
-var wanted = []dhcpv4.OptionCode{
+// requestedOptions are the options asked for beside what the library asks for.
+var requestedOptions = []dhcpv4.OptionCode{
 	dhcpv4.OptionSubnetMask,           // 1
 	dhcpv4.OptionClasslessStaticRoute, // 121, to be named before 3 and 33 (RFC 3442)
 	dhcpv4.OptionRouter,               // 3
@@ -26,7 +26,7 @@ var wanted = []dhcpv4.OptionCode{
 }
 
 // newMessage is a message of this node, without what only some have.
-func newMessage(kind dhcpv4.MessageType, xid dhcpv4.TransactionID, mac net.HardwareAddr, o DHCPOptions, since time.Duration) *dhcpv4.DHCPv4 {
+func newMessage(kind dhcpv4.MessageType, xid dhcpv4.TransactionID, mac net.HardwareAddr, o dhcpOptions, since time.Duration) *dhcpv4.DHCPv4 {
 	m := &dhcpv4.DHCPv4{
 		OpCode: dhcpv4.OpcodeBootRequest, HWType: 1, ClientHWAddr: mac, TransactionID: xid,
 		NumSeconds:   uint16(min(since.Seconds(), 0xffff)),
@@ -34,17 +34,17 @@ func newMessage(kind dhcpv4.MessageType, xid dhcpv4.TransactionID, mac net.Hardw
 		Options: dhcpv4.Options{},
 	}
 	m.UpdateOption(dhcpv4.OptMessageType(kind))
-	if o.ClientID != "" {
-		m.UpdateOption(dhcpv4.OptClientIdentifier([]byte(o.ClientID)))
+	if o.clientID != "" {
+		m.UpdateOption(dhcpv4.OptClientIdentifier([]byte(o.clientID)))
 	}
 	if kind == dhcpv4.MessageTypeDecline || kind == dhcpv4.MessageTypeRelease {
 		return m // Which hold nothing more (RFC 2131, table 5).
 	}
-	m.UpdateOption(dhcpv4.OptParameterRequestList(wanted...))
+	m.UpdateOption(dhcpv4.OptParameterRequestList(requestedOptions...))
 	m.UpdateOption(dhcpv4.OptMaxMessageSize(maxMessage))
 	m.UpdateOption(dhcpv4.OptClassIdentifier("sidusboot"))
-	if o.Hostname != "" {
-		m.UpdateOption(dhcpv4.OptHostName(o.Hostname))
+	if o.hostname != "" {
+		m.UpdateOption(dhcpv4.OptHostName(o.hostname))
 	}
 	return m
 }

@@ -56,12 +56,12 @@ type Lease struct {
 	// "dhcp6".
 	Proto string
 	// DHCP6 is what a DHCPv6 server must be asked by to renew the address.
-	DHCP6 *Binding6
+	DHCP6 *DHCP6Binding
 }
 
-// A Binding6 is a lease of an IPv6 address as its server knows it. Lease.Time,
+// A DHCP6Binding is a lease of an IPv6 address as its server knows it. Lease.Time,
 // T1 and T2 say how long it lasts.
-type Binding6 struct {
+type DHCP6Binding struct {
 	Server []byte // The server's DUID.
 	IAID   uint32
 }

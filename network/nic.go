@@ -40,11 +40,11 @@ func (n NIC) String() string {
 	return text
 }
 
-// nicOf describes a link.
-func nicOf(l *rtnetlink.Link, sysfs string) NIC {
+// describe describes a link.
+func describe(l *rtnetlink.Link, sysfs string) NIC {
 	return NIC{
 		Name: l.Name, MAC: l.HardwareAddr, Driver: Driver(sysfs, l.Name),
-		Up: l.IsUp(), Carrier: hasCarrier(l),
+		Up: l.IsUp(), Carrier: linkHasCarrier(l),
 	}
 }
 
@@ -57,9 +57,9 @@ func Driver(sysfs, device string) string {
 	return filepath.Base(target)
 }
 
-// wired tells whether a link is a network card with a cable: no loopback, no
+// isWired tells whether a link is a network card with a cable: no loopback, no
 // radio, nothing that is made of other links, and no part of such a thing.
-func wired(l *rtnetlink.Link, sysfs string) bool {
+func isWired(l *rtnetlink.Link, sysfs string) bool {
 	if l.IsLoopback() || l.Type != unix.ARPHRD_ETHER || l.MasterIndex != 0 || l.Flags&unix.IFF_SLAVE != 0 {
 		return false
 	}
@@ -84,17 +84,17 @@ var (
 	usbClasses = []string{"02", "0a", "e0", "ff"}
 )
 
-// Unclaimed lists the network controllers, as bus, ids and place, that no
+// unclaimedControllers lists the network controllers, as bus, ids and place, that no
 // driver has taken.
-func Unclaimed(sysfs string) []string {
+func unclaimedControllers(sysfs string) []string {
 	var all []string
-	each(sysfs, "pci", func(place string, read func(string) string) {
+	eachUnclaimed(sysfs, "pci", func(place string, read func(string) string) {
 		class := read("class")
 		if slices.ContainsFunc(pciClasses, func(c string) bool { return strings.HasPrefix(class, c) }) {
 			all = append(all, fmt.Sprintf("pci %s:%s at %s", strings.TrimPrefix(read("vendor"), "0x"), strings.TrimPrefix(read("device"), "0x"), place))
 		}
 	})
-	each(sysfs, "usb", func(place string, read func(string) string) {
+	eachUnclaimed(sysfs, "usb", func(place string, read func(string) string) {
 		if !slices.Contains(usbClasses, read("bInterfaceClass")) {
 			return // Not an interface, or of another class.
 		}
@@ -106,8 +106,8 @@ func Unclaimed(sysfs string) []string {
 	return all
 }
 
-// each calls found for every device on a bus that has no driver.
-func each(sysfs, bus string, found func(place string, read func(attribute string) string)) {
+// eachUnclaimed calls found for every device on a bus that has no driver.
+func eachUnclaimed(sysfs, bus string, found func(place string, read func(attribute string) string)) {
 	dir := filepath.Join(sysfs, "bus", bus, "devices")
 	devices, err := os.ReadDir(dir)
 	if err != nil {

@@ -39,10 +39,10 @@ func TestUnclaimed(t *testing.T) {
 	device("usb", "1-1/1-1:1.1", map[string]string{"bInterfaceClass": "ff"})
 	device("usb", "1-2/1-2:1.0", map[string]string{"bInterfaceClass": "03"})
 	want := "pci 10ec:8139 at 0000:00:03.0, pci 15b3:1013 at 0000:00:05.0, usb 0bda:8153 at 1-1"
-	if got := strings.Join(Unclaimed(sysfs), ", "); got != want {
+	if got := strings.Join(unclaimedControllers(sysfs), ", "); got != want {
 		t.Errorf("got %s, want %s", got, want)
 	}
-	if got := Unclaimed(t.TempDir()); len(got) != 0 {
+	if got := unclaimedControllers(t.TempDir()); len(got) != 0 {
 		t.Errorf("no bus: %v", got)
 	}
 }

@@ -16,71 +16,71 @@ type Method int
 
 // The methods of a Way.
 const (
-	ByDHCP   Method = iota // DHCP (RFC 2131)
-	Fixed                  // the Way's own
-	ByRouter               // SLAAC, or DHCPv6 where the router says so (RFC 4862)
-	ByDHCP6                // DHCPv6 (RFC 8415)
+	MethodDHCP   Method = iota // DHCP (RFC 2131)
+	MethodStatic               // the Way's own
+	MethodRouter               // SLAAC, or DHCPv6 where the router says so (RFC 4862)
+	MethodDHCP6                // DHCPv6 (RFC 8415)
 )
 
-func (m Method) is6() bool { return m == ByRouter || m == ByDHCP6 }
+func (m Method) is6() bool { return m == MethodRouter || m == MethodDHCP6 }
 
-// A Choice is a NIC by name, by MAC or by its driver. The zero Choice is any
+// A Selector is a NIC by name, by MAC or by its driver. The zero Choice is any
 // NIC with a cable.
-type Choice struct {
+type Selector struct {
 	Device string
 	MAC    net.HardwareAddr
 	Driver string
 }
 
-func (c Choice) String() string {
+func (s Selector) String() string {
 	switch {
-	case c.Device != "":
-		return c.Device
-	case c.MAC != nil:
-		return c.MAC.String()
-	case c.Driver != "":
-		return "with the driver " + c.Driver
+	case s.Device != "":
+		return s.Device
+	case s.MAC != nil:
+		return s.MAC.String()
+	case s.Driver != "":
+		return "with the driver " + s.Driver
 	}
 	return "with a cable"
 }
 
-func (c Choice) any() bool { return c.Device == "" && c.MAC == nil && c.Driver == "" }
+func (s Selector) isAny() bool { return s.Device == "" && s.MAC == nil && s.Driver == "" }
 
-// several tells whether more than one NIC may be meant: two may have one MAC.
-func (c Choice) several() bool { return c.Device == "" }
+// mayBeSeveral tells whether more than one NIC may be meant: two may have one MAC.
+func (s Selector) mayBeSeveral() bool { return s.Device == "" }
 
-// fits tells whether a link is the one chosen. A MAC is that of the card, not
+// matches tells whether a link is the one chosen. A MAC is that of the card, not
 // of a VLAN or bond on it.
-func (c Choice) fits(l *rtnetlink.Link, sysfs string) bool {
+func (s Selector) matches(l *rtnetlink.Link, sysfs string) bool {
 	switch {
-	case c.Device != "":
-		return l.Name == c.Device
-	case c.MAC != nil:
-		return bytes.Equal(l.HardwareAddr, c.MAC) && wired(l, sysfs)
-	case c.Driver != "":
-		return Driver(sysfs, l.Name) == c.Driver && wired(l, sysfs)
+	case s.Device != "":
+		return l.Name == s.Device
+	case s.MAC != nil:
+		return bytes.Equal(l.HardwareAddr, s.MAC) && isWired(l, sysfs)
+	case s.Driver != "":
+		return Driver(sysfs, l.Name) == s.Driver && isWired(l, sysfs)
 	}
-	return wired(l, sysfs)
+	return isWired(l, sysfs)
 }
 
-// A Way is how one NIC is to get its address.
-type Way struct {
-	Choice
+// An Interface is how one NIC is to get its address.
+type Interface struct {
+	Selector
 	Method Method
-	// Fixed are fields of the lease that win over what a server says, and all
+	// Static are fields of the lease that win over what a server says, and all
 	// of it where the Method is Fixed.
-	Fixed Lease
+	Static Lease
 	// SetMAC is the address that the NIC is given before it is set up.
 	SetMAC net.HardwareAddr
 	// ClientID and Hostname are told to a DHCP server.
 	ClientID, Hostname string
-	// Aside is a NIC that is to have its address, but not to lead to the root.
-	Aside bool
+	// Secondary is a NIC that is to have its address, but not to lead to the root.
+	Secondary bool
 }
 
 // Is6 tells whether the address is one of IPv6.
-func (w *Way) Is6() bool {
-	return w.Method.is6() || w.Method == Fixed && w.Fixed.Addr.Addr().Is6()
+func (i *Interface) Is6() bool {
+	return i.Method.is6() || i.Method == MethodStatic && i.Static.Addr.Addr().Is6()
 }
 
 // A Plan is what is wanted of the network.
@@ -88,12 +88,12 @@ type Plan struct {
 	Renames []Rename
 	Bonds   []Bond
 	VLANs   []VLAN
-	// Ways are tried side by side, and the first whose lease leads to the
+	// Interfaces are tried side by side, and the first whose lease leads to the
 	// server wins. The others keep their addresses, except those of a Way
 	// that takes any NIC.
-	Ways []Way
-	// Leave are NICs that are not to be touched.
-	Leave []string
+	Interfaces []Interface
+	// Ignore are NICs that are not to be touched.
+	Ignore []string
 	// Routes are added to those of the leases.
 	Routes []DeviceRoute
 	// DNS are name servers that come before those of a lease; with OnlyDNS those
@@ -109,14 +109,14 @@ type DeviceRoute struct {
 	Device string
 }
 
-// add puts what the plan says for all NICs into a lease.
-func (p *Plan) add(w *Way, l *Lease) {
+// complete puts what the plan says for all NICs into a lease.
+func (p *Plan) complete(w *Interface, l *Lease) {
 	var routes []Route
 	taken := map[netip.Prefix]bool{}
 	for _, r := range p.Routes {
 		elsewhere := r.Device != "" && r.Device != l.Device
 		if r.Device == "" {
-			elsewhere = w.Aside || len(p.Ways) > 1 && !l.Addr.Contains(r.Gateway)
+			elsewhere = w.Secondary || len(p.Interfaces) > 1 && !l.Addr.Contains(r.Gateway)
 		}
 		if !elsewhere && r.Dst.Addr().Is4() == l.Addr.Addr().Is4() {
 			routes = append(routes, r.Route)
@@ -130,7 +130,7 @@ func (p *Plan) add(w *Way, l *Lease) {
 	}
 	l.Routes = routes
 	dns := slices.Clone(p.DNS)
-	if !p.OnlyDNS || len(w.Fixed.DNS) > 0 {
+	if !p.OnlyDNS || len(w.Static.DNS) > 0 {
 		dns = append(dns, l.DNS...)
 	}
 	l.DNS = dns
@@ -140,21 +140,21 @@ func (p *Plan) add(w *Way, l *Lease) {
 type Options struct {
 	// Sysfs is where sysfs is, /sys.
 	Sysfs string
-	// First is the NIC that has a moment to itself where any would do, unless
+	// Preferred is the NIC that has a moment to itself where any would do, unless
 	// Wide: then all are tried at once.
-	First string
-	Wide  bool
-	// Guess is the MAC of the NIC that the firmware booted from, as it says,
+	Preferred string
+	TryAll    bool
+	// BootMAC is the MAC of the NIC that the firmware booted from, as it says,
 	// BOOTIF=: where any would do, the NICs with it come before First, and have a
 	// longer moment. It is no order: docks and adapters show another MAC to the
 	// firmware than to the kernel. nil: it says nothing.
-	Guess net.HardwareAddr
+	BootMAC net.HardwareAddr
 	// CarrierTime is how long to wait for a NIC and its carrier, LeaseTime how
 	// long for an address, from then on. A switch with spanning tree forwards
 	// nothing for 30 to 50 s.
 	CarrierTime, LeaseTime time.Duration
 	// PreferRoot and Trust are for DHCP, see DHCPOptions.
-	PreferRoot, Trust bool
+	PreferRoot, SkipProbe bool
 	// Rescan looks for new devices that want a driver, and for those whose
 	// drivers were left out at first. It is called while a NIC is missing, or
 	// none has led anywhere for a while.
@@ -168,9 +168,9 @@ type Options struct {
 	WaitFor func(what string)
 }
 
-// fix puts the Way's own fields over those of a lease.
-func (w *Way) fix(l *Lease) {
-	f := &w.Fixed
+// override puts the Way's own fields over those of a lease.
+func (i *Interface) override(l *Lease) {
+	f := &i.Static
 	if len(f.Routes) > 0 {
 		l.Routes = slices.Clone(f.Routes)
 	}

@@ -14,13 +14,13 @@ import (
 // them (enp1s0, ens3, eno1, enx525400123456) that name: people know it from
 // installed machines, and write it into ip=, bond= and vlan=. There is no udev
 // in an initramfs.
-func (u *ascent) nameByPlace(all []*rtnetlink.Link) error {
-	for _, name := range u.plan.cards() {
-		if !strings.HasPrefix(name, "en") || find(all, func(a *rtnetlink.Link) bool { return a.Name == name }) != nil {
+func (a *attempt) nameByPlace(all []*rtnetlink.Link) error {
+	for _, name := range a.plan.cardNames() {
+		if !strings.HasPrefix(name, "en") || findLink(all, func(a *rtnetlink.Link) bool { return a.Name == name }) != nil {
 			continue
 		}
 		for _, l := range all {
-			if !wired(l, u.opts.Sysfs) || l.IsUp() || !slices.Contains(predictable(u.opts.Sysfs, l), name) {
+			if !isWired(l, a.opts.Sysfs) || l.IsUp() || !slices.Contains(predictable(a.opts.Sysfs, l), name) {
 				continue
 			}
 			if err := setName(l, name); err != nil {
@@ -32,10 +32,10 @@ func (u *ascent) nameByPlace(all []*rtnetlink.Link) error {
 	return nil
 }
 
-// cards are the names by which the plan calls network cards.
-func (p *Plan) cards() (names []string) {
-	for i := range p.Ways {
-		names = append(names, p.Ways[i].Device)
+// cardNames are the names by which the plan calls network cards.
+func (p *Plan) cardNames() (names []string) {
+	for i := range p.Interfaces {
+		names = append(names, p.Interfaces[i].Device)
 	}
 	for i := range p.Bonds {
 		names = append(names, p.Bonds[i].Slaves...)
@@ -43,14 +43,14 @@ func (p *Plan) cards() (names []string) {
 	for i := range p.VLANs {
 		names = append(names, p.VLANs[i].Parent)
 	}
-	return append(names, p.Leave...)
+	return append(names, p.Ignore...)
 }
 
 // predictable are the names that systemd's udev knows for an Ethernet card, by
 // its place on PCI or USB, its slot, its number on the board and its MAC
 // (systemd.net-naming-scheme(7)).
 func predictable(sysfs string, a *rtnetlink.Link) []string {
-	names := []string{"enx" + strings.ReplaceAll(permanent(a).String(), ":", "")}
+	names := []string{"enx" + strings.ReplaceAll(permanentAddr(a).String(), ":", "")}
 	card := filepath.Join(sysfs, "class/net", a.Name)
 	dir, err := filepath.EvalSymlinks(filepath.Join(card, "device"))
 	if err != nil {

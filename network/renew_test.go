@@ -60,9 +60,9 @@ func TestKeep(t *testing.T) {
 		return [][]byte{networktest.Reply(m, addr, lease)}
 	})
 	l := n.must("eth0", addr+"/24", network.Plan{}, network.Options{})
-	tenancy := l.Tenancy(index(t, "eth0"), "node50")
+	tenancy := l.State(index(t, "eth0"), "node50")
 	var told atomic.Int32
-	tenancy.Renewed = func() {
+	tenancy.OnRenewal = func() {
 		if age := network.Uptime() - tenancy.Since; age < 0 || age > time.Second {
 			t.Errorf("renewed %v ago", age)
 		}
@@ -72,7 +72,7 @@ func TestKeep(t *testing.T) {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		tenancy.Keep(ctx, n.logf)
+		tenancy.Renew(ctx, n.logf)
 	}()
 	until := func(what string, ok func() bool) {
 		t.Helper()
@@ -161,7 +161,7 @@ func TestKeepRealServer(t *testing.T) {
 	l := n.must("eth0", "", network.Plan{}, network.Options{})
 	for _, age := range []time.Duration{l.T1, l.T2} {
 		before := logged(server, "DHCPACK")
-		tenancy := l.Tenancy(index(t, "eth0"), "")
+		tenancy := l.State(index(t, "eth0"), "")
 		tenancy.Since -= age
 		keepOnce(t, n, tenancy, func() bool { return logged(server, "DHCPACK") > before })
 		if tenancy.Time != time.Hour {
@@ -176,7 +176,7 @@ func TestKeepRealServer(t *testing.T) {
 // A lease without an end needs nobody.
 func TestTenancy(t *testing.T) {
 	l := network.Lease{Addr: netip.MustParsePrefix("10.0.0.7/24")}
-	if l.Tenancy(1, "") != nil {
+	if l.State(1, "") != nil {
 		t.Error("a lease for ever has a tenancy")
 	}
 }
@@ -191,7 +191,7 @@ func index(t *testing.T, device string) int {
 }
 
 // keepOnce keeps a lease until done, which has to come of a renewal.
-func keepOnce(t *testing.T, n *node, tenancy *network.Tenancy, done func() bool) {
+func keepOnce(t *testing.T, n *node, tenancy *network.LeaseState, done func() bool) {
 	t.Helper()
 	since := tenancy.Since
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
@@ -203,7 +203,7 @@ func keepOnce(t *testing.T, n *node, tenancy *network.Tenancy, done func() bool)
 		time.Sleep(200 * time.Millisecond)
 		cancel()
 	}()
-	tenancy.Keep(ctx, n.logf)
+	tenancy.Renew(ctx, n.logf)
 	if tenancy.Since == since || !done() {
 		t.Errorf("it is not renewed: %+v", tenancy)
 	}

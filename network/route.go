@@ -39,8 +39,8 @@ func setRoute(index int, r Route, self netip.Prefix, metric int) error {
 	return err
 }
 
-// dropRoutes removes a device's routes that setRoute has set.
-func dropRoutes(index int, family uint8) error {
+// removeRoutes removes a device's routes that setRoute has set.
+func removeRoutes(index int, family uint8) error {
 	req := nl.NewNetlinkRequest(unix.RTM_GETROUTE, unix.NLM_F_DUMP)
 	filter := nl.NewRtMsg()
 	filter.Family = family

@@ -10,61 +10,61 @@ import (
 	"github.com/sidusboot/sidusboot/network/rtnetlink"
 )
 
-// look sees which devices are there by now, makes what is to be made of them
+// scan sees which devices are there by now, makes what is to be made of them
 // and sends off those that are wanted.
-func (u *ascent) look(ctx context.Context) error {
-	if u.wantsDrivers() {
-		u.opts.Rescan()
-		u.rescanned = time.Now()
+func (a *attempt) scan(ctx context.Context) error {
+	if a.wantsDrivers() {
+		a.opts.Rescan()
+		a.rescanned = time.Now()
 	}
 	all, err := links()
 	if err != nil {
 		return err
 	}
-	if err := u.nameByPlace(all); err != nil {
+	if err := a.nameByPlace(all); err != nil {
 		return err
 	}
-	if err := u.build(&all); err != nil {
+	if err := a.build(&all); err != nil {
 		return err
 	}
-	for i := range u.plan.Ways {
-		w := &u.plan.Ways[i]
-		if w.any() {
-			u.sendAny(ctx, w, all)
+	for i := range a.plan.Interfaces {
+		w := &a.plan.Interfaces[i]
+		if w.isAny() {
+			a.startAny(ctx, w, all)
 			continue
 		}
 		for _, l := range all {
 			// A card may have several ports with one driver.
-			if !w.several() && u.sent(w) {
+			if !w.mayBeSeveral() && a.started(w) {
 				break
 			}
-			if !u.named(l) || !w.fits(l, u.opts.Sysfs) {
+			if !a.hasFinalName(l) || !w.matches(l, a.opts.Sysfs) {
 				continue
 			}
-			if !w.several() || !u.running(w, l) && !slices.Contains(u.plan.Leave, l.Name) {
-				u.send(ctx, w, l)
+			if !w.mayBeSeveral() || !a.isCandidate(w, l) && !slices.Contains(a.plan.Ignore, l.Name) {
+				a.start(ctx, w, l)
 			}
 		}
 	}
-	u.sayWaiting()
+	a.reportWaiting()
 	return nil
 }
 
-// named tells whether a device has its name for good: not one that another
+// hasFinalName tells whether a device has its name for good: not one that another
 // card is to have.
-func (u *ascent) named(a *rtnetlink.Link) bool {
-	for _, r := range u.plan.Renames {
-		if r.Name == a.Name && r.MAC.String() != permanent(a).String() {
+func (a *attempt) hasFinalName(l *rtnetlink.Link) bool {
+	for _, r := range a.plan.Renames {
+		if r.Name == l.Name && r.MAC.String() != permanentAddr(l).String() {
 			return false
 		}
 	}
-	return !strings.HasPrefix(a.Name, temporary)
+	return !strings.HasPrefix(l.Name, temporary)
 }
 
 // build names the cards and makes bonds and VLANs, as far as what they are made
 // of is there.
-func (u *ascent) build(all *[]*rtnetlink.Link) (err error) {
-	if u.built || len(u.plan.Renames)+len(u.plan.Bonds)+len(u.plan.VLANs) == 0 {
+func (a *attempt) build(all *[]*rtnetlink.Link) (err error) {
+	if a.built || len(a.plan.Renames)+len(a.plan.Bonds)+len(a.plan.VLANs) == 0 {
 		return nil
 	}
 	// What stands on a card that is to have another name would stand on the
@@ -74,75 +74,75 @@ func (u *ascent) build(all *[]*rtnetlink.Link) (err error) {
 		if err == nil {
 			*all, err = links()
 		}
-		named = slices.DeleteFunc(slices.Clone(*all), func(l *rtnetlink.Link) bool { return !u.named(l) })
+		named = slices.DeleteFunc(slices.Clone(*all), func(l *rtnetlink.Link) bool { return !a.hasFinalName(l) })
 	}
-	if err := rename(u.plan.Renames, *all); err != nil {
+	if err := rename(a.plan.Renames, *all); err != nil {
 		return err
 	}
-	complete := !slices.ContainsFunc(u.plan.Renames, func(r Rename) bool {
-		return find(*all, func(a *rtnetlink.Link) bool { return a.Name == r.Name }) == nil
+	complete := !slices.ContainsFunc(a.plan.Renames, func(r Rename) bool {
+		return findLink(*all, func(a *rtnetlink.Link) bool { return a.Name == r.Name }) == nil
 	})
-	for i := range u.plan.Bonds {
+	for i := range a.plan.Bonds {
 		refresh()
 		if err != nil {
 			return err
 		}
-		missing, err := u.plan.Bonds[i].build(u.opts.Sysfs, named)
+		missing, err := a.plan.Bonds[i].build(a.opts.Sysfs, named)
 		if err != nil {
 			return err
 		}
 		complete = complete && len(missing) == 0
 	}
-	for i := range u.plan.VLANs {
+	for i := range a.plan.VLANs {
 		refresh()
 		if err != nil {
 			return err
 		}
-		missing, err := u.plan.VLANs[i].build(named)
+		missing, err := a.plan.VLANs[i].build(named)
 		if err != nil {
 			return err
 		}
 		complete = complete && !missing
 	}
-	u.built = complete
+	a.built = complete
 	refresh()
 	return err
 }
 
-// sendAny sends off the first NICs, and when those had their moment, all others.
-func (u *ascent) sendAny(ctx context.Context, w *Way, all []*rtnetlink.Link) {
-	first, rest := u.order(all)
+// startAny sends off the first NICs, and when those had their moment, all others.
+func (a *attempt) startAny(ctx context.Context, w *Interface, all []*rtnetlink.Link) {
+	first, rest := a.byPreference(all)
 	for _, l := range first {
-		if !u.running(w, l) {
-			u.send(ctx, w, l)
+		if !a.isCandidate(w, l) {
+			a.start(ctx, w, l)
 		}
 	}
-	if u.opts.Wide {
-		u.widened = true
+	if a.opts.TryAll {
+		a.triesAll = true
 	}
-	if !u.widened && len(rest) > 0 && u.hadMoment(first) {
-		u.widened = true
-		u.opts.Logf("network: no address by way of %s so far: trying %s as well", namesOf(first, u.opts.First), namesOf(rest, ""))
+	if !a.triesAll && len(rest) > 0 && a.hadItsTime(first) {
+		a.triesAll = true
+		a.opts.Logf("network: no address by way of %s so far: trying %s as well", namesOf(first, a.opts.Preferred), namesOf(rest, ""))
 	}
-	if !u.widened {
+	if !a.triesAll {
 		return
 	}
 	for _, l := range rest {
-		if !u.running(w, l) {
-			u.send(ctx, w, l)
+		if !a.isCandidate(w, l) {
+			a.start(ctx, w, l)
 		}
 	}
 }
 
-// order are the NICs that come first where any would do, and the others.
-func (u *ascent) order(all []*rtnetlink.Link) (first, rest []*rtnetlink.Link) {
+// byPreference are the NICs that come first where any would do, and the others.
+func (a *attempt) byPreference(all []*rtnetlink.Link) (first, rest []*rtnetlink.Link) {
 	var byName, others []*rtnetlink.Link
 	for _, l := range all {
 		switch {
-		case !wired(l, u.opts.Sysfs) || slices.Contains(u.plan.Leave, l.Name) || !u.named(l):
-		case u.guessed(l):
+		case !isWired(l, a.opts.Sysfs) || slices.Contains(a.plan.Ignore, l.Name) || !a.hasFinalName(l):
+		case a.isBootNIC(l):
 			first = append(first, l)
-		case l.Name == u.opts.First:
+		case l.Name == a.opts.Preferred:
 			byName = append(byName, l)
 		default:
 			others = append(others, l)
@@ -152,40 +152,40 @@ func (u *ascent) order(all []*rtnetlink.Link) (first, rest []*rtnetlink.Link) {
 	if len(first) > 0 {
 		return first, rest
 	}
-	if u.anyFrom.IsZero() && time.Since(u.start) > guessAbsent {
-		u.anyFrom = time.Now()
+	if a.anyFrom.IsZero() && time.Since(a.begun) > bootNICAbsent {
+		a.anyFrom = time.Now()
 		if len(rest) > 0 {
-			u.opts.Logf("network: no NIC has %s, from which the firmware says it booted (BOOTIF=), only %s: any will do", u.opts.Guess, namesOf(rest, ""))
+			a.opts.Logf("network: no NIC has %s, from which the firmware says it booted (BOOTIF=), only %s: any will do", a.opts.BootMAC, namesOf(rest, ""))
 		}
 	}
-	if u.anyFrom.IsZero() {
+	if a.anyFrom.IsZero() {
 		return nil, rest
 	}
 	return byName, others
 }
 
-// guessed tells whether it is the NIC that the firmware booted from.
-func (u *ascent) guessed(a *rtnetlink.Link) bool {
-	return u.opts.Guess != nil && (bytes.Equal(a.HardwareAddr, u.opts.Guess) || bytes.Equal(permanent(a), u.opts.Guess))
+// isBootNIC tells whether it is the NIC that the firmware booted from.
+func (a *attempt) isBootNIC(l *rtnetlink.Link) bool {
+	return a.opts.BootMAC != nil && (bytes.Equal(l.HardwareAddr, a.opts.BootMAC) || bytes.Equal(permanentAddr(l), a.opts.BootMAC))
 }
 
-// hadMoment tells whether the NICs that come first have had the time that they
+// hadItsTime tells whether the NICs that come first have had the time that they
 // have to themselves.
-func (u *ascent) hadMoment(first []*rtnetlink.Link) bool {
+func (a *attempt) hadItsTime(first []*rtnetlink.Link) bool {
 	if len(first) == 0 {
-		return !u.anyFrom.IsZero() && time.Since(u.anyFrom) > aloneAbsent
+		return !a.anyFrom.IsZero() && time.Since(a.anyFrom) > aloneAbsent
 	}
-	since, down, silent := time.Since(u.anyFrom), aloneDown, aloneSilent
-	if u.guessed(first[0]) {
-		since, down, silent = time.Since(u.start), guessDown, guessSilent
+	since, down, silent := time.Since(a.anyFrom), aloneDown, aloneSilent
+	if a.isBootNIC(first[0]) {
+		since, down, silent = time.Since(a.begun), bootNICDown, bootNICSilent
 	}
 	ended := func(l *rtnetlink.Link) bool {
-		return slices.ContainsFunc(u.runners, func(r *runner) bool { return r.done && r.link.Index == l.Index })
+		return slices.ContainsFunc(a.candidates, func(r *candidate) bool { return r.done && r.link.Index == l.Index })
 	}
 	if !slices.ContainsFunc(first, func(l *rtnetlink.Link) bool { return !ended(l) }) {
 		return true
 	}
-	if slices.ContainsFunc(first, func(l *rtnetlink.Link) bool { return hasCarrier(l) }) {
+	if slices.ContainsFunc(first, func(l *rtnetlink.Link) bool { return linkHasCarrier(l) }) {
 		return since > silent
 	}
 	return since > down
@@ -203,64 +203,64 @@ func namesOf(all []*rtnetlink.Link, none string) string {
 	return strings.Join(names, ", ")
 }
 
-// running tells whether a NIC was sent off by a way.
-func (u *ascent) running(w *Way, l *rtnetlink.Link) bool {
-	return slices.ContainsFunc(u.runners, func(r *runner) bool { return r.way == w && r.link.Index == l.Index })
+// isCandidate tells whether a NIC was sent off by a way.
+func (a *attempt) isCandidate(w *Interface, l *rtnetlink.Link) bool {
+	return slices.ContainsFunc(a.candidates, func(r *candidate) bool { return r.iface == w && r.link.Index == l.Index })
 }
 
 // wantsDrivers tells whether drivers are to be looked for again: a NIC that was
 // named is not there, or the one that the firmware booted from, or nothing came
 // of those that are there for a while. The right one may be behind USB.
-func (u *ascent) wantsDrivers() bool {
-	switch since := time.Since(u.rescanned); {
+func (a *attempt) wantsDrivers() bool {
+	switch since := time.Since(a.rescanned); {
 	case since < rescanIdle:
 		return false
-	case len(u.runners) == 0:
+	case len(a.candidates) == 0:
 		return true
 	case since < rescanBusy:
 		return false
-	case u.opts.Wide:
+	case a.opts.TryAll:
 		return true
 	}
-	for i := range u.plan.Ways {
-		if w := &u.plan.Ways[i]; !u.sent(w) {
+	for i := range a.plan.Interfaces {
+		if w := &a.plan.Interfaces[i]; !a.started(w) {
 			return true
 		}
 	}
-	if !slices.ContainsFunc(u.plan.Ways, func(w Way) bool { return w.any() }) {
+	if !slices.ContainsFunc(a.plan.Interfaces, func(w Interface) bool { return w.isAny() }) {
 		return false
 	}
-	since := time.Since(u.anyFrom)
-	if u.anyFrom.IsZero() {
-		since = time.Since(u.start)
+	since := time.Since(a.anyFrom)
+	if a.anyFrom.IsZero() {
+		since = time.Since(a.begun)
 	}
-	return since > aloneSilent || since > aloneDown && !slices.ContainsFunc(u.runners, (*runner).asks)
+	return since > aloneSilent || since > aloneDown && !slices.ContainsFunc(a.candidates, (*candidate).mayLead)
 }
 
-// sayWaiting tells what is waited for.
-func (u *ascent) sayWaiting() {
+// reportWaiting tells what is waited for.
+func (a *attempt) reportWaiting() {
 	var what []string
-	for _, r := range u.runners {
+	for _, r := range a.candidates {
 		if r.done {
 			continue
 		}
 		name := r.link.Name
-		switch ok, err := HasCarrier(r.link); {
+		switch ok, err := hasCarrier(r.link); {
 		case err != nil || !ok:
 			what = append(what, "the link of "+name)
-		case r.way.Method == ByDHCP:
+		case r.iface.Method == MethodDHCP:
 			what = append(what, "an answer from DHCP on "+name)
 		default:
 			what = append(what, "the address of "+name)
 		}
 	}
 	if len(what) == 0 {
-		for i := range u.plan.Ways {
-			what = append(what, "the NIC "+u.plan.Ways[i].String())
+		for i := range a.plan.Interfaces {
+			what = append(what, "the NIC "+a.plan.Interfaces[i].String())
 		}
 	}
-	if text := strings.Join(what, " and "); text != u.said {
-		u.said = text
-		u.opts.WaitFor(text)
+	if text := strings.Join(what, " and "); text != a.waitingFor {
+		a.waitingFor = text
+		a.opts.WaitFor(text)
 	}
 }

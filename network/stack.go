@@ -47,12 +47,12 @@ const temporary = "sidusboot"
 // another one's name gets that one's old name.
 func rename(renames []Rename, all []*rtnetlink.Link) error {
 	for i, r := range renames {
-		l := find(all, func(a *rtnetlink.Link) bool { return bytes.Equal(permanent(a), r.MAC) })
+		l := findLink(all, func(a *rtnetlink.Link) bool { return bytes.Equal(permanentAddr(a), r.MAC) })
 		if l == nil || l.Name == r.Name {
 			continue
 		}
 		old := l.Name
-		if other := find(all, func(a *rtnetlink.Link) bool { return a.Name == r.Name }); other != nil {
+		if other := findLink(all, func(a *rtnetlink.Link) bool { return a.Name == r.Name }); other != nil {
 			aside := temporary + strconv.Itoa(i)
 			if err := setName(l, aside); err != nil {
 				return err
@@ -68,15 +68,15 @@ func rename(renames []Rename, all []*rtnetlink.Link) error {
 	return nil
 }
 
-// permanent is the card's own address, whatever it was given meanwhile.
-func permanent(a *rtnetlink.Link) net.HardwareAddr {
+// permanentAddr is the card's own address, whatever it was given meanwhile.
+func permanentAddr(a *rtnetlink.Link) net.HardwareAddr {
 	if len(a.PermHWAddr) == len(a.HardwareAddr) && len(a.PermHWAddr) > 0 {
 		return a.PermHWAddr
 	}
 	return a.HardwareAddr
 }
 
-func find(all []*rtnetlink.Link, fits func(*rtnetlink.Link) bool) *rtnetlink.Link {
+func findLink(all []*rtnetlink.Link, fits func(*rtnetlink.Link) bool) *rtnetlink.Link {
 	for _, l := range all {
 		if fits(l) {
 			return l
@@ -97,7 +97,7 @@ func setName(l *rtnetlink.Link, name string) error {
 // it. It returns what it lacks.
 func (b *Bond) build(sysfs string, all []*rtnetlink.Link) (missing []string, err error) {
 	dir := filepath.Join(sysfs, "class/net", b.Name, "bonding")
-	if find(all, func(a *rtnetlink.Link) bool { return a.Name == b.Name }) == nil {
+	if findLink(all, func(a *rtnetlink.Link) bool { return a.Name == b.Name }) == nil {
 		if !slices.ContainsFunc(all, func(l *rtnetlink.Link) bool { return slices.Contains(b.Slaves, l.Name) }) {
 			return b.Slaves, nil
 		}
@@ -106,7 +106,7 @@ func (b *Bond) build(sysfs string, all []*rtnetlink.Link) (missing []string, err
 		}
 	}
 	for _, name := range b.Slaves {
-		l := find(all, func(a *rtnetlink.Link) bool { return a.Name == name })
+		l := findLink(all, func(a *rtnetlink.Link) bool { return a.Name == name })
 		if l == nil {
 			missing = append(missing, name)
 			continue
@@ -149,7 +149,7 @@ func (b *Bond) configure(dir string) error {
 		options = append(options, "miimon=100")
 	}
 	// The mode decides what else there is; delays want miimon (bond_options.c).
-	slices.SortStableFunc(options, func(x, y string) int { return order(x) - order(y) })
+	slices.SortStableFunc(options, func(x, y string) int { return optionOrder(x) - optionOrder(y) })
 	for _, o := range options {
 		name, value, _ := strings.Cut(o, "=")
 		values := []string{value}
@@ -176,7 +176,7 @@ func (b *Bond) configure(dir string) error {
 	return nil
 }
 
-func order(option string) int {
+func optionOrder(option string) int {
 	for i, first := range []string{"mode=", "miimon="} {
 		if strings.HasPrefix(option, first) {
 			return i
@@ -193,13 +193,13 @@ func writeSysfs(path, text string) error {
 // written out here: package netlink's LinkAdd knows fifty kinds of link, at
 // the price of 60 kB.
 func (v *VLAN) build(all []*rtnetlink.Link) (missing bool, err error) {
-	if l := find(all, func(a *rtnetlink.Link) bool { return a.Name == v.Name }); l != nil {
+	if l := findLink(all, func(a *rtnetlink.Link) bool { return a.Name == v.Name }); l != nil {
 		if l.Kind != "vlan" {
 			return false, fmt.Errorf("network: vlan=%s:%s: %s is a device already: give the VLAN another name", v.Name, v.Parent, v.Name)
 		}
 		return false, nil
 	}
-	parent := find(all, func(a *rtnetlink.Link) bool { return a.Name == v.Parent })
+	parent := findLink(all, func(a *rtnetlink.Link) bool { return a.Name == v.Parent })
 	if parent == nil {
 		return true, nil
 	}

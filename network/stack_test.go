@@ -38,7 +38,7 @@ func TestBondHalfMade(t *testing.T) {
 // The kernel refuses updelay and downdelay before miimon, and most before mode.
 func TestBondOrder(t *testing.T) {
 	options := []string{"updelay=200", "miimon=50", "mode=1"}
-	slices.SortStableFunc(options, func(x, y string) int { return order(x) - order(y) })
+	slices.SortStableFunc(options, func(x, y string) int { return optionOrder(x) - optionOrder(y) })
 	if got := strings.Join(options, " "); got != "mode=1 miimon=50 updelay=200" {
 		t.Errorf("order %s", got)
 	}
@@ -48,7 +48,7 @@ func TestBondOrder(t *testing.T) {
 // that has this name by chance.
 func TestNamed(t *testing.T) {
 	mac := func(last byte) []byte { return []byte{2, 0, 0, 0, 0, last} }
-	u := &ascent{plan: Plan{Renames: []Rename{{Name: "eth0", MAC: mac(2)}}}}
+	u := &attempt{plan: Plan{Renames: []Rename{{Name: "eth0", MAC: mac(2)}}}}
 	for _, test := range []struct {
 		attrs rtnetlink.Link
 		want  bool
@@ -58,7 +58,7 @@ func TestNamed(t *testing.T) {
 		{rtnetlink.Link{Name: "eth1", HardwareAddr: mac(1)}, true},
 		{rtnetlink.Link{Name: "sidusboot0", HardwareAddr: mac(1)}, false},
 	} {
-		if got := u.named(&test.attrs); got != test.want {
+		if got := u.hasFinalName(&test.attrs); got != test.want {
 			t.Errorf("named(%s %s) = %v", test.attrs.Name, test.attrs.HardwareAddr, got)
 		}
 	}

@@ -18,7 +18,7 @@ func TestText(t *testing.T) {
 		"zero\u200bwidth": {"", ""},
 		"tag\U000E0041":   {"", ""},
 	} {
-		if got := [2]string{text(s), name(s)}; got != want {
+		if got := [2]string{cleanText(s), cleanName(s)}; got != want {
 			t.Errorf("%q became %q, want %q", s, got, want)
 		}
 	}

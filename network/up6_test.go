@@ -30,7 +30,7 @@ func TestUpByRouter(t *testing.T) {
 			n := newNode(t)
 			n.Plug("eth0", networktest.Cable{})
 			n.Server.DNSMasq(words...)
-			l := n.must("eth0", "fd77::5054:ff:fe77:1/64", network.Plan{Ways: []network.Way{{Method: network.ByRouter}}}, network.Options{})
+			l := n.must("eth0", "fd77::5054:ff:fe77:1/64", network.Plan{Interfaces: []network.Interface{{Method: network.MethodRouter}}}, network.Options{})
 			dns, search := "", strings.Join(l.Search, " ")
 			for _, a := range l.DNS {
 				dns += a.String()
@@ -50,7 +50,7 @@ func TestUpByRouter(t *testing.T) {
 
 // By DHCPv6, because the router says so, or because the plan does.
 func TestUpByDHCP6(t *testing.T) {
-	for name, method := range map[string]network.Method{"router": network.ByRouter, "plan": network.ByDHCP6} {
+	for name, method := range map[string]network.Method{"router": network.MethodRouter, "plan": network.MethodDHCP6} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			if !networktest.Isolated(t) {
@@ -61,7 +61,7 @@ func TestUpByDHCP6(t *testing.T) {
 			server := n.Server.DNSMasq("--enable-ra", "--dhcp-range=fd77::100,fd77::1ff,64,1h", "--dhcp-option=option6:dns-server,[fd77::53]",
 				"--dhcp-host=52:54:00:77:00:01,[fd77::111]")
 			n.Server.Listen("tcp6", nfsPort)
-			l, _, err := n.up(network.Plan{Ways: []network.Way{{Method: method}}}, network.Options{})
+			l, _, err := n.up(network.Plan{Interfaces: []network.Interface{{Method: method}}}, network.Options{})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -72,7 +72,7 @@ func TestUpByDHCP6(t *testing.T) {
 				t.Error(err)
 			}
 			// And renewed, by the same server and by any.
-			tenancy := l.Tenancy(index(t, "eth0"), "")
+			tenancy := l.State(index(t, "eth0"), "")
 			for _, age := range []time.Duration{l.T1, l.T2} {
 				before := logged(server, "DHCPREPLY")
 				tenancy.Since -= age
@@ -96,7 +96,7 @@ func TestUpDHCP6AddressTaken(t *testing.T) {
 	squatter := n.Host("squatter", "10.77.0.50/24")
 	squatter.Run("ip -6 addr add fd77::111/64 dev eth0 nodad")
 	server := n.Server.DNSMasq("--enable-ra", "--dhcp-range=fd77::100,fd77::1ff,64,1h", "--dhcp-host=52:54:00:77:00:01,[fd77::111]")
-	_, _, err := n.up(network.Plan{Ways: []network.Way{{Method: network.ByDHCP6}}}, network.Options{})
+	_, _, err := n.up(network.Plan{Interfaces: []network.Interface{{Method: network.MethodDHCP6}}}, network.Options{})
 	var used *network.InUseError
 	for range 1000 {
 		if logged(server, "DHCPDECLINE") > 0 {
@@ -121,15 +121,15 @@ func TestUpStatic6(t *testing.T) {
 	n := newNode(t)
 	n.Plug("eth0", networktest.Cable{})
 	n.Server.Listen("tcp6", nfsPort)
-	_, _, err := n.up(network.Plan{Ways: []network.Way{{Method: network.ByRouter}}}, network.Options{LeaseTime: 3 * time.Second})
+	_, _, err := n.up(network.Plan{Interfaces: []network.Interface{{Method: network.MethodRouter}}}, network.Options{LeaseTime: 3 * time.Second})
 	var none *network.NoRouterError
 	if !errors.As(err, &none) || none.Device != "eth0" {
 		t.Errorf("no router: %v", err)
 	}
 	everywhere := netip.PrefixFrom(netip.IPv6Unspecified(), 0)
-	way := network.Way{Method: network.Fixed, Fixed: network.Lease{Addr: netip.MustParsePrefix("fd77::7/64"),
+	way := network.Interface{Method: network.MethodStatic, Static: network.Lease{Addr: netip.MustParsePrefix("fd77::7/64"),
 		Routes: []network.Route{{Dst: everywhere, Gateway: netip.MustParseAddr("fd77::1")}}}}
-	l := n.must("eth0", "fd77::7/64", network.Plan{Ways: []network.Way{way}}, network.Options{})
+	l := n.must("eth0", "fd77::7/64", network.Plan{Interfaces: []network.Interface{way}}, network.Options{})
 	if err := n.reach(t.Context(), l); err != nil {
 		t.Error(err)
 	}
@@ -138,8 +138,8 @@ func TestUpStatic6(t *testing.T) {
 	}
 	// Taken over the kernel's own look.
 	n.Host("squatter", "10.77.0.50/24").Run("ip -6 addr add fd77::9/64 dev eth0 nodad")
-	way.Fixed.Addr = netip.MustParsePrefix("fd77::9/64")
-	_, _, err = n.up(network.Plan{Ways: []network.Way{way}}, network.Options{})
+	way.Static.Addr = netip.MustParsePrefix("fd77::9/64")
+	_, _, err = n.up(network.Plan{Interfaces: []network.Interface{way}}, network.Options{})
 	var used *network.InUseError
 	if !errors.As(err, &used) {
 		t.Errorf("an address that is taken: %v", err)

@@ -58,8 +58,8 @@ func (n *node) says(text string) bool {
 func (n *node) up(p network.Plan, o network.Options) (*network.Lease, []*network.Lease, error) {
 	n.t.Helper()
 	o.Sysfs = "/sys"
-	if o.First == "" {
-		o.First = "eth0"
+	if o.Preferred == "" {
+		o.Preferred = "eth0"
 	}
 	if o.CarrierTime == 0 {
 		o.CarrierTime = 20 * time.Second
@@ -75,8 +75,8 @@ func (n *node) up(p network.Plan, o network.Options) (*network.Lease, []*network
 	if o.Reach == nil {
 		o.Reach = n.reach
 	}
-	if p.Ways == nil {
-		p.Ways = []network.Way{{}}
+	if p.Interfaces == nil {
+		p.Interfaces = []network.Interface{{}}
 	}
 	return network.Up(n.t.Context(), p, o)
 }
@@ -181,7 +181,7 @@ func TestUpBootIF(t *testing.T) {
 		n.Plug(fmt.Sprintf("eth%d", i), networktest.Cable{})
 	}
 	n.Server.DNSMasq(pool, "--dhcp-host=52:54:00:77:00:03,10.77.0.13")
-	n.must("eth2", "10.77.0.13/24", network.Plan{}, network.Options{Guess: mac(3)})
+	n.must("eth2", "10.77.0.13/24", network.Plan{}, network.Options{BootMAC: mac(3)})
 	n.isDown("eth0")
 	n.isDown("eth1")
 }
@@ -327,13 +327,13 @@ func TestUpAddressTaken(t *testing.T) {
 		t.Errorf("said %q", n.said)
 	}
 	// The same by hand is an error.
-	way := network.Way{Choice: network.Choice{Device: "eth0"}, Method: network.Fixed, Fixed: network.Lease{Addr: netip.MustParsePrefix("10.77.0.50/24")}}
-	_, _, err := n.up(network.Plan{Ways: []network.Way{way}}, network.Options{})
+	way := network.Interface{Selector: network.Selector{Device: "eth0"}, Method: network.MethodStatic, Static: network.Lease{Addr: netip.MustParsePrefix("10.77.0.50/24")}}
+	_, _, err := n.up(network.Plan{Interfaces: []network.Interface{way}}, network.Options{})
 	var used *network.InUseError
 	if !errors.As(err, &used) || used.Addr.String() != "10.77.0.50" || used.Owner == nil {
 		t.Errorf("a static address that is taken: %v", err)
 	}
-	if _, _, err := n.up(network.Plan{Ways: []network.Way{way}}, network.Options{Trust: true}); err != nil {
+	if _, _, err := n.up(network.Plan{Interfaces: []network.Interface{way}}, network.Options{SkipProbe: true}); err != nil {
 		t.Errorf("the same without a look: %v", err)
 	}
 }
@@ -379,7 +379,7 @@ func TestUpReachesServer(t *testing.T) {
 		}
 		return nil
 	}
-	p := network.Plan{Ways: []network.Way{{Choice: network.Choice{Device: "eth0"}}, {Choice: network.Choice{Device: "eth1"}}}}
+	p := network.Plan{Interfaces: []network.Interface{{Selector: network.Selector{Device: "eth0"}}, {Selector: network.Selector{Device: "eth1"}}}}
 	l, others, err := n.up(p, network.Options{Reach: reach})
 	if err != nil || l.Device != "eth1" || len(others) != 1 || others[0].Device != "eth0" {
 		t.Fatalf("%+v, %v, %v, want eth1, and eth0 beside it", l, others, err)
@@ -392,7 +392,7 @@ func TestUpReachesServer(t *testing.T) {
 		t.Errorf("eth0 has %q", out)
 	}
 	tried = nil
-	l, _, err = n.up(network.Plan{Ways: []network.Way{{}}}, network.Options{Reach: reach, Wide: true})
+	l, _, err = n.up(network.Plan{Interfaces: []network.Interface{{}}}, network.Options{Reach: reach, TryAll: true})
 	if err != nil || l.Device != "eth1" || !slices.Contains(tried, "eth1") {
 		t.Fatalf("%+v, %v, tried %v, want eth1", l, err, tried)
 	}
@@ -432,7 +432,7 @@ func TestUpTable(t *testing.T) {
 	if !strings.Contains(err.Error(), "none of 2 NICs has an address") {
 		t.Errorf("%v", err)
 	}
-	_, _, err = n.up(network.Plan{Ways: []network.Way{{Choice: network.Choice{Device: "eth7"}}}}, network.Options{CarrierTime: time.Second})
+	_, _, err = n.up(network.Plan{Interfaces: []network.Interface{{Selector: network.Selector{Device: "eth7"}}}}, network.Options{CarrierTime: time.Second})
 	var none *network.NoDeviceError
 	if !errors.As(err, &none) || !strings.Contains(err.Error(), "there is no NIC eth7, only [eth0 eth1]") {
 		t.Errorf("%v", err)
@@ -453,7 +453,7 @@ func TestUpRename(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := network.Plan{Renames: []network.Rename{{Name: "eth0", MAC: mac}}, Ways: []network.Way{{Choice: network.Choice{Device: "eth0"}}}}
+	p := network.Plan{Renames: []network.Rename{{Name: "eth0", MAC: mac}}, Interfaces: []network.Interface{{Selector: network.Selector{Device: "eth0"}}}}
 	l := n.must("eth0", "10.77.0.12/24", p, network.Options{})
 	if l.MAC.String() != mac.String() {
 		t.Errorf("eth0 is %s", l.MAC)
@@ -476,7 +476,7 @@ func TestUpIdentity(t *testing.T) {
 		return [][]byte{networktest.Reply(m, "10.77.0.50")}
 	})
 	mac := net.HardwareAddr{2, 0, 0, 0, 0, 9}
-	n.must("eth0", "", network.Plan{Ways: []network.Way{{SetMAC: mac, ClientID: "\x00node:7", Hostname: "node7"}}}, network.Options{})
+	n.must("eth0", "", network.Plan{Interfaces: []network.Interface{{SetMAC: mac, ClientID: "\x00node:7", Hostname: "node7"}}}, network.Options{})
 	for _, m := range server.Seen() {
 		if m.ClientHWAddr.String() != mac.String() || m.HostName() != "node7" ||
 			string(m.Options.Get(dhcpv4.OptionClientIdentifier)) != "\x00node:7" {

@@ -44,7 +44,7 @@ func work(log Log, text string, guard *peer) error {
 		return nil
 	})
 	for _, lease := range state.Leases {
-		lease.Renewed = func() {
+		lease.OnRenewal = func() {
 			line := leaseLine + lease.String() + "\n"
 			starter.learn(line)
 			_ = current.say(line) // A guard that has ended is told by the starter.
@@ -64,10 +64,10 @@ func work(log Log, text string, guard *peer) error {
 
 // keepLease renews a lease for as long as the node runs. Whatever a server finds
 // to stumble over must not take the session's keeper with it.
-func keepLease(lease *network.Tenancy, log Log) error {
+func keepLease(lease *network.LeaseState, log Log) error {
 	for {
 		log.Error(panics.Call(func() error {
-			lease.Keep(context.Background(), log.Errorf)
+			lease.Renew(context.Background(), log.Errorf)
 			return nil
 		}))
 		time.Sleep(time.Minute)

@@ -13,7 +13,7 @@ type State struct {
 	// Session is nil where /rw is no LUN.
 	Session *Session
 	// Leases are those to renew.
-	Leases []*network.Tenancy
+	Leases []*network.LeaseState
 }
 
 // leaseLine begins a line that is a lease; the others are the session's.
@@ -56,7 +56,7 @@ func decodeResident(text string) (s State, err error) {
 			rest.WriteString(line)
 			continue
 		}
-		t, err := network.ParseTenancy(lease)
+		t, err := network.ParseLeaseState(lease)
 		if err != nil {
 			return s, err
 		}

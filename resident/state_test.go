@@ -11,13 +11,13 @@ import (
 )
 
 func TestResidentState(t *testing.T) {
-	lease := &network.Tenancy{Device: "eth0", Index: 2, MAC: net.HardwareAddr{2, 0, 0, 0, 0, 1}, Addr: netip.MustParseAddr("10.0.0.7"),
+	lease := &network.LeaseState{Device: "eth0", Index: 2, MAC: net.HardwareAddr{2, 0, 0, 0, 0, 1}, Addr: netip.MustParseAddr("10.0.0.7"),
 		ClientID: "a\nlease b", Time: time.Hour, T1: time.Minute, T2: 2 * time.Minute}
 	session := testSession(t)
 	for name, state := range map[string]State{
-		"lease":   {Leases: []*network.Tenancy{lease, lease}},
+		"lease":   {Leases: []*network.LeaseState{lease, lease}},
 		"session": {Session: &session},
-		"both":    {Session: &session, Leases: []*network.Tenancy{lease}},
+		"both":    {Session: &session, Leases: []*network.LeaseState{lease}},
 		"nothing": {},
 	} {
 		got, err := decodeResident(string(state.encode()))
@@ -31,7 +31,7 @@ func TestResidentState(t *testing.T) {
 	// A lease that was renewed takes its place, and nothing else does.
 	other := *lease
 	other.Device = "eth1"
-	state := string(State{Session: &session, Leases: []*network.Tenancy{lease, &other}}.encode())
+	state := string(State{Session: &session, Leases: []*network.LeaseState{lease, &other}}.encode())
 	renewed := other
 	renewed.Since = 5 * time.Hour
 	got, err := decodeResident(withLease(state, leaseLine+renewed.String()+"\n"))

@@ -48,7 +48,7 @@ func (l lease) state() string {
 // parseLeases reads the keeper's file.
 func parseLeases(text string, now time.Duration) (all []lease, err error) {
 	for l := range strings.Lines(text) {
-		t, err := network.ParseTenancy(strings.TrimSuffix(l, "\n"))
+		t, err := network.ParseLeaseState(strings.TrimSuffix(l, "\n"))
 		if err != nil {
 			return nil, err
 		}
