@@ -42,7 +42,7 @@ const (
 type serverError struct{ code dnsmessage.RCode }
 
 func (e *serverError) Error() string {
-	return "the server says " + strings.TrimPrefix(e.code.String(), "RCode")
+	return "the server answers " + strings.TrimPrefix(e.code.String(), "RCode")
 }
 
 // errNoName means that a server knows that there is no such name.
@@ -51,7 +51,7 @@ var errNoName = errors.New("no such name, or no address of this kind for it")
 // Lookup finds the address of a name.
 func (r *Resolver) Lookup(ctx context.Context, name string) (netip.Addr, error) {
 	if len(r.Servers) == 0 {
-		return netip.Addr{}, fmt.Errorf("look up %s: the lease names no DNS server", name)
+		return netip.Addr{}, fmt.Errorf("look up %s: there is no DNS server to ask", name)
 	}
 	// A domain for which the servers have no answer, since theirs is another
 	// one's and down (SERVFAIL), or since they are not to be asked for it
@@ -164,8 +164,8 @@ func askOne(ctx context.Context, server netip.AddrPort, full string, kind dnsmes
 	}
 }
 
-// firstAddress reads an answer. ours is false for one to another question, or
-// for none at all: somebody else's packet is not an answer.
+// firstAddress reads an answer. ours is false for an answer to another question,
+// and for a packet that is no answer.
 func firstAddress(b []byte, id uint16, name dnsmessage.Name, kind dnsmessage.Type) (addr netip.Addr, ours bool, err error) {
 	var p dnsmessage.Parser
 	header, err := p.Start(b)

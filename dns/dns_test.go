@@ -76,7 +76,7 @@ func TestLookup(t *testing.T) {
 	for _, tt := range []struct{ name, want, err string }{
 		{"nfs", "10.77.0.9", ""}, {"nfs.b.test", "10.77.0.9", ""}, {"full.example", "10.77.0.8", ""}, {"full.example.", "10.77.0.8", ""},
 		{"nas", "10.77.0.7", ""}, {"box", "10.77.0.6", ""}, {"old", "10.77.0.5", ""}, {"mute", "10.77.0.4", ""},
-		{"refused", "", "as refused.a.test.: ask 127.0.0.1: the server says Refused"}, {"none", "", "no such name"},
+		{"refused", "", "as refused.a.test.: ask 127.0.0.1: the server answers Refused"}, {"none", "", "no such name"},
 		{strings.Repeat("x", 300), "", "look up"},
 	} {
 		got, err := r.Lookup(t.Context(), tt.name)
@@ -90,7 +90,7 @@ func TestLookup(t *testing.T) {
 	if got, err := r.Lookup(ctx, "silent."); err == nil || time.Since(start) > time.Second {
 		t.Errorf("no answer: %v, %v after %v, want an error at the deadline", got, err, time.Since(start))
 	}
-	if _, err := (&Resolver{}).Lookup(t.Context(), "nfs"); err == nil || !strings.Contains(err.Error(), "names no DNS server") {
+	if _, err := (&Resolver{}).Lookup(t.Context(), "nfs"); err == nil || !strings.Contains(err.Error(), "there is no DNS server to ask") {
 		t.Errorf("no server: %v", err)
 	}
 }

@@ -13,8 +13,8 @@ import (
 )
 
 // LoadDevices loads the modules whose aliases match the devices in sysfs, and
-// again for the devices that these bring to light (a virtio NIC appears with
-// virtio_pci), until nothing new turns up. It returns what it loaded. A module
+// again for the devices that appear then (a virtio NIC appears with virtio_pci),
+// until there is no new one. It returns what it loaded. A module
 // that fails does not keep the others from loading: the errors are joined.
 // Modules in except are left for another call, and those that drive nothing but
 // disks for LoadDisks.
@@ -56,7 +56,7 @@ func (l *Loader) loadDevices(sysfs string, except func(name string) bool) ([]str
 			case err == nil:
 				loaded = append(loaded, name)
 			case errors.Is(err, unix.ENODEV):
-				// The driver looked and found nothing to drive.
+				// The driver found no device for it.
 			default:
 				errs = append(errs, err)
 			}

@@ -61,7 +61,7 @@ func (e *KernelError) Error() string {
 type Options struct {
 	// Params is the text of parameters for each module (module.param=value).
 	Params map[string]string
-	// Blacklist are modules that no device may pull in, by canonical name
+	// Blacklist are modules that are not loaded for a device, by canonical name
 	// (modprobe.blacklist=).
 	Blacklist map[string]bool
 }
@@ -82,7 +82,8 @@ type Loader struct {
 	loaded []string
 }
 
-// A load is one module's loading, awaited by all who need it.
+// A load is the loading of one module. Every goroutine that needs the module waits
+// for it.
 type load struct {
 	done chan struct{}
 	err  error
@@ -206,12 +207,12 @@ func (l *Loader) loadWithSoft(name string) error {
 			continue
 		}
 		if last != name {
-			// The kernel's own rule for a soft dependency: nice to have.
+			// A soft dependency may be missing.
 			if err := l.loadHard(last); err != nil {
 				continue
 			}
 		}
-		for _, after := range slices.Backward(mod.After) { // The first is taken first.
+		for _, after := range slices.Backward(mod.After) { // So that the first is loaded first.
 			if after = image.CanonicalName(after); !seen[after] {
 				seen[after] = true
 				open = append(open, after)
@@ -221,9 +222,9 @@ func (l *Loader) loadWithSoft(name string) error {
 	return nil
 }
 
-// loadHard loads a module and what it cannot be without, and before that what it
-// asks for, with or without success. The manifest lists what is indirect too, so
-// that it is not followed, nor any loop in it.
+// loadHard loads a module and those that it needs, and before that the modules of
+// its soft dependencies, with or without success. The manifest lists indirect
+// needs too, so that none are followed here, and no loop of them either.
 func (l *Loader) loadHard(name string) error {
 	if l.builtin[name] {
 		return nil
@@ -249,8 +250,8 @@ func (l *Loader) loadWithNeeds(mod *image.Module) error {
 	return l.loadOne(mod.Name)
 }
 
-// errUnfinished is what those get who wait for a load that never ended.
-var errUnfinished = errors.New("its loading was broken off")
+// errUnfinished is the error of a load that a panic ended.
+var errUnfinished = errors.New("loading it was interrupted")
 
 func (l *Loader) loadOne(name string) error {
 	if l.builtin[name] {

@@ -12,9 +12,9 @@ type Edit struct {
 	Programs []string
 	Path     string
 	// Apply makes the new text of the file out of the old one, which is empty
-	// where there is no file, for the devices to be left alone. Of what an
-	// earlier boot wrote nothing stays, and without devices nothing else comes:
-	// an empty text is no file. It can be applied again and again.
+	// where there is no file, for the devices that must not be touched. What an
+	// earlier boot wrote is removed, and without devices nothing is added: an empty
+	// text means no file. It can be applied again and again.
 	Apply func(old string, devices []string) string
 }
 
@@ -32,14 +32,20 @@ func Edits() []Edit {
 	}
 }
 
-// edited marks what is ours in a file of the tree: the upper layer may be kept
-// from boot to boot, and the next boot may be by another NIC.
-const edited = "# sidusboot, at every boot: the root hangs on the NIC, leave it alone.\n"
+// edited marks what sidusboot wrote in a file of the tree: the upper layer may be
+// kept from boot to boot, and the next boot may be by another NIC. A line that
+// begins with editedMark is such a mark: earlier versions wrote it with another
+// end.
+const (
+	editedMark = "# sidusboot, at every boot:"
+	edited     = editedMark + " the root file system needs this NIC: leave it as it is.\n"
+)
 
-// whole is a file of our own. One of the same name without our mark is not.
+// whole makes a file that is sidusboot's. One of the same name without the mark is
+// left as it is.
 func whole(text string) func(string, []string) string {
 	return func(old string, devices []string) string {
-		switch ours := strings.HasPrefix(old, edited); {
+		switch ours := strings.HasPrefix(old, editedMark); {
 		case old != "" && !ours:
 			return old
 		case len(devices) == 0:
@@ -52,17 +58,18 @@ func whole(text string) func(string, []string) string {
 // denyInterfaces puts a line for dhcpcd.conf(5) at the top: behind an interface
 // line it would be for that interface only.
 func denyInterfaces(old string, devices []string) string {
-	const word = "denyinterfaces "
+	const keyword = "denyinterfaces "
 	var kept strings.Builder
 	marked := false
 	for line := range strings.Lines(old) {
-		ours := line == edited || marked && strings.HasPrefix(line, word)
-		if marked = line == edited; !ours {
+		mark := strings.HasPrefix(line, editedMark)
+		ours := mark || marked && strings.HasPrefix(line, keyword)
+		if marked = mark; !ours {
 			kept.WriteString(line)
 		}
 	}
 	if len(devices) == 0 {
 		return kept.String()
 	}
-	return edited + word + strings.Join(devices, " ") + "\n" + kept.String()
+	return edited + keyword + strings.Join(devices, " ") + "\n" + kept.String()
 }

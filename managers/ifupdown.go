@@ -40,8 +40,8 @@ const (
 
 // Networking are the files for the tree's networking.service, whose text unit
 // is: what it runs to stop is given the NIC's names to exclude. Other commands
-// than ifupdown's ifdown -a are left out, since nobody knows what they would
-// do; the NICs stay up then. Without any command there are no files.
+// than ifupdown's ifdown -a are left out, since their effect is not
+// known; the NICs stay up then. Without any command there are no files.
 //
 // An installed Debian knows its NICs by udev's predictable names, and eth0 has
 // those for alternative names: ifup enp0s3 would run DHCP on it, ifdown enp0s3
@@ -55,8 +55,8 @@ func (a Advice) Networking(unit string) []File {
 	text := written + "[Service]\nExecStartPre=-/bin/sh " + namesScript + "\nExecStop=\n"
 	for _, command := range commands {
 		program := strings.TrimLeft(command, "-@:+!")
-		words := strings.Fields(program)
-		if len(words) == 0 || !strings.HasSuffix(words[0], "/ifdown") || !slices.Contains(words, "-a") || strings.Contains(command, "'") {
+		argv := strings.Fields(program)
+		if len(argv) == 0 || !strings.HasSuffix(argv[0], "/ifdown") || !slices.Contains(argv, "-a") || strings.Contains(command, "'") {
 			continue
 		}
 		text += "ExecStop=/bin/sh -c 'exec " + program + " $$(cat " + excludedFile + ")'\n"

@@ -1,8 +1,8 @@
-// Package managers knows what to tell the network managers of a tree about the
-// NIC that the root hangs on, so that none of them takes it down, gives it
-// another address or forgets it, at start, at a restart or at the end:
+// Package managers makes the configuration by which the network managers of a tree
+// keep the NIC that the root file system needs: none of them must take it down or
+// give it another address, when it starts, restarts or ends:
 // systemd-networkd, NetworkManager, ifupdown, dhcpcd and cloud-init. It makes
-// texts and touches no file.
+// texts and writes no file.
 //
 // What goes below /run can be written in every tree:
 //
@@ -14,8 +14,8 @@
 //	/run/systemd/system/ifup@DEVICE.service.d/sidusboot.conf
 //	/run/systemd/system/networking.service.d/sidusboot.conf
 //
-// dhcpcd and cloud-init have nothing of the kind: what they are told is in files
-// of the tree, see Edits.
+// dhcpcd and cloud-init read no such directory: their configuration is in files of
+// the tree, see Edits.
 package managers
 
 import (
@@ -26,11 +26,11 @@ import (
 	"github.com/sidusboot/sidusboot/hostname"
 )
 
-// Advice is what a node has to say to them.
+// Advice is what the managers have to know about a node.
 type Advice struct {
 	// NICs have the node's addresses, as /init set them up.
 	NICs []NIC
-	// Alone are devices to be left alone altogether: what is below a VLAN or a
+	// Alone are devices that must not be touched at all: those below a VLAN or a
 	// bond, and InfiniBand.
 	Alone []string
 }
@@ -41,7 +41,7 @@ type NIC struct {
 	// Index is the kernel's number of the device (ifindex).
 	Index int
 	MAC   net.HardwareAddr
-	// Virtual is a VLAN or a bond, which stands on other devices.
+	// Virtual: it is a VLAN or a bond on other devices.
 	Virtual bool
 	// Addrs are its addresses with the length of their netmasks.
 	Addrs []netip.Prefix
@@ -55,7 +55,7 @@ type NIC struct {
 	Search []string
 }
 
-// A Route is one way out. A zero Gateway means that Dst is on the link.
+// A Route is a route to Dst. A zero Gateway means that Dst is on the link.
 type Route struct {
 	Dst     netip.Prefix
 	Gateway netip.Addr
@@ -68,8 +68,8 @@ type File struct {
 	Text string
 }
 
-// written is the first line of every file; ours all take # for a comment.
-const written = "# Written by sidusboot at every boot: the root hangs on this NIC.\n"
+// written is the first line of every file; # begins a comment in all of them.
+const written = "# Written by sidusboot at every boot: the root file system needs this NIC.\n"
 
 // Files are those that stand below /run, whatever managers the tree has.
 // networking.service needs more, see Networking.
@@ -108,8 +108,8 @@ func (n NIC) onLink(gateway netip.Addr) bool {
 	return gateway.IsLinkLocalUnicast()
 }
 
-// domains are the search domains that are such: they come from a server that
-// may be anybody, and a line's end in one of them would be a setting.
+// domains are the search domains that are valid: they come from a server that may
+// be hostile, and a line end in one of them would begin another setting.
 func (n NIC) domains() []string {
 	var good []string
 	for _, d := range n.Search {

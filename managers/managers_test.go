@@ -49,7 +49,7 @@ func same(t *testing.T, f File, want string) {
 }
 
 func TestNetworkd(t *testing.T) {
-	same(t, file(t, advice.Files(), "/run/systemd/network/00--sidusboot-eth0.network"), `# Written by sidusboot at every boot: the root hangs on this NIC.
+	same(t, file(t, advice.Files(), "/run/systemd/network/00--sidusboot-eth0.network"), `# Written by sidusboot at every boot: the root file system needs this NIC.
 [Match]
 MACAddress=52:54:00:77:00:01
 Name=eth0
@@ -91,7 +91,7 @@ GatewayOnLink=yes
 func TestNetworkManager(t *testing.T) {
 	files := advice.Files()
 	profile := file(t, files, "/run/NetworkManager/system-connections/sidusboot-eth0.nmconnection")
-	same(t, profile, `# Written by sidusboot at every boot: the root hangs on this NIC.
+	same(t, profile, `# Written by sidusboot at every boot: the root file system needs this NIC.
 [connection]
 id=sidusboot eth0
 uuid=d1b9a1c4-5b0e-4f0a-9a53-51d05b000002
@@ -284,6 +284,7 @@ func TestDenyInterfaces(t *testing.T) {
 		"no newline at the end":   {"duid", "eth0", line + "duid"},
 		"the same again":          {line + "duid\n", "eth0", line + "duid\n"},
 		"another NIC":             {edited + "denyinterfaces eth1 eth2\nduid\n", "eth0", line + "duid\n"},
+		"an earlier version's":    {"# sidusboot, at every boot: the root hangs on the NIC, leave it alone.\ndenyinterfaces eth1\nduid\n", "eth0", line + "duid\n"},
 		"moved by hand":           {"duid\n" + line + "persistent\n", "eth0", line + "duid\npersistent\n"},
 		"the administrator's own": {"denyinterfaces eth1\n", "eth0", line + "denyinterfaces eth1\n"},
 		"our line taken out":      {edited + "duid\n", "eth0", line + "duid\n"},

@@ -19,7 +19,7 @@ func (n NIC) connection() string {
 // profiles of the tree that fit the NIC too come second.
 //
 // A VLAN or a bond made by others needs no profile: it is "connected
-// (externally)" and left alone, if nobody takes away what it stands on.
+// (externally)" and left alone, if the devices below it stay.
 func (a Advice) networkManager() []File {
 	const dir = "/run/NetworkManager/"
 	files := []File{{Path: dir + "conf.d/sidusboot.conf", Mode: 0o644, Text: a.nmConf()}}

@@ -16,13 +16,14 @@ const (
 	protoDHCP6  = "dhcp6"
 )
 
-// usableTime is what the kernel gets to see that nobody else has an IPv6
-// address; it asks once and waits a second (RFC 4862, section 5.4).
+// usableTime is how long the kernel may take to find out whether an IPv6 address
+// is in use on the link. It asks once and waits a second (RFC 4862, section
+// 5.4).
 const usableTime = 5 * time.Second
 
-// managedTime is what a DHCPv6 server gets where a router promises one, before
-// an address by the router alone will do; otherTime what it gets for name
-// servers.
+// managedTime is how long a DHCPv6 server that a router announced may take,
+// before an address by the router alone is used; otherTime is how long it may
+// take to tell the name servers.
 const (
 	managedTime = 10 * time.Second
 	otherTime   = 2 * time.Second
@@ -83,7 +84,7 @@ func getLease6(ctx context.Context, link *rtnetlink.Link, method Method, router 
 	return l, nil
 }
 
-// addAdvertised notes what a router said, as far as no DHCPv6 server has said it.
+// addAdvertised takes from a router what no DHCPv6 server has told.
 func (l *Lease) addAdvertised(a *advertisement) {
 	if len(l.DNS) == 0 {
 		l.DNS = a.dns
@@ -126,8 +127,8 @@ func routerAddress(ctx context.Context, link *rtnetlink.Link) (found netip.Prefi
 	return found, err
 }
 
-// isUsable tells whether the kernel knows by now that an address is nobody
-// else's. One that is, is an *InUseError.
+// isUsable tells whether the kernel has found by now that no other host has an
+// address. Where one has it, the error is an *InUseError.
 func isUsable(device string, a rtnetlink.Address) (bool, error) {
 	if a.Flags&unix.IFA_F_DADFAILED != 0 {
 		return false, &InUseError{Device: device, Addr: a.Prefix.Addr()}

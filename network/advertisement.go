@@ -70,8 +70,8 @@ func addrList6(b []byte) (all []netip.Addr) {
 	return all
 }
 
-// domainNames are the names in a list as of RFC 1035, section 3.1. Whatever the
-// library finds to stumble over ends the list.
+// domainNames are the names in a list as of RFC 1035, section 3.1. A list
+// over which the library panics is an empty one.
 func domainNames(b []byte) (all []string) {
 	defer func() {
 		if recover() != nil {

@@ -112,7 +112,7 @@ func TestUpReachesLate(t *testing.T) {
 	defer timer.Stop()
 	start := time.Now()
 	n.must("eth0", "", network.Plan{}, network.Options{TryAll: true, LeaseTime: time.Minute})
-	if took := time.Since(start); took > 30*time.Second || n.says("the server does not answer by way of any lease") {
+	if took := time.Since(start); took > 30*time.Second || n.says("the server does not answer over any lease") {
 		t.Errorf("it took %v; said %q", took, n.said)
 	}
 	n.isDown("eth1")
@@ -160,7 +160,7 @@ func TestAgainRouter(t *testing.T) {
 	}
 }
 
-// A server that offers before the right one and then says nothing.
+// A server that offers before the right one and then does not answer.
 func TestUpDeadServer(t *testing.T) {
 	t.Parallel()
 	if !networktest.Isolated(t) {
@@ -177,7 +177,7 @@ func TestUpDeadServer(t *testing.T) {
 	other := n.Host("other", "10.77.0.2/24")
 	other.DNSMasq("--dhcp-range=10.77.0.150,10.77.0.199,255.255.255.0,1h", "--dhcp-reply-delay=1")
 	l := n.must("eth0", "", network.Plan{}, network.Options{LeaseTime: time.Minute})
-	if l.ServerID.String() != "10.77.0.2" || !n.says("the DHCP server 10.77.0.9 offers 10.77.0.200 and then does not answer") {
+	if l.ServerID.String() != "10.77.0.2" || !n.says("the DHCP server 10.77.0.9 offered 10.77.0.200 and then does not answer") {
 		t.Errorf("lease from %s, said %q", l.ServerID, n.said)
 	}
 }

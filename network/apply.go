@@ -13,15 +13,15 @@ import (
 
 // apply puts the lease's address, MTU and routes on the link, and takes away
 // what an earlier lease left there. It can be called again. The address has no
-// lifetime in the kernel: that it is renewed is somebody's duty, and the root
-// must not vanish when it is not. A route or an MTU that the kernel refuses is
-// said by logf and left out, as ipconfig.c does.
+// lifetime in the kernel: the root must not be lost when a lease is not renewed.
+// A route or an MTU that the kernel refuses is reported by logf and left out, as
+// ipconfig.c does.
 func apply(link *rtnetlink.Link, l *Lease, logf func(format string, args ...any)) error {
 	if err := setMTU(link, l.MTU); err != nil {
-		logf("network: %s cannot have the MTU of %d that the lease wants, %d stays: %v", l.Device, l.MTU, link.MTU, err)
+		logf("network: %s cannot have the MTU of %d that the lease asks for, %d stays: %v", l.Device, l.MTU, link.MTU, err)
 	}
 	if l.Proto == protoRouter || l.Proto == protoDHCP6 {
-		// The address is there already, see address6, and the way by the router.
+		// The address is there already, see address6, and the route by the router.
 		for _, r := range l.Routes {
 			if r.Dst.Bits() > 0 {
 				l.setRoute(link, r, logf)
@@ -81,7 +81,7 @@ func removeOthers(link *rtnetlink.Link, keep netip.Prefix) error {
 		return fmt.Errorf("network: list the addresses of %s: %w", link.Name, err)
 	}
 	for _, a := range have {
-		// The kernel's own IPv6 addresses are the kernel's business.
+		// IPv6 addresses that the kernel made itself stay.
 		kernels := family == unix.AF_INET6 && (a.Flags&unix.IFA_F_PERMANENT == 0 || a.Prefix.Addr().IsLinkLocalUnicast())
 		if kernels || a.Prefix == keep {
 			continue
@@ -97,8 +97,8 @@ func removeOthers(link *rtnetlink.Link, keep netip.Prefix) error {
 func removeAll(link *rtnetlink.Link) error { return removeOthers(link, netip.Prefix{}) }
 
 // SetAddress waits for a device until ctx ends, sets it up and gives it an
-// address instead of others of its family, without a route or a look at the link: for a network beside the one
-// that the node boots by.
+// address instead of others of its family, without routes and without a check
+// whether it is in use: for a network beside the one that the node boots from.
 func SetAddress(ctx context.Context, device string, addr netip.Prefix) error {
 	var link *rtnetlink.Link
 	err := poll(ctx, 50*time.Millisecond, func() (bool, error) {

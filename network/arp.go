@@ -16,12 +16,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// An InUseError says that somebody on the link has the address that this node
-// was given.
+// An InUseError says that another host on the link has the address that this
+// node was given.
 type InUseError struct {
 	Device string
 	Addr   netip.Addr
-	// Owner is who has it; nil where that is not known.
+	// Owner is the address of the card that has it; nil where that is not known.
 	Owner net.HardwareAddr
 }
 
@@ -44,16 +44,16 @@ func (e *SilentError) Error() string {
 	return fmt.Sprintf("%s does not answer ARP on %s in %v: is it up, and in the same VLAN as this node?", e.Addr, e.Device, e.Waited.Round(time.Second))
 }
 
-// Probing (RFC 5227, section 2.1.1) takes 5 to 9 s by the letter, for hosts on
-// radio that may be asleep. Wired ones answer at once, so that a node asks the
-// same three times and waits less.
+// Probing as in RFC 5227, section 2.1.1, takes 5 to 9 s, for hosts on wireless
+// links that may be in power saving. Wired hosts answer at once, so a node also
+// asks three times, but waits less.
 const (
 	probes    = 3
 	probeGap  = 80 * time.Millisecond
 	probeWait = 120 * time.Millisecond // after the last
 )
 
-// How long to listen before asking once more, where another host asks for the
+// How long to listen before the second probe, where another host asks for the
 // same address. Of two nodes that were given one address at the same moment the
 // one with the lower MAC comes first: when the other one asks again, it has the
 // address in place and answers.
@@ -62,14 +62,14 @@ const (
 	againLater = 3 * time.Second
 )
 
-// checkUnused asks the link whether somebody has an IPv4 address. It takes a
-// third of a second where nobody has; otherwise the error is an *InUseError.
+// checkUnused asks on the link whether another host has an IPv4 address. It takes
+// a third of a second where none has; otherwise the error is an *InUseError.
 //
-// A host that asks for the address as well, from no address, wants to use it
-// (RFC 5227, section 2.1.1), or is a switch that looks where its hosts are
-// (Cisco's IP device tracking and its like do so as soon as a link is up, or a
-// lease was given, and at every boot again). The link is asked once more then,
-// and only who has the address counts.
+// A host that also asks for the address, from no address, is going to use it
+// (RFC 5227, section 2.1.1), or is a switch that looks for its hosts (Cisco's IP
+// device tracking does so as soon as a link is up or a lease was given, at every
+// boot). The link is then asked a second time, and only a host that has the
+// address counts.
 func checkUnused(ctx context.Context, link *rtnetlink.Link, addr netip.Addr) error {
 	c, err := openARP(link)
 	if err != nil {
@@ -99,7 +99,7 @@ func checkUnused(ctx context.Context, link *rtnetlink.Link, addr netip.Addr) err
 // asks for it as we do, and nil where no host does.
 func (c *arpConn) probe(ctx context.Context, addr netip.Addr) (rival net.HardwareAddr, err error) {
 	for i := range probes {
-		// From no address: nobody is to remember an answer (RFC 5227, 1.1).
+		// From no address: no host must store an answer (RFC 5227, 1.1).
 		if err := c.request(netip.IPv4Unspecified(), addr); err != nil {
 			return nil, err
 		}
@@ -116,7 +116,7 @@ func (c *arpConn) probe(ctx context.Context, addr netip.Addr) (rival net.Hardwar
 	return rival, nil
 }
 
-// listen hears for a while who speaks of an address, see probe.
+// listen receives for a while what other hosts send about an address, see probe.
 func (c *arpConn) listen(ctx context.Context, addr netip.Addr, wait time.Duration) (rival net.HardwareAddr, err error) {
 	deadline := time.Now().Add(wait)
 	for {
@@ -134,8 +134,8 @@ func (c *arpConn) listen(ctx context.Context, addr netip.Addr, wait time.Duratio
 	}
 }
 
-// lower is the rival that comes first: of three that ask at once only one is
-// before all others.
+// lower is the rival that comes first: of three hosts that ask at once, only one
+// comes before all others.
 func lower(a, b net.HardwareAddr) net.HardwareAddr {
 	if a == nil || b != nil && bytes.Compare(b, a) < 0 {
 		return b
@@ -143,7 +143,7 @@ func lower(a, b net.HardwareAddr) net.HardwareAddr {
 	return a
 }
 
-// resolveGap is between two questions for one host.
+// resolveGap is the time between two questions for one host.
 const resolveGap = 500 * time.Millisecond
 
 // ResolveMAC asks for the hardware address of a host on the link until it answers
@@ -179,8 +179,9 @@ func ResolveMAC(ctx context.Context, link *rtnetlink.Link, self, host netip.Addr
 	}
 }
 
-// announce tells the link that this node has the address from now on, so that
-// nobody sends to the card that had it before (RFC 5227, section 2.3).
+// announce tells the hosts on the link that this node has the address from now
+// on, so that none of them sends to the card that had it before (RFC 5227,
+// section 2.3).
 func announce(link *rtnetlink.Link, addr netip.Addr) error {
 	c, err := openARP(link)
 	if err != nil {
@@ -203,7 +204,7 @@ type arpConn struct {
 	*packetConn
 	device string
 	mac    net.HardwareAddr
-	own    []net.HardwareAddr // of other cards, which are nobody else either
+	own    []net.HardwareAddr // of the node's other cards
 }
 
 func ownMACs() ([]net.HardwareAddr, error) {
@@ -215,7 +216,7 @@ func ownMACs() ([]net.HardwareAddr, error) {
 	return macs, err
 }
 
-// isOwn tells whether it was this node that spoke.
+// isOwn tells whether a message came from this node.
 func (c *arpConn) isOwn(sender net.HardwareAddr) bool {
 	is := func(mac net.HardwareAddr) bool { return bytes.Equal(mac, sender) }
 	return is(c.mac) || slices.ContainsFunc(c.own, is)
@@ -249,14 +250,14 @@ func (c *arpConn) request(sender, target netip.Addr) error {
 	return nil
 }
 
-// An arpMessage is what others say.
+// An arpMessage is another host's.
 type arpMessage struct {
 	op                 uint16
 	sender             net.HardwareAddr
 	senderIP, targetIP netip.Addr
 }
 
-// receive waits for what somebody else says.
+// receive waits for a message of another host.
 func (c *arpConn) receive(ctx context.Context, deadline time.Time) (arpMessage, error) {
 	var b [64]byte
 	for {

@@ -9,57 +9,60 @@ import (
 	"github.com/sidusboot/sidusboot/network/rtnetlink"
 )
 
-// How long the first NIC has to itself where any would do: without a carrier
-// (a card negotiates for up to 4 s), with one, and when it is not even there.
+// How long only the preferred NIC is tried, where any NIC may be used: when it is
+// absent, when it has no carrier (a card negotiates for up to 4 s), and when it
+// has one but no lease.
 const (
 	aloneAbsent = 2 * time.Second
 	aloneDown   = 5 * time.Second
 	aloneSilent = 10 * time.Second
 )
 
-// The same for the NIC that the firmware says it booted from. It has just led to
-// a server, so that it is missed only if it turns up late (by USB, after the
-// drivers of its controller), and without an answer only while a switch port
-// forwards nothing.
+// The same for the NIC that the firmware says it booted from. It has just reached
+// a server: it is absent only if it appears late (by USB, after the drivers of
+// its controller), and without an answer only while a switch port forwards
+// nothing.
 const (
 	bootNICAbsent = 5 * time.Second
 	bootNICDown   = 10 * time.Second
 	bootNICSilent = time.Minute
 )
 
-// How often devices without a driver are looked for: while there is nothing
-// else to do, and beside NICs that are asked.
+// How often devices without a driver are looked for: while there is no candidate,
+// and while there are some.
 const (
 	rescanIdle = 500 * time.Millisecond
 	rescanBusy = 2 * time.Second
 )
 
-// How often the devices are looked at: until the first is on its way, and then.
+// How often the devices are listed: before there is a candidate, and afterwards.
 const (
 	scanFirst = 20 * time.Millisecond
 	scanAgain = 250 * time.Millisecond
 )
 
 const (
-	// reachTime is what the server gets to answer by way of one lease.
+	// reachTime is how long the server may take to answer over one lease.
 	reachTime = 5 * time.Second
-	// fallbackWait is how long a lease by which it did not is kept in hand for a
-	// better one, and forwardTime how long while there is another NIC with a
-	// carrier: its switch port may forward nothing for twice 15 s.
+	// fallbackWait is how long a better lease is waited for when there is one over
+	// which the server did not answer, and forwardingWait how long while another
+	// NIC has a carrier: its switch port may forward nothing for twice 15 s.
 	fallbackWait   = 15 * time.Second
 	forwardingWait = time.Minute
-	// retryTime is between two tries to reach the server by the lease in hand.
+	// retryTime is the time between two tries to reach the server over the fallback
+	// lease.
 	retryTime = 5 * time.Second
-	// earlierTime is how long the winner waits for NICs that come before it: who
-	// a node is, is made of the NIC that it boots by.
+	// earlierTime is how long a NIC that reached the server waits for those that
+	// come before it: the identity of a node is made from the NIC that it boots
+	// from, and should be the same at every boot.
 	earlierTime = time.Second
-	// secondaryTime is how much longer the boot waits for the NICs that do not
-	// lead to the root.
+	// secondaryTime is how much longer the boot waits for the NICs that do not lead
+	// to the root.
 	secondaryTime = 15 * time.Second
 )
 
-// Up carries a plan out and returns the lease of the NIC that leads to the
-// root, in place, and those of the others. It sets no link down that leads
+// Up carries a plan out. It returns the lease of the NIC that leads to the root
+// and those of the others, all of them applied. It sets no link down that leads
 // anywhere. The error is a *FailedError.
 func Up(ctx context.Context, p Plan, o Options) (boot *Lease, others []*Lease, err error) {
 	if err := loopbackUp(); err != nil {
@@ -75,14 +78,14 @@ func Up(ctx context.Context, p Plan, o Options) (boot *Lease, others []*Lease, e
 	return u.run(ctx)
 }
 
-// An attempt is one go at a plan.
+// An attempt is one try to carry out a plan.
 type attempt struct {
 	plan     Plan
 	opts     Options
 	begun    time.Time
 	triesAll bool
-	// anyFrom is when any NIC was to do: after the wait for the one of
-	// Options.Guess.
+	// anyFrom is when any NIC was allowed: after the wait for the one with
+	// Options.BootMAC.
 	anyFrom    time.Time
 	rescanned  time.Time
 	built      bool // bonds and VLANs are there
@@ -92,7 +95,7 @@ type attempt struct {
 	fallback      *candidate
 	fallbackSince time.Time
 	fallbackTried time.Time
-	// reached: the server was, or nobody had to ask.
+	// reached: the server answered, or it did not have to be asked.
 	reached    bool
 	waitingFor string
 }
@@ -111,7 +114,7 @@ func (a *attempt) run(ctx context.Context) (*Lease, []*Lease, error) {
 		}
 		if a.fallback != nil && (time.Since(a.fallbackSince) > a.fallbackTime() || a.exhausted()) {
 			boot = a.fallback
-			a.opts.Logf("network: the server does not answer by way of any lease, the one on %s is taken", boot.lease.Device)
+			a.opts.Logf("network: the server does not answer over any lease, the one on %s is used", boot.lease.Device)
 			if err := apply(boot.link, boot.lease, a.opts.Logf); err != nil {
 				return nil, nil, errors.Join(err, a.stop(nil))
 			}
@@ -144,18 +147,18 @@ func (a *attempt) run(ctx context.Context) (*Lease, []*Lease, error) {
 			return nil, nil, errors.Join(ctx.Err(), a.stop(nil))
 		}
 	}
-	// Where no NIC has that MAC another one is the rule.
+	// Where no NIC has that MAC, booting from another one is not worth a message.
 	isGuessed := func(r *candidate) bool { return a.isBootNIC(r.link) }
 	if boot.iface.isAny() && !isGuessed(boot) && slices.ContainsFunc(a.candidates, isGuessed) {
-		a.opts.Logf("network: THIS NODE BOOTS BY %s (%s), not by the NIC that the firmware booted from (BOOTIF=%s): its address, its name and what is made of them may be others than usual",
+		a.opts.Logf("network: THIS NODE BOOTS FROM %s (%s), not from the NIC that the firmware booted from (BOOTIF=%s): its address, its name and its identity may differ from other boots",
 			boot.link.Name, boot.link.HardwareAddr, a.opts.BootMAC)
 	}
 	others := a.configureOthers(ctx, boot)
 	return boot.lease, others, a.stop(boot)
 }
 
-// accept decides whether a NIC that has ended leads to the root. Where it was
-// the only one in question it does, with a lease.
+// accept decides whether a candidate that is done leads to the root. The only
+// one does so if it has a lease.
 func (a *attempt) accept(ctx context.Context, r *candidate) (bool, error) {
 	if r.err != nil || r.iface.Secondary {
 		return false, nil
@@ -168,15 +171,16 @@ func (a *attempt) accept(ctx context.Context, r *candidate) (bool, error) {
 	if answer == nil || err != nil {
 		return err == nil, err
 	}
-	a.opts.Logf("network: %s has %s, and %v; waiting for a better one", r.lease.Device, r.lease.Addr, answer)
+	a.opts.Logf("network: %s has %s, but %v; waiting for a better lease", r.lease.Device, r.lease.Addr, answer)
 	if a.fallback == nil || a.fallback.lease.RootPath == "" && r.lease.RootPath != "" {
 		a.fallback, a.fallbackSince, a.fallbackTried = r, time.Now(), time.Now()
 	}
 	return false, nil
 }
 
-// tryServer puts a lease in place and asks for the server by way of it. Where that
-// does not answer the lease is taken away again; err is for what must not be.
+// tryServer applies a lease and asks whether the server answers over it. Where it
+// does not, that is answer, and the lease is removed again; err is another
+// failure.
 func (a *attempt) tryServer(ctx context.Context, r *candidate) (answer, err error) {
 	if err := apply(r.link, r.lease, a.opts.Logf); err != nil {
 		return nil, err
@@ -189,8 +193,8 @@ func (a *attempt) tryServer(ctx context.Context, r *candidate) (answer, err erro
 	return answer, err
 }
 
-// retryFallback asks once more by way of the lease in hand: the server may have
-// come up meanwhile.
+// retryFallback asks once more over the fallback lease: the server may have
+// started meanwhile.
 func (a *attempt) retryFallback(ctx context.Context) (bool, error) {
 	if a.fallback == nil || time.Since(a.fallbackTried) < retryTime {
 		return false, nil
@@ -201,7 +205,7 @@ func (a *attempt) retryFallback(ctx context.Context) (bool, error) {
 	return a.reached, err
 }
 
-// fallbackTime is how long a lease in hand may be better than none.
+// fallbackTime is how long to wait for a better lease than the fallback.
 func (a *attempt) fallbackTime() time.Duration {
 	if slices.ContainsFunc(a.candidates, (*candidate).mayLead) {
 		return forwardingWait
@@ -209,8 +213,8 @@ func (a *attempt) fallbackTime() time.Duration {
 	return fallbackWait
 }
 
-// preferEarlier gives the NICs that come before the winner a moment, and returns the
-// first of those by which the server was reached.
+// preferEarlier waits a little for the NICs that come before the one that reached
+// the server, and returns the first of them over which the server is reached.
 func (a *attempt) preferEarlier(ctx context.Context, boot *candidate) (*candidate, error) {
 	wait := earlierTime
 	if slices.ContainsFunc(a.candidates, func(r *candidate) bool { return a.isBootNIC(r.link) }) {
@@ -228,7 +232,7 @@ func (a *attempt) preferEarlier(ctx context.Context, boot *candidate) (*candidat
 			if r.err != nil || r.iface.Secondary || !slices.Contains(before, r) {
 				continue
 			}
-			// The server must be asked by its lease alone.
+			// No other lease must be in place when the server is asked.
 			err := removeAll(boot.link)
 			if err == nil {
 				var answer error
@@ -248,7 +252,7 @@ func (a *attempt) preferEarlier(ctx context.Context, boot *candidate) (*candidat
 	}
 }
 
-// dropIfGone lets go of a NIC that is no longer there: it may come back.
+// dropIfGone drops a candidate whose NIC is no longer there: it may come back.
 func (a *attempt) dropIfGone(r *candidate) bool {
 	if _, err := rtnetlink.ByIndex(r.link.Index); r.err == nil || err == nil {
 		return false
@@ -258,7 +262,7 @@ func (a *attempt) dropIfGone(r *candidate) bool {
 	return true
 }
 
-// isOnly tells whether a NIC has no rival: others that ran have failed.
+// isOnly tells whether a candidate is the only one left: others have failed.
 func (a *attempt) isOnly(r *candidate) bool {
 	if a.fallback != nil {
 		return false
@@ -283,7 +287,7 @@ func (a *attempt) started(w *Interface) bool {
 	return slices.ContainsFunc(a.candidates, func(r *candidate) bool { return r.iface == w })
 }
 
-// exhausted tells whether nothing more can come.
+// exhausted tells whether no candidate can succeed any more.
 func (a *attempt) exhausted() bool {
 	for _, r := range a.candidates {
 		if !r.done && !r.iface.Secondary {
@@ -303,13 +307,13 @@ func (a *attempt) exhausted() bool {
 	return true
 }
 
-// configureOthers waits a little for the NICs that do not lead to the root but were
-// asked for, and puts their leases in place: with routes that the boot NIC's
-// win over.
+// configureOthers waits a little for the NICs that do not lead to the root but
+// were asked for, and applies their leases, with routes of a higher metric than
+// those of the boot NIC.
 func (a *attempt) configureOthers(ctx context.Context, boot *candidate) (others []*Lease) {
 	ctx, cancel := context.WithTimeout(ctx, secondaryTime)
 	defer cancel()
-	// A NIC has one address of a family: the boot's.
+	// A NIC has one address of a family, that of the boot.
 	wanted := func(r *candidate) bool {
 		return r != boot && !r.iface.mayBeSeveral() && (r.link.Index != boot.link.Index || r.iface.Is6() != boot.iface.Is6())
 	}
@@ -324,7 +328,7 @@ func (a *attempt) configureOthers(ctx context.Context, boot *candidate) (others 
 		if !wanted(r) {
 			continue
 		}
-		// What one that still runs has belongs to it.
+		// A candidate that still runs may write its lease.
 		err := errors.New("no address yet")
 		if r.done {
 			err = r.err
@@ -335,7 +339,7 @@ func (a *attempt) configureOthers(ctx context.Context, boot *candidate) (others 
 			err = apply(r.link, r.lease, a.opts.Logf)
 		}
 		if err != nil {
-			a.opts.Logf("network: %s stays without an address: %s", r.link.Name, tableText(err))
+			a.opts.Logf("network: %s has no address: %s", r.link.Name, tableText(err))
 			continue
 		}
 		others = append(others, r.lease)
@@ -343,8 +347,9 @@ func (a *attempt) configureOthers(ctx context.Context, boot *candidate) (others 
 	return others
 }
 
-// stop ends the runners. With a winner, the NICs that were only tried give their
-// leases back and are put down again, unless the winner may be the wrong one.
+// stop ends the candidates' goroutines. Where one has been chosen, the leases of
+// NICs that were only tried are released and these NICs are set down again,
+// unless the chosen one may be wrong.
 func (a *attempt) stop(boot *candidate) error {
 	for _, r := range a.candidates {
 		r.cancel()
@@ -367,17 +372,17 @@ func (a *attempt) stop(boot *candidate) error {
 			}
 		}
 		if r.link.Index == boot.link.Index {
-			continue // By another way.
+			continue // The same NIC by another method.
 		}
 		err := removeAll(r.link)
-		// One with a carrier may be the right one, behind a switch port that
-		// would block anew.
+		// One with a carrier may be the right one, behind a switch port that would
+		// block again.
 		carrier, _ := hasCarrier(r.link)
 		if err == nil && !r.wasUp && (a.reached || !carrier) {
 			err = rtnetlink.SetDown(r.link)
 		}
 		if err != nil {
-			a.opts.Logf("network: put %s down again: %v", r.link.Name, err)
+			a.opts.Logf("network: set %s down again: %v", r.link.Name, err)
 		}
 	}
 	return nil

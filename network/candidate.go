@@ -9,7 +9,7 @@ import (
 	"github.com/sidusboot/sidusboot/network/rtnetlink"
 )
 
-// A candidate is one NIC on its way to a lease.
+// A candidate is a NIC for which a lease is being got.
 type candidate struct {
 	iface  *Interface
 	link   *rtnetlink.Link
@@ -21,8 +21,8 @@ type candidate struct {
 	err   error
 }
 
-// mayLead tells whether the NIC may still have a lease that leads to the root: one
-// without a carrier has none soon.
+// mayLead tells whether the NIC may still get a lease that leads to the root. One
+// without a carrier does not get it soon.
 func (c *candidate) mayLead() bool {
 	if c.done || c.iface.Secondary {
 		return false
@@ -31,7 +31,7 @@ func (c *candidate) mayLead() bool {
 	return ok && err == nil
 }
 
-// start lets a NIC run. The goroutine is ended by end.
+// start makes a candidate of a NIC. Its goroutine is ended by stop.
 func (a *attempt) start(ctx context.Context, w *Interface, l *rtnetlink.Link) {
 	ctx, cancel := context.WithCancel(ctx)
 	r := &candidate{iface: w, link: l, wasUp: l.IsUp(), cancel: cancel}
@@ -47,8 +47,8 @@ func (a *attempt) start(ctx context.Context, w *Interface, l *rtnetlink.Link) {
 	}()
 }
 
-// getLease takes one NIC to its lease. Nothing is put in place yet, except by IPv6,
-// where the kernel does that.
+// getLease gets a lease for one NIC. It is not applied yet, except by IPv6, where
+// the kernel does that.
 func (a *attempt) getLease(ctx context.Context, r *candidate) (*Lease, error) {
 	w, link := r.iface, r.link
 	if err := setMAC(link, w.SetMAC); err != nil {
@@ -89,7 +89,7 @@ func (a *attempt) getLease(ctx context.Context, r *candidate) (*Lease, error) {
 	return lease, nil
 }
 
-// staticLease is the lease that a Way spells out.
+// staticLease is the lease that an Interface spells out.
 func (a *attempt) staticLease(ctx context.Context, w *Interface, link *rtnetlink.Link) (*Lease, error) {
 	l := w.Static
 	l.Device, l.MAC, l.Proto = link.Name, link.HardwareAddr, "none"

@@ -39,8 +39,8 @@ type client6 struct {
 	start  time.Time
 }
 
-// newClient6 opens the client's port on one device. It wants the link's own
-// address to be there.
+// newClient6 opens the client's port on one device. The device must have its
+// link-local address already.
 func newClient6(device string, index int, mac net.HardwareAddr) (*client6, error) {
 	conn, err := listenUDP(unix.AF_INET6, device, clientPort6)
 	if err != nil {
@@ -56,7 +56,7 @@ func newClient6(device string, index int, mac net.HardwareAddr) (*client6, error
 	return c, nil
 }
 
-// listenUDP opens a port on one device only, beside whoever has it on others.
+// listenUDP opens a port on one device, whatever has it open on others.
 func listenUDP(family int, device string, port int) (net.PacketConn, error) {
 	fd, err := unix.Socket(family, unix.SOCK_DGRAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
@@ -123,7 +123,7 @@ func (c *client6) ask(ctx context.Context, m *dhcp6.Message, fits func(*dhcp6.Me
 	}
 }
 
-// isTemporary is for what a link does that is coming up or going down.
+// isTemporary tells whether an error passes when the link is up.
 func isTemporary(err error) bool {
 	for _, e := range []error{unix.ENETDOWN, unix.ENETUNREACH, unix.EADDRNOTAVAIL, unix.ENOBUFS, unix.EHOSTUNREACH} {
 		if errors.Is(err, e) {
@@ -154,7 +154,7 @@ func (c *client6) lease(ctx context.Context) (*dhcp6.Answer, error) {
 	return c.reply(ctx, m)
 }
 
-// reply asks for something and reads the server's last word.
+// reply sends a message and reads the server's REPLY.
 func (c *client6) reply(ctx context.Context, m *dhcp6.Message) (*dhcp6.Answer, error) {
 	answer, err := c.ask(ctx, m, func(a *dhcp6.Message) bool { return a.Kind == dhcp6.Reply })
 	if err != nil {
@@ -167,7 +167,7 @@ func (c *client6) reply(ctx context.Context, m *dhcp6.Message) (*dhcp6.Answer, e
 	return a, nil
 }
 
-// A status6Error is a DHCPv6 server's no.
+// A status6Error is a refusal of a DHCPv6 server.
 type status6Error struct {
 	code uint16
 	text string
@@ -177,8 +177,8 @@ func (e *status6Error) Error() string {
 	return fmt.Sprintf("the server says %q (status %d)", e.text, e.code)
 }
 
-// getDHCP6Lease fills in a lease by DHCPv6 and puts the address in place. Which
-// addresses are on the link only a router says.
+// getDHCP6Lease fills in a lease by DHCPv6 and applies the address. Which
+// addresses are on the link is known from a router only.
 func getDHCP6Lease(ctx context.Context, link *rtnetlink.Link, l *Lease) error {
 	name := link.Name
 	start := time.Now()
@@ -225,7 +225,7 @@ func getDHCP6Lease(ctx context.Context, link *rtnetlink.Link, l *Lease) error {
 	return nil
 }
 
-// askFacts6 asks for what is no address.
+// askFacts6 asks for everything but an address.
 func askFacts6(ctx context.Context, link *rtnetlink.Link, l *Lease) error {
 	if err := awaitLinkLocal(ctx, link); err != nil {
 		return err
@@ -237,14 +237,14 @@ func askFacts6(ctx context.Context, link *rtnetlink.Link, l *Lease) error {
 	defer c.conn.Close()
 	b, err := c.reply(ctx, c.message(dhcp6.InformationRequest))
 	if err != nil {
-		return fmt.Errorf("network: a router promises name servers by DHCPv6 on %s: %w", c.device, err)
+		return fmt.Errorf("network: a router announced name servers by DHCPv6 on %s: %w", c.device, err)
 	}
 	l.addFacts(b)
 	return nil
 }
 
-// addFacts takes what came beside the address. A boot file that is an NFS address
-// is the root path, for which DHCPv6 has no option.
+// addFacts takes what came with the address. A boot file that is an NFS URL is
+// the root path, for which DHCPv6 has no option.
 func (l *Lease) addFacts(a *dhcp6.Answer) {
 	if dns := addrList6(a.DNS); len(dns) > 0 {
 		l.DNS = dns

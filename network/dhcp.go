@@ -31,9 +31,9 @@ const (
 	// offerGrace is how long another server may take to offer what the first
 	// lacks.
 	offerGrace = 1500 * time.Millisecond
-	// afterRefusal keeps a node from hammering a server that says no at once.
+	// afterRefusal limits how often a server is asked that refuses at once.
 	afterRefusal = time.Second
-	// afterDecline is the least between a declined address and the next try
+	// afterDecline is the least time between a declined address and the next try
 	// (RFC 2131, section 3.1).
 	afterDecline = 10 * time.Second
 )
@@ -44,18 +44,18 @@ type dhcpOptions struct {
 	clientID string
 	// hostname is option 12, for servers that tell it to DNS; may be empty.
 	hostname string
-	// preferRoot waits a moment for an offer that has a root path, where the
-	// first one has none.
+	// preferRoot waits a little for an offer that has a root path, where the first
+	// one has none.
 	preferRoot bool
-	// skipProbe takes the address without asking on the link whether it is in use.
+	// skipProbe uses the address without a check on the link whether it is in use.
 	skipProbe bool
-	// logf is told what goes wrong and is tried again.
+	// logf reports failures that are followed by another try.
 	logf func(format string, args ...any)
 }
 
 // getLease4 gets a lease on a link that is up. It asks until ctx ends; then the
 // error is a *NoLeaseError. Answers without an address that can be used are
-// passed over; an address that somebody on the link has is declined.
+// ignored; an address that another host on the link has is declined.
 func getLease4(ctx context.Context, link *rtnetlink.Link, o dhcpOptions) (*Lease, error) {
 	attrs := link
 	c := &dhcpClient{link: link, mac: attrs.HardwareAddr, device: attrs.Name, opts: o, start: time.Now(), failed: map[netip.Addr]bool{}}
@@ -83,7 +83,7 @@ func getLease4(ctx context.Context, link *rtnetlink.Link, o dhcpOptions) (*Lease
 			return nil, gone
 		}
 		if last == nil || last.Error() != err.Error() {
-			o.logf("network: %s: %v; asking again", attrs.Name, err)
+			o.logf("network: %s: %v; trying again", attrs.Name, err)
 		}
 		last = err
 		pause := afterRefusal
@@ -109,15 +109,15 @@ type dhcpClient struct {
 	opts          dhcpOptions
 	start         time.Time
 	xid           dhcpv4.TransactionID
-	ignoredOffers int // offers
-	// hinted: that there is an IPv6 router was told.
+	ignoredOffers int
+	// hinted: it was reported that there is an IPv6 router.
 	hinted bool
-	// failed are servers that offered and then gave nothing: another one's offer
-	// is better.
+	// failed are servers that offered an address and then gave none: the offer of
+	// another server is better.
 	failed map[netip.Addr]bool
 }
 
-// maxIgnored is how many useless offers are told of.
+// maxIgnored is how many ignored offers are reported.
 const maxIgnored = 3
 
 // exchange goes from DISCOVER to ACK, or to a refusal. It waits for offers
@@ -149,10 +149,11 @@ func (c *dhcpClient) exchange(ctx context.Context) (*Lease, error) {
 		}
 	}
 	c.failed[addr4(server)] = true
-	return nil, fmt.Errorf("the DHCP server %s offers %s and then does not answer", server, offer.YourIPAddr)
+	return nil, fmt.Errorf("the DHCP server %s offered %s and then does not answer", server, offer.YourIPAddr)
 }
 
-// isAnswerTo tells whether a message is the answer of the server that made the offer.
+// isAnswerTo tells whether a message is the answer of the server that made an
+// offer.
 // An ACK ought to bear its identifier (RFC 2131, table 3); one without is taken
 // where it is for the address that was offered, as dhclient and udhcpc do.
 func (c *dhcpClient) isAnswerTo(m, offer *dhcpv4.DHCPv4) bool {
@@ -164,7 +165,7 @@ func (c *dhcpClient) isAnswerTo(m, offer *dhcpv4.DHCPv4) bool {
 	case addr4(id).IsValid() || m.MessageType() == dhcpv4.MessageTypeNak || !m.YourIPAddr.Equal(offer.YourIPAddr):
 		return false
 	}
-	// One that cannot be used may be a forgery that was quicker.
+	// An answer that cannot be used may be a forged one that came first.
 	_, err := leaseFrom(m, c.device, c.mac)
 	return err == nil || m.MessageType() == dhcpv4.MessageTypeNak
 }
@@ -174,7 +175,7 @@ func isAnswer(m *dhcpv4.DHCPv4) bool {
 	return t == dhcpv4.MessageTypeAck || t == dhcpv4.MessageTypeNak
 }
 
-// leaseOf takes a server's last word.
+// leaseOf is the lease in a server's ACK; a NAK is an error.
 func (c *dhcpClient) leaseOf(answer *dhcpv4.DHCPv4) (*Lease, error) {
 	if answer.MessageType() == dhcpv4.MessageTypeNak {
 		return nil, &RefusedError{Server: addr4(answer.ServerIdentifier()), Message: cleanText(answer.Message())}
@@ -202,15 +203,15 @@ func (c *dhcpClient) rank(offer *dhcpv4.DHCPv4) (rank int) {
 	return rank
 }
 
-// discover asks until there is an offer. Of several the first is taken that
-// has all that is needed, else the best of those that came soon after it.
+// discover asks until there is an offer. Of several, it takes the first that has
+// all that is needed, else the best of those that came soon after the first.
 func (c *dhcpClient) discover(ctx context.Context) (*dhcpv4.DHCPv4, error) {
 	for wait := firstAnswer; ; wait = min(2*wait, maxAnswer) {
 		if err := c.send(c.message(dhcpv4.MessageTypeDiscover)); err != nil {
 			return nil, err
 		}
 		var best *dhcpv4.DHCPv4
-		// A room of nodes begins at once, and is not to go on at once.
+		// Many nodes start at the same time, and must not retry at the same time.
 		deadline := time.Now().Add(jitter(wait))
 		for {
 			offer, err := c.receive(ctx, deadline)
@@ -229,7 +230,7 @@ func (c *dhcpClient) discover(ctx context.Context) (*dhcpv4.DHCPv4, error) {
 			}
 			if err != nil {
 				if c.ignoredOffers++; c.ignoredOffers <= maxIgnored { // A hostile server sends thousands.
-					c.opts.logf("network: %s: an offer of %s is passed over: %v", c.device, offer.YourIPAddr, err)
+					c.opts.logf("network: %s: an offer of %s is ignored: %v", c.device, offer.YourIPAddr, err)
 				}
 				continue
 			}
@@ -257,7 +258,7 @@ func (c *dhcpClient) discover(ctx context.Context) (*dhcpv4.DHCPv4, error) {
 // hintAfter is how long there is no answer before an IPv6 router is pointed to.
 const hintAfter = 5 * time.Second
 
-// errNoServerID is an offer without the server that it must be requested from.
+// errNoServerID is an offer that does not say which server made it.
 var errNoServerID = errors.New("it has no server identifier (option 54)")
 
 // jitter is between three quarters of d and one and a quarter.
@@ -282,8 +283,8 @@ func (c *dhcpClient) ask(ctx context.Context, request *dhcpv4.DHCPv4, wait time.
 	}
 }
 
-// checkAddress asks the link whether somebody has the lease's address already, and
-// declines it then.
+// checkAddress asks on the link whether another host has the lease's address, and
+// declines the lease then.
 func (c *dhcpClient) checkAddress(ctx context.Context, link *rtnetlink.Link, l *Lease) error {
 	err := checkUnused(ctx, link, l.Addr.Addr())
 	var used *InUseError
@@ -296,7 +297,7 @@ func (c *dhcpClient) checkAddress(ctx context.Context, link *rtnetlink.Link, l *
 	return errors.Join(err, c.send(decline))
 }
 
-// release gives a lease back that is not going to be used.
+// release tells the server that a lease is not going to be used.
 func release(link *rtnetlink.Link, l *Lease) error {
 	conn, err := openPacket(link.Index, unix.ETH_P_IP, toPort(clientPort))
 	if err != nil {
@@ -310,8 +311,8 @@ func release(link *rtnetlink.Link, l *Lease) error {
 	return c.send(m)
 }
 
-// newXID is not from crypto/rand, which may wait for the kernel's entropy: it
-// has to be this node's own, not a secret.
+// newXID does not use crypto/rand, which may wait for the kernel's entropy: the
+// number has to differ from other nodes', it is not a secret.
 func newXID() (xid dhcpv4.TransactionID) {
 	n := rand.Uint32()
 	return dhcpv4.TransactionID{byte(n), byte(n >> 8), byte(n >> 16), byte(n >> 24)}

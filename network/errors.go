@@ -47,7 +47,7 @@ func (e *NoCarrierError) Error() string {
 }
 
 // A NoLeaseError says that DHCP gave no address. Err is the last thing that
-// went wrong, or nil where nobody answered at all.
+// went wrong, or nil where no server answered at all.
 type NoLeaseError struct {
 	Device  string
 	MAC     net.HardwareAddr
@@ -61,7 +61,7 @@ type NoLeaseError struct {
 }
 
 // onlyIPv6 is for a link with an IPv6 router and without an answer by IPv4.
-const onlyIPv6 = "An IPv6 router is on this link: if it is a network without IPv4, say ip=auto6 (or ip=dhcp6), and name the NFS server by an IPv6 address"
+const onlyIPv6 = "An IPv6 router is on this link: if it is a network without IPv4, use ip=auto6 (or ip=dhcp6), and an IPv6 address for the NFS server"
 
 func (e *NoLeaseError) Error() string {
 	protocol, link := "DHCP", "link is up"
@@ -83,7 +83,7 @@ func (e *NoLeaseError) Error() string {
 
 func (e *NoLeaseError) Unwrap() error { return e.Err }
 
-// A RefusedError is a DHCP server's no.
+// A RefusedError is a NAK of a DHCP server.
 type RefusedError struct {
 	Server  netip.Addr
 	Message string
@@ -139,7 +139,7 @@ func (e *FailedError) Table() []string {
 	return lines
 }
 
-// tableText is an error for a line of the table.
+// tableText is an error as a part of a line of the table.
 func tableText(err error) string {
 	var carrier *NoCarrierError
 	var lease *NoLeaseError
@@ -158,7 +158,7 @@ func tableText(err error) string {
 	return strings.TrimPrefix(err.Error(), "network: ")
 }
 
-// failure says what became of each NIC.
+// failure is the error of the whole attempt, with the state of each NIC.
 func (a *attempt) failure() error {
 	e := &FailedError{Unclaimed: unclaimedControllers(a.opts.Sysfs)}
 	all, err := links()

@@ -28,7 +28,7 @@ func TestUpGuessAbsent(t *testing.T) {
 	if took := time.Since(start); took < 4*time.Second || took > 12*time.Second {
 		t.Errorf("it took %v, want 5 s and a little", took)
 	}
-	if !n.says("no NIC has 52:54:00:77:00:63, from which the firmware says it booted (BOOTIF=), only eth0, eth1: any will do") || n.says("THIS NODE BOOTS BY") {
+	if !n.says("no NIC has the MAC 52:54:00:77:00:63, from which the firmware says that it booted (BOOTIF=), only eth0, eth1: any NIC is used") || n.says("THIS NODE BOOTS FROM") {
 		t.Errorf("said %q", n.said)
 	}
 	n.isDown("eth1")
@@ -70,7 +70,7 @@ func TestUpGuessDown(t *testing.T) {
 	n.Server.Listen("tcp4", nfsPort)
 	n.must("eth0", "", network.Plan{}, network.Options{BootMAC: mac(2)})
 	n.isDown("eth1")
-	if !n.says("no address by way of eth1 so far: trying eth0 as well") || !n.says("THIS NODE BOOTS BY eth0") {
+	if !n.says("no address on eth1 so far: trying eth0 as well") || !n.says("THIS NODE BOOTS FROM eth0") {
 		t.Errorf("said %q", n.said)
 	}
 }

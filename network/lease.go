@@ -15,11 +15,11 @@ import (
 	"github.com/sidusboot/sidusboot/network/ipv4"
 )
 
-// errUnreadable is an answer that the library stumbles over.
+// errUnreadable is an answer over which the library panics.
 var errUnreadable = errors.New("the server's answer cannot be read")
 
-// leaseFrom reads a server's last word, or its offer. Options are decoded only
-// here, so that here too nothing that a server sends may end the process.
+// leaseFrom reads an ACK or an OFFER. Options are decoded only here, so that here
+// too a panic over what a server sent must not end the process.
 func leaseFrom(m *dhcpv4.DHCPv4, device string, mac net.HardwareAddr) (lease *Lease, err error) {
 	defer func() {
 		if recover() != nil {
@@ -46,7 +46,7 @@ func leaseFrom(m *dhcpv4.DHCPv4, device string, mac net.HardwareAddr) (lease *Le
 	if mask := m.SubnetMask(); mask != nil {
 		ones, size := mask.Size()
 		if size != 32 || ones == 0 {
-			return nil, fmt.Errorf("the server's netmask %v is not one", net.IP(mask))
+			return nil, fmt.Errorf("the server's netmask %v is not a run of ones and then zeros", net.IP(mask))
 		}
 		bits, ok = ones, true
 	}
@@ -80,8 +80,8 @@ func leaseFrom(m *dhcpv4.DHCPv4, device string, mac net.HardwareAddr) (lease *Le
 	return l, nil
 }
 
-// minMTU is what every host must take (RFC 791); less than that is a mistake
-// of the server's.
+// minMTU is what every host must accept (RFC 791); a server that gives less is
+// misconfigured.
 const minMTU = 576
 
 // forever is a lease that does not end (RFC 2131, section 3.3; RFC 8415, section
@@ -144,13 +144,12 @@ func routesFrom(m *dhcpv4.DHCPv4) []Route {
 	return routes
 }
 
-// lineEnds are what servers, and those who fill in their forms, leave around a
-// string: a C terminator, a line's end, blanks.
+// lineEnds are what servers and web forms leave around a string: a NUL, a line
+// end, blanks.
 const lineEnds = "\x00 \t\r\n\v\f"
 
 // cleanText is a string as some servers send it, without lineEnds. Control
-// characters do not belong into files and messages: a string with one is
-// nobody's name.
+// characters must not get into files and messages: a string with one is empty.
 func cleanText(s string) string {
 	s = strings.Trim(s, lineEnds)
 	for _, r := range s {
@@ -161,8 +160,8 @@ func cleanText(s string) string {
 	return strings.TrimSpace(s)
 }
 
-// cleanName is a text that goes into files, whose readers expect UTF-8 there. A path
-// is made of bytes.
+// cleanName is a string for files whose readers expect UTF-8. A path may be any
+// bytes.
 func cleanName(s string) string {
 	if s = cleanText(s); !utf8.ValidString(s) {
 		return ""

@@ -10,14 +10,14 @@ import (
 	"time"
 )
 
-// A LeaseState is a lease that somebody keeps alive: what it takes to renew it,
-// in this process or another.
+// A LeaseState is what it takes to renew a lease, in this process or in another
+// one.
 type LeaseState struct {
 	Device string
 	Index  int
 	MAC    net.HardwareAddr
 	Addr   netip.Addr
-	// Server is who gave an IPv4 lease.
+	// Server gave the lease, where it is one of IPv4.
 	Server             netip.Addr
 	ClientID, Hostname string
 	// Time is the lease's length, T1 and T2 are when to renew and to rebind it,
@@ -31,8 +31,8 @@ type LeaseState struct {
 	OnRenewal func()
 }
 
-// State is the lease as somebody has to keep it, from now on; nil where it
-// does not end. index is the device's.
+// State is what it takes to renew the lease; nil where the lease does not end.
+// index is the device's.
 func (l *Lease) State(index int, hostname string) *LeaseState {
 	if l.Time <= 0 {
 		return nil
@@ -44,10 +44,10 @@ func (l *Lease) State(index int, hostname string) *LeaseState {
 	}
 }
 
-// stateFields is how many words a Tenancy is as text.
+// stateFields is the number of fields in the text of a LeaseState.
 const stateFields = 13
 
-// String is the Tenancy as another process can read it: words in quotes.
+// String is the LeaseState as another process can read it: quoted fields.
 func (s *LeaseState) String() string {
 	server, duid, iaid := "", "", uint32(0)
 	if s.Server.IsValid() {
@@ -56,59 +56,59 @@ func (s *LeaseState) String() string {
 	if s.DHCP6 != nil {
 		duid, iaid = string(s.DHCP6.Server), s.DHCP6.IAID
 	}
-	words := []string{s.Device, strconv.Itoa(s.Index), s.MAC.String(), s.Addr.String(), server, s.ClientID, s.Hostname}
+	fields := []string{s.Device, strconv.Itoa(s.Index), s.MAC.String(), s.Addr.String(), server, s.ClientID, s.Hostname}
 	for _, d := range []time.Duration{s.Time, s.T1, s.T2, s.Since} {
-		words = append(words, strconv.FormatInt(int64(d), 10))
+		fields = append(fields, strconv.FormatInt(int64(d), 10))
 	}
-	words = append(words, duid, strconv.FormatUint(uint64(iaid), 10))
-	for i := range words {
-		words[i] = strconv.Quote(words[i])
+	fields = append(fields, duid, strconv.FormatUint(uint64(iaid), 10))
+	for i := range fields {
+		fields[i] = strconv.Quote(fields[i])
 	}
-	return strings.Join(words, " ")
+	return strings.Join(fields, " ")
 }
 
-// ParseLeaseState reads what Tenancy.String wrote.
+// ParseLeaseState reads what LeaseState.String wrote.
 func ParseLeaseState(s string) (*LeaseState, error) {
-	var words []string
+	var fields []string
 	for s != "" {
 		quoted, err := strconv.QuotedPrefix(s)
 		if err != nil {
 			return nil, errors.New("network: a lease's text is damaged")
 		}
-		word, err := strconv.Unquote(quoted)
+		field, err := strconv.Unquote(quoted)
 		if err != nil {
 			return nil, errors.New("network: a lease's text is damaged")
 		}
-		words = append(words, word)
+		fields = append(fields, field)
 		s = strings.TrimPrefix(s[len(quoted):], " ")
 	}
-	if len(words) != stateFields {
-		return nil, fmt.Errorf("network: a lease's text has %d words, want %d", len(words), stateFields)
+	if len(fields) != stateFields {
+		return nil, fmt.Errorf("network: a lease's text has %d fields, want %d", len(fields), stateFields)
 	}
-	t := &LeaseState{Device: words[0], ClientID: words[5], Hostname: words[6]}
+	t := &LeaseState{Device: fields[0], ClientID: fields[5], Hostname: fields[6]}
 	var errs []error
-	number := func(word string) int64 {
-		n, err := strconv.ParseInt(word, 10, 64)
+	number := func(field string) int64 {
+		n, err := strconv.ParseInt(field, 10, 64)
 		errs = append(errs, err)
 		return n
 	}
-	addr := func(word string) netip.Addr {
-		a, err := netip.ParseAddr(word)
+	addr := func(field string) netip.Addr {
+		a, err := netip.ParseAddr(field)
 		errs = append(errs, err)
 		return a
 	}
 	var err error
-	t.MAC, err = net.ParseMAC(words[2])
+	t.MAC, err = net.ParseMAC(fields[2])
 	errs = append(errs, err)
-	t.Index, t.Addr = int(number(words[1])), addr(words[3])
-	if words[4] != "" {
-		t.Server = addr(words[4])
+	t.Index, t.Addr = int(number(fields[1])), addr(fields[3])
+	if fields[4] != "" {
+		t.Server = addr(fields[4])
 	}
 	for i, d := range []*time.Duration{&t.Time, &t.T1, &t.T2, &t.Since} {
-		*d = time.Duration(number(words[7+i]))
+		*d = time.Duration(number(fields[7+i]))
 	}
-	if iaid := uint32(number(words[12])); words[11] != "" {
-		t.DHCP6 = &DHCP6Binding{Server: []byte(words[11]), IAID: iaid}
+	if iaid := uint32(number(fields[12])); fields[11] != "" {
+		t.DHCP6 = &DHCP6Binding{Server: []byte(fields[11]), IAID: iaid}
 	}
 	if err := errors.Join(errs...); err != nil {
 		return nil, fmt.Errorf("network: a lease's text: %w", err)

@@ -13,8 +13,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// links are the devices that there are. A dump that something came in between
-// is asked for again.
+// links lists the devices. A list that was interrupted by a change is asked for
+// again.
 func links() ([]*rtnetlink.Link, error) {
 	for range 5 {
 		all, err := rtnetlink.Links()
@@ -26,10 +26,10 @@ func links() ([]*rtnetlink.Link, error) {
 		}
 		return all, nil
 	}
-	return nil, errors.New("network: list links: they change all the time")
+	return nil, errors.New("network: list links: they keep changing")
 }
 
-// addresses are a device's, of one family.
+// addresses lists a device's addresses of one family.
 func addresses(link *rtnetlink.Link, family int) ([]rtnetlink.Address, error) {
 	for range 5 {
 		all, err := rtnetlink.Addresses(link, family)
@@ -38,12 +38,12 @@ func addresses(link *rtnetlink.Link, family int) ([]rtnetlink.Address, error) {
 		}
 		return all, err
 	}
-	return nil, errors.New("they change all the time")
+	return nil, errors.New("they keep changing")
 }
 
 // bringUp sets a link up, unless it is, and waits for its carrier until ctx
 // ends; then the error is a *NoCarrierError. A link is never set down for this:
-// the switch at its other end would begin its spanning tree anew.
+// the switch at its other end would start its spanning tree again.
 func bringUp(ctx context.Context, link *rtnetlink.Link) error {
 	start := time.Now()
 	if err := setUp(link); err != nil {
@@ -64,7 +64,7 @@ func setUp(link *rtnetlink.Link) error {
 	if err := rtnetlink.SetUp(link); err != nil {
 		hint := ""
 		if errors.Is(err, unix.ENOENT) {
-			hint = ": its driver misses its firmware: install it in the tree and build the image again"
+			hint = ": its driver does not find its firmware: install that in the tree and build the image again"
 		}
 		return fmt.Errorf("network: set %s up: %w%s", name, err, hint)
 	}
@@ -112,8 +112,8 @@ func setMAC(link *rtnetlink.Link, mac net.HardwareAddr) error {
 	return nil
 }
 
-// setMTU sets a device's MTU, and before it that of the device that a VLAN
-// rides on, which must not be smaller.
+// setMTU sets a device's MTU, and before it that of the device below a VLAN, which
+// must not be smaller.
 func setMTU(link *rtnetlink.Link, mtu int) error {
 	if mtu <= 0 || mtu == link.MTU {
 		return nil

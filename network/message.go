@@ -7,7 +7,7 @@ import (
 	"github.com/insomniacslk/dhcp/dhcpv4"
 )
 
-// requestedOptions are the options asked for beside what the library asks for.
+// requestedOptions are the options that a server is asked for.
 var requestedOptions = []dhcpv4.OptionCode{
 	dhcpv4.OptionSubnetMask,           // 1
 	dhcpv4.OptionClasslessStaticRoute, // 121, to be named before 3 and 33 (RFC 3442)
@@ -25,7 +25,7 @@ var requestedOptions = []dhcpv4.OptionCode{
 	dhcpv4.OptionDNSDomainSearchList,  // 119
 }
 
-// newMessage is a message of this node, without what only some have.
+// newMessage is a message of this node with what every message has.
 func newMessage(kind dhcpv4.MessageType, xid dhcpv4.TransactionID, mac net.HardwareAddr, o dhcpOptions, since time.Duration) *dhcpv4.DHCPv4 {
 	m := &dhcpv4.DHCPv4{
 		OpCode: dhcpv4.OpcodeBootRequest, HWType: 1, ClientHWAddr: mac, TransactionID: xid,
@@ -53,8 +53,8 @@ func newMessage(kind dhcpv4.MessageType, xid dhcpv4.TransactionID, mac net.Hardw
 // included: a whole Ethernet frame.
 const maxMessage = 1500
 
-// parseReply reads a server's message, and returns nil for what is none for
-// this node and transaction.
+// parseReply reads a server's message. It is nil for one that is not for this node
+// and transaction.
 func parseReply(b []byte, xid dhcpv4.TransactionID, mac net.HardwareAddr) *dhcpv4.DHCPv4 {
 	m := parseMessage(b)
 	if m == nil || m.OpCode != dhcpv4.OpcodeBootReply || m.TransactionID != xid || m.ClientHWAddr.String() != mac.String() {
@@ -69,9 +69,8 @@ const (
 	fileOffset, fileEnd   = 108, 236
 )
 
-// parseMessage parses under a recover of its own: whatever a hostile server
-// finds in the library, it does not take PID 1 with it. Options that did not
-// fit are taken from the fields that option 52 names.
+// parseMessage recovers from a panic of the library: a hostile server must not end
+// PID 1. Options that did not fit are taken from the fields that option 52 names.
 func parseMessage(b []byte) (m *dhcpv4.DHCPv4) {
 	defer func() {
 		if recover() != nil {

@@ -1,10 +1,9 @@
 // Package network finds the NIC by which the node boots and gives it an
-// address: link, carrier, DHCP or a static address or IPv6, a look whether the
-// address is taken (RFC 5227), routes and MTU. VLANs and bonds are made on the
-// way. It also keeps a lease alive after the boot.
+// address: link, carrier, DHCP or a static address or IPv6, a check whether the
+// address is in use (RFC 5227), routes and MTU. It makes VLANs and bonds first.
+// It also renews leases after the boot.
 //
-// What is wanted comes as a Plan, made of the words ip=, BOOTIF=, ifname=,
-// vlan=, bond=, bootdev= and sidus.nic=. It reads sysfs and writes
+// What is wanted comes as a Plan. The package reads sysfs and writes
 // /proc/sys/net/ipv6/conf. It needs the NIC's driver and af_packet, for VLANs
 // 8021q and for bonds bonding.
 package network
@@ -16,7 +15,7 @@ import (
 	"time"
 )
 
-// A Lease is what DHCP, an ip= word or a router gave.
+// A Lease is what a DHCP server, a parameter or a router gave.
 type Lease struct {
 	Device string
 	MAC    net.HardwareAddr
@@ -38,8 +37,8 @@ type Lease struct {
 	// RootPath is option 17 as it came, without NULs, line ends and blanks
 	// around it.
 	RootPath string
-	// Unusable are texts of the server that hold control characters, with what
-	// they are, for a message: they are left out of the lease.
+	// Unusable describes texts of the server that hold control characters. They are
+	// left out of the lease.
 	Unusable []string
 	// NextServer is siaddr, ServerID option 54; the zero Addr where absent.
 	NextServer, ServerID netip.Addr
@@ -92,8 +91,8 @@ func (l *Lease) SearchDomains() []string {
 	return []string{l.Domain}
 }
 
-// NextHop is who on the link takes packets for an address: the address itself
-// or a router. It is the zero Addr where the lease has no way there.
+// NextHop is the host on the link to which packets for an address are sent: that
+// address or a router. It is the zero Addr where the lease has no route there.
 func (l *Lease) NextHop(to netip.Addr) netip.Addr {
 	best, hop := -1, netip.Addr{}
 	if l.Addr.Contains(to) {

@@ -12,12 +12,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A NIC is what the operator is shown of a network card.
+// A NIC is what an operator is told about a network card.
 type NIC struct {
 	Name, Driver string
 	MAC          net.HardwareAddr
 	Up, Carrier  bool
-	// State is what became of it: a lease, or why there is none.
+	// State says why it has no lease; empty where it has one.
 	State string
 }
 
@@ -57,19 +57,19 @@ func Driver(sysfs, device string) string {
 	return filepath.Base(target)
 }
 
-// isWired tells whether a link is a network card with a cable: no loopback, no
-// radio, nothing that is made of other links, and no part of such a thing.
+// isWired tells whether a link is a network card for a cable: not the loopback,
+// not a wireless card, not a bond or VLAN, and not a part of a bond.
 func isWired(l *rtnetlink.Link, sysfs string) bool {
 	if l.IsLoopback() || l.Type != unix.ARPHRD_ETHER || l.MasterIndex != 0 || l.Flags&unix.IFF_SLAVE != 0 {
 		return false
 	}
-	// The kernel gives a kind to what is made by software. A veth is a cable
-	// between two namespaces, as tests have it.
+	// The kernel gives a kind to what software makes. A veth is a cable between two
+	// namespaces, which tests use.
 	if l.Kind != "" && l.Kind != "veth" {
 		return false
 	}
-	for _, radio := range []string{"wireless", "phy80211"} {
-		if _, err := os.Stat(filepath.Join(sysfs, "class/net", l.Name, radio)); err == nil {
+	for _, kind := range []string{"wireless", "phy80211"} {
+		if _, err := os.Stat(filepath.Join(sysfs, "class/net", l.Name, kind)); err == nil {
 			return false
 		}
 	}
@@ -84,8 +84,8 @@ var (
 	usbClasses = []string{"02", "0a", "e0", "ff"}
 )
 
-// unclaimedControllers lists the network controllers, as bus, ids and place, that no
-// driver has taken.
+// unclaimedControllers lists the network controllers without a driver, as bus,
+// IDs and place.
 func unclaimedControllers(sysfs string) []string {
 	var all []string
 	eachUnclaimed(sysfs, "pci", func(place string, read func(string) string) {

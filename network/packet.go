@@ -16,7 +16,7 @@ import (
 )
 
 // A packetConn sends and receives on one device below the kernel's own IP: so
-// a node can talk before it has an address, and nobody else is disturbed.
+// a node can send before it has an address.
 type packetConn struct {
 	file  *os.File
 	proto uint16
@@ -54,8 +54,8 @@ func (c *packetConn) Close() error { return c.file.Close() }
 // broadcastMAC is everybody on the link.
 var broadcastMAC = net.HardwareAddr{0xff, 0xff, 0xff, 0xff, 0xff, 0xff}
 
-// send sends one packet. A full queue or a link that is down loses it, as any
-// network may: the caller sends again.
+// send sends one packet. It is lost where a queue is full or the link is down, as
+// in any network: the caller sends again.
 func (c *packetConn) send(to net.HardwareAddr, b []byte) error {
 	raw, err := c.file.SyscallConn()
 	if err != nil {
@@ -162,7 +162,7 @@ func checksum(sum uint32, b []byte) uint16 {
 }
 
 // unwrapUDP returns what an IPv4 packet carries to a UDP port. Checksums are
-// not looked at: what a virtual NIC hands over has none yet.
+// not looked at: packets from a virtual NIC have none yet.
 func unwrapUDP(b []byte, port uint16) (payload []byte, ok bool) {
 	if len(b) < ip4Header || b[0]>>4 != 4 || b[9] != protocolUDP {
 		return nil, false

@@ -11,21 +11,21 @@ import (
 	"github.com/sidusboot/sidusboot/network/rtnetlink"
 )
 
-// A Method is how an address is had.
+// A Method is how a NIC gets its address.
 type Method int
 
-// The methods of a Way.
+// The methods of an Interface.
 const (
 	MethodDHCP   Method = iota // DHCP (RFC 2131)
-	MethodStatic               // the Way's own
+	MethodStatic               // the Interface's own
 	MethodRouter               // SLAAC, or DHCPv6 where the router says so (RFC 4862)
 	MethodDHCP6                // DHCPv6 (RFC 8415)
 )
 
 func (m Method) is6() bool { return m == MethodRouter || m == MethodDHCP6 }
 
-// A Selector is a NIC by name, by MAC or by its driver. The zero Choice is any
-// NIC with a cable.
+// A Selector chooses a NIC by name, by MAC or by its driver. The zero Selector
+// chooses any NIC for a cable.
 type Selector struct {
 	Device string
 	MAC    net.HardwareAddr
@@ -49,8 +49,8 @@ func (s Selector) isAny() bool { return s.Device == "" && s.MAC == nil && s.Driv
 // mayBeSeveral tells whether more than one NIC may be meant: two may have one MAC.
 func (s Selector) mayBeSeveral() bool { return s.Device == "" }
 
-// matches tells whether a link is the one chosen. A MAC is that of the card, not
-// of a VLAN or bond on it.
+// matches tells whether a link is chosen. A MAC is that of the card, not of a VLAN
+// or bond on it.
 func (s Selector) matches(l *rtnetlink.Link, sysfs string) bool {
 	switch {
 	case s.Device != "":
@@ -88,11 +88,11 @@ type Plan struct {
 	Renames []Rename
 	Bonds   []Bond
 	VLANs   []VLAN
-	// Interfaces are tried side by side, and the first whose lease leads to the
-	// server wins. The others keep their addresses, except those of a Way
-	// that takes any NIC.
+	// Interfaces are tried at the same time, and the first whose lease leads to the
+	// server leads to the root. The others keep their addresses, except those of an
+	// Interface that takes any NIC.
 	Interfaces []Interface
-	// Ignore are NICs that are not to be touched.
+	// Ignore are NICs that are left as they are.
 	Ignore []string
 	// Routes are added to those of the leases.
 	Routes []DeviceRoute
@@ -102,8 +102,8 @@ type Plan struct {
 	OnlyDNS bool
 }
 
-// A DeviceRoute is a route by a device, or by whichever has its gateway where
-// Device is empty.
+// A DeviceRoute is a route over a device, or, where Device is empty, over the one
+// in whose network the gateway is.
 type DeviceRoute struct {
 	Route
 	Device string
@@ -140,35 +140,36 @@ func (p *Plan) complete(w *Interface, l *Lease) {
 type Options struct {
 	// Sysfs is where sysfs is, /sys.
 	Sysfs string
-	// Preferred is the NIC that has a moment to itself where any would do, unless
-	// Wide: then all are tried at once.
+	// Preferred is the name of the NIC that is tried first where any may be used.
+	// With TryAll all are tried at the same time.
 	Preferred string
 	TryAll    bool
-	// BootMAC is the MAC of the NIC that the firmware booted from, as it says,
-	// BOOTIF=: where any would do, the NICs with it come before First, and have a
-	// longer moment. It is no order: docks and adapters show another MAC to the
-	// firmware than to the kernel. nil: it says nothing.
+	// BootMAC is the MAC of the NIC from which the firmware says that it booted:
+	// where any NIC may be used, those with this MAC come before Preferred and are
+	// tried alone for longer. Others are tried after that, because docks and adapters
+	// show another MAC to the firmware than to the kernel. nil: unknown.
 	BootMAC net.HardwareAddr
-	// CarrierTime is how long to wait for a NIC and its carrier, LeaseTime how
-	// long for an address, from then on. A switch with spanning tree forwards
+	// CarrierTime is how long to wait for a NIC and its carrier, LeaseTime how long
+	// to wait for an address after that. A switch with spanning tree forwards
 	// nothing for 30 to 50 s.
 	CarrierTime, LeaseTime time.Duration
-	// PreferRoot and Trust are for DHCP, see DHCPOptions.
+	// PreferRoot waits a little for a DHCP server that gives a root path. SkipProbe
+	// uses an address without a check on the link whether it is in use.
 	PreferRoot, SkipProbe bool
-	// Rescan looks for new devices that want a driver, and for those whose
-	// drivers were left out at first. It is called while a NIC is missing, or
-	// none has led anywhere for a while.
+	// Rescan loads drivers for new devices, and those that were left out at first.
+	// It is called while a NIC is missing, or after none has led to the server for
+	// a while.
 	Rescan func()
-	// Reach tells whether the server answers by way of a lease that is in
-	// place. It is asked where several NICs are in question.
+	// Reach tells whether the server answers over a lease that is applied. It is
+	// called where there is more than one candidate.
 	Reach func(ctx context.Context, l *Lease) error
-	// Logf is told what an operator should know of what is tried.
+	// Logf reports what an operator should know.
 	Logf func(format string, args ...any)
-	// WaitFor is told what is waited for, for a watchdog.
+	// WaitFor reports what is waited for, for a watchdog.
 	WaitFor func(what string)
 }
 
-// override puts the Way's own fields over those of a lease.
+// override replaces fields of a lease by those that the Interface has.
 func (i *Interface) override(l *Lease) {
 	f := &i.Static
 	if len(f.Routes) > 0 {

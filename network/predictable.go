@@ -11,9 +11,9 @@ import (
 )
 
 // nameByPlace gives cards that the plan calls by the name that udev would give
-// them (enp1s0, ens3, eno1, enx525400123456) that name: people know it from
-// installed machines, and write it into ip=, bond= and vlan=. There is no udev
-// in an initramfs.
+// them (enp1s0, ens3, eno1, enx525400123456) that name: operators know it from
+// installed machines and write it into parameters. There is no udev in an
+// initramfs.
 func (a *attempt) nameByPlace(all []*rtnetlink.Link) error {
 	for _, name := range a.plan.cardNames() {
 		if !strings.HasPrefix(name, "en") || findLink(all, func(a *rtnetlink.Link) bool { return a.Name == name }) != nil {

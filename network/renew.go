@@ -26,29 +26,30 @@ func Uptime() time.Duration {
 }
 
 const (
-	// maxSleep bounds a sleep: Go's timers stand still while a machine sleeps.
+	// maxSleep is the longest single timer: Go's timers do not run while a machine
+	// is suspended.
 	maxSleep = 30 * time.Second
-	// leastPause is between two requests (RFC 2131, section 4.4.5: 60 s), for
+	// leastPause is the time between two requests (RFC 2131, section 4.4.5: 60 s), for
 	// leases that are long enough for it; else it is a sixteenth of the lease.
 	leastPause = 60 * time.Second
-	// expiredPause is between two tries to have an address back that ran out.
+	// expiredPause is the time between two tries to get an expired lease again.
 	expiredPause = 15 * time.Second
-	// answerTime is what a server gets to answer one request.
+	// answerTime is how long a server may take to answer one request.
 	answerTime = 4 * time.Second
 )
 
-// A phase is where in its life a lease is (RFC 2131, figure 5).
+// A phase is a state of a lease (RFC 2131, figure 5).
 type phase int
 
 const (
 	bound     phase = iota
 	renewing        // the server that gave it is asked
 	rebinding       // any server is asked
-	expired         // it has run out: asked for anew
+	expired         // it has run out: asked for again
 )
 
-// phaseAt tells where a lease of some age is, and how long to wait before the next
-// step: until its time comes, or between two tries.
+// phaseAt is the phase of a lease of some age, and how long to wait before the next
+// step: until that is due, or between two tries.
 func (s *LeaseState) phaseAt(age time.Duration) (phase, time.Duration) {
 	least := min(leastPause, s.Time/16)
 	switch {
@@ -62,8 +63,9 @@ func (s *LeaseState) phaseAt(age time.Duration) (phase, time.Duration) {
 	return expired, min(expiredPause, max(s.Time/4, time.Second))
 }
 
-// Renew renews the lease until ctx ends. The address is never taken off the
-// device: the node's root hangs on it. Trouble, and its end, is told by logf.
+// Renew renews the lease until ctx ends. It never removes the address from the
+// device, because the root file system needs it. Failures, and their end, are
+// reported by logf.
 func (s *LeaseState) Renew(ctx context.Context, logf func(format string, args ...any)) {
 	k := &renewal{LeaseState: s, logf: logf}
 	for ctx.Err() == nil {
@@ -79,7 +81,8 @@ func (s *LeaseState) Renew(ctx context.Context, logf func(format string, args ..
 	}
 }
 
-// sleep sleeps at most pause, on the clock that goes on while the machine sleeps.
+// sleep waits for at most pause, on the clock that also counts while the machine
+// is suspended.
 func sleep(ctx context.Context, pause time.Duration) {
 	for end := Uptime() + pause; ctx.Err() == nil; {
 		left := end - Uptime()
@@ -93,14 +96,14 @@ func sleep(ctx context.Context, pause time.Duration) {
 	}
 }
 
-// A renewal is a Tenancy at work.
+// A renewal is a LeaseState while it is renewed.
 type renewal struct {
 	*LeaseState
 	logf    func(format string, args ...any)
-	trouble string // told last
+	trouble string // reported last
 }
 
-// step asks once and takes what comes of it.
+// step asks a server once.
 func (r *renewal) step(ctx context.Context, p phase) {
 	ask := r.request4
 	if r.DHCP6 != nil {
@@ -120,7 +123,7 @@ func (r *renewal) step(ctx context.Context, p phase) {
 	text := fmt.Sprintf("network: the lease of %s on %s is not renewed: %v", r.Addr, r.Device, err)
 	switch p {
 	case expired:
-		text = fmt.Sprintf("network: THE LEASE OF %s ON %s HAS RUN OUT, and the server may give the address to another node; this one keeps it, because its root hangs on it: %v", r.Addr, r.Device, err)
+		text = fmt.Sprintf("network: THE LEASE OF %s ON %s HAS RUN OUT, and the server may give the address to another node; this node keeps it, because its root file system needs it: %v", r.Addr, r.Device, err)
 	case rebinding:
 		text += "; it runs out soon"
 	}
@@ -132,7 +135,7 @@ func (r *renewal) step(ctx context.Context, p phase) {
 
 var errNoAnswer = errors.New("no answer from DHCP")
 
-// request4 renews, rebinds or asks anew (RFC 2131, section 4.3.2, table 4).
+// request4 renews, rebinds or asks for the lease again (RFC 2131, section 4.3.2, table 4).
 func (r *renewal) request4(ctx context.Context, p phase) error {
 	conn, err := listenUDP(unix.AF_INET, r.Device, clientPort)
 	if err != nil {
@@ -160,7 +163,7 @@ func (r *renewal) request4(ctx context.Context, p phase) error {
 	if answer == nil && p != expired {
 		return refused
 	}
-	// The server does not know the lease any more: for the same address anew.
+	// The server does not know the lease any more: ask for the same address again.
 	if err := c.discoverAgain(ctx); err != nil && !errors.Is(err, errNoAnswer) {
 		return err
 	} else if err == nil {
@@ -184,7 +187,7 @@ func (x *exchange4) message(kind dhcpv4.MessageType) *dhcpv4.DHCPv4 {
 func (x *exchange4) discoverAgain(ctx context.Context) error {
 	all := netip.AddrFrom4([4]byte{255, 255, 255, 255})
 	m := x.message(dhcpv4.MessageTypeDiscover)
-	m.SetBroadcast() // An answer to another address would not be heard.
+	m.SetBroadcast() // An answer to another address would not be received.
 	m.UpdateOption(dhcpv4.OptRequestedIPAddress(x.Addr.AsSlice()))
 	instead := errNoAnswer
 	offer, err := x.roundTrip(ctx, m, all, func(m *dhcpv4.DHCPv4) bool {
@@ -192,8 +195,8 @@ func (x *exchange4) discoverAgain(ctx context.Context) error {
 		if m.MessageType() != dhcpv4.MessageTypeOffer || !server.IsValid() {
 			return false
 		}
-		if got != x.Addr { // There may be a server that knows better.
-			instead = fmt.Errorf("the DHCP server %s would give this node %s instead: reboot it, or correct the server", server, got)
+		if got != x.Addr { // Another server may offer the right one.
+			instead = fmt.Errorf("the DHCP server %s would give this node %s instead: reboot the node, or correct the server", server, got)
 		}
 		return got == x.Addr
 	})
@@ -236,7 +239,7 @@ func (x *exchange4) acceptACK(ack *dhcpv4.DHCPv4) error {
 		return err
 	}
 	if l.Addr.Addr() != x.Addr {
-		return fmt.Errorf("the DHCP server %s gives this node %s instead: reboot it, or correct the server", l.ServerID, l.Addr.Addr())
+		return fmt.Errorf("the DHCP server %s gives this node %s instead: reboot the node, or correct the server", l.ServerID, l.Addr.Addr())
 	}
 	if l.ServerID.IsValid() {
 		x.Server = l.ServerID
@@ -245,8 +248,8 @@ func (x *exchange4) acceptACK(ack *dhcpv4.DHCPv4) error {
 	return nil
 }
 
-// setTimes begins a new time. A server that now gives for ever is asked again
-// after a day all the same.
+// setTimes sets the times of a lease that was renewed. A server that now gives it
+// without an end is asked again after a day all the same.
 func (s *LeaseState) setTimes(lease, t1, t2 time.Duration) {
 	if lease <= 0 {
 		const day = 24 * time.Hour
@@ -258,7 +261,7 @@ func (s *LeaseState) setTimes(lease, t1, t2 time.Duration) {
 	}
 }
 
-// roundTrip sends a message and waits for the answer that fits; nil is none.
+// roundTrip sends a message and waits for an answer that fits; nil is none.
 func (x *exchange4) roundTrip(ctx context.Context, m *dhcpv4.DHCPv4, to netip.Addr, fits func(*dhcpv4.DHCPv4) bool) (*dhcpv4.DHCPv4, error) {
 	stop := panics.AfterFunc(ctx, func() { _ = x.conn.SetReadDeadline(time.Unix(1, 0)) })
 	defer stop()
@@ -289,7 +292,7 @@ func (x *exchange4) roundTrip(ctx context.Context, m *dhcpv4.DHCPv4, to netip.Ad
 	}
 }
 
-// request6 renews, rebinds or asks anew (RFC 8415, sections 18.2.4 and 18.2.5).
+// request6 renews, rebinds or asks for the lease again (RFC 8415, sections 18.2.4 and 18.2.5).
 func (r *renewal) request6(ctx context.Context, p phase) error {
 	ctx, cancel := context.WithTimeout(ctx, 2*answerTime)
 	defer cancel()
@@ -319,7 +322,7 @@ func (r *renewal) request6(ctx context.Context, p phase) error {
 		return err
 	}
 	if b.Addr != r.Addr {
-		return fmt.Errorf("the DHCPv6 server gives this node %s instead: reboot it, or correct the server", b.Addr)
+		return fmt.Errorf("the DHCPv6 server gives this node %s instead: reboot the node, or correct the server", b.Addr)
 	}
 	if len(b.Server) > 0 {
 		r.DHCP6.Server = b.Server

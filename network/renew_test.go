@@ -125,7 +125,7 @@ func TestKeep(t *testing.T) {
 
 	mood.Store(moves)
 	until("word of another address", func() bool {
-		return n.says("the DHCP server 10.77.0.1 would give this node 10.77.0.66 instead: reboot it")
+		return n.says("the DHCP server 10.77.0.1 would give this node 10.77.0.66 instead: reboot the node")
 	})
 	if out := n.Run("ip -4 -o addr show dev eth0"); !contains(out, addr) || contains(out, "10.77.0.66") {
 		t.Errorf("eth0 has %q", out)

@@ -16,7 +16,7 @@ import (
 	"github.com/sidusboot/sidusboot/panics"
 )
 
-// A NoRouterError says that nothing was heard of a router.
+// A NoRouterError says that no router advertised itself.
 type NoRouterError struct {
 	Device string
 	Waited time.Duration
@@ -26,16 +26,16 @@ func (e *NoRouterError) Error() string {
 	return fmt.Sprintf("no IPv6 router advertises itself on %s in %v: is radvd, or dnsmasq with --enable-ra, running, and in this VLAN?", e.Device, e.Waited.Round(time.Second))
 }
 
-// A routerListener hears router advertisements (RFC 4861, section 4.2). The
-// kernel acts on them; this is for what it does not tell: whether there is
-// DHCPv6, and the name servers.
+// A routerListener receives router advertisements (RFC 4861, section 4.2). The
+// kernel acts on them; this is for what the kernel does not tell: whether there
+// is DHCPv6, and the name servers.
 type routerListener struct {
 	file  *os.File
 	index int
 }
 
-// listenRouter begins to listen, and tells the kernel to take an address from a
-// router. It is to be called before the link is set up.
+// listenRouter opens a routerListener, and tells the kernel to take an address
+// from a router. It must be called before the link is set up.
 func listenRouter(link *rtnetlink.Link) (*routerListener, error) {
 	name := link.Name
 	for _, s := range []struct{ setting, value string }{
@@ -43,7 +43,7 @@ func listenRouter(link *rtnetlink.Link) (*routerListener, error) {
 		// 2, as docker and its like make a router of the node: with 1 its own
 		// routes would be gone then.
 		{"accept_ra", "2"},
-		// Nobody else is to be spared a question asked a second later.
+		// Spreading the question over a second would only delay this node.
 		{"router_solicitation_delay", "0"},
 	} {
 		if err := setIPv6(name, s.setting, s.value); err != nil {
@@ -78,13 +78,13 @@ func listenRouter(link *rtnetlink.Link) (*routerListener, error) {
 
 func (r *routerListener) Close() error { return r.file.Close() }
 
-// solicitGap is between two questions for a router (RFC 4861, section 10).
+// solicitGap is the time between two solicitations (RFC 4861, section 10).
 const solicitGap = 4 * time.Second
 
-// solicit asks the routers on the link to advertise themselves. The kernel does
-// so when a link comes up, and not in an attempt after that; unasked they may
-// say nothing for half an hour. It cannot be sent while the link has no address
-// of its own, for a second or so: the kernel's will do then.
+// solicit asks the routers on the link to advertise themselves. The kernel does so
+// only when a link comes up, not in a second attempt; without being asked they may
+// be silent for half an hour. Nothing can be sent while the link has no address of
+// its own, for about a second: the kernel's solicitation suffices then.
 func (r *routerListener) solicit(raw syscall.RawConn) error {
 	allRouters := &unix.SockaddrInet6{Addr: netip.MustParseAddr("ff02::2").As16(), ZoneId: uint32(r.index)}
 	message := make([]byte, 8) // The kernel adds the checksum.
@@ -145,13 +145,13 @@ func (r *routerListener) readAdvertisement(ctx context.Context, raw syscall.RawC
 	}
 }
 
-// neighbourHops is the hop limit of what comes from a neighbour: each router on
-// the way would have made it less.
+// neighbourHops is the hop limit of messages from a neighbour: every router on a
+// path decrements it.
 const neighbourHops = 255
 
-// isFromNeighbour tells who sent a message, and whether that is a neighbour, by what
-// RFC 4861, section 6.1.2, wants of an advertisement beside its text: an address
-// of the link, and the hop limit. The kernel has checked the checksum.
+// isFromNeighbour returns the sender of a message, and whether it is a neighbour
+// by the rules of RFC 4861, section 6.1.2: a link-local address and the hop limit.
+// The kernel has checked the checksum.
 func isFromNeighbour(from unix.Sockaddr, control []byte) (sender netip.Addr, ok bool) {
 	addr, ok := from.(*unix.SockaddrInet6)
 	if !ok {

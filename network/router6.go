@@ -8,9 +8,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// hearsRouter tells whether the kernel has heard an IPv6 router on the link,
-// unasked by us: there is a route that it took from one (RTPROT_RA), or an
-// address from a prefix.
+// hearsRouter tells whether the kernel has received advertisements of an IPv6
+// router on the link without our asking: there is a route from one (RTPROT_RA), or
+// an address from a prefix.
 func hearsRouter(link *rtnetlink.Link) bool {
 	all, err := addresses(link, unix.AF_INET6)
 	if err != nil {

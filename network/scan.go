@@ -10,8 +10,8 @@ import (
 	"github.com/sidusboot/sidusboot/network/rtnetlink"
 )
 
-// scan sees which devices are there by now, makes what is to be made of them
-// and sends off those that are wanted.
+// scan lists the devices that there are by now, makes bonds and VLANs of them and
+// starts those that the plan asks for.
 func (a *attempt) scan(ctx context.Context) error {
 	if a.wantsDrivers() {
 		a.opts.Rescan()
@@ -50,7 +50,7 @@ func (a *attempt) scan(ctx context.Context) error {
 	return nil
 }
 
-// hasFinalName tells whether a device has its name for good: not one that another
+// hasFinalName tells whether a device will keep its name: not one that another
 // card is to have.
 func (a *attempt) hasFinalName(l *rtnetlink.Link) bool {
 	for _, r := range a.plan.Renames {
@@ -67,8 +67,8 @@ func (a *attempt) build(all *[]*rtnetlink.Link) (err error) {
 	if a.built || len(a.plan.Renames)+len(a.plan.Bonds)+len(a.plan.VLANs) == 0 {
 		return nil
 	}
-	// What stands on a card that is to have another name would stand on the
-	// wrong one.
+	// A bond or VLAN on a card that is going to be renamed would be on the wrong
+	// one.
 	var named []*rtnetlink.Link
 	refresh := func() {
 		if err == nil {
@@ -109,7 +109,7 @@ func (a *attempt) build(all *[]*rtnetlink.Link) (err error) {
 	return err
 }
 
-// startAny sends off the first NICs, and when those had their moment, all others.
+// startAny starts the NICs that come first, and after their time all others.
 func (a *attempt) startAny(ctx context.Context, w *Interface, all []*rtnetlink.Link) {
 	first, rest := a.byPreference(all)
 	for _, l := range first {
@@ -122,7 +122,7 @@ func (a *attempt) startAny(ctx context.Context, w *Interface, all []*rtnetlink.L
 	}
 	if !a.triesAll && len(rest) > 0 && a.hadItsTime(first) {
 		a.triesAll = true
-		a.opts.Logf("network: no address by way of %s so far: trying %s as well", namesOf(first, a.opts.Preferred), namesOf(rest, ""))
+		a.opts.Logf("network: no address on %s so far: trying %s as well", namesOf(first, a.opts.Preferred), namesOf(rest, ""))
 	}
 	if !a.triesAll {
 		return
@@ -134,7 +134,7 @@ func (a *attempt) startAny(ctx context.Context, w *Interface, all []*rtnetlink.L
 	}
 }
 
-// byPreference are the NICs that come first where any would do, and the others.
+// byPreference are the NICs that come first where any may be used, and the others.
 func (a *attempt) byPreference(all []*rtnetlink.Link) (first, rest []*rtnetlink.Link) {
 	var byName, others []*rtnetlink.Link
 	for _, l := range all {
@@ -155,7 +155,7 @@ func (a *attempt) byPreference(all []*rtnetlink.Link) (first, rest []*rtnetlink.
 	if a.anyFrom.IsZero() && time.Since(a.begun) > bootNICAbsent {
 		a.anyFrom = time.Now()
 		if len(rest) > 0 {
-			a.opts.Logf("network: no NIC has %s, from which the firmware says it booted (BOOTIF=), only %s: any will do", a.opts.BootMAC, namesOf(rest, ""))
+			a.opts.Logf("network: no NIC has the MAC %s, from which the firmware says that it booted (BOOTIF=), only %s: any NIC is used", a.opts.BootMAC, namesOf(rest, ""))
 		}
 	}
 	if a.anyFrom.IsZero() {
@@ -169,8 +169,8 @@ func (a *attempt) isBootNIC(l *rtnetlink.Link) bool {
 	return a.opts.BootMAC != nil && (bytes.Equal(l.HardwareAddr, a.opts.BootMAC) || bytes.Equal(permanentAddr(l), a.opts.BootMAC))
 }
 
-// hadItsTime tells whether the NICs that come first have had the time that they
-// have to themselves.
+// hadItsTime tells whether the time is over in which only the NICs that come first
+// are tried.
 func (a *attempt) hadItsTime(first []*rtnetlink.Link) bool {
 	if len(first) == 0 {
 		return !a.anyFrom.IsZero() && time.Since(a.anyFrom) > aloneAbsent
@@ -191,7 +191,7 @@ func (a *attempt) hadItsTime(first []*rtnetlink.Link) bool {
 	return since > down
 }
 
-// namesOf are the names of links, or what is said where there is none.
+// namesOf are the names of links, or none where there are no links.
 func namesOf(all []*rtnetlink.Link, none string) string {
 	var names []string
 	for _, l := range all {
@@ -203,14 +203,14 @@ func namesOf(all []*rtnetlink.Link, none string) string {
 	return strings.Join(names, ", ")
 }
 
-// isCandidate tells whether a NIC was sent off by a way.
+// isCandidate tells whether a NIC was started for an interface.
 func (a *attempt) isCandidate(w *Interface, l *rtnetlink.Link) bool {
 	return slices.ContainsFunc(a.candidates, func(r *candidate) bool { return r.iface == w && r.link.Index == l.Index })
 }
 
-// wantsDrivers tells whether drivers are to be looked for again: a NIC that was
-// named is not there, or the one that the firmware booted from, or nothing came
-// of those that are there for a while. The right one may be behind USB.
+// wantsDrivers tells whether to look for drivers again: a NIC that was named is not
+// there, or the one that the firmware booted from, or those that are there have not
+// led to the server for a while. The right one may be connected by USB.
 func (a *attempt) wantsDrivers() bool {
 	switch since := time.Since(a.rescanned); {
 	case since < rescanIdle:
@@ -237,7 +237,7 @@ func (a *attempt) wantsDrivers() bool {
 	return since > aloneSilent || since > aloneDown && !slices.ContainsFunc(a.candidates, (*candidate).mayLead)
 }
 
-// reportWaiting tells what is waited for.
+// reportWaiting reports what is waited for.
 func (a *attempt) reportWaiting() {
 	var what []string
 	for _, r := range a.candidates {

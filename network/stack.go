@@ -16,13 +16,13 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A Rename gives the NIC with a MAC a name, ifname=.
+// A Rename gives the NIC with a MAC a name.
 type Rename struct {
 	Name string
 	MAC  net.HardwareAddr
 }
 
-// A Bond is several NICs that are one, bond=. Options are as the kernel's
+// A Bond is several NICs that are used as one. Options are as the kernel's
 // bonding driver spells them (Documentation/networking/bonding.rst), each
 // NAME=VALUE; without miimon or arp_interval links are looked at every 100 ms,
 // since the driver's own default is never.
@@ -33,14 +33,14 @@ type Bond struct {
 	MTU     int
 }
 
-// A VLAN is a device for the packets of one VLAN of another device, vlan=
-// (IEEE 802.1Q).
+// A VLAN is a device for the packets of one VLAN of another device (IEEE
+// 802.1Q).
 type VLAN struct {
 	Name, Parent string
 	ID           int
 }
 
-// temporary is a name on the way to another one.
+// temporary begins the names of devices while two of them swap names.
 const temporary = "sidusboot"
 
 // rename gives the NICs that are there the names of the plan. A NIC that has
@@ -94,7 +94,7 @@ func setName(l *rtnetlink.Link, name string) error {
 }
 
 // build makes the bond if none is there, and adds the NICs that are there to
-// it. It returns what it lacks.
+// it. It returns the NICs that are missing.
 func (b *Bond) build(sysfs string, all []*rtnetlink.Link) (missing []string, err error) {
 	dir := filepath.Join(sysfs, "class/net", b.Name, "bonding")
 	if findLink(all, func(a *rtnetlink.Link) bool { return a.Name == b.Name }) == nil {
@@ -136,7 +136,7 @@ func (b *Bond) create(sysfs, dir string) error {
 		return fmt.Errorf("network: make %s: %w", b.Name, err)
 	}
 	if err := b.configure(dir); err != nil {
-		// Half of a bond is not to be taken for a whole one at the next attempt.
+		// The next attempt must not take an incomplete bond for a complete one.
 		return errors.Join(err, writeSysfs(filepath.Join(sysfs, "class/net/bonding_masters"), "-"+b.Name))
 	}
 	return nil

@@ -164,7 +164,7 @@ func TestUpSecondNIC(t *testing.T) {
 	n.Server.Listen("tcp", nfsPort)
 	n.must("eth1", "10.77.0.12/24", network.Plan{}, network.Options{})
 	n.isDown("eth0")
-	if !n.says("no address by way of eth0 so far: trying eth1 as well") {
+	if !n.says("no address on eth0 so far: trying eth1 as well") {
 		t.Errorf("said %q", n.said)
 	}
 }
@@ -399,7 +399,7 @@ func TestUpReachesServer(t *testing.T) {
 	// Nobody answers: the first lease with a root path, or the first, after a
 	// while. That the server is down is the next stage's to wait for.
 	l, _, err = n.up(p, network.Options{Reach: func(context.Context, *network.Lease) error { return errors.New("no answer") }})
-	if err != nil || !n.says("the server does not answer by way of any lease") {
+	if err != nil || !n.says("the server does not answer over any lease") {
 		t.Fatalf("%+v, %v", l, err)
 	}
 }
@@ -521,7 +521,7 @@ func TestUpHostile(t *testing.T) {
 		return absurd
 	})
 	n.must("eth0", "10.77.0.50/24", network.Plan{}, network.Options{LeaseTime: 40 * time.Second})
-	if len(server.Seen()) < 4 || count(n, "is passed over") == 0 || count(n, "is passed over") > 3 {
+	if len(server.Seen()) < 4 || count(n, "is ignored: ") == 0 || count(n, "is ignored: ") > 3 {
 		t.Errorf("asked %v, said %q", server.Kinds(), n.said)
 	}
 }

@@ -30,7 +30,7 @@ func TestFieldParameters(t *testing.T) {
 		t.Errorf("%+v, %d attempts, root %s", report.Network, report.Attempts, report.Root.Source)
 	}
 	for _, text := range []string{
-		"no NIC has 02:00:00:00:be:ef, from which the firmware says it booted (BOOTIF=), only eth0: any will do",
+		"no NIC has the MAC 02:00:00:00:be:ef, from which the firmware says that it booted (BOOTIF=), only eth0: any NIC is used",
 		`"bridge" is not supported: no bridge is made`, `"rd.shell" is not supported: say sidus.onerror=shell`, "netroot= is ignored: it names no NFS root",
 	} {
 		if !strings.Contains(g.Console(), text) {

@@ -134,7 +134,7 @@ func TestSecondNIC(t *testing.T) {
 	g := s.boot(s.root("vers=3 ")+probeParams+" ifname=ib0:"+MAC(3)+" sidus.ib=ib0:10.20.%3.%4/16 ip=ib0:off", GuestOptions{
 		NICs: []NIC{{MAC: MAC(9), Detached: true}, {MAC: MAC(1), MTU: 9000}, {MAC: MAC(3), Detached: true}},
 	})
-	s.says(g, "no address by way of eth0 so far: trying eth1 as well")
+	s.says(g, "no address on eth0 so far: trying eth1 as well")
 	s.same(g, map[string]string{
 		"ip -4 -o addr show | awk '$2 != \"lo\" { print $2, $4 }' | sort":  "eth1 10.77.0.11/24\nib0 10.20.0.11/16",
 		"cat /sys/class/net/eth0/operstate":                                "down",

@@ -85,7 +85,7 @@ func (f *FakeDHCP) serve(answer func(n int, m *dhcpv4.DHCPv4) [][]byte) {
 		count := len(f.seen)
 		f.mu.Unlock()
 		for _, reply := range answer(count, m) {
-			// Whoever does not listen any more is no fault of the server's.
+			// A client that is closed by now is no error.
 			_, _ = f.conn.WriteTo(reply, &net.UDPAddr{IP: net.IPv4bcast, Port: dhcpv4.ClientPort})
 		}
 	}

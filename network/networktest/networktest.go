@@ -144,9 +144,9 @@ func New(t *testing.T) *Net {
 type Cable struct {
 	// MAC is the card's address. Default 52:54:00:77:00:NN, counted from 1.
 	MAC string
-	// Loose: the other end hangs in the air, there is no carrier.
+	// Loose: the other end is not connected, there is no carrier.
 	Loose bool
-	// Elsewhere: the other end is up, but in no switch of ours.
+	// Elsewhere: the other end is up, but in no switch of the test.
 	Elsewhere bool
 }
 
@@ -291,20 +291,20 @@ func (h *Host) Start(argv ...string) *Server {
 	h.t.Cleanup(func() {
 		s.Stop()
 		if h.t.Failed() {
-			h.t.Logf("%s said:\n%s", argv[0], s.Log())
+			h.t.Logf("output of %s:\n%s", argv[0], s.Log())
 		}
 	})
 	return s
 }
 
-// DNSMasq starts a DHCP and name server on the host, with further words, and
+// DNSMasq starts a DHCP and name server on the host, with further arguments, and
 // waits until it is ready.
-func (h *Host) DNSMasq(words ...string) *Server {
+func (h *Host) DNSMasq(args ...string) *Server {
 	h.t.Helper()
 	pidFile := filepath.Join(h.dir, "dnsmasq.pid")
 	_ = os.Remove(pidFile)
 	s := h.Start(append([]string{"dnsmasq", "--keep-in-foreground", "--conf-file=/dev/null", "--user=root", "--log-facility=-", "--log-dhcp",
-		"--no-resolv", "--no-hosts", "--no-ping", "--pid-file=" + pidFile, "--dhcp-leasefile=" + filepath.Join(h.dir, "leases")}, words...)...)
+		"--no-resolv", "--no-hosts", "--no-ping", "--pid-file=" + pidFile, "--dhcp-leasefile=" + filepath.Join(h.dir, "leases")}, args...)...)
 	h.wait(s, func() bool { _, err := os.Stat(pidFile); return err == nil })
 	return s
 }
