@@ -2,10 +2,6 @@ package config
 
 import (
 	"errors"
-	"fmt"
-	"net"
-	"net/netip"
-	"path"
 	"slices"
 	"strconv"
 	"strings"
@@ -63,7 +59,7 @@ func applyLoad(c *Config, a arg) error {
 
 func applyInit(c *Config, a arg) error {
 	if !strings.HasPrefix(a.value, "/") {
-		return errors.New("not a path that begins with /")
+		return errors.New("it does not begin with /")
 	}
 	c.Init = a.value
 	return nil
@@ -94,121 +90,7 @@ func applyBlacklist(c *Config, a arg) error {
 	return nil
 }
 
-func applyRW(c *Config, a arg) error {
-	if a.value == "tmpfs" || a.value == "iscsi" {
-		c.RW.Kind = a.value
-		return nil
-	}
-	tag, name, tagged := strings.Cut(a.value, "=")
-	switch {
-	case tagged && (tag == "LABEL" || tag == "UUID" || tag == "PARTUUID"):
-		if name == "" {
-			return fmt.Errorf("nothing stands behind %s=", tag)
-		}
-		if err := checkTemplate(name, false); err != nil {
-			return err
-		}
-	case strings.HasPrefix(a.value, "/dev/"):
-		if path.Clean(a.value) != a.value {
-			return errors.New("not a plain path below /dev")
-		}
-	default:
-		return errUnknown
-	}
-	if strings.IndexFunc(a.value, isControl) >= 0 {
-		return errors.New("it holds a control character")
-	}
-	c.RW.Kind, c.RW.Device = "device", a.value
-	return nil
-}
-
-func applySize(c *Config, a arg) error {
-	if n, ok := strings.CutSuffix(a.value, "%"); ok {
-		// tmpfs takes 0% for no limit at all, which would let /rw eat the node.
-		if p, err := strconv.Atoi(n); err != nil || !isNumber(n) || p < 1 || p > 100 {
-			return errors.New("not from 1% to 100%")
-		}
-		c.RW.Size = a.value
-		return nil
-	}
-	digits := strings.TrimRight(a.value, "kKmMgGtT")
-	shift := 0
-	if unit := strings.ToLower(a.value[len(digits):]); unit != "" {
-		if len(unit) != 1 {
-			return errors.New("not a size")
-		}
-		shift = 10 * (strings.Index("kmgt", unit) + 1)
-	}
-	n, err := strconv.ParseInt(digits, 10, 64)
-	if err != nil || !isNumber(digits) || n > 1<<62>>shift {
-		return errors.New("not a size")
-	}
-	if n<<shift < 1<<20 {
-		return errors.New("less than 1m; without a letter it is a number of bytes")
-	}
-	c.RW.Size = a.value
-	return nil
-}
-
-func applyFallback(c *Config, a arg) error {
-	if a.value != "none" && a.value != "tmpfs" {
-		return errUnknown
-	}
-	c.RW.Fallback = a.value
-	return nil
-}
-
-func applyTakeover(c *Config, a arg) error {
-	digits, ok := strings.CutPrefix(a.value, "0x")
-	key, err := strconv.ParseUint(digits, 16, 64)
-	if !ok || err != nil || key == 0 {
-		return errors.New("not a key as the message of the node that was refused has it")
-	}
-	c.RW.Takeover = key
-	return nil
-}
-
-func applyAdopt(c *Config, a arg) error {
-	if a.value == "" || strings.IndexFunc(a.value, isControl) >= 0 {
-		return errUnknown
-	}
-	c.RW.Adopt = a.value
-	return nil
-}
-
-func applyMismatch(c *Config, a arg) error {
-	switch a.value {
-	case "keep", "archive", "reset", "stop":
-		c.RW.Mismatch = a.value
-		return nil
-	}
-	return errUnknown
-}
-
-// maxToken is how long a token of sidus.rw.reset= may be: it is saved on the volume.
-const maxToken = 64
-
-func applyReset(c *Config, a arg) error {
-	if a.value == "" {
-		return errors.New("it needs a token: the layer is emptied once for each token, so that the parameter can stay where it is")
-	}
-	foreign := func(r rune) bool { return r >= 0x80 || !isAlnum(byte(r)) && !strings.ContainsRune("._:-", r) }
-	if len(a.value) > maxToken || strings.ContainsFunc(a.value, foreign) {
-		return fmt.Errorf("not a token of at most %d characters", maxToken)
-	}
-	c.RW.Reset = a.value
-	return nil
-}
-
-func applyMkFS(c *Config, a arg) error {
-	if a.value != "never" && a.value != "blank" {
-		return errUnknown
-	}
-	c.RW.MkFS = a.value
-	return nil
-}
-
-// setNamed sets what a word names, by the table that its String uses.
+// setNamed sets a value by its name in the table that its String method uses.
 func setNamed[T ~int](to *T, names []string, value string) error {
 	i := slices.Index(names, value)
 	if i < 0 {
@@ -284,79 +166,5 @@ func applyEvents(c *Config, a arg) error {
 		return errors.New("not the name of a tty")
 	}
 	c.Events = tty
-	return nil
-}
-
-func applyPortal(c *Config, a arg) error {
-	for portal := range strings.SplitSeq(a.value, ",") {
-		host, port, err := net.SplitHostPort(portal)
-		if err != nil {
-			host = strings.TrimSuffix(strings.TrimPrefix(portal, "["), "]")
-		} else if n, err := strconv.ParseUint(port, 10, 16); err != nil || n == 0 {
-			return fmt.Errorf("%q is not a port", port)
-		}
-		if _, err := netip.ParseAddr(host); err != nil {
-			if err := checkServer(host); err != nil {
-				return err
-			}
-		}
-		// Not every word is read yet: the port may come in its own.
-		c.ISCSI.Portals = append(c.ISCSI.Portals, net.JoinHostPort(host, port))
-	}
-	return nil
-}
-
-// applyPort follows sidus.iscsi.portal in the table.
-func applyPort(c *Config, a arg) error {
-	n, err := strconv.ParseUint(a.value, 10, 16)
-	if err != nil || n == 0 {
-		return errors.New("not a port")
-	}
-	for i, portal := range c.ISCSI.Portals {
-		if host, ok := strings.CutSuffix(portal, ":"); ok {
-			c.ISCSI.Portals[i] = host + ":" + a.value
-		}
-	}
-	return nil
-}
-
-func applyTarget(c *Config, a arg) error {
-	c.ISCSI.Target = a.value
-	return checkName(a.value)
-}
-
-func applyInitiator(c *Config, a arg) error {
-	c.ISCSI.Initiator = a.value
-	return checkName(a.value)
-}
-
-// checkName is for iSCSI names (RFC 3720, 3.2.6.1) that may be templates.
-func checkName(s string) error {
-	if !strings.HasPrefix(s, "iqn.") && !strings.HasPrefix(s, "eui.") && !strings.HasPrefix(s, "naa.") || !isGraphic(s) {
-		return errors.New("not an iSCSI name: those begin with iqn, eui or naa and a dot")
-	}
-	return checkTemplate(s, false)
-}
-
-func applyLUN(c *Config, a arg) error {
-	n, err := strconv.ParseUint(a.value, 10, 14)
-	if err != nil {
-		return errors.New("not a LUN")
-	}
-	c.ISCSI.LUN = int(n)
-	return nil
-}
-
-func applyCHAP(c *Config, a arg) error {
-	c.ISCSI.CHAP = nil
-	for name := range strings.SplitSeq(a.value, ",") {
-		switch {
-		case !slices.Contains(CHAPNames, name):
-			return fmt.Errorf("%q is no algorithm", name)
-		case slices.Contains(c.ISCSI.CHAP, name):
-			return fmt.Errorf("%s is there twice", name)
-		}
-		c.ISCSI.CHAP = append(c.ISCSI.CHAP, name)
-	}
 	return nil
 }

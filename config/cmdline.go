@@ -2,16 +2,16 @@ package config
 
 import "strings"
 
-// An arg is one word as it was written.
+// An arg is one parameter as it was written.
 type arg struct {
 	name, value string
 	// valued tells "name=" from "name".
 	valued bool
 }
 
-// splitArgs cuts a command line into words by the rules of the kernel's
-// next_arg (lib/cmdline.c), so that a word means the same to both of us.
-// It stops at "--": what follows belongs to the real init.
+// splitArgs splits a command line by the rules of the kernel's next_arg
+// (lib/cmdline.c), so that both read the same parameters. It stops at "--": what
+// follows is for the real init.
 func splitArgs(s string) []arg {
 	var args []arg
 	for {
@@ -28,8 +28,8 @@ func splitArgs(s string) []arg {
 	}
 }
 
-// fileArgs reads the image's file: words as on the command line, and what
-// follows a word that starts with # is a comment.
+// fileArgs reads the image's file: parameters as on the command line; a # in front
+// of one begins a comment.
 func fileArgs(s string) []arg {
 	var args []arg
 	s = strings.TrimPrefix(s, "\ufeff")
@@ -47,11 +47,11 @@ func fileArgs(s string) []arg {
 	return args
 }
 
-// The kernel also takes 0xa0 for a blank, which would cut UTF-8 apart. A NUL
+// The kernel also takes 0xa0 for a blank, which would break UTF-8. A NUL
 // ends /proc/cmdline on some kernels.
 const blanks = " \t\n\v\f\r\x00"
 
-// nextArg returns the first word of s, which does not begin with a blank, and
+// nextArg returns the first parameter of s, which does not begin with a blank, and
 // the rest.
 func nextArg(s string) (a arg, rest string) {
 	quoted := s[0] == '"'
@@ -73,23 +73,23 @@ func nextArg(s string) (a arg, rest string) {
 			inQuote = !inQuote
 		}
 	}
-	word, rest := s[:end], s[end:]
+	text, rest := s[:end], s[end:]
 
 	if equals == 0 {
 		if quoted {
-			word = strings.TrimSuffix(word, `"`)
+			text = strings.TrimSuffix(text, `"`)
 		}
-		return arg{name: word}, rest
+		return arg{name: text}, rest
 	}
-	value, valueQuoted := strings.CutPrefix(word[equals+1:], `"`)
+	value, valueQuoted := strings.CutPrefix(text[equals+1:], `"`)
 	if quoted || valueQuoted {
 		value = strings.TrimSuffix(value, `"`)
 	}
-	return arg{name: word[:equals], value: value, valued: true}, rest
+	return arg{name: text[:equals], value: value, valued: true}, rest
 }
 
-// canonical is the name by which a word is looked up: to the kernel - and _
-// are the same, and Debian takes its iscsi_ words in either case.
+// canonical is the name by which a parameter is looked up: to the kernel - and _
+// are the same, and Debian takes its iscsi_ parameters in either case.
 func canonical(name string) string {
 	name = strings.ReplaceAll(name, "-", "_")
 	if isISCSI(name) {

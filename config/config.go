@@ -10,37 +10,37 @@ import (
 	"time"
 )
 
-// A Config is what the words ask for. The zero value of a field means that
-// nobody said anything, except where Parse fills in a default and says so.
+// A Config is what the parameters ask for. The zero value of a field means that
+// the parameter was not given, except where Parse fills in a default.
 type Config struct {
 	// Init is the tree's init program, init=. Empty: the usual ones are tried.
 	Init string
-	// Quiet is the kernel's own word: only trouble goes to the console.
+	// Quiet is the kernel's own parameter: only errors go to the console.
 	Quiet bool
 	// Panic is panic=, in seconds; nil where it is absent.
 	Panic *int
 	// OnError is what to do when a stage fails. Default Retry.
 	OnError OnError
-	// Events is a tty's name on which stages are told, sidus.events=.
+	// Events is the name of a tty on which stages are reported, sidus.events=.
 	Events string
 	// Timeout is how long a stage waits for a link or a server before it has
 	// failed and OnError acts. Default 60 s.
 	Timeout time.Duration
-	// LeaseTimeout is how long a link is waited on for an address. It is the
+	// LeaseTimeout is how long a link waits for an address. It is the
 	// Timeout where one was given, else 90 s: a switch with spanning tree
 	// forwards nothing for up to 50 s.
 	LeaseTimeout time.Duration
 	// Break is rd.break: stop for a shell before the switch.
 	Break bool
 
-	// IPs are the ip= words in order. Those of the command line replace those
+	// IPs are the ip= parameters in order. Those of the command line replace those
 	// of the file.
 	IPs []IP
 	// BootIF is the NIC that the firmware booted from, BOOTIF=.
 	BootIF net.HardwareAddr
 	// NIC is the NIC to boot from, sidus.nic=. It is stronger than BootIF.
 	NIC NIC
-	// BootDev is the one of several ip= words that leads to the root, bootdev=.
+	// BootDev is the device of several ip= that leads to the root, bootdev=.
 	BootDev string
 	// Renames, Bonds and VLANs are made before any device is used, in this
 	// order: ifname=, bond=, vlan=.
@@ -53,14 +53,15 @@ type Config struct {
 	// OnlyDNS there are no others, rd.peerdns=0.
 	DNS     []netip.Addr
 	OnlyDNS bool
-	// TrustAddress is sidus.dad=0: nobody is asked whether an address is taken.
+	// TrustAddress is sidus.dad=0: an address is used without a check whether
+	// another host has it.
 	TrustAddress bool
 	// Hostname is sidus.hostname=, a template (see Expand). Empty: from the lease.
 	Hostname string
-	// Fstab is what becomes of lines of fstab for devices that the node has not,
-	// sidus.fstab=. Default FstabKeep.
+	// Fstab is what to do with lines of fstab for devices that the node does not
+	// have, sidus.fstab=. Default FstabKeep.
 	Fstab Fstab
-	// LeaseOwner is who keeps the address after the switch, sidus.lease=.
+	// LeaseOwner says which program keeps the address after the switch, sidus.lease=.
 	// Default OwnerResident.
 	LeaseOwner LeaseOwner
 
@@ -92,8 +93,7 @@ type Config struct {
 	// error instead of a warning.
 	RefuseWritable bool
 
-	// Modules is the text for each module's parameters, from words of the form
-	// module.parameter=value.
+	// Modules is the text of each module's parameters, from MODULE.PARAMETER=VALUE.
 	// The names have underscores, several parameters are joined by a blank.
 	Modules map[string]string
 	// Blacklist are the modules not to load, modprobe.blacklist= and the
@@ -101,12 +101,12 @@ type Config struct {
 	Blacklist map[string]bool
 	// Load are modules to load at once, rd.driver.pre= and its like.
 	Load []string
-	// Consumed are the names of the words that /init acted upon, so that they
-	// are not handed on to the real init as environment: spelled as they were
-	// written, with every iscsi_ word, which may hold a password.
+	// Consumed are the names of the parameters that /init acted upon, as they were
+	// written: they are not passed to the real init as environment. Every iscsi_
+	// parameter is among them, which may be a password.
 	Consumed map[string]bool
-	// Notes are for the operator: unknown words with the nearest known one,
-	// values that were not understood and what was taken instead.
+	// Notes are for the operator: unknown parameters with the nearest known one,
+	// values that were not understood and what is used instead.
 	Notes []string
 }
 
@@ -121,26 +121,26 @@ const (
 	Shell
 )
 
-// Fstab is what becomes of lines of fstab for devices that the node has not.
+// Fstab is what to do with lines of fstab for devices that the node does not have.
 type Fstab int
 
 // What sidus.fstab= says.
 const (
-	// FstabKeep leaves them, and says so.
+	// FstabKeep leaves them, and reports them.
 	FstabKeep Fstab = iota
 	// FstabNoFail gives them the option nofail.
 	FstabNoFail
 )
 
-// LeaseOwner is who keeps the node's address after the switch.
+// LeaseOwner says which program keeps the node's address after the switch.
 type LeaseOwner int
 
 // The owners of sidus.lease=.
 const (
-	// OwnerResident is sidusboot: the tree's network managers are told that the
-	// NIC has a static configuration and keeps it.
+	// OwnerResident is sidusboot: the tree's network managers are told to keep the
+	// NIC as it is.
 	OwnerResident LeaseOwner = iota
-	// OwnerTree is the tree's own network manager: it is told nothing.
+	// OwnerTree is the tree's own network manager: it gets no instructions.
 	OwnerTree
 )
 
@@ -191,11 +191,11 @@ type RW struct {
 	// Empty: it is not.
 	Reset string
 	// Adopt is the UUID or the label, a template, of a file system that may
-	// become /rw whatever is in it, sidus.rw.adopt=. Empty: none.
+	// become /rw whatever it holds, sidus.rw.adopt=. Empty: none.
 	Adopt string
 }
 
-// An IP is one ip= word.
+// An IP is one ip= parameter.
 type IP struct {
 	Client, Server, Gateway netip.Addr
 	// Bits is the length of the netmask, 0 where none was given.
@@ -215,12 +215,12 @@ type IP struct {
 	byBootIF bool
 }
 
-// Method is how an address is had.
+// Method is how a NIC gets its address.
 type Method int
 
 // The methods of ip=.
 const (
-	// MethodDHCP asks by DHCP; fields that ip= gives win over the lease.
+	// MethodDHCP asks by DHCP; fields of ip= take precedence over the lease.
 	MethodDHCP Method = iota
 	// MethodStatic uses the fields as they are.
 	MethodStatic

@@ -105,7 +105,7 @@ func TestRootsOfOthers(t *testing.T) {
 			t.Errorf("root=%s: %+v, %v", root, c.Root, err)
 		}
 		c, err := Parse("root="+root+" nfsroot=10.0.0.1:/srv", "")
-		if err != nil || c.Root.Path != "/srv" || len(c.Notes) != 1 || !strings.Contains(c.Notes[0], "nfsroot= says where the tree is") {
+		if err != nil || c.Root.Path != "/srv" || len(c.Notes) != 1 || !strings.Contains(c.Notes[0], "the tree is that of nfsroot=") {
 			t.Errorf("root=%s with nfsroot=: %+v, %v, %q", root, c.Root, err, c.Notes)
 		}
 	}
@@ -176,11 +176,11 @@ func TestNetworkParameters(t *testing.T) {
 		"nameserver=0.0.0.0":                     "not an address",
 		"rd.driver.pre=a/b":                      "not names of modules",
 		"ip=BOOTIF:dhcp":                         "there is no BOOTIF=",
-		"nfsroot=10.0.0.1:/srv nfsopts=nosuid":   "would not hold",
+		"nfsroot=10.0.0.1:/srv nfsopts=nosuid":   "would have no effect",
 		"netroot=iscsi:u:geheim@10.0.0.1::::iqn": "netroot= is ignored",
 		"root=nfs:/a netroot=iscsi:u:geheim@a:b": "netroot= is ignored",
 		"rd.iscsi.password2=geheim":              `"rd.iscsi.password2" is not supported`,
-		"rd.whatever=geheim":                     `"rd.whatever" is not supported: it is dracut's`,
+		"rd.whatever=geheim":                     `"rd.whatever" is not supported: it is a parameter of dracut`,
 	} {
 		c, err := Parse(in, "")
 		if notes := strings.Join(c.Notes, "; "); err != nil || !strings.Contains(notes, want) || strings.Contains(notes, "geheim") {

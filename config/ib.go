@@ -35,7 +35,7 @@ func (ib IB) Address(node netip.Addr) (netip.Prefix, error) {
 func applyIB(c *Config, a arg) error {
 	device, template, ok := strings.Cut(a.value, ":")
 	if !ok {
-		return errors.New("no address behind the colon")
+		return errors.New("no address after the colon")
 	}
 	if err := checkDevice(device); err != nil {
 		return err

@@ -10,10 +10,10 @@ import (
 	"github.com/sidusboot/sidusboot/hostname"
 )
 
-// parseIP reads the value of one ip= word. The forms are the kernel's and
+// parseIP reads the value of one ip= parameter. The forms are the kernel's and
 // klibc's (Documentation/admin-guide/nfs/nfsroot.rst), and the two that
 // dracut adds: DEVICE:METHOD[:MTU[:MAC]] and :MTU:MAC behind the seventh
-// field. The notes say what was guessed, as the owners of the forms guess it.
+// field. The notes say what was assumed, as the owners of the forms do.
 func parseIP(v string) (ip IP, notes []string, err error) {
 	// The client identifier may hold colons, so it comes before the fields.
 	if id, ok := strings.CutPrefix(v, "dhcp,"); ok {
@@ -103,11 +103,11 @@ func parseMethod(s string) (writtenMethod, error) {
 
 var errNoClient = errors.New("a static address needs the client address in the first field")
 
-func loneIP(word string) (IP, error) {
-	if word != "" && looksLikeAddr(word) {
-		return IP{}, errors.New("an address alone says no netmask; write CLIENT::GATEWAY:NETMASK")
+func loneIP(value string) (IP, error) {
+	if value != "" && looksLikeAddr(value) {
+		return IP{}, errors.New("an address alone has no netmask; write CLIENT::GATEWAY:NETMASK")
 	}
-	m, err := parseMethod(word)
+	m, err := parseMethod(value)
 	if err != nil {
 		return IP{}, err
 	}
@@ -135,7 +135,7 @@ func (m writtenMethod) withoutClient(ip IP) (IP, error) {
 func deviceIP(fields []string) (IP, error) {
 	var ip IP
 	if _, err := parseMethod(fields[0]); err == nil {
-		return IP{}, fmt.Errorf("%q is a method, where a device is wanted; write %s alone, or DEVICE:%s", fields[0], fields[0], fields[0])
+		return IP{}, fmt.Errorf("%q is a method, where a device is expected; write %s alone, or DEVICE:%s", fields[0], fields[0], fields[0])
 	}
 	if err := setDevice(&ip, fields[0]); err != nil {
 		return IP{}, err
@@ -291,7 +291,7 @@ func parseClientID(s string) (string, error) {
 }
 
 // setDevice also takes BOOTIF for a device, as Ubuntu's initramfs-tools does
-// (MAAS writes ip=::::NAME:BOOTIF): the NIC of BOOTIF=, which comes first where
+// (MAAS writes ip=::::NAME:BOOTIF): the NIC of BOOTIF=, which is tried first where
 // no device is named.
 func setDevice(ip *IP, name string) error {
 	if strings.EqualFold(name, "BOOTIF") {

@@ -83,7 +83,7 @@ func TestParseIP(t *testing.T) {
 
 func TestParseIPErrors(t *testing.T) {
 	for in, want := range map[string]string{
-		"172.16.1.7":                             "says no netmask",
+		"172.16.1.7":                             "has no netmask",
 		"static":                                 "needs the client address",
 		"eth0:static":                            "needs the client address",
 		":::::eth0:static":                       "needs the client address",
@@ -137,7 +137,7 @@ func TestParseIPErrors(t *testing.T) {
 
 func TestParseIPNotes(t *testing.T) {
 	for in, want := range map[string]string{
-		"192.168.1.7:":              "took /24 by the class",
+		"192.168.1.7:":              "/24 is used, by the class",
 		"192.168.1.7::10.0.0.1:24":  "on the link",
 		"192.168.1.7::fe80::1:24":   "",
 		"192.168.1.7:::24::eth0:on": "",

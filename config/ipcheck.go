@@ -13,8 +13,8 @@ import (
 	"github.com/sidusboot/sidusboot/network/ipv4"
 )
 
-// parseAddr reads one address field. 0.0.0.0 means that nothing was given, as
-// for the kernel: pxelinux writes it where there is no gateway.
+// parseAddr reads one address field. 0.0.0.0 means that none was given, as for the
+// kernel: pxelinux writes it where there is no gateway.
 func parseAddr(field, s string) (netip.Addr, error) {
 	inner, bracketed := strings.CutPrefix(s, "[")
 	if bracketed {
@@ -53,10 +53,10 @@ func setMask(ip *IP, s string) (notes []string, err error) {
 	}
 	classBits, ok := ipv4.ClassBits(ip.Client)
 	if !ok {
-		return nil, fmt.Errorf("%s belongs to no class with a netmask; write one in the fourth field", ip.Client)
+		return nil, fmt.Errorf("%s belongs to no class with a netmask; write a netmask in the fourth field", ip.Client)
 	}
 	ip.Bits = classBits
-	return []string{fmt.Sprintf("no netmask for %s: took /%d by the class of the address, as the kernel does", ip.Client, ip.Bits)}, nil
+	return []string{fmt.Sprintf("no netmask for %s: /%d is used, by the class of the address, as the kernel does", ip.Client, ip.Bits)}, nil
 }
 
 func parseMask(s string, width int) (int, error) {
@@ -79,7 +79,7 @@ func parseMask(s string, width int) (int, error) {
 	return n, nil
 }
 
-// check finds what each field alone does not show.
+// check finds what is wrong with the fields together.
 func (ip IP) check() (notes []string, err error) {
 	if !ip.Client.IsValid() {
 		return nil, nil
@@ -107,11 +107,11 @@ func (ip IP) check() (notes []string, err error) {
 	subnet := netip.PrefixFrom(ip.Client, ip.Bits).Masked()
 	if ip.Client.Is4() && ip.Bits < 31 {
 		if ip.Client == subnet.Addr() || ip.Client == ipv4.Broadcast(subnet) {
-			return nil, fmt.Errorf("client %s is the first or last address of %s, which is no host's", ip.Client, subnet)
+			return nil, fmt.Errorf("client %s is the first or last address of %s, which no host can have", ip.Client, subnet)
 		}
 	}
 	if ip.Gateway.IsValid() && !subnet.Contains(ip.Gateway) && !ip.Gateway.IsLinkLocalUnicast() {
-		notes = append(notes, fmt.Sprintf("gateway %s is outside of %s: it is taken to be on the link", ip.Gateway, subnet))
+		notes = append(notes, fmt.Sprintf("gateway %s is outside of %s: it is assumed to be on the link", ip.Gateway, subnet))
 	}
 	return notes, nil
 }
@@ -124,12 +124,12 @@ func parseBootIF(s string) (net.HardwareAddr, error) {
 		s = rest
 	}
 	if !isMAC(s) {
-		return nil, errors.New("it is not a MAC address behind 01-")
+		return nil, errors.New("not a MAC address after 01-")
 	}
 	return net.ParseMAC(s)
 }
 
-// isMAC is for six octets, apart by colons or by dashes.
+// isMAC tells whether s is six octets with colons or hyphens between them.
 func isMAC(s string) bool {
 	hw, err := net.ParseMAC(s)
 	return err == nil && len(hw) == 6 && len(s) == 17
@@ -139,7 +139,7 @@ func isNumber(s string) bool {
 	return s != "" && strings.Trim(s, "0123456789") == ""
 }
 
-// isGraphic is for printable ASCII without blanks.
+// isGraphic tells whether s is printable ASCII without blanks.
 func isGraphic(s string) bool {
 	for i := range len(s) {
 		if s[i] <= ' ' || s[i] > '~' {

@@ -1,13 +1,18 @@
 package config
 
 import (
+	"errors"
 	"fmt"
+	"net"
+	"net/netip"
+	"slices"
+	"strconv"
 	"strings"
 )
 
-// Names of the node's volume, the IP-named one as SIDUS has it, and of the
-// node, where no word gives others. The node's name must be its own even when
-// two nodes were given one address: it is what a target tells them apart by.
+// Names of the node's volume, with its address as in SIDUS, and of the node,
+// where no parameter gives others. No two nodes may have the same name, even when
+// they were given the same address: a target tells nodes apart by it.
 const (
 	DefaultTarget    = "iqn.2013-09.org.sidusboot:%i"
 	DefaultInitiator = "iqn.2013-09.org.sidusboot:%m"
@@ -19,8 +24,8 @@ type ISCSI struct {
 	Portals           []string
 	Target, Initiator string
 	LUN               int
-	// User and Password are what this node proves to the target, UserIn and
-	// PasswordIn what the target proves to this node.
+	// User and Password are by what this node proves its identity to the target,
+	// UserIn and PasswordIn by what the target proves its own to the node.
 	User, Password     string
 	UserIn, PasswordIn string
 	// CHAP are the algorithms to prove by, best first, of CHAPNames. Empty: MD5.
@@ -30,7 +35,7 @@ type ISCSI struct {
 // CHAPNames are the algorithms of sidus.iscsi.chap=.
 var CHAPNames = []string{"md5", "sha1", "sha256", "sha3-256"}
 
-// Credentials are those that the words give.
+// Credentials are those that the parameters give.
 func (i ISCSI) Credentials() Credentials {
 	return Credentials{User: i.User, Password: i.Password, UserIn: i.UserIn, PasswordIn: i.PasswordIn}
 }
@@ -58,4 +63,78 @@ func (c *Config) completePortals() {
 			c.ISCSI.Portals[i] = portal + "3260"
 		}
 	}
+}
+
+func applyPortal(c *Config, a arg) error {
+	for portal := range strings.SplitSeq(a.value, ",") {
+		host, port, err := net.SplitHostPort(portal)
+		if err != nil {
+			host = strings.TrimSuffix(strings.TrimPrefix(portal, "["), "]")
+		} else if n, err := strconv.ParseUint(port, 10, 16); err != nil || n == 0 {
+			return fmt.Errorf("%q is not a port", port)
+		}
+		if _, err := netip.ParseAddr(host); err != nil {
+			if err := checkServer(host); err != nil {
+				return err
+			}
+		}
+		// The port may come in a parameter of its own, which is read later.
+		c.ISCSI.Portals = append(c.ISCSI.Portals, net.JoinHostPort(host, port))
+	}
+	return nil
+}
+
+// applyPort follows sidus.iscsi.portal in the table.
+func applyPort(c *Config, a arg) error {
+	n, err := strconv.ParseUint(a.value, 10, 16)
+	if err != nil || n == 0 {
+		return errors.New("not a port")
+	}
+	for i, portal := range c.ISCSI.Portals {
+		if host, ok := strings.CutSuffix(portal, ":"); ok {
+			c.ISCSI.Portals[i] = host + ":" + a.value
+		}
+	}
+	return nil
+}
+
+func applyTarget(c *Config, a arg) error {
+	c.ISCSI.Target = a.value
+	return checkName(a.value)
+}
+
+func applyInitiator(c *Config, a arg) error {
+	c.ISCSI.Initiator = a.value
+	return checkName(a.value)
+}
+
+// checkName is for iSCSI names (RFC 3720, 3.2.6.1) that may be templates.
+func checkName(s string) error {
+	if !strings.HasPrefix(s, "iqn.") && !strings.HasPrefix(s, "eui.") && !strings.HasPrefix(s, "naa.") || !isGraphic(s) {
+		return errors.New("not an iSCSI name: those begin with iqn, eui or naa and a dot")
+	}
+	return checkTemplate(s, false)
+}
+
+func applyLUN(c *Config, a arg) error {
+	n, err := strconv.ParseUint(a.value, 10, 14)
+	if err != nil {
+		return errors.New("not a LUN")
+	}
+	c.ISCSI.LUN = int(n)
+	return nil
+}
+
+func applyCHAP(c *Config, a arg) error {
+	c.ISCSI.CHAP = nil
+	for name := range strings.SplitSeq(a.value, ",") {
+		switch {
+		case !slices.Contains(CHAPNames, name):
+			return fmt.Errorf("%q is not an algorithm", name)
+		case slices.Contains(c.ISCSI.CHAP, name):
+			return fmt.Errorf("%s is there twice", name)
+		}
+		c.ISCSI.CHAP = append(c.ISCSI.CHAP, name)
+	}
+	return nil
 }

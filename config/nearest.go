@@ -2,8 +2,8 @@ package config
 
 import "strings"
 
-// nearest returns the word of the table that name was probably meant to be, or
-// "" where none is near.
+// nearest returns the parameter that a name was probably meant to be, or "" where
+// none is near.
 func nearest(name string) string {
 	best, bestDistance := "", 1+len(strings.TrimPrefix(name, "sidus."))/4
 	for _, w := range parameters {

@@ -12,9 +12,9 @@ type nfsOptions struct {
 	kept    []string
 }
 
-// parseOptions reads the list behind a root. What goes to the kernel is kept
-// as it is; the rest is taken out here, because the kernel refuses a mount for
-// one word that it does not know.
+// parseOptions reads the list of options after a path. What is for the kernel is
+// kept as it is; the rest is removed, because the kernel refuses a mount over one
+// option that it does not know.
 func parseOptions(list string) (o nfsOptions, notes []string, err error) {
 	minor := ""
 	for option := range strings.SplitSeq(list, ",") {
@@ -22,7 +22,7 @@ func parseOptions(list string) (o nfsOptions, notes []string, err error) {
 			continue
 		}
 		if !isGraphic(option) || strings.ContainsAny(option, `"'\`) {
-			return o, nil, fmt.Errorf("NFS option %q holds a character that no option has", option)
+			return o, nil, fmt.Errorf("NFS option %q has a character that no option can have", option)
 		}
 		key, value, _ := strings.Cut(option, "=")
 		if strings.Trim(key, "abcdefghijklmnopqrstuvwxyz0123456789_-.") != "" || key == "" {
@@ -40,7 +40,7 @@ func parseOptions(list string) (o nfsOptions, notes []string, err error) {
 		case "remount", "bind", "rbind", "move":
 			err = fmt.Errorf("NFS option %s makes it another kind of mount", key)
 		case "nosuid", "nodev", "noexec":
-			err = fmt.Errorf("NFS option %s would not hold in the union over the tree", key)
+			err = fmt.Errorf("NFS option %s would have no effect in the union over the tree", key)
 		case "rw":
 			notes = append(notes, "NFS option rw dropped: the tree is always mounted read-only")
 		case "ro":

@@ -1,28 +1,28 @@
 package config
 
-// A parameter is one that the command line and the image's file may hold. The
-// table is also what docs/parameters.md is checked against.
+// A parameter is one that may be on the command line and in the image's file. A
+// test compares docs/parameters.md with the table of them.
 type parameter struct {
 	name string
-	// aliases are other names of the same word; the last of all wins.
+	// aliases are other names of the same parameter; the last of all wins.
 	aliases []string
-	// value and example are for people, in errors: what may stand behind the
-	// equals sign, and one that works. What it does, and what goes without it, is
-	// in docs/parameters.md alone, whose table is checked against this one.
+	// value and example are for error messages: what is allowed after the equals
+	// sign, and an example that works. What the parameter does, and what holds
+	// without it, is in docs/parameters.md only.
 	value, example string
 	// list means that every occurrence counts.
 	list bool
-	// tolerant means that a wrong value is noted and the default taken, because
-	// no data and no choice of root hang on it.
+	// tolerant means that a wrong value is reported and the default used, because
+	// neither data nor the choice of the root depends on it.
 	tolerant bool
 	// secret keeps the value out of messages.
 	secret bool
 	// apply is nil for root= and nfsroot=, which depend on each other, and for
-	// words that are accepted and change nothing.
+	// parameters that are accepted and change nothing.
 	apply func(c *Config, a arg) error
 }
 
-// parameters are all that we know, in the order in which they are applied.
+// parameters are all that there are, in the order in which they are applied.
 var parameters = []parameter{
 	{name: "ip", aliases: []string{"nfsaddrs"}, list: true, value: "METHOD, DEVICE:METHOD or CLIENT:SERVER:GATEWAY:NETMASK:HOSTNAME:DEVICE:METHOD:DNS0:DNS1:NTP0", example: "ip=dhcp", apply: applyIP},
 	{name: "BOOTIF", tolerant: true, value: "01-MAC", example: "BOOTIF=01-52-54-00-12-34-56", apply: applyBootIF},
@@ -83,7 +83,8 @@ var parameters = []parameter{
 	{name: "sidus.iscsi.chap", value: "md5, sha1, sha256 or sha3-256, several with commas", example: "sidus.iscsi.chap=sha256", apply: applyCHAP},
 }
 
-// parameterIndex returns the index of the word with that canonical name, or -1.
+// parameterIndex returns the index of the parameter with that canonical name, or
+// -1.
 func parameterIndex(name string) int {
 	for i, w := range parameters {
 		if canonical(w.name) == name {

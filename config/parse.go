@@ -9,8 +9,8 @@ import (
 	"time"
 )
 
-// A ParameterError is a value that was not understood where a guess could lose data
-// or boot the wrong thing.
+// A ParameterError is a value that was not understood, of a parameter where a guess
+// could lose data or boot the wrong tree.
 type ParameterError struct {
 	Parameter, Value string
 	// Reason says what is wrong and what is allowed, with an example.
@@ -25,16 +25,16 @@ func (e *ParameterError) Error() string {
 	return fmt.Sprintf("%s=%s: %s", e.Parameter, strconv.Quote(value), e.Reason)
 }
 
-// Waits where no word says another.
+// Waits where no parameter gives others.
 const (
 	defaultTimeout = 60 * time.Second
 	defaultLease   = 90 * time.Second
 )
 
 // Parse reads the kernel command line and the image's file; the command line
-// wins. The Config is usable even with an error, which joins a *WordError for
-// each value that was not understood: the policy for failures must be known to
-// act on them.
+// wins. The Config can be used even with an error, which joins a
+// *ParameterError for each value that was not understood: acting on errors needs
+// the policy for failures.
 func Parse(cmdline, file string) (Config, error) {
 	c := Config{
 		RW:        RW{Kind: "tmpfs", Size: "50%", Fallback: "none", Mismatch: "keep", MkFS: "never"},
@@ -69,7 +69,7 @@ func Parse(cmdline, file string) (Config, error) {
 	return c, errors.Join(errs...)
 }
 
-// addDefaultIP is for what other parameters mean for ip=.
+// addDefaultIP sets what other parameters mean for ip=.
 func (c *Config) addDefaultIP(inFile, inLine map[int][]arg) {
 	for i := range c.IPs {
 		if c.IPs[i].byBootIF && c.BootIF == nil {
@@ -93,8 +93,8 @@ func (c *Config) addDefaultIP(inFile, inLine map[int][]arg) {
 // occurrences returns the occurrences that count.
 func (p parameter) occurrences(inFile, inLine []arg) []arg {
 	switch all := slices.Concat(inFile, inLine); {
-	// Forbidden modules add up, as they do for the kernel and modprobe. Another
-	// list on the command line is instead of the file's.
+	// Lists of forbidden modules add up, as for the kernel and modprobe. Any other
+	// list on the command line replaces that of the file.
 	case p.list && (p.name == "modprobe.blacklist" || len(inLine) == 0):
 		return all
 	case p.list:
@@ -106,7 +106,7 @@ func (p parameter) occurrences(inFile, inLine []arg) []arg {
 	}
 }
 
-// errorFor makes an error that says what to write instead.
+// errorFor is an error that says what to write instead.
 func (p parameter) errorFor(a arg, err error) *ParameterError {
 	value := a.value
 	if p.secret {
@@ -119,8 +119,8 @@ func (p parameter) allowed() string {
 	return "allowed is " + p.value + ", for example " + p.example
 }
 
-// classify puts each occurrence under its word's index in the table, and deals
-// with what is not in the table.
+// classify puts each occurrence under the index of its parameter in the table, and
+// handles those that are not in the table.
 func (c *Config) classify(args []arg) map[int][]arg {
 	known := map[int][]arg{}
 	for _, a := range args {
@@ -130,8 +130,8 @@ func (c *Config) classify(args []arg) map[int][]arg {
 		case i >= 0:
 			known[i] = append(known[i], a)
 		case strings.HasPrefix(name, "sidus."):
-			// Its value stays out: it may be a password behind a slip of the pen.
-			c.note("%q is not a word of sidusboot and is ignored%s", a.name, didYouMean(name))
+			// The value is not shown: it may be a password of a misspelled parameter.
+			c.note("%q is not a parameter of sidusboot and is ignored%s", a.name, didYouMean(name))
 			c.Consumed[a.name] = true
 			continue
 		case isISCSI(name):
@@ -154,10 +154,10 @@ func didYouMean(name string) string {
 	return ""
 }
 
-// notModules are the first parts of names that have a dot and are no module's.
+// notModules are first parts of names with a dot that are not names of modules.
 var notModules = []string{"rd", "systemd", "udev", "luks", "fsck", "quotacheck", "locale", "vconsole", "plymouth", "live"}
 
-// addModule keeps MODULE.PARAMETER=VALUE for when that module is loaded.
+// addModule keeps MODULE.PARAMETER=VALUE until that module is loaded.
 func (c *Config) addModule(a arg) {
 	module, parameter, dotted := strings.Cut(a.name, ".")
 	module = canonical(module)
@@ -170,7 +170,7 @@ func (c *Config) addModule(a arg) {
 	text := parameter
 	if a.valued {
 		text += "=" + a.value
-		// The kernel cuts a module's parameters by the rules of the command line.
+		// The kernel splits a module's parameters by the rules of the command line.
 		if strings.ContainsAny(a.value, blanks) {
 			text = parameter + `="` + a.value + `"`
 		}

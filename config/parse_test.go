@@ -21,7 +21,7 @@ func TestParseDefaults(t *testing.T) {
 	}
 }
 
-func TestParseWords(t *testing.T) {
+func TestParseParameters(t *testing.T) {
 	for _, tt := range []struct {
 		cmdline, file string
 		get           func(Config) any
@@ -88,7 +88,7 @@ func TestParseWords(t *testing.T) {
 		{"root=nfs:10.0.0.1:/a", "root=/dev/sda1", func(c Config) any { return c.Root.Path }, "/a"},
 		{"root=/dev/sda1", "nfsroot=10.0.0.1:/a", func(c Config) any { return c.FileRoot.Path }, "/a"},
 
-		// iSCSI, in our words and Debian's.
+		// iSCSI, by our parameters and Debian's.
 		{"sidus.iscsi.portal=10.0.0.2 sidus.iscsi.portal=[2001:db8::1]:3261,nas sidus.iscsi.target=iqn.2003-01.org.x:%i sidus.iscsi.lun=3 sidus.iscsi.user=u sidus.iscsi.password=p sidus.iscsi.user_in=ui sidus.iscsi.password-in=pi sidus.iscsi.initiator=iqn.2003-01.org.x:me", "",
 			func(c Config) any { return c.ISCSI },
 			ISCSI{Portals: []string{"10.0.0.2:3260", "[2001:db8::1]:3261", "nas:3260"}, Target: "iqn.2003-01.org.x:%i",
@@ -125,7 +125,7 @@ func TestParseErrors(t *testing.T) {
 		"sidus.identity=":                   "none of hostname",
 		"sidus.rw=tempfs":                   `sidus.rw="tempfs": not known; allowed is tmpfs, iscsi, LABEL=`,
 		"sidus.rw":                          `sidus.rw="": not known`,
-		"sidus.rw=LABEL=":                   "nothing stands behind LABEL=",
+		"sidus.rw=LABEL=":                   "there is nothing after LABEL=",
 		"sidus.rw=LABEL=%x":                 `"%x" is not known`,
 		"sidus.rw=/dev/../etc":              "not a plain path",
 		"sidus.rw=/dev/":                    "not a plain path",
@@ -157,7 +157,7 @@ func TestParseErrors(t *testing.T) {
 		"sidus.hostname=node-%m":            "%m has colons",
 		"ip=dhcp:":                          `"dhcp" is a method`,
 		"ip=eth0,eth1:dhcp":                 "not a device name",
-		"init=rescue":                       "begins with /",
+		"init=rescue":                       "does not begin with /",
 		"ip=dhpc":                           `ip="dhpc": "dhpc" is not a method`,
 		"sidus.iscsi.portal=:3260":          "not a host name",
 		"sidus.iscsi.portal=10.0.0.1:70000": "not a port",
@@ -165,13 +165,13 @@ func TestParseErrors(t *testing.T) {
 		"sidus.iscsi.target=disk1":          "not an iSCSI name",
 		"sidus.iscsi.initiator=iqn.x:%z":    `"%z" is not known`,
 		"sidus.iscsi.lun=16384":             "not a LUN",
-		"sidus.iscsi.chap=sha256,sha512":    `"sha512" is no algorithm; allowed is md5, sha1`,
+		"sidus.iscsi.chap=sha256,sha512":    `"sha512" is not an algorithm; allowed is md5, sha1`,
 		"sidus.iscsi.chap=md5,md5":          "md5 is there twice",
 	} {
 		_, err := Parse(in, "")
-		var word *ParameterError
-		if !errors.As(err, &word) || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), "for example") {
-			t.Errorf("Parse(%q): %v; want a WordError with %q and an example", in, err, want)
+		var parameter *ParameterError
+		if !errors.As(err, &parameter) || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), "for example") {
+			t.Errorf("Parse(%q): %v; want a ParameterError with %q and an example", in, err, want)
 		}
 	}
 }
@@ -190,7 +190,7 @@ func TestParseUsableWithErrors(t *testing.T) {
 func TestParseNotes(t *testing.T) {
 	for in, want := range map[string]string{
 		"sidus.rw.siez=2g":            "did you mean sidus.rw.size?",
-		"sidus.nonsense=1":            `"sidus.nonsense" is not a word of sidusboot and is ignored`,
+		"sidus.nonsense=1":            `"sidus.nonsense" is not a parameter of sidusboot and is ignored`,
 		"sidus.iscsi.pasword=geheim":  "did you mean sidus.iscsi.password?",
 		"sidius.rw=iscsi":             "did you mean sidus.rw?",
 		"sidus.onerror=rebot":         "sidus.onerror=\"rebot\" ignored: not known; allowed is retry, reboot, poweroff or shell",
@@ -198,7 +198,7 @@ func TestParseNotes(t *testing.T) {
 		"sidus.events=../x":           "not the name of a tty",
 		"panic=soon":                  "not a number",
 		"BOOTIF=eth0":                 "not a MAC address",
-		"ip=10.0.0.7:":                "took /8",
+		"ip=10.0.0.7:":                "/8 is used",
 		"ip=":                         "DHCP is used",
 		"nfsroot=/srv,rw":             "always mounted read-only",
 		"nfsroot=/srv,noatime":        "noatime dropped",

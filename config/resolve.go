@@ -24,8 +24,8 @@ func (c *Config) readRoots(inFile, inLine map[int][]arg) (errs []error) {
 		origin string
 	}
 	for _, s := range []source{{inLine, &c.Root, originCmdline}, {inFile, &c.FileRoot, originFile}} {
-		// A root= that is no NFS root is the other boot loader entry's leftover
-		// when somebody wrote nfsroot=, and a mistake otherwise.
+		// A root= that is not an NFS root is a leftover of another boot loader entry
+		// where nfsroot= is given, and a mistake otherwise.
 		leftover := len(inFile[nfsroot])+len(inLine[nfsroot]) > 0
 		r, notes, err := readRoot(s.args[root], s.args[netroot], s.args[nfsroot], leftover)
 		c.Notes = append(c.Notes, notes...)
@@ -65,8 +65,8 @@ func readRoot(roots, netroots, nfsroots []arg, leftover bool) (r Root, notes []s
 	if n := len(netroots); n > 0 {
 		byNetRoot, more, err := parseRootParameter(netroots[n-1].value, false)
 		if err != nil {
-			// The value stays out: it may hold a password.
-			more = []string{"netroot= is ignored: it names no NFS root; a LUN for /rw is said with sidus.rw=iscsi and sidus.iscsi.target="}
+			// The value is not shown: it may hold a password.
+			more = []string{"netroot= is ignored: it names no NFS root; a LUN for /rw is set by sidus.rw=iscsi and sidus.iscsi.target="}
 		}
 		notes = append(notes, more...)
 		if !byRoot.given() {
@@ -110,9 +110,9 @@ func parseRootParameter(v string, leftover bool) (Root, []string, error) {
 	case isLegacyRoot(v):
 		return parseDracutRoot(v, "")
 	case leftover:
-		return Root{}, []string{fmt.Sprintf("root=%q ignored: nfsroot= says where the tree is", v)}, nil
+		return Root{}, []string{fmt.Sprintf("root=%q ignored: the tree is that of nfsroot=", v)}, nil
 	}
-	return Root{}, nil, errors.New("sidusboot boots NFS roots; say nfsroot=SERVER:/PATH where the tree is")
+	return Root{}, nil, errors.New("sidusboot boots NFS roots; set nfsroot=SERVER:/PATH")
 }
 
 // otherRoots are the first parts of roots that are none of NFS
@@ -130,7 +130,7 @@ func isLegacyRoot(v string) bool {
 	return err == nil && server != "" && strings.HasPrefix(rest, "/") && !strings.HasPrefix(rest, "//") && !slices.Contains(otherRoots, server)
 }
 
-// fill takes from weaker what r leaves empty.
+// fill sets the empty fields of r from a weaker source.
 func fill(r, weaker Root) Root {
 	if r.Server == "" {
 		r.Server = weaker.Server
@@ -147,23 +147,23 @@ func fill(r, weaker Root) Root {
 	return r
 }
 
-// ResolveRoot says where the tree is: the command line wins over the lease,
+// ResolveRoot decides where the tree is: the command line wins over the lease,
 // the lease over the file. Version and options are the command line's, else
-// those of whoever gave the path, else the file's where it gives no path. The server is the first of:
+// those of the source of the path, else the file's where it gives no path. The server is the first of:
 // the command line's, the one in option 17, the file's where the path is the
 // file's too, ip='s server field, siaddr, option 54, the file's. Templates in
 // the path are expanded.
 func ResolveRoot(cmdline Root, lease Lease, file Root) (Root, error) {
 	option17, err := ParseRootPath(lease.RootPath)
 	if err != nil {
-		// What the command line says in full does not need option 17.
+		// A path on the command line does not need option 17.
 		if cmdline.Path == "" {
 			return Root{}, err
 		}
 		option17 = Root{}
 	}
 
-	// The slices are the callers': the result must not share them.
+	// The result must not share slices with the arguments.
 	r := fill(fill(cmdline, option17), file)
 	pathFrom, given := originFile, file
 	switch {
@@ -172,12 +172,12 @@ func ResolveRoot(cmdline Root, lease Lease, file Root) (Root, error) {
 	case option17.Path != "":
 		pathFrom, given = originOption17, option17
 	case file.Path == "":
-		return Root{}, errors.New("nobody says where the tree is: give nfsroot=SERVER:/PATH on the kernel command line, " +
-			"or root-path (option 17) by DHCP, or nfsroot= in the image's /etc/sidusboot.conf")
+		return Root{}, errors.New("no NFS root configured: set nfsroot=SERVER:/PATH on the kernel command line, " +
+			"or DHCP option 17 (root-path), or nfsroot= in the image's /etc/sidusboot.conf")
 	}
 
-	// Options belong to the tree that they were given with, not to another
-	// one; but the command line and the file may say them without a path.
+	// Options belong to the tree that they were given with, not to another one;
+	// but the command line and the file may give options without a path.
 	withoutPath := Root{}
 	if file.Path == "" {
 		withoutPath = file
@@ -194,7 +194,7 @@ func ResolveRoot(cmdline Root, lease Lease, file Root) (Root, error) {
 
 	var serverFrom string
 	if r.Server, serverFrom = chooseServer(cmdline, option17, file, pathFrom, lease); r.Server == "" {
-		return Root{}, fmt.Errorf("nobody says which server has %s: give nfsroot=SERVER:%s on the kernel command line, "+
+		return Root{}, fmt.Errorf("no NFS server configured for %s: set nfsroot=SERVER:%s on the kernel command line, "+
 			"or next-server or root-path by DHCP, or nfsroot= in the image's /etc/sidusboot.conf", r.Path, r.Path)
 	}
 	if err := checkServer(r.Server); err != nil {
@@ -243,7 +243,7 @@ func serverOf(file Root, pathFrom string) string {
 	return file.Server
 }
 
-// addrText is empty for an address that nobody gave.
+// addrText is empty for an address that was not given.
 func addrText(a netip.Addr) string {
 	if !a.IsValid() || a.IsUnspecified() {
 		return ""

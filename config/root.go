@@ -119,8 +119,8 @@ func cutServer(v string) (server, rest string, err error) {
 	return server, rest, checkServer(server)
 }
 
-// checkServer keeps out of the mount source, and of the messages, what no
-// server is called.
+// checkServer keeps everything out of the mount source, and of messages, that is
+// not the name or address of a server.
 func checkServer(server string) error {
 	if _, err := netip.ParseAddr(server); err == nil {
 		return nil
@@ -157,8 +157,8 @@ func makeRoot(server, dir, options, version string) (Root, []string, error) {
 	return r, notes, nil
 }
 
-// cleanPath takes out double and last slashes. It leaves ".." alone by
-// refusing it: behind a symbolic link it means something else.
+// cleanPath removes double and last slashes. It refuses "..", which means another
+// directory after a symbolic link.
 func cleanPath(dir string) (string, error) {
 	switch {
 	case dir == "":
@@ -172,7 +172,7 @@ func cleanPath(dir string) (string, error) {
 	case strings.Contains(dir, ","):
 		return "", fmt.Errorf("path %q holds a comma, where options would begin", dir)
 	case slices.Contains(strings.Split(dir, "/"), ".."):
-		return "", fmt.Errorf("path %q holds ..: write where it leads to", dir)
+		return "", fmt.Errorf("path %q holds ..: write the path without it", dir)
 	}
 	return path.Clean(dir), nil
 }
@@ -197,7 +197,7 @@ func ParseRootPath(option17 string) (Root, error) {
 	case "nfs4":
 		r, _, err = parseDracutRoot(rest, "4")
 	case "iscsi":
-		err = errors.New("it is an iSCSI disk and the root must be NFS: write SERVER:/PATH there, or nfsroot=SERVER:/PATH on the command line")
+		err = errors.New("it names an iSCSI disk, but the root must be NFS: write SERVER:/PATH there, or nfsroot=SERVER:/PATH on the command line")
 	default:
 		r, _, err = parseNFSRoot(v)
 	}

@@ -7,8 +7,8 @@ import (
 	"strings"
 )
 
-// Secrets are what the image's secrets file holds: who may log in where is the
-// target's business, with which user and password is told here.
+// Secrets are what the image's secrets file holds: the user and the password by
+// which each node logs in to its target.
 type Secrets struct {
 	// entries have a MATCH as key, each in one spelling.
 	entries map[string]Credentials
@@ -31,10 +31,10 @@ const maxSecret = 255
 //
 //	MATCH USER PASSWORD [USER_IN PASSWORD_IN]
 //
-// where MATCH is an initiator name, a MAC, an IPv4 address or "default". Words
-// with blanks stand in double quotes; what follows a word that starts with #
-// is a comment. Errors name lines and never what is written in them: a slip of
-// the pen puts a password anywhere.
+// where MATCH is an initiator name, a MAC, an IPv4 address or "default". Fields
+// with blanks are in double quotes; a # in front of a field begins a comment.
+// Errors name lines and never what is in them: by mistake a password can be
+// anywhere.
 func ParseSecrets(text string) (Secrets, error) {
 	s := Secrets{entries: map[string]Credentials{}}
 	first := map[string]int{}
@@ -84,23 +84,23 @@ func (c Credentials) Format(f fmt.State, _ rune) {
 
 // parseSecret reads one line; an empty match means that there is nothing in it.
 func parseSecret(line string) (match string, c Credentials, err error) {
-	words, err := secretFields(line)
+	fields, err := secretFields(line)
 	switch {
 	case err != nil:
 		return "", c, err
-	case len(words) == 0:
+	case len(fields) == 0:
 		return "", c, nil
-	case len(words) != 3 && len(words) != 5:
-		return "", c, fmt.Errorf("has %d words: write MATCH USER PASSWORD, or MATCH USER PASSWORD USER_IN PASSWORD_IN, with \"quotes\" around what holds blanks", len(words))
+	case len(fields) != 3 && len(fields) != 5:
+		return "", c, fmt.Errorf("has %d fields: write MATCH USER PASSWORD, or MATCH USER PASSWORD USER_IN PASSWORD_IN, with \"quotes\" around a value with blanks", len(fields))
 	}
-	if match = parseMatch(words[0]); match == "" {
-		return "", c, errors.New("begins with none of an IPv4 address, a MAC, an initiator name (iqn., eui. or naa.; no template) and default: write MATCH USER PASSWORD")
+	if match = parseMatch(fields[0]); match == "" {
+		return "", c, errors.New("does not begin with an IPv4 address, a MAC, an initiator name (iqn., eui. or naa.; no template) or default: write MATCH USER PASSWORD")
 	}
-	c.User, c.Password = words[1], words[2]
-	if len(words) == 5 {
-		c.UserIn, c.PasswordIn = words[3], words[4]
+	c.User, c.Password = fields[1], fields[2]
+	if len(fields) == 5 {
+		c.UserIn, c.PasswordIn = fields[3], fields[4]
 	}
-	for _, w := range words {
+	for _, w := range fields {
 		switch {
 		case w == "":
 			return "", c, errors.New("a user or password is empty")
@@ -115,53 +115,53 @@ func parseSecret(line string) (match string, c Credentials, err error) {
 }
 
 // parseMatch returns a line's MATCH in the spelling of For, or nothing.
-func parseMatch(word string) string {
-	if word == matchDefault {
-		return word
+func parseMatch(s string) string {
+	if s == matchDefault {
+		return s
 	}
-	if addr, err := netip.ParseAddr(word); err == nil {
+	if addr, err := netip.ParseAddr(s); err == nil {
 		if addr.Is4() && !addr.IsUnspecified() {
 			return addr.String()
 		}
 		return ""
 	}
-	if isMAC(word) {
-		return strings.ToLower(strings.ReplaceAll(word, "-", ":"))
+	if isMAC(s) {
+		return strings.ToLower(strings.ReplaceAll(s, "-", ":"))
 	}
-	name := strings.ToLower(word)
+	name := strings.ToLower(s)
 	if checkName(name) != nil || strings.Contains(name, "%") || len(name) < len("iqn.x") {
 		return ""
 	}
 	return name
 }
 
-// secretFields cuts a line into words. A quote inside a word is a character.
+// secretFields splits a line. A quote inside a field is a character.
 func secretFields(line string) ([]string, error) {
-	var words []string
+	var fields []string
 	for {
 		line = strings.TrimLeft(line, " \t\r\n")
 		if line == "" || line[0] == '#' {
-			return words, nil
+			return fields, nil
 		}
-		var word string
+		var field string
 		if quoted, ok := strings.CutPrefix(line, `"`); ok {
 			var closed bool
-			if word, line, closed = strings.Cut(quoted, `"`); !closed {
+			if field, line, closed = strings.Cut(quoted, `"`); !closed {
 				return nil, errors.New("a quote is not closed")
 			}
 			if line != "" && !strings.ContainsAny(line[:1], " \t\r\n") {
-				return nil, errors.New("a quote is closed inside a word")
+				return nil, errors.New("a quote is closed inside a field")
 			}
 		} else {
 			end := strings.IndexAny(line, " \t\r\n")
 			if end < 0 {
 				end = len(line)
 			}
-			word, line = line[:end], line[end:]
+			field, line = line[:end], line[end:]
 		}
-		if strings.IndexFunc(word, isControl) >= 0 {
+		if strings.IndexFunc(field, isControl) >= 0 {
 			return nil, errors.New("holds a control character")
 		}
-		words = append(words, word)
+		fields = append(fields, field)
 	}
 }

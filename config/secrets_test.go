@@ -51,29 +51,29 @@ func TestSecrets(t *testing.T) {
 	}
 }
 
-// Errors tell the line and what to write, and not one word of the file.
+// Errors tell the line and what to write, and nothing of the file.
 func TestSecretsErrors(t *testing.T) {
 	for text, want := range map[string]string{
-		"geheim":                                            "line 1: has 1 words: write MATCH USER PASSWORD",
-		"\n#\n10.0.0.7 geheim":                              "line 3: has 2 words",
-		"10.0.0.7 u geheim ui":                              "line 1: has 4 words",
-		"10.0.0.7 u geheim ui geheim2 x":                    "line 1: has 6 words",
-		"geheim u 10.0.0.7":                                 "line 1: begins with none of an IPv4 address",
-		"2001:db8::geheim u p":                              "begins with none of",
-		"2001:db8::7 u geheim":                              "begins with none of",
-		"0.0.0.0 u geheim":                                  "begins with none of",
+		"geheim":                                            "line 1: has 1 fields: write MATCH USER PASSWORD",
+		"\n#\n10.0.0.7 geheim":                              "line 3: has 2 fields",
+		"10.0.0.7 u geheim ui":                              "line 1: has 4 fields",
+		"10.0.0.7 u geheim ui geheim2 x":                    "line 1: has 6 fields",
+		"geheim u 10.0.0.7":                                 "line 1: does not begin with an IPv4 address",
+		"2001:db8::geheim u p":                              "does not begin with",
+		"2001:db8::7 u geheim":                              "does not begin with",
+		"0.0.0.0 u geheim":                                  "does not begin with",
 		"iqn.2013-09.geheim:%m u geheim":                    "no template",
-		"iqn. u geheim":                                     "begins with none of",
-		"Default u geheim":                                  "begins with none of",
+		"iqn. u geheim":                                     "does not begin with",
+		"Default u geheim":                                  "does not begin with",
 		`10.0.0.7 u "geheim`:                                "line 1: a quote is not closed",
-		`10.0.0.7 u "geheim"x`:                              "line 1: a quote is closed inside a word",
+		`10.0.0.7 u "geheim"x`:                              "line 1: a quote is closed inside a field",
 		`10.0.0.7 u ""`:                                     "line 1: a user or password is empty",
 		`10.0.0.7 "" geheim`:                                "line 1: a user or password is empty",
 		"10.0.0.7 u geheim\x00":                             "line 1: holds a control character",
 		"10.0.0.7 u geheim ui geheim":                       "line 1: the two passwords are the same",
 		"10.0.0.7 u geheim\n10.0.0.7 u v":                   "line 2: is for the same node as line 1",
 		"default u geheim\n\ndefault x y":                   "line 3: is for the same node as line 1",
-		"default u g\nx u geheim\ny u p\n":                  "line 3: begins",
+		"default u g\nx u geheim\ny u p\n":                  "line 3: does not begin",
 		"02-00-00-00-00-0a u geheim\n02:00:00:00:00:0A u p": "line 2: is for the same node as line 1",
 		"10.0.0.7 u geheim" + strings.Repeat("x", 256):      "line 1: a user or password is longer than 255 bytes",
 	} {
@@ -96,7 +96,7 @@ func FuzzSecrets(f *testing.F) {
 	f.Fuzz(func(t *testing.T, text string) {
 		s, err := ParseSecrets(text)
 		if err != nil {
-			// Messages are made of our own words, which have none of these.
+			// Messages are made of our own texts, which have none of these.
 			if strings.ContainsAny(err.Error(), "KQVXZ\x00\x1b") {
 				t.Errorf("error %q holds what was in the file", err)
 			}

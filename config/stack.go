@@ -44,7 +44,7 @@ type NIC struct {
 func applyVLAN(c *Config, a arg) error {
 	name, parent, ok := strings.Cut(a.value, ":")
 	if !ok {
-		return errors.New("no device behind the colon")
+		return errors.New("no device after the colon")
 	}
 	for _, device := range []string{name, parent} {
 		if err := checkDevice(device); err != nil {
@@ -57,7 +57,7 @@ func applyVLAN(c *Config, a arg) error {
 		return fmt.Errorf("%q does not end in the number of a VLAN, 1 to 4094", name)
 	}
 	if name == parent {
-		return fmt.Errorf("%s would ride on itself", name)
+		return fmt.Errorf("%s would be on top of itself", name)
 	}
 	if slices.ContainsFunc(c.VLANs, func(v VLAN) bool { return v.Name == name }) {
 		return fmt.Errorf("%s is there twice", name)
@@ -144,7 +144,7 @@ func applyIfname(c *Config, a arg) error {
 
 func applyBootDev(c *Config, a arg) error {
 	if strings.EqualFold(a.value, "BOOTIF") {
-		return nil // Which comes first anyhow.
+		return nil // That NIC is tried first in any case.
 	}
 	c.BootDev = a.value
 	return checkDevice(a.value)
@@ -180,7 +180,7 @@ func applyDAD(c *Config, a arg) error {
 }
 
 // checkDevice takes what the kernel takes for a device's name (dev_valid_name)
-// and can be written in these words.
+// and can be written in these parameters.
 func checkDevice(name string) error {
 	if name == "" || len(name) > 15 || name == "." || name == ".." || strings.ContainsAny(name, "/:, \t\n\v\f\r\x00") || !isGraphic(name) {
 		return fmt.Errorf("%q is not a device name such as eth0", name)

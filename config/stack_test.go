@@ -30,13 +30,13 @@ func TestStack(t *testing.T) {
 
 func TestStackErrors(t *testing.T) {
 	for in, want := range map[string]string{
-		"vlan=eth0":                        "no device behind the colon",
+		"vlan=eth0":                        "no device after the colon",
 		"vlan=eth0.x:eth0":                 "does not end in the number",
 		"vlan=eth0.0:eth0":                 "does not end in the number",
 		"vlan=eth0.4095:eth0":              "does not end in the number",
 		"vlan=eth0.99999999999999999:eth0": "not a device name",
 		"vlan=eth0.5:":                     "not a device name",
-		"vlan=eth5:eth5":                   "ride on itself",
+		"vlan=eth5:eth5":                   "on top of itself",
 		"vlan=v5:eth0 vlan=v5:eth1":        "there twice",
 		"bond=../x:eth0":                   "not a device name",
 		"bond=b:eth0,,eth1":                "not a device name",

@@ -10,8 +10,8 @@ import (
 
 // Expand replaces what stands for the node in a name: %i its IPv4 address, %I
 // the same as 8 hex digits, %m its MAC, %h its host name, %u its SMBIOS UUID,
-// and %% a percent sign. A value that the node does not have is an error: two
-// nodes must not meet in one half-filled name.
+// and %% a percent sign. A value that the node does not have is an error: two nodes
+// must not get the same name because a part of it is empty.
 func Expand(template string, l Lease) (string, error) {
 	return expand(template, l, false)
 }
@@ -42,8 +42,7 @@ func expand(template string, l Lease, path bool) (string, error) {
 	}
 }
 
-// checkTemplate finds at parse time what Expand would complain of for every
-// node.
+// checkTemplate finds at parse time what would be an error of Expand on every node.
 func checkTemplate(template string, path bool) error {
 	for {
 		_, after, found := strings.Cut(template, "%")
@@ -63,7 +62,7 @@ func checkSequence(after string, path bool) error {
 		known += "s"
 	}
 	if after == "" {
-		return errors.New("ends in a lone %; write %% for a percent sign")
+		return errors.New("ends in a single %; write %% for a percent sign")
 	}
 	if strings.IndexByte(known, after[0]) < 0 {
 		return fmt.Errorf("%q is not known; there are %%i %%I %%m %%h %%u, and %%%% for a percent sign", "%"+after[:1])
@@ -91,7 +90,7 @@ func sequence(c byte, l Lease) (string, error) {
 		return l.MAC.String(), nil
 	case 'h':
 		if l.Hostname == "" {
-			return "", errors.New("%h needs a host name and nobody gave one: DHCP option 12, or ip='s fifth field")
+			return "", errors.New("%h needs a host name: set DHCP option 12, or the fifth field of ip=")
 		}
 		// It comes from the network and goes into paths and target names.
 		if !hostname.Valid(l.Hostname) {
@@ -105,8 +104,8 @@ func sequence(c byte, l Lease) (string, error) {
 	return l.UUID, nil
 }
 
-// checkUUID refuses what boards report whose maker never set one: all of them
-// would share a name.
+// checkUUID refuses UUIDs that many boards report because none was set: their nodes
+// would have the same name.
 func checkUUID(uuid string) error {
 	if uuid == "" {
 		return errors.New("%u needs an SMBIOS UUID and this node has none")
@@ -116,7 +115,7 @@ func checkUUID(uuid string) error {
 		return fmt.Errorf("%%u needs an SMBIOS UUID of hex digits and dashes, not %q", uuid)
 	}
 	if strings.Trim(digits, "0") == "" || strings.Trim(digits, "f") == "" || digits == "03000200040005000006000700080009" {
-		return fmt.Errorf("%%u needs an SMBIOS UUID of this board's own: %s is what boards report that have none", uuid)
+		return fmt.Errorf("%%u needs an SMBIOS UUID of this board's own: boards that have none report %s", uuid)
 	}
 	return nil
 }

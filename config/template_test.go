@@ -30,7 +30,7 @@ func TestExpand(t *testing.T) {
 		l    Lease
 		want string
 	}{
-		{"a%", l, "lone %"},
+		{"a%", l, "single %"},
 		{"%x", l, `"%x" is not known`},
 		{"%s", l, `"%s" is not known`},
 		{"%i", Lease{}, "IPv4"},

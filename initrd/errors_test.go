@@ -286,7 +286,7 @@ func TestBuildWarnings(t *testing.T) {
 	all := strings.Join(rep.Warnings, "\n")
 	for _, want := range []string{
 		"has no nfsv4", "NFSv3 only",
-		opts.Config + `: "sidus.rww" is not a word of sidusboot`,
+		opts.Config + `: "sidus.rww" is not a parameter of sidusboot`,
 		"/lib/firmware has nothing for bnx2, odd: ", "non-free-firmware, such as firmware-{bnx2}",
 	} {
 		if !strings.Contains(all, want) {

@@ -80,8 +80,8 @@ func TestBuildSecretsErrors(t *testing.T) {
 		readable:                               "Secrets: " + readable + " has mode 0644, and what is in it is for its owner alone: chmod 600 " + readable,
 		"/no/such/file":                        "Secrets: stat /no/such/file",
 		t.TempDir():                            "not a regular file",
-		secretFile(t, "geheim"):                ": line 1: has 1 words",
-		secretFile(t, "#\nx u geheim\nq\n"):    ": line 2: begins with none of",
+		secretFile(t, "geheim"):                ": line 1: has 1 fields",
+		secretFile(t, "#\nx u geheim\nq\n"):    ": line 2: does not begin with",
 		secretFile(t, "default u geheim\n\"x"): ": line 2: a quote is not closed",
 	} {
 		opts.Secrets = file

@@ -200,7 +200,7 @@ func TestParameters(t *testing.T) {
 		`awk '$2 == "/ro" { print $4 }' /proc/mounts | grep -o acregmin=7`: "acregmin=7",
 		"cat /proc/sys/kernel/printk_devkmsg":                              "ratelimit",
 	})
-	s.says(g, `"sidus.rw.sizes" is not a word of sidusboot and is ignored; did you mean sidus.rw.size?`)
+	s.says(g, `"sidus.rw.sizes" is not a parameter of sidusboot and is ignored; did you mean sidus.rw.size?`)
 	// The two passwords are in /proc/cmdline, and nowhere else.
 	s.same(g, map[string]string{"grep -r -l -i password /proc/1/environ /run/sidusboot /run/*.conf || true": ""})
 	checkFreed(s, g)
