@@ -78,7 +78,7 @@ func removeOthers(link *rtnetlink.Link, keep netip.Prefix) error {
 	}
 	have, err := addresses(link, family)
 	if err != nil {
-		return fmt.Errorf("network: list the addresses of %s: %w", link.Name, err)
+		return err
 	}
 	for _, a := range have {
 		// IPv6 addresses that the kernel made itself stay.

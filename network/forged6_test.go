@@ -78,38 +78,35 @@ func sendICMP6(t *testing.T, h *networktest.Host, delay time.Duration, hops int,
 // A router advertisement is accepted only from a neighbour, and only whole
 // (RFC 4861, section 6.1.2).
 func TestForgedAdvertisement(t *testing.T) {
-	t.Parallel()
-	if !networktest.Isolated(t) {
-		return
-	}
-	n := newNode(t)
-	n.Plug("eth0", networktest.Cable{})
-	local := netip.Addr{}
-	for start := time.Now(); !local.IsValid(); time.Sleep(100 * time.Millisecond) {
-		text := n.Server.Run("ip -6 -o addr show dev br0 scope link -tentative | awk '{ sub(\"/.*\", \"\", $4); print $4 }'")
-		local, _ = netip.ParseAddr(text)
-		if time.Since(start) > 10*time.Second {
-			t.Fatalf("the bridge has no address of the link: %q", text)
+	isolated(t, func(n *node) {
+		n.Plug("eth0", networktest.Cable{})
+		local := netip.Addr{}
+		for start := time.Now(); !local.IsValid(); time.Sleep(100 * time.Millisecond) {
+			text := n.Server.Run("ip -6 -o addr show dev br0 scope link -tentative | awk '{ sub(\"/.*\", \"\", $4); print $4 }'")
+			local, _ = netip.ParseAddr(text)
+			if time.Since(start) > 10*time.Second {
+				t.Fatalf("the bridge has no address of the link: %q", text)
+			}
 		}
-	}
-	forged := advertise("fd66::", "fd66::66")
-	// From beyond a router.
-	sendICMP6(t, n.Server, 0, 64, local, forged)
-	sendICMP6(t, n.Server, 0, 254, local, forged)
-	// Another code, an option of no length, one that is cut off.
-	code, empty := advertise("fd66::", "fd66::66"), advertise("fd66::", "fd66::66")
-	code[1] = 1
-	empty[17] = 0
-	sendICMP6(t, n.Server, 0, 255, local, code, empty, forged[:len(forged)-8], append(advertise("fd66::", "fd66::66"), 1, 2), forged[:12])
-	// Not from the link.
-	sendICMP6(t, n.Server, 0, 255, netip.MustParseAddr(networktest.ServerAddr6), forged)
-	// The true router speaks when the forgers have.
-	sendICMP6(t, n.Server, 3*time.Second, 255, local, advertise("fd77::", "fd77::53"))
-	l, _, err := n.up(network.Plan{Interfaces: []network.Interface{{Method: network.MethodRouter}}}, network.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if len(l.DNS) != 1 || l.DNS[0].String() != "fd77::53" || l.Addr.String() != "fd77::5054:ff:fe77:1/64" {
-		t.Errorf("lease %+v", l)
-	}
+		forged := advertise("fd66::", "fd66::66")
+		// From beyond a router.
+		sendICMP6(t, n.Server, 0, 64, local, forged)
+		sendICMP6(t, n.Server, 0, 254, local, forged)
+		// Another code, an option of no length, one that is cut off.
+		code, empty := advertise("fd66::", "fd66::66"), advertise("fd66::", "fd66::66")
+		code[1] = 1
+		empty[17] = 0
+		sendICMP6(t, n.Server, 0, 255, local, code, empty, forged[:len(forged)-8], append(advertise("fd66::", "fd66::66"), 1, 2), forged[:12])
+		// Not from the link.
+		sendICMP6(t, n.Server, 0, 255, netip.MustParseAddr(networktest.ServerAddr6), forged)
+		// The true router speaks when the forgers have.
+		sendICMP6(t, n.Server, 3*time.Second, 255, local, advertise("fd77::", "fd77::53"))
+		l, _, err := n.up(network.Plan{Interfaces: []network.Interface{{Method: network.MethodRouter}}}, network.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(l.DNS) != 1 || l.DNS[0].String() != "fd77::53" || l.Addr.String() != "fd77::5054:ff:fe77:1/64" {
+			t.Errorf("lease %+v", l)
+		}
+	})
 }

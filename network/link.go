@@ -36,9 +36,12 @@ func addresses(link *rtnetlink.Link, family int) ([]rtnetlink.Address, error) {
 		if errors.Is(err, rtnetlink.ErrInterrupted) {
 			continue
 		}
-		return all, err
+		if err != nil {
+			return nil, fmt.Errorf("network: list the addresses of %s: %w", link.Name, err)
+		}
+		return all, nil
 	}
-	return nil, errors.New("they keep changing")
+	return nil, fmt.Errorf("network: list the addresses of %s: they keep changing", link.Name)
 }
 
 // bringUp sets a link up, unless it is, and waits for its carrier until ctx

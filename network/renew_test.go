@@ -27,115 +27,112 @@ const (
 // TestKeep renews a lease of 4 s through everything that servers do. The server
 // is a fake because dnsmasq knows no lease below 2 minutes.
 func TestKeep(t *testing.T) {
-	t.Parallel()
-	if !networktest.Isolated(t) {
-		return
-	}
-	n := newNode(t)
-	n.Plug("eth0", networktest.Cable{})
-	const addr = "10.77.0.50"
-	var mood atomic.Int32
-	server := n.Server.FakeDHCP("br0", func(_ int, m *dhcpv4.DHCPv4) [][]byte {
-		lease := dhcpv4.WithLeaseTime(4)
-		nak := [][]byte{networktest.Reply(m, "0.0.0.0", dhcpv4.WithMessageType(dhcpv4.MessageTypeNak))}
-		renewal := !m.ClientIPAddr.IsUnspecified()
-		switch mood.Load() {
-		case silent:
-			return nil
-		case refuses:
-			if m.MessageType() == dhcpv4.MessageTypeDiscover {
+	isolated(t, func(n *node) {
+		n.Plug("eth0", networktest.Cable{})
+		const addr = "10.77.0.50"
+		var mood atomic.Int32
+		server := n.Server.FakeDHCP("br0", func(_ int, m *dhcpv4.DHCPv4) [][]byte {
+			lease := dhcpv4.WithLeaseTime(4)
+			nak := [][]byte{networktest.Reply(m, "0.0.0.0", dhcpv4.WithMessageType(dhcpv4.MessageTypeNak))}
+			renewal := !m.ClientIPAddr.IsUnspecified()
+			switch mood.Load() {
+			case silent:
 				return nil
-			}
-			return nak
-		case forgets:
-			if renewal {
+			case refuses:
+				if m.MessageType() == dhcpv4.MessageTypeDiscover {
+					return nil
+				}
 				return nak
+			case forgets:
+				if renewal {
+					return nak
+				}
+			case moves:
+				if renewal {
+					return nak
+				}
+				return [][]byte{networktest.Reply(m, "10.77.0.66", lease)}
 			}
-		case moves:
-			if renewal {
-				return nak
+			return [][]byte{networktest.Reply(m, addr, lease)}
+		})
+		l := n.must("eth0", addr+"/24", network.Plan{}, network.Options{})
+		tenancy := l.State(index(t, "eth0"), "node50")
+		var told atomic.Int32
+		tenancy.OnRenewal = func() {
+			if age := network.Uptime() - tenancy.Since; age < 0 || age > time.Second {
+				t.Errorf("renewed %v ago", age)
 			}
-			return [][]byte{networktest.Reply(m, "10.77.0.66", lease)}
+			told.Add(1)
 		}
-		return [][]byte{networktest.Reply(m, addr, lease)}
-	})
-	l := n.must("eth0", addr+"/24", network.Plan{}, network.Options{})
-	tenancy := l.State(index(t, "eth0"), "node50")
-	var told atomic.Int32
-	tenancy.OnRenewal = func() {
-		if age := network.Uptime() - tenancy.Since; age < 0 || age > time.Second {
-			t.Errorf("renewed %v ago", age)
-		}
-		told.Add(1)
-	}
-	ctx, cancel := context.WithCancel(t.Context())
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		tenancy.Renew(ctx, n.logf)
-	}()
-	until := func(what string, ok func() bool) {
-		t.Helper()
-		for range 1200 {
-			if ok() {
-				return
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			tenancy.Renew(ctx, n.logf)
+		}()
+		until := func(what string, ok func() bool) {
+			t.Helper()
+			for range 1200 {
+				if ok() {
+					return
+				}
+				time.Sleep(50 * time.Millisecond)
 			}
-			time.Sleep(50 * time.Millisecond)
+			t.Fatalf("no %s; said %q, asked %v", what, n.said, server.Kinds())
 		}
-		t.Fatalf("no %s; said %q, asked %v", what, n.said, server.Kinds())
-	}
-	renewals := func() (unicast, all int) {
-		for _, m := range server.Seen() {
-			if m.MessageType() == dhcpv4.MessageTypeRequest && m.ClientIPAddr.Equal(net.ParseIP(addr)) {
-				all++
-				if m.HostName() == "node50" && m.ServerIdentifier() == nil {
-					unicast++
+		renewals := func() (unicast, all int) {
+			for _, m := range server.Seen() {
+				if m.MessageType() == dhcpv4.MessageTypeRequest && m.ClientIPAddr.Equal(net.ParseIP(addr)) {
+					all++
+					if m.HostName() == "node50" && m.ServerIdentifier() == nil {
+						unicast++
+					}
 				}
 			}
+			return unicast, all
 		}
-		return unicast, all
-	}
-	until("three renewals", func() bool { _, all := renewals(); return all >= 3 })
-	if unicast, all := renewals(); unicast != all {
-		t.Errorf("%d of %d renewals are as RFC 2131, table 5 has them", unicast, all)
-	}
-	if n.says("lease") {
-		t.Errorf("renewals are no news: %q", n.said)
-	}
-	until("word of each renewal", func() bool { return told.Load() >= 3 })
+		until("three renewals", func() bool { _, all := renewals(); return all >= 3 })
+		if unicast, all := renewals(); unicast != all {
+			t.Errorf("%d of %d renewals are as RFC 2131, table 5 has them", unicast, all)
+		}
+		if n.says("lease") {
+			t.Errorf("renewals are no news: %q", n.said)
+		}
+		until("word of each renewal", func() bool { return told.Load() >= 3 })
 
-	mood.Store(silent)
-	until("word of silence", func() bool { return n.says("the lease of 10.77.0.50 on eth0 is not renewed: no answer from DHCP") })
-	until("word of the end", func() bool { return n.says("THE LEASE OF 10.77.0.50 ON eth0 HAS RUN OUT") })
-	if out := n.Run("ip -4 -o addr show dev eth0"); !contains(out, addr) {
-		t.Fatalf("the address is gone: %q", out)
-	}
-	mood.Store(gives)
-	again := func() func() bool {
-		before := count(n, "is renewed again")
-		return func() bool { return count(n, "is renewed again") > before }
-	}
-	until("recovery", again())
+		mood.Store(silent)
+		until("word of silence", func() bool { return n.says("the lease of 10.77.0.50 on eth0 is not renewed: no answer from DHCP") })
+		until("word of the end", func() bool { return n.says("THE LEASE OF 10.77.0.50 ON eth0 HAS RUN OUT") })
+		if out := n.Run("ip -4 -o addr show dev eth0"); !contains(out, addr) {
+			t.Fatalf("the address is gone: %q", out)
+		}
+		mood.Store(gives)
+		again := func() func() bool {
+			before := count(n, "is renewed again")
+			return func() bool { return count(n, "is renewed again") > before }
+		}
+		until("recovery", again())
 
-	mood.Store(refuses)
-	until("word of the refusal", func() bool { return n.says("the DHCP server 10.77.0.1 refuses to renew the address (NAK)") })
-	recovered := again()
-	mood.Store(forgets)
-	until("the same address anew", recovered)
+		mood.Store(refuses)
+		until("word of the refusal", func() bool { return n.says("the DHCP server 10.77.0.1 refuses to renew the address (NAK)") })
+		recovered := again()
+		mood.Store(forgets)
+		until("the same address anew", recovered)
 
-	mood.Store(moves)
-	until("word of another address", func() bool {
-		return n.says("the DHCP server 10.77.0.1 would give this node 10.77.0.66 instead: reboot the node")
+		mood.Store(moves)
+		until("word of another address", func() bool {
+			return n.says("the DHCP server 10.77.0.1 would give this node 10.77.0.66 instead: reboot the node")
+		})
+		if out := n.Run("ip -4 -o addr show dev eth0"); !contains(out, addr) || contains(out, "10.77.0.66") {
+			t.Errorf("eth0 has %q", out)
+		}
+		cancel()
+		select {
+		case <-done:
+		case <-time.After(time.Minute):
+			t.Error("Keep goes on after its context has ended")
+		}
 	})
-	if out := n.Run("ip -4 -o addr show dev eth0"); !contains(out, addr) || contains(out, "10.77.0.66") {
-		t.Errorf("eth0 has %q", out)
-	}
-	cancel()
-	select {
-	case <-done:
-	case <-time.After(time.Minute):
-		t.Error("Keep goes on after its context has ended")
-	}
 }
 
 func count(n *node, text string) (c int) {
@@ -151,26 +148,23 @@ func count(n *node, text string) (c int) {
 
 // TestKeepRealServer renews with dnsmasq, at once instead of after a minute.
 func TestKeepRealServer(t *testing.T) {
-	t.Parallel()
-	if !networktest.Isolated(t) {
-		return
-	}
-	n := newNode(t)
-	n.Plug("eth0", networktest.Cable{})
-	server := n.Server.DNSMasq(pool)
-	l := n.must("eth0", "", network.Plan{}, network.Options{})
-	for _, age := range []time.Duration{l.T1, l.T2} {
-		before := logged(server, "DHCPACK")
-		tenancy := l.State(index(t, "eth0"), "")
-		tenancy.Since -= age
-		keepOnce(t, n, tenancy, func() bool { return logged(server, "DHCPACK") > before })
-		if tenancy.Time != time.Hour {
-			t.Errorf("at the age of %v: %+v", age, tenancy)
+	isolated(t, func(n *node) {
+		n.Plug("eth0", networktest.Cable{})
+		server := n.Server.DNSMasq(pool)
+		l := n.must("eth0", "", network.Plan{}, network.Options{})
+		for _, age := range []time.Duration{l.T1, l.T2} {
+			before := logged(server, "DHCPACK")
+			tenancy := l.State(index(t, "eth0"), "")
+			tenancy.Since -= age
+			keepOnce(t, n, tenancy, func() bool { return logged(server, "DHCPACK") > before })
+			if tenancy.Time != time.Hour {
+				t.Errorf("at the age of %v: %+v", age, tenancy)
+			}
 		}
-	}
-	if logged(server, "DHCPDISCOVER") != 1 || logged(server, "DHCPNAK") != 0 {
-		t.Errorf("the server says\n%s", server.Log())
-	}
+		if logged(server, "DHCPDISCOVER") != 1 || logged(server, "DHCPNAK") != 0 {
+			t.Errorf("the server says\n%s", server.Log())
+		}
+	})
 }
 
 // A lease without an end needs nobody.
