@@ -15,7 +15,6 @@ import (
 	"github.com/sidusboot/sidusboot/config"
 	"github.com/sidusboot/sidusboot/dns"
 	"github.com/sidusboot/sidusboot/hostname"
-	"github.com/sidusboot/sidusboot/identity"
 	"github.com/sidusboot/sidusboot/network"
 	"github.com/sidusboot/sidusboot/nfs"
 )
