@@ -41,7 +41,6 @@ func Build(ctx context.Context, opts Options) (*Report, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer t.close()
 	rep := &Report{Version: opts.Builder, Root: opts.Root, Output: opts.Output, Profile: joinNames(chosen), Compress: comp.name,
 		Warnings: []string{}, Firmware: FirmwareReport{Missing: []string{}, Without: []string{}}}
 

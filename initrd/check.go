@@ -162,7 +162,6 @@ func (c *checker) readTree(root string) error {
 	if err != nil {
 		return err
 	}
-	defer t.close()
 	dir := path.Join(modulesDir, c.k.release)
 	_, err = t.stat(path.Join(dir, "modules.dep"))
 	if errors.Is(err, fs.ErrNotExist) {

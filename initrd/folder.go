@@ -10,6 +10,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// maxLinks is the kernel's own limit (MAXSYMLINKS in include/linux/namei.h).
+const maxLinks = 40
+
 // A folder is where an output goes: an open directory, so that nothing that is
 // renamed on the way to it leads elsewhere later, and a name in it.
 type folder struct {

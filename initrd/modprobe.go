@@ -55,7 +55,7 @@ func readModprobeConf(t *tree) (modprobeConf, error) {
 
 	for _, base := range names {
 		real, err := t.resolve(files[base])
-		if errors.Is(err, fs.ErrNotExist) || real == "dev/null" {
+		if errors.Is(err, fs.ErrNotExist) || real == "/dev/null" {
 			continue // A file masked with a link to /dev/null, or a dead link.
 		}
 		text, err := t.readFile(files[base])

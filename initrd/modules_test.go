@@ -87,7 +87,6 @@ func TestModprobeConf(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer tr.close()
 	k, err := readKernel(tr, initrdtest.Release)
 	if err != nil {
 		t.Fatal(err)

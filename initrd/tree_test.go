@@ -37,7 +37,6 @@ func TestTreeLinks(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer tr.close()
 	for _, name := range []string{"usr/lib/file", "lib/file", "lib2/file", "up/file", "usr/back/file", "usr/chain", "/lib//file", "lib/../lib/file"} {
 		if got, err := tr.readFile(name); string(got) != "the tree's" {
 			t.Errorf("readFile(%s) = %q, %v", name, got, err)

@@ -10,6 +10,7 @@
 package tree
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -66,14 +67,14 @@ func kind(m fs.FileMode) string {
 	return "a special file"
 }
 
-// A SizeError says that a file is larger than MaxFile.
+// A SizeError says that a file is larger than what is read of one.
 type SizeError struct {
-	Name string
-	Size int64
+	Name      string
+	Size, Max int64
 }
 
 func (e *SizeError) Error() string {
-	return fmt.Sprintf("%s has %d bytes, more than the %d that are read", e.Name, e.Size, MaxFile)
+	return fmt.Sprintf("%s has %d bytes, more than the %d that are read", e.Name, e.Size, e.Max)
 }
 
 // Resolve returns the name without links of something that exists in the tree.
@@ -133,7 +134,7 @@ func (t Tree) Readlink(name string) (string, error) {
 	b := make([]byte, unix.PathMax)
 	n, err := unix.Readlinkat(int(f.Fd()), "", b)
 	if err != nil {
-		return "", failure("readlink", name, err)
+		return "", &fs.PathError{Op: "readlink", Path: name, Err: err}
 	}
 	return string(b[:n]), nil
 }
@@ -171,14 +172,18 @@ func (t Tree) ReadDir(name string) ([]fs.DirEntry, error) {
 	defer f.Close()
 	entries, err := f.ReadDir(-1)
 	if err != nil {
-		return nil, failure("list", name, err)
+		return nil, &fs.PathError{Op: "list", Path: name, Err: err}
 	}
 	slices.SortFunc(entries, func(a, b fs.DirEntry) int { return strings.Compare(a.Name(), b.Name()) })
 	return entries, nil
 }
 
 // ReadFile reads a regular file of at most MaxFile bytes.
-func (t Tree) ReadFile(name string) ([]byte, error) {
+func (t Tree) ReadFile(name string) ([]byte, error) { return t.ReadFileMax(name, MaxFile) }
+
+// ReadFileMax reads a regular file of at most limit bytes. A larger one is a
+// *SizeError.
+func (t Tree) ReadFileMax(name string, limit int64) ([]byte, error) {
 	f, err := t.Open(name)
 	if err != nil {
 		return nil, err
@@ -189,15 +194,16 @@ func (t Tree) ReadFile(name string) ([]byte, error) {
 		return nil, err
 	}
 	size := info.Size()
-	if size <= MaxFile {
-		// It may have grown.
-		b, err := io.ReadAll(io.LimitReader(f, MaxFile+1))
-		if err != nil || len(b) <= MaxFile {
-			return b, err
+	if size <= limit {
+		var b bytes.Buffer
+		b.Grow(int(size) + bytes.MinRead)
+		n, err := io.Copy(&b, io.LimitReader(f, limit+1)) // It may have grown.
+		if err != nil || n <= limit {
+			return b.Bytes(), err
 		}
-		size = int64(len(b))
+		size = n
 	}
-	return nil, &SizeError{Name: name, Size: size}
+	return nil, &SizeError{Name: name, Size: size, Max: limit}
 }
 
 // Executable returns nil if a name is, or links to, a regular file that may be
@@ -243,14 +249,5 @@ func (t Tree) open(name string, flags uint64) (*os.File, error) {
 			break
 		}
 	}
-	return nil, failure("open", name, err)
-}
-
-// failure names the file as it is called in the tree.
-func failure(op, name string, err error) error {
-	if errors.Is(err, unix.EPERM) {
-		// Root may do everything else.
-		err = fmt.Errorf("%w: it or its directory cannot be changed (lsattr shows i or a: chattr -ia)", err)
-	}
-	return &fs.PathError{Op: op, Path: name, Err: err}
+	return nil, &fs.PathError{Op: "open", Path: name, Err: err}
 }

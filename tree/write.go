@@ -159,3 +159,12 @@ func (t Tree) mkdirAll(name string, depth int) error {
 	}
 	return nil
 }
+
+// failure names a file that could not be written as it is called in the tree.
+func failure(op, name string, err error) error {
+	if errors.Is(err, unix.EPERM) {
+		// Root may do everything else.
+		err = fmt.Errorf("%w: it or its directory cannot be changed (lsattr shows i or a: chattr -ia)", err)
+	}
+	return &fs.PathError{Op: op, Path: name, Err: err}
+}
