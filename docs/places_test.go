@@ -37,11 +37,11 @@ func TestPlaces(t *testing.T) {
 }
 
 // declares tells whether a source declares a function, a method, a type, a
-// constant or a variable.
+// constant or a variable. Whether it is exported may change.
 func declares(source, name string) bool {
 	receiver, method, ok := strings.Cut(name, ".")
 	if ok {
-		return regexp.MustCompile(`(?m)^func \(\w+ \*?` + receiver + `\) ` + method + `\(`).MatchString(source)
+		return regexp.MustCompile(`(?mi)^func \(\w+ \*?` + receiver + `\) ` + method + `\(`).MatchString(source)
 	}
-	return regexp.MustCompile(`(?m)^(func|type|const|var) ` + name + `\b|^\t` + name + `\b.*=`).MatchString(source)
+	return regexp.MustCompile(`(?mi)^(func|type|const|var) ` + name + `\b|^\t` + name + `\b.*=`).MatchString(source)
 }
