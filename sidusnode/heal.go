@@ -62,10 +62,12 @@ func delay(slot uint32, over time.Duration) time.Duration {
 	return over / parts * time.Duration(slot%parts)
 }
 
+var timeKeys = [...]string{"due", "again", "done"}
+
 func (h *heal) record() (r record) {
 	r.add("stamp", h.stamp)
-	for key, d := range map[string]time.Duration{"due": h.due, "again": h.again, "done": h.done} {
-		r.add(key, strconv.FormatInt(int64(d), 10))
+	for i, d := range []time.Duration{h.due, h.again, h.done} {
+		r.add(timeKeys[i], strconv.FormatInt(int64(d), 10))
 	}
 	for _, name := range h.stale {
 		r.add("stale", name)

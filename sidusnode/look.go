@@ -22,18 +22,16 @@ const (
 	// Dir is what sidusboot leaves for people and programs.
 	Dir          = "/run/sidusboot"
 	roDir, rwDir = "/ro", "/rw"
-	// Stamp is the file in a tree that its administrator renews when the tree was
-	// changed in place.
-	Stamp = "/etc/sidusboot/stamp"
 )
 
-// The looks that may hang, by their names. They are done in a process of their own.
+// The looks that may hang, by what they are about. They are done in a process of
+// their own.
 const (
-	lookFill   = "fill"
-	lookStamp  = "stamp"
-	lookForget = "forget"
-	lookNames  = "names"
-	lookBase   = "base"
+	lookFill   = "how full /rw is"
+	lookStamp  = "the stamp of the tree"
+	lookForget = "the kernel, which is to forget names of the tree"
+	lookNames  = "files of the tree"
+	lookBase   = "which version of the tree is current"
 )
 
 // What a look says. doing comes before each step, so that who waits for it can
@@ -47,16 +45,6 @@ const (
 // look does the looks that are named and writes what it found. It may hang for as
 // long as a server or a disk does not answer.
 func look(w io.Writer, names []string, f Facts) error {
-	steps := map[string]struct {
-		doing string
-		run   func(say func(key, value string)) error
-	}{
-		lookFill:   {"how full /rw is", fill},
-		lookStamp:  {"the stamp of the tree", stamp},
-		lookForget: {"the kernel, which is to forget names of the tree", forget},
-		lookNames:  {"files of the tree", openNames},
-		lookBase:   {"which version of the tree is current", func(say func(string, string)) error { return current(say, f) }},
-	}
 	var failed error
 	say := func(key, value string) {
 		if _, err := io.WriteString(w, line(key, value)); err != nil {
@@ -64,12 +52,23 @@ func look(w io.Writer, names []string, f Facts) error {
 		}
 	}
 	for _, name := range names {
-		step, ok := steps[name]
-		if !ok {
+		say(saidDoing, name)
+		var err error
+		switch name {
+		case lookFill:
+			err = fill(say)
+		case lookStamp:
+			err = stamp(say)
+		case lookForget:
+			err = forget(say)
+		case lookNames:
+			err = openNames(say)
+		case lookBase:
+			err = current(say, f)
+		default:
 			return fmt.Errorf("there is no look %q", name)
 		}
-		say(saidDoing, step.doing)
-		if err := step.run(say); err != nil {
+		if err != nil {
 			say(saidTrouble, err.Error())
 		}
 	}
@@ -94,7 +93,7 @@ const noStamp = "none"
 // stamp looks at the tree below the union. To open a file is to ask the server, whatever
 // the client remembers of it.
 func stamp(say func(key, value string)) error {
-	file, err := tree.At(roDir).Open(Stamp)
+	file, err := tree.At(roDir).Open(layout.Stamp)
 	if errors.Is(err, fs.ErrNotExist) {
 		say("stamp", noStamp)
 		return nil
@@ -103,11 +102,11 @@ func stamp(say func(key, value string)) error {
 		return err
 	}
 	defer file.Close()
-	var st unix.Stat_t
-	if err := unix.Fstat(int(file.Fd()), &st); err != nil {
-		return fmt.Errorf("%s: %w", Stamp, err)
+	text, err := io.ReadAll(io.LimitReader(file, layout.MaxStamp))
+	if err != nil {
+		return fmt.Errorf("%s: %w", layout.Stamp, err)
 	}
-	say("stamp", fmt.Sprintf("%d.%09d %d", st.Mtim.Sec, st.Mtim.Nsec, st.Ino))
+	say("stamp", strings.TrimSpace(string(text)))
 	return nil
 }
 

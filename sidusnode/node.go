@@ -159,20 +159,23 @@ func sessionState(sysfs, session string) string {
 // loggedIn is the state of a session that is well.
 const loggedIn = "LOGGED_IN"
 
-// parseLayers finds the union and its layers in mountinfo
-// (proc_pid_mountinfo(5)).
-func parseLayers(mountinfo string) (all []layer) {
+// layerDirs are where the union and its layers are mounted.
+var layerDirs = []string{"/", roDir, rwDir}
+
+// parseLayers finds them in mountinfo (proc_pid_mountinfo(5)). Of several mounts
+// on one directory the last one counts.
+func parseLayers(mountinfo string) []layer {
+	all := make([]layer, len(layerDirs))
 	for l := range strings.Lines(mountinfo) {
 		fields := strings.Fields(l)
 		dash := slices.Index(fields, "-")
-		if dash < 6 || dash+3 >= len(fields) || !slices.Contains([]string{"/", roDir, rwDir, "/usr"}, fields[4]) {
+		if dash < 6 || dash+3 >= len(fields) {
 			continue
 		}
-		one := layer{dir: fields[4], kind: fields[dash+1], source: fields[dash+2], options: fields[dash+3]}
-		all = slices.DeleteFunc(all, func(old layer) bool { return old.dir == one.dir }) // Below it.
-		all = append(all, one)
+		if i := slices.Index(layerDirs, fields[4]); i >= 0 {
+			all[i] = layer{dir: fields[4], kind: fields[dash+1], source: fields[dash+2], options: fields[dash+3]}
+		}
 	}
-	slices.SortFunc(all, func(a, b layer) int { return strings.Compare(a.dir, b.dir) })
 	return all
 }
 

@@ -95,9 +95,9 @@ func status(w io.Writer, json bool) error {
 	if err != nil {
 		return err
 	}
-	text := n.text(v)
+	text := n.view(v).text()
 	if json {
-		text = n.json(v)
+		text = n.view(v).json()
 	}
 	_, err = io.WriteString(w, text)
 	return err

@@ -180,34 +180,34 @@ broken
 
 func TestJSON(t *testing.T) {
 	n := &node{
-		Facts: Facts{Product: "v1", Source: "s\"\x01", Version: "a", Session: "session1", RW: "iscsi"}, kernel: "6.1", now: 90 * time.Second,
-		leases: []lease{{device: "eth0", addr: "10.0.0.7", length: time.Hour, rebind: time.Hour, age: time.Minute}},
-		found:  finding{record: record{{"total", "100"}, {"used", "7"}}}, current: "b", session: "FAILED",
+		Facts: Facts{Product: "v1", Source: "s\"\x01\xff\u00e9", Version: "a", Session: "session1", RW: "iscsi"}, kernel: "6.1", now: 90 * time.Second,
+		leases: []lease{{device: "eth0", addr: "10.0.0.7", length: time.Hour, rebind: time.Hour, age: time.Minute},
+			{device: "eth1", addr: "10.0.0.8", length: time.Hour, rebind: time.Hour, age: time.Minute}},
+		found: finding{record: record{{"total", "104857600"}, {"used", "7340032"}}}, current: "b", session: "FAILED",
 	}
+	n.layers = parseLayers("")
+	v := judge(n)
 	var got struct {
-		Uptime float64
-		Check  int
-		Tree   struct{ Source, Version, Current string }
-		Leases []struct {
-			State string
-			Ends  float64 `json:"ends_at"`
-		}
-		LUN struct{ Session string }
-		RW  struct {
-			Used int `json:"used_bytes"`
-		}
-		Findings []string
+		Uptime         int `json:"uptime_seconds"`
+		Check          int
+		Tree, Version  string
+		Current        string
+		Lease, Finding []string
+		Ends           []int  `json:"lease_ends_seconds"`
+		Session        string `json:"lun_session"`
+		Used           int    `json:"rw_used_bytes"`
 	}
-	text := n.json(judge(n))
+	text := n.view(v).json()
 	if err := json.Unmarshal([]byte(text), &got); err != nil {
 		t.Fatalf("%v in\n%s", err, text)
 	}
-	if got.Uptime != 90 || got.Check != Trouble || got.Tree.Source != "s\"\x01" || got.Tree.Current != "b" || len(got.Leases) != 1 ||
-		got.Leases[0].State != "bound" || got.Leases[0].Ends != 3630 || got.LUN.Session != "FAILED" || got.RW.Used != 7 || len(got.Findings) != 2 {
+	if got.Uptime != 90 || got.Check != Trouble || got.Tree != "s\"\x01\ufffd\u00e9" || got.Version != "a" || got.Current != "b" ||
+		!reflect.DeepEqual(got.Lease, []string{"10.0.0.7 eth0 bound", "10.0.0.8 eth1 bound"}) || !reflect.DeepEqual(got.Ends, []int{3540, 3540}) ||
+		got.Session != "FAILED" || got.Used != 7<<20 || len(got.Finding) != 2 {
 		t.Errorf("got %+v of\n%s", got, text)
 	}
-	for _, want := range []string{"version  a, current is b", "LUN", "iscsi: 0 of 0 MiB used (7 %)", "check    3"} {
-		if text := n.text(judge(n)); !strings.Contains(text, want) {
+	for _, want := range []string{"version      a\n", "current ago  1 min 30 s\n", "lun session  FAILED\n", "rw used      7 MiB\n", "check        3\n"} {
+		if text := n.view(v).text(); !strings.Contains(text, want) {
 			t.Errorf("no %q in\n%s", want, text)
 		}
 	}

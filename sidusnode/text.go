@@ -2,102 +2,144 @@ package sidusnode
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
+	"time"
 )
 
-// text is the node for people.
-func (n *node) text(v verdict) string {
-	var b strings.Builder
-	row := func(name, format string, args ...any) {
-		fmt.Fprintf(&b, "%-9s%s\n", name, fmt.Sprintf(format, args...))
+// The keys of what can be told of a node. They are a contract with those who read
+// state.json: keys may be added, none renamed.
+const (
+	keyUptime  = "uptime_seconds"
+	keyCheck   = "check"
+	keyStale   = "stale"
+	keyLease   = "lease"
+	keyEnds    = "lease_ends_seconds"
+	keyLayer   = "layer"
+	keyFinding = "finding"
+)
+
+// listKeys may come several times, numberKeys have numbers.
+var (
+	listKeys   = []string{keyStale, keyLease, keyEnds, keyLayer, keyFinding}
+	numberKeys = []string{keyUptime, keyCheck, keyEnds, "current_seconds_ago", "healed_seconds_ago", "rw_used_bytes", "rw_total_bytes"}
+)
+
+// view is all that can be told of a node.
+func (n *node) view(v verdict) (r record) {
+	seconds := func(key string, d time.Duration) { r.add(key, strconv.FormatInt(int64(d/time.Second), 10)) }
+	r.add("sidusboot", n.Product)
+	r.add("kernel", n.kernel)
+	seconds(keyUptime, n.now)
+	r.add("tree", n.Source)
+	r.add("nfs_version", n.NFS)
+	if n.Version != "" {
+		r.add("version", n.Version)
+		if n.current != "" {
+			r.add("current", n.current)
+			seconds("current_seconds_ago", n.now-n.currentAt)
+		}
+	} else {
+		r.add("stamp", n.heal.stamp)
+		if n.heal.done != 0 {
+			seconds("healed_seconds_ago", n.now-n.heal.done)
+		}
 	}
-	row("node", "sidusboot %s, kernel %s, up %s", n.Product, n.kernel, short(n.now))
-	row("tree", "%s, NFS %s", n.Source, n.NFS)
-	switch {
-	case n.Version != "" && n.current == "":
-		row("version", "%s", n.Version)
-	case n.Version != "":
-		row("version", "%s, current is %s (asked %s ago)", n.Version, n.current, short(n.now-n.currentAt))
-	case n.heal.done != 0:
-		row("version", "a plain tree, looked at anew %s ago", short(n.now-n.heal.done))
-	default:
-		row("version", "a plain tree")
+	for _, name := range n.heal.stale {
+		r.add(keyStale, name)
 	}
 	for _, l := range n.leases {
-		from := ""
-		if l.server != "" {
-			from = " from " + l.server
-		}
-		row("lease", "%s on %s%s: %s, renewed %s ago, ends in %s", l.addr, l.device, from, l.state(), short(l.age), short(max(l.length-l.age, 0)))
+		r.add(keyLease, l.addr+" "+l.device+" "+l.state())
+		seconds(keyEnds, l.length-l.age)
 	}
 	if n.Session != "" {
-		row("LUN", "%s, %s, %s", n.Device, n.Target, n.session)
+		r.add("lun", n.Target)
+		r.add("lun_session", n.session)
 	}
-	full := "not known"
-	if total := n.found.number("total"); total > 0 {
-		used := n.found.number("used")
-		full = fmt.Sprintf("%d of %d MiB used (%d %%)", used>>20, total>>20, used*100/total)
+	r.add("rw", n.RW)
+	if n.Device != "" {
+		r.add("rw_device", n.Device)
 	}
-	row("rw", "%s: %s", n.RW, full)
+	if total := n.found.get("total"); total != "" {
+		r.add("rw_used_bytes", n.found.get("used"))
+		r.add("rw_total_bytes", total)
+	}
+	r.add("union", n.Union)
 	for _, l := range n.layers {
-		row("layer", "%-4s %s %s", l.dir, l.kind, l.source)
+		r.add(keyLayer, l.dir+" "+l.kind+" "+l.source)
 	}
-	row("check", "%d", v.status)
+	r.add(keyCheck, strconv.Itoa(v.status))
 	for _, f := range v.findings {
-		row("", "%s", f)
+		r.add(keyFinding, f)
+	}
+	return r
+}
+
+// text is a view for people.
+func (r record) text() string {
+	var b strings.Builder
+	for _, p := range r {
+		value := p.value
+		number, err := strconv.ParseInt(value, 10, 64)
+		switch key := p.key; {
+		case err != nil:
+		case strings.Contains(key, "seconds"):
+			value = short(time.Duration(number) * time.Second)
+		case strings.HasSuffix(key, "bytes"):
+			value = fmt.Sprintf("%d MiB", number>>20)
+		}
+		name := strings.ReplaceAll(strings.ReplaceAll(strings.ReplaceAll(p.key, "_seconds", ""), "_bytes", ""), "_", " ")
+		fmt.Fprintf(&b, "%-12s %s\n", name, value)
 	}
 	return b.String()
 }
 
-// json is the node for programs: /run/sidusboot/state.json. Its names are a
-// contract: fields may be added, none renamed.
-func (n *node) json(v verdict) string {
-	o := newObject("")
-	o.text("sidusboot", n.Product)
-	o.text("kernel", n.kernel)
-	o.seconds("uptime", n.now.Seconds())
-	o.number("check", int64(v.status))
-	o.texts("findings", v.findings)
-	o.object("tree", func(o *jsonObject) {
-		o.text("source", n.Source)
-		o.text("nfs_version", n.NFS)
-		if n.Version != "" {
-			o.text("version", n.Version)
-			o.text("current", n.current)
-			o.seconds("current_at", n.currentAt.Seconds())
-		} else {
-			o.text("stamp", n.heal.stamp)
-			o.seconds("healed_at", n.heal.done.Seconds())
+// json is a view for programs: an object of texts, numbers and lists.
+func (r record) json() string {
+	var b strings.Builder
+	b.WriteString("{")
+	for i, p := range r {
+		if len(r[:i].all(p.key)) > 0 {
+			continue // It is in the list already.
 		}
-		o.texts("stale", n.heal.stale)
-	})
-	leases := make([]string, len(n.leases))
-	for i, l := range n.leases {
-		one := newObject("    ")
-		one.text("device", l.device)
-		one.text("address", l.addr)
-		one.text("server", l.server)
-		one.text("state", l.state())
-		one.seconds("renewed_at", (n.now - l.age).Seconds())
-		one.seconds("ends_at", (n.now - l.age + l.length).Seconds())
-		leases[i] = one.String()
+		if i > 0 {
+			b.WriteByte(',')
+		}
+		b.WriteString("\n  " + quote(p.key) + ": ")
+		var values []string
+		for _, value := range r.all(p.key) {
+			if !slices.Contains(numberKeys, p.key) {
+				value = quote(value)
+			}
+			values = append(values, value)
+		}
+		text := strings.Join(values, ", ")
+		if slices.Contains(listKeys, p.key) {
+			text = "[" + text + "]"
+		}
+		b.WriteString(text)
 	}
-	o.raw("leases", "["+strings.Join(leases, ", ")+"]")
-	if n.Session != "" {
-		o.object("lun", func(o *jsonObject) {
-			o.text("device", n.Device)
-			o.text("target", n.Target)
-			o.text("session", n.session)
-		})
+	return b.String() + "\n}\n"
+}
+
+// quote is a JSON string (RFC 8259, section 7). What a console might obey is
+// escaped; what is no UTF-8, or beyond 16 bits and not printable, becomes U+FFFD.
+func quote(s string) string {
+	b := []byte{'"'}
+	for _, r := range s {
+		switch {
+		case r == '"' || r == '\\':
+			b = append(b, '\\', byte(r))
+		case strconv.IsPrint(r):
+			b = append(b, string(r)...)
+		case r < 0x10000:
+			b = fmt.Appendf(b, `\u%04x`, r)
+		default:
+			b = append(b, `\ufffd`...)
+		}
 	}
-	o.object("rw", func(o *jsonObject) {
-		o.text("kind", n.RW)
-		o.number("total_bytes", n.found.number("total"))
-		o.number("used_bytes", n.found.number("used"))
-	})
-	o.text("union", n.Union)
-	return o.String() + "\n"
+	return string(append(b, '"'))
 }
 
 // state is what the next look is to know.
@@ -106,4 +148,18 @@ func (n *node) state() string {
 	r.add("current", n.current)
 	r.add("current_at", strconv.FormatInt(int64(n.currentAt), 10))
 	return r.String()
+}
+
+// short is a duration for people, to two units.
+func short(d time.Duration) string {
+	s := int64(d / time.Second)
+	switch {
+	case s < 60:
+		return fmt.Sprintf("%d s", s)
+	case s < 3600:
+		return fmt.Sprintf("%d min %d s", s/60, s%60)
+	case s < 86400:
+		return fmt.Sprintf("%d h %d min", s/3600, s%3600/60)
+	}
+	return fmt.Sprintf("%d d %d h", s/86400, s%86400/3600)
 }

@@ -1,9 +1,6 @@
 package sidusnode
 
-import (
-	"fmt"
-	"time"
-)
+import "fmt"
 
 // The exit statuses of `sidusnode check`. Of several findings the highest counts.
 const (
@@ -58,18 +55,4 @@ func judge(n *node) (v verdict) {
 		v.add(Trouble, "%s", t)
 	}
 	return v
-}
-
-// short is a duration for people, to two units.
-func short(d time.Duration) string {
-	s := int64(d / time.Second)
-	switch {
-	case s < 60:
-		return fmt.Sprintf("%d s", s)
-	case s < 3600:
-		return fmt.Sprintf("%d min %d s", s/60, s%60)
-	case s < 86400:
-		return fmt.Sprintf("%d h %d min", s/3600, s%3600/60)
-	}
-	return fmt.Sprintf("%d d %d h", s/86400, s%86400/3600)
 }

@@ -6,6 +6,8 @@ import (
 	"os"
 	"strings"
 	"time"
+
+	"github.com/sidusboot/sidusboot/versions/layout"
 )
 
 // WatchVerb is the verb by which the resident process has this program look at
@@ -54,7 +56,7 @@ func (n *node) mend(stamp string, logf func(format string, args ...any)) error {
 	before := n.heal
 	act := n.heal.next(n.now, stamp, delay(n.Slot, n.Spread), attributes(n.layers))
 	if before.stamp != "" && n.heal.stamp != before.stamp {
-		logf("the tree was changed on its server (%s): names in it are looked up anew", Stamp)
+		logf("the tree was changed on its server (%s): names in it are looked up anew", layout.Stamp)
 	}
 	var looks []string
 	if act.forget && n.Union != "aufs" { // aufs asks the tree each time.
@@ -89,7 +91,7 @@ func (n *node) mend(stamp string, logf func(format string, args ...any)) error {
 
 // leave writes what is known. Who reads it finds the old or the new, whole.
 func (n *node) leave() error {
-	return errors.Join(replace(stateFile, n.state()), replace(jsonFile, n.json(judge(n))))
+	return errors.Join(replace(stateFile, n.state()), replace(jsonFile, n.view(judge(n)).json()))
 }
 
 func replace(name, text string) error {
