@@ -37,7 +37,8 @@ type node struct {
 	source nfs.Source
 	// treeVersion is the ID of the mounted version; empty for a plain tree.
 	treeVersion string
-	lun         *lun // nil unless sidus.rw=iscsi
+	base        nfs.Source // The base that it is in.
+	lun         *lun       // nil unless sidus.rw=iscsi
 	union       chan unionResult
 	// loaded is closed when the modules that load in the background are in.
 	loaded chan struct{}

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"time"
+
 	"github.com/sidusboot/sidusboot/config"
 	"github.com/sidusboot/sidusboot/network"
 	"github.com/sidusboot/sidusboot/network/rtnetlink"
@@ -17,14 +19,11 @@ func (n *node) leaveResident() error {
 	return n.startResident()
 }
 
-// startResident leaves behind what the node needs after the switch: the shutdown, where
-// /rw is a volume, and the keeper, where that is a LUN or a lease will end.
+// startResident leaves behind what the node needs after the switch: the keeper,
+// sidusnode, and the shutdown, where /rw is a volume.
 func (n *node) startResident() error {
 	volume := n.report.RW.Kind != "tmpfs"
-	state := resident.State{Leases: n.leasesToRenew()}
-	if !volume && len(state.Leases) == 0 {
-		return nil
-	}
+	state := resident.State{Leases: n.leasesToRenew(), Second: time.Duration(n.slot()%60_000) * time.Millisecond}
 	if n.lun != nil {
 		var err error
 		if state.Session, err = resident.NewSession(n.lun.session, n.lun.target, n.report.RW.Device, n.reservationKey(), n.lun.names); err != nil {
@@ -34,8 +33,8 @@ func (n *node) startResident() error {
 	if err := resident.Install(volume, n.runsSystemd(), state.Session); err != nil {
 		return err
 	}
-	if state.Session == nil && len(state.Leases) == 0 {
-		return nil
+	if err := n.leaveNode(); err != nil {
+		return err
 	}
 	if n.lun != nil {
 		n.lun.untend()

@@ -20,6 +20,7 @@ import (
 	"github.com/sidusboot/sidusboot/bootlog"
 	"github.com/sidusboot/sidusboot/panics"
 	"github.com/sidusboot/sidusboot/resident"
+	"github.com/sidusboot/sidusboot/sidusnode"
 )
 
 // version is set by the Makefile.
@@ -30,6 +31,8 @@ func main() {
 	case name == resident.KeeperName, name == resident.GuardName:
 		discardSignals(unix.SIGTERM, unix.SIGINT, unix.SIGHUP, unix.SIGPIPE)
 		os.Exit(resident.Run(name, os.Args[1:], func() (resident.Log, error) { return openLog(resident.LogName) }))
+	case name == sidusnode.Name:
+		os.Exit(sidusnode.Main(os.Args[1:], version))
 	case name == resident.StepName:
 		exit(resident.RunStep(os.Args[1:]))
 	case name == resident.ShutdownName && os.Getpid() == 1:

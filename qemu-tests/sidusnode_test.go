@@ -11,7 +11,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/sidusboot/sidusboot/stamp"
+	treestamp "github.com/sidusboot/sidusboot/stamp"
 	"github.com/sidusboot/sidusboot/versions"
 )
 
@@ -73,13 +73,13 @@ func TestNodeStatus(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	g := s.boot("nfsroot="+ServerAddr+":"+dir+" "+probeWords, GuestOptions{NICs: []NIC{{MAC: MAC(1)}}})
+	g := s.boot("nfsroot="+ServerAddr+":"+dir+" "+probeParams, GuestOptions{NICs: []NIC{{MAC: MAC(1)}}})
 	s.checks(g, 0, "current")
 	n := s.state(g, sidusnode+" status --json")
 	if n.Version != "a" || n.Current != "a" || !strings.HasSuffix(n.Tree, dir+"/versions/a") || n.RW != "tmpfs" || n.Total == 0 || n.Union != "overlay" || n.Uptime == 0 {
 		t.Errorf("status %+v", n)
 	}
-	if len(n.Lease) != 1 || n.Lease[0] != nodeAddr+" eth0 bound" || n.Ends[0] < 3000 || len(n.Layer) != 3 || !strings.HasPrefix(n.Layer[0], "/ overlay") {
+	if len(n.Lease) != 1 || n.Lease[0] != NodeAddr+" eth0 bound" || n.Ends[0] < 3000 || len(n.Layer) != 3 || !strings.HasPrefix(n.Layer[0], "/ overlay") {
 		t.Errorf("lease and layers %+v", n)
 	}
 	s.same(g, map[string]string{
@@ -98,11 +98,11 @@ func TestNodeStatus(t *testing.T) {
 	s.checks(g, 1, "version b is current, this node runs a")
 
 	// A silent server: nothing of the tree is needed for the answer.
-	s.run(g, `{ sleep 3; read a b </proc/uptime; `+sidusnode+` check; echo status $?; read c d </proc/uptime; echo took ${a%.*} ${c%.*}; } >/run/silent 2>&1 &`)
+	s.run(g, `{ sleep 20; read a b </proc/uptime; `+sidusnode+` check; echo status $?; read c d </proc/uptime; echo took ${a%.*} ${c%.*}; } >/run/silent 2>&1 &`)
 	if err := server.Pause(); err != nil {
 		t.Fatal(err)
 	}
-	s.rest(25 * time.Second)
+	s.rest(40 * time.Second)
 	if err := server.Resume(); err != nil {
 		t.Fatal(err)
 	}
@@ -171,7 +171,7 @@ func heals(t *testing.T, renew bool) map[string]string {
 		}
 	}
 	replace("old")
-	plain, err := stamp.Open(dir)
+	plain, err := treestamp.Open(dir)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -180,7 +180,7 @@ func heals(t *testing.T, renew bool) map[string]string {
 			t.Fatal(err)
 		}
 	}
-	g := s.boot("nfsroot="+ServerAddr+":"+tree+",vers=3 "+probeWords, GuestOptions{NICs: []NIC{{MAC: MAC(1)}}})
+	g := s.boot("nfsroot="+ServerAddr+":"+tree+",vers=3 "+probeParams, GuestOptions{NICs: []NIC{{MAC: MAC(1)}}})
 	s.run(g, `cd /srv/heal; cat plain idle held cwd/file >/dev/null; ./running 100000 & { sleep 100000 <held & }; { cd cwd; exec sleep 100000; } &`)
 	// The keeper has seen the stamp of the boot.
 	s.rest(time.Minute)

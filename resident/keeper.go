@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -43,23 +44,30 @@ func work(log Log, text string, guard *peer) error {
 		starter.attend(guard, current.set)
 		return nil
 	})
+	var writing sync.Mutex // Several leases may be renewed at the same time.
+	leave := func() {
+		writing.Lock()
+		defer writing.Unlock()
+		log.Error(leaveLeases(starter.known()))
+	}
+	leave()
 	for _, lease := range state.Leases {
 		lease.OnRenewal = func() {
 			line := leaseLine + lease.String() + "\n"
 			starter.learn(line)
+			leave()
 			_ = current.say(line) // A guard that has ended is told by the starter.
 		}
 		log.Background(func() error { return keepLease(lease, log) })
 	}
+	log.Background(func() error { return lookAfter(state.Second, log) })
 	if k != nil {
 		if err := k.run(); err != nil {
 			return err // The guard starts another one.
 		}
 	}
-	if len(state.Leases) > 0 {
-		sleepForever()
-	}
-	return current.say(over)
+	sleepForever()
+	return nil
 }
 
 // keepLease renews a lease for as long as the node runs. Whatever a server finds

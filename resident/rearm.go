@@ -5,12 +5,9 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
-
-	"github.com/sidusboot/sidusboot/panics"
 )
 
 // A shutdown that was ordered may be cancelled (systemctl cancel). The FIFO that
@@ -46,36 +43,22 @@ func (e *ending) askAgain() {
 
 // rearm runs the step in a process of its own: this one must not touch the tree.
 func rearm(verb string) error {
-	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
-	if err != nil {
+	var ended *exitError
+	if err := stepInBox(askTime, rearmStep, verb); !errors.As(err, &ended) { // Its status says only whether the shutdown goes on.
 		return err
 	}
-	defer null.Close()
-	p, err := os.StartProcess("/"+residentName, []string{StepName, rearmStep, verb}, &os.ProcAttr{
-		Dir: "/", Files: []*os.File{null, null, null}, Sys: &syscall.SysProcAttr{Setsid: true},
-	})
-	if err != nil {
-		return fmt.Errorf("see whether %s was cancelled: %w", verb, err)
-	}
-	timer := time.AfterFunc(askTime, func() {
-		defer panics.Ignore()
-		_ = p.Kill()
-	})
-	defer timer.Stop()
-	_, err = p.Wait() // Its status says only whether the shutdown goes on.
-	return err
+	return nil
 }
 
-// systemctlEnv is the environment of systemctl.
-var systemctlEnv = []string{"HOME=/", "TERM=linux", "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}
+// othersEnv is the environment of what runs in the root of PID 1.
+var othersEnv = []string{"HOME=/", "TERM=linux", "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}
 
 // runRearm becomes systemctl, in PID 1's root and with what every process has.
 func runRearm(verb string) error {
 	if _, known := verbs[verb]; !known {
 		return fmt.Errorf("unknown verb %q", verb)
 	}
-	_ = unix.Prctl(unix.PR_SET_IO_FLUSHER, 0, 0, 0, 0)
-	if err := os.WriteFile("/proc/self/oom_score_adj", []byte("0"), 0); err != nil {
+	if err := asOthers(); err != nil {
 		return err
 	}
 	if err := unix.Chroot("/proc/1/root"); err != nil {
@@ -85,7 +68,7 @@ func runRearm(verb string) error {
 		return err
 	}
 	args := []string{"systemctl", "--no-block", "--job-mode=fail", "start", orderUnit(verb)}
-	return errors.Join(unix.Exec("/usr/bin/systemctl", args, systemctlEnv), unix.Exec("/bin/systemctl", args, systemctlEnv))
+	return errors.Join(unix.Exec("/usr/bin/systemctl", args, othersEnv), unix.Exec("/bin/systemctl", args, othersEnv))
 }
 
 // openOrder tells the order that was given before the keeper looked: one FIFO is

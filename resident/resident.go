@@ -31,6 +31,8 @@ import (
 const (
 	residentDir  = "/run/initramfs"
 	residentName = "keeper"
+	// Program is this program, where every process of the node finds it.
+	Program = residentDir + "/" + residentName
 	// ShutdownName is where systemd looks for the shutdown program
 	// (systemd-shutdown, INITRD_INTERFACE). It is there only where /rw is a
 	// volume: without one systemd does all that there is to do.

@@ -240,6 +240,8 @@ func RunStep(args []string) error {
 		return unix.Unmount(args[1], 0)
 	case len(args) == 2 && args[0] == rearmStep:
 		return runRearm(args[1])
+	case len(args) == 1 && args[0] == lookStep:
+		return runLook()
 	case len(args) == 1 && args[0] == "sync":
 		unix.Sync()
 		return nil

@@ -3,7 +3,9 @@ package resident
 import (
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
+	"time"
 
 	"github.com/sidusboot/sidusboot/network"
 )
@@ -14,10 +16,15 @@ type State struct {
 	Session *Session
 	// Leases are those to renew.
 	Leases []*network.LeaseState
+	// Second is when in a minute this node looks at its tree.
+	Second time.Duration
 }
 
 // leaseLine begins a line that is a lease; the others are the session's.
 const leaseLine = "lease "
+
+// secondLine begins the one line with the second.
+const secondLine = "second "
 
 func (s State) encode() []byte {
 	var b []byte
@@ -27,7 +34,7 @@ func (s State) encode() []byte {
 	for _, l := range s.Leases {
 		b = fmt.Appendf(b, "%s%s\n", leaseLine, l)
 	}
-	return b
+	return fmt.Appendf(b, "%s%d\n", secondLine, s.Second)
 }
 
 // withLease is the state with a line of a lease instead of the one of the same
@@ -51,6 +58,14 @@ func withLease(state, line string) string {
 func decodeResident(text string) (s State, err error) {
 	var rest strings.Builder
 	for line := range strings.Lines(text) {
+		if second, ok := strings.CutPrefix(line, secondLine); ok {
+			n, err := strconv.ParseInt(strings.TrimSpace(second), 10, 64)
+			if err != nil {
+				return s, fmt.Errorf("when to look at the tree: %w", err)
+			}
+			s.Second = time.Duration(n)
+			continue
+		}
 		lease, ok := strings.CutPrefix(strings.TrimSuffix(line, "\n"), leaseLine)
 		if !ok {
 			rest.WriteString(line)

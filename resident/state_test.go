@@ -18,10 +18,11 @@ func TestResidentState(t *testing.T) {
 		"lease":   {Leases: []*network.LeaseState{lease, lease}},
 		"session": {Session: &session},
 		"both":    {Session: &session, Leases: []*network.LeaseState{lease}},
+		"second":  {Second: 59*time.Second + time.Millisecond},
 		"nothing": {},
 	} {
 		got, err := decodeResident(string(state.encode()))
-		if err != nil || !reflect.DeepEqual(got.Leases, state.Leases) || (got.Session == nil) != (state.Session == nil) {
+		if err != nil || !reflect.DeepEqual(got.Leases, state.Leases) || (got.Session == nil) != (state.Session == nil) || got.Second != state.Second {
 			t.Errorf("%s: %+v, %v", name, got, err)
 		}
 		if got.Session != nil && got.Session.Target.Password != session.Target.Password {

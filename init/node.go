@@ -1,0 +1,50 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+
+	"github.com/sidusboot/sidusboot/identity"
+	"github.com/sidusboot/sidusboot/resident"
+	"github.com/sidusboot/sidusboot/sidusnode"
+)
+
+// leaveNode leaves sidusnode, which is this program, and what it has to know of
+// this boot.
+func (n *node) leaveNode() error {
+	if err := os.Symlink(resident.Program, filepath.Join(stateDir, sidusnode.Name)); err != nil {
+		return err
+	}
+	if err := os.WriteFile(sidusnode.FactsFile, []byte(n.facts().String()), 0o644); err != nil {
+		return fmt.Errorf("what %s is to know: %w", sidusnode.Name, err)
+	}
+	return nil
+}
+
+func (n *node) facts() sidusnode.Facts {
+	f := sidusnode.Facts{
+		Product: version, Source: n.source.String(), NFS: n.report.Root.Version, Version: n.treeVersion, Pinned: n.cfg.TreeVersion != "",
+		Union: n.report.Union.Kind, RW: n.report.RW.Kind, Device: n.report.RW.Device, Slot: n.slot(),
+	}
+	if n.treeVersion != "" {
+		f.Base = n.base.String()
+		// Asked anew each time, whatever the operator has said of the version.
+		f.Data = n.base.Data(f.NFS) + ",actimeo=0"
+	}
+	if n.lun != nil {
+		f.Target = n.lun.target.Name
+		f.Session = fmt.Sprintf("session%d", n.lun.session.ID().Session)
+	}
+	return f
+}
+
+// slot is a number of this node's own, the same at each boot.
+func (n *node) slot() uint32 {
+	id, err := strconv.ParseUint(identity.UUID("slot", n.machine())[:8], 16, 32)
+	if err != nil {
+		return 0
+	}
+	return uint32(id)
+}
