@@ -13,10 +13,14 @@ import (
 // switch.
 func (n *node) leaveResident() error {
 	defer n.watchOver("resident")()
-	n.waitFor("the modules that load in the background")
-	<-n.loaded
+	n.awaitModules()
 	n.waitFor("the resident process")
 	return n.startResident()
+}
+
+func (n *node) awaitModules() {
+	n.waitFor("the modules that load in the background")
+	<-n.loaded
 }
 
 // startResident leaves behind what the node needs after the switch: the keeper,
