@@ -112,6 +112,15 @@ func applyUsr(c *Config, a arg) error {
 	return nil
 }
 
+func applySpread(c *Config, a arg) error {
+	n, err := strconv.Atoi(a.value)
+	if err != nil || n < 0 || n > 86400 {
+		return errors.New("not a number of seconds from 0 to 86400")
+	}
+	c.Spread = time.Duration(n) * time.Second
+	return nil
+}
+
 func applyTreeVersion(c *Config, a arg) error {
 	if err := layout.CheckID(a.value); err != nil {
 		return err

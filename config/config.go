@@ -89,6 +89,9 @@ type Config struct {
 	TreeVersion string
 	// UsrDirect is sidus.usr=direct: /usr is the tree's own, not the union's.
 	UsrDirect bool
+	// Spread is sidus.follow.spread: over what time the nodes of a room act on a
+	// change of their tree. Default 0: each within a minute.
+	Spread time.Duration
 	// RefuseWritable is sidus.ro.strict=1: an export that can be written is an
 	// error instead of a warning.
 	RefuseWritable bool

@@ -26,7 +26,7 @@ func (n *node) leaveNode() error {
 func (n *node) facts() sidusnode.Facts {
 	f := sidusnode.Facts{
 		Product: version, Source: n.source.String(), NFS: n.report.Root.Version, Version: n.treeVersion, Pinned: n.cfg.TreeVersion != "",
-		Union: n.report.Union.Kind, RW: n.report.RW.Kind, Device: n.report.RW.Device, Slot: n.slot(),
+		Union: n.report.Union.Kind, RW: n.report.RW.Kind, Device: n.report.RW.Device, Slot: n.slot(), Spread: n.cfg.Spread,
 	}
 	if n.treeVersion != "" {
 		f.Base = n.base.String()
