@@ -49,7 +49,7 @@ func (s *site) checks(g *Guest, status int, text string) {
 }
 
 // TestNodeStatus asks a node of a version how it is: as long as its version is
-// current, when another one is, and when the server is silent.
+// current, and when another one is.
 func TestNodeStatus(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, "bookworm")
@@ -70,7 +70,7 @@ func TestNodeStatus(t *testing.T) {
 		}
 	}
 	publish("a")
-	server, err := s.StartNFS(s.ctx, NFSOptions{Exports: []Export{{Path: dir}}, Config: "EXPORT_DEFAULTS { Attr_Expiration_Time = 0; }"})
+	_, err = s.StartNFS(s.ctx, NFSOptions{Exports: []Export{{Path: dir}}, Config: "EXPORT_DEFAULTS { Attr_Expiration_Time = 0; }"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -98,26 +98,6 @@ func TestNodeStatus(t *testing.T) {
 	publish("b")
 	s.checks(g, 1, "version b is current, this node runs a")
 
-	// A silent server: nothing of the tree is needed for the answer.
-	s.run(g, `{ sleep 20; read a b </proc/uptime; `+sidusnode+` check; echo status $?; read c d </proc/uptime; echo took ${a%.*} ${c%.*}; } >/run/silent 2>&1 &`)
-	if err := server.Pause(); err != nil {
-		t.Fatal(err)
-	}
-	s.rest(40 * time.Second)
-	if err := server.Resume(); err != nil {
-		t.Fatal(err)
-	}
-	out := s.run(g, "until grep took /run/silent; do sleep 1; done; cat /run/silent")
-	var from, to int
-	at := strings.Index(out, "took ")
-	if _, err := fmt.Sscanf(out[at:], "took %d %d", &from, &to); err != nil {
-		t.Fatalf("%v in %q", err, out)
-	}
-	if !strings.Contains(out, "no answer about which version of the tree is current") || !strings.Contains(out, "status 3") {
-		t.Errorf("with a silent server check says %q", out)
-	}
-	s.took(g, "check with a silent server", time.Duration(to-from)*time.Second, 8*time.Second)
-	s.checks(g, 1, "version b is current")
 	g.Kill()
 }
 

@@ -2,11 +2,37 @@ package sidusnode
 
 import (
 	"encoding/json"
+	"fmt"
+	"os"
 	"reflect"
 	"strings"
 	"testing"
 	"time"
 )
+
+// TestMain is also the process that looks and hangs.
+func TestMain(m *testing.M) {
+	if len(os.Args) == 2 && os.Args[1] == "hang" {
+		fmt.Print(line("stale", "/a"), line(saidDoing, lookBase))
+		time.Sleep(time.Hour)
+	}
+	os.Exit(m.Run())
+}
+
+// A look that hangs is given up, and what it has said before counts.
+func TestHangs(t *testing.T) {
+	said, err := runChild(2*time.Second, []string{Name, "hang"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := parseRecord(said)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if f := found(r); f.silent != lookBase || f.get("stale") != "/a" {
+		t.Errorf("said %q, found %+v", said, f)
+	}
+}
 
 func TestFacts(t *testing.T) {
 	want := Facts{
