@@ -25,8 +25,7 @@ func Shadowed(lower, upper string, names ...string) (shadowed []string) {
 	for _, name := range names {
 		above, err := tree.At(upper).Lstat(name)
 		if err != nil {
-			above, err = tree.At(upper).Lstat(path.Join(path.Dir(name), aufsWhiteout+path.Base(name)))
-			if err == nil {
+			if _, err := tree.At(upper).Lstat(path.Join(path.Dir(name), aufsWhiteout+path.Base(name))); err == nil {
 				shadowed = append(shadowed, name+" (removed)")
 			}
 			continue
