@@ -4,6 +4,7 @@
 package dns
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -50,8 +51,71 @@ var errNoName = errors.New("no such name, or no address of this kind for it")
 
 // Lookup finds the address of a name.
 func (r *Resolver) Lookup(ctx context.Context, name string) (netip.Addr, error) {
+	var found []netip.Addr
+	q := question{kind: dnsmessage.TypeA, add: func(p *dnsmessage.Parser) error {
+		a, err := p.AResource()
+		if err == nil {
+			found = append(found, netip.AddrFrom4(a.A))
+		}
+		return err
+	}}
+	if r.V6 {
+		q = question{kind: dnsmessage.TypeAAAA, add: func(p *dnsmessage.Parser) error {
+			a, err := p.AAAAResource()
+			if err == nil {
+				found = append(found, netip.AddrFrom16(a.AAAA))
+			}
+			return err
+		}}
+	}
+	if err := r.search(ctx, name, q); err != nil {
+		return netip.Addr{}, err
+	}
+	return found[0], nil
+}
+
+// A Service is where a service is to be had (RFC 2782).
+type Service struct {
+	// Target is a name, with its final dot.
+	Target                 string
+	Port, Priority, Weight uint16
+}
+
+// LookupService finds the servers of a service, such as _nfs._tcp: those of the
+// lowest priority first, and of these the heaviest. An answer must fit into a
+// packet, which is the case for some ten servers.
+func (r *Resolver) LookupService(ctx context.Context, name string) ([]Service, error) {
+	var found []Service
+	err := r.search(ctx, name, question{kind: dnsmessage.TypeSRV, add: func(p *dnsmessage.Parser) error {
+		s, err := p.SRVResource()
+		if err == nil {
+			found = append(found, Service{Target: s.Target.String(), Port: s.Port, Priority: s.Priority, Weight: s.Weight})
+		}
+		return err
+	}})
+	if err != nil {
+		return nil, err
+	}
+	// The order of records in an answer changes from one to the next.
+	slices.SortFunc(found, func(a, b Service) int {
+		return cmp.Or(cmp.Compare(a.Priority, b.Priority), cmp.Compare(b.Weight, a.Weight), strings.Compare(a.Target, b.Target), cmp.Compare(a.Port, b.Port))
+	})
+	if len(found) == 1 && found[0].Target == "." {
+		return nil, fmt.Errorf("look up %s: the domain says that it has no such service", name)
+	}
+	return found, nil
+}
+
+// A question is the kind of records that are asked for. add reads one of them.
+type question struct {
+	kind dnsmessage.Type
+	add  func(p *dnsmessage.Parser) error
+}
+
+// search asks for a name in the domains that it may belong to.
+func (r *Resolver) search(ctx context.Context, name string, q question) error {
 	if len(r.Servers) == 0 {
-		return netip.Addr{}, fmt.Errorf("look up %s: there is no DNS server to ask", name)
+		return fmt.Errorf("look up %s: there is no DNS server to ask", name)
 	}
 	// A domain for which the servers have no answer, since theirs is another
 	// one's and down (SERVFAIL), or since they are not to be asked for it
@@ -59,9 +123,9 @@ func (r *Resolver) Lookup(ctx context.Context, name string) (netip.Addr, error) 
 	// has the name: "no such name" is not sure then.
 	failed := errNoName
 	for _, full := range r.candidates(name) {
-		addr, err := r.ask(ctx, full)
+		err := r.ask(ctx, full, q)
 		if err == nil {
-			return addr, nil
+			return nil
 		}
 		if errors.Is(failed, errNoName) && !errors.Is(err, errNoName) {
 			failed = fmt.Errorf("as %s: %w", full, err)
@@ -70,7 +134,7 @@ func (r *Resolver) Lookup(ctx context.Context, name string) (netip.Addr, error) 
 			break
 		}
 	}
-	return netip.Addr{}, fmt.Errorf("look up %s: %w", name, failed)
+	return fmt.Errorf("look up %s: %w", name, failed)
 }
 
 // candidates are the names to ask for, each with its final dot.
@@ -82,14 +146,15 @@ func (r *Resolver) candidates(name string) []string {
 	for _, domain := range r.Search {
 		all = append(all, name+"."+strings.TrimSuffix(domain, ".")+".")
 	}
-	if strings.Contains(name, ".") {
+	// The dot of _nfs._tcp is that of a service, not of a domain.
+	if strings.Contains(strings.ReplaceAll(name, "._", "_"), ".") {
 		return append([]string{name + "."}, all...)
 	}
 	return append(all, name+".")
 }
 
 // ask asks the servers in turn until one of them answers.
-func (r *Resolver) ask(ctx context.Context, full string) (netip.Addr, error) {
+func (r *Resolver) ask(ctx context.Context, full string, q question) error {
 	port := r.Port
 	if port == 0 {
 		port = dnsPort
@@ -100,11 +165,11 @@ func (r *Resolver) ask(ctx context.Context, full string) (netip.Addr, error) {
 		// A server that has answered would say the same again.
 		for _, server := range slices.Clone(silent) {
 			if ctx.Err() != nil {
-				return netip.Addr{}, ctx.Err()
+				return ctx.Err()
 			}
-			addr, err := askOne(ctx, netip.AddrPortFrom(server, port), full, r.kind())
+			err := askOne(ctx, netip.AddrPortFrom(server, port), full, q)
 			if err == nil || errors.Is(err, errNoName) {
-				return addr, err
+				return err
 			}
 			if answered := (*serverError)(nil); errors.As(err, &answered) {
 				silent = slices.DeleteFunc(silent, func(a netip.Addr) bool { return a == server })
@@ -112,33 +177,26 @@ func (r *Resolver) ask(ctx context.Context, full string) (netip.Addr, error) {
 			last = fmt.Errorf("ask %s: %w", server, err)
 		}
 	}
-	return netip.Addr{}, last
+	return last
 }
 
-func (r *Resolver) kind() dnsmessage.Type {
-	if r.V6 {
-		return dnsmessage.TypeAAAA
-	}
-	return dnsmessage.TypeA
-}
-
-func askOne(ctx context.Context, server netip.AddrPort, full string, kind dnsmessage.Type) (netip.Addr, error) {
+func askOne(ctx context.Context, server netip.AddrPort, full string, q question) error {
 	name, err := dnsmessage.NewName(full)
 	if err != nil {
-		return netip.Addr{}, err
+		return err
 	}
 	id := uint16(rand.Uint32())
 	query := dnsmessage.Message{
 		Header:    dnsmessage.Header{ID: id, RecursionDesired: true},
-		Questions: []dnsmessage.Question{{Name: name, Type: kind, Class: dnsmessage.ClassINET}},
+		Questions: []dnsmessage.Question{{Name: name, Type: q.kind, Class: dnsmessage.ClassINET}},
 	}
 	b, err := query.Pack()
 	if err != nil {
-		return netip.Addr{}, err
+		return err
 	}
 	conn, err := net.DialUDP("udp", nil, net.UDPAddrFromAddrPort(server))
 	if err != nil {
-		return netip.Addr{}, err
+		return err
 	}
 	defer conn.Close()
 	deadline := time.Now().Add(dnsTimeout)
@@ -146,77 +204,64 @@ func askOne(ctx context.Context, server netip.AddrPort, full string, kind dnsmes
 		deadline = d
 	}
 	if err := conn.SetDeadline(deadline); err != nil {
-		return netip.Addr{}, err
+		return err
 	}
 	if _, err := conn.Write(b); err != nil {
-		return netip.Addr{}, err
+		return err
 	}
 	answer := make([]byte, dnsSize)
 	for {
 		n, err := conn.Read(answer)
 		if err != nil {
-			return netip.Addr{}, err
+			return err
 		}
-		addr, ours, err := firstAddress(answer[:n], id, name, kind)
-		if ours {
-			return addr, err
+		if ours, err := parseAnswer(answer[:n], id, name, q); ours {
+			return err
 		}
 	}
 }
 
-// firstAddress reads an answer. ours is false for an answer to another question,
-// and for a packet that is no answer.
-func firstAddress(b []byte, id uint16, name dnsmessage.Name, kind dnsmessage.Type) (addr netip.Addr, ours bool, err error) {
+// parseAnswer reads the records of an answer. ours is false for an answer to
+// another question, and for a packet that is no answer. Without an error there is
+// at least one record.
+func parseAnswer(b []byte, id uint16, name dnsmessage.Name, q question) (ours bool, err error) {
 	var p dnsmessage.Parser
 	header, err := p.Start(b)
 	if err != nil || header.ID != id || !header.Response {
-		return addr, false, nil
+		return false, nil
 	}
-	q, err := p.Question()
-	if err != nil || q.Type != kind || !strings.EqualFold(q.Name.String(), name.String()) {
-		return addr, false, nil
+	asked, err := p.Question()
+	if err != nil || asked.Type != q.kind || !strings.EqualFold(asked.Name.String(), name.String()) {
+		return false, nil
 	}
 	switch header.RCode {
 	case dnsmessage.RCodeSuccess:
 	case dnsmessage.RCodeNameError:
-		return addr, true, errNoName
+		return true, errNoName
 	default:
-		return addr, true, &serverError{header.RCode}
+		return true, &serverError{header.RCode}
 	}
 	if err := p.SkipAllQuestions(); err != nil {
-		return addr, false, nil
+		return false, nil
 	}
-	for {
-		// Aliases come first, and lead to the address.
+	for count := 0; ; {
+		// Aliases come first, and lead to the records.
 		h, err := p.AnswerHeader()
-		if errors.Is(err, dnsmessage.ErrSectionDone) {
-			return addr, true, errNoName
+		switch {
+		case count > 0 && err != nil:
+			return true, nil
+		case errors.Is(err, dnsmessage.ErrSectionDone):
+			return true, errNoName
+		case err != nil:
+			return true, err
+		case h.Type != q.kind || h.Class != dnsmessage.ClassINET:
+			err = p.SkipAnswer()
+		default:
+			err = q.add(&p)
+			count++
 		}
 		if err != nil {
-			return addr, true, err
+			return true, err
 		}
-		if h.Type != kind || h.Class != dnsmessage.ClassINET {
-			if err := p.SkipAnswer(); err != nil {
-				return addr, true, err
-			}
-			continue
-		}
-		addr, err := address(&p, kind)
-		return addr, true, err
 	}
-}
-
-func address(p *dnsmessage.Parser, kind dnsmessage.Type) (netip.Addr, error) {
-	if kind == dnsmessage.TypeAAAA {
-		r, err := p.AAAAResource()
-		if err != nil {
-			return netip.Addr{}, err
-		}
-		return netip.AddrFrom16(r.AAAA), nil
-	}
-	r, err := p.AResource()
-	if err != nil {
-		return netip.Addr{}, err
-	}
-	return netip.AddrFrom4(r.A), nil
 }

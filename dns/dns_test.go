@@ -2,7 +2,7 @@ package dns
 
 import (
 	"context"
-	"errors"
+	"fmt"
 	"net"
 	"net/netip"
 	"strings"
@@ -43,6 +43,10 @@ func serveDNS(t *testing.T, known map[string]any) *Resolver {
 				}
 			case dnsmessage.RCode:
 				m.RCode = v
+			case []dnsmessage.SRVResource:
+				for i := range v {
+					m.Answers = append(m.Answers, dnsmessage.Resource{Header: header, Body: &v[i]})
+				}
 			default:
 				continue
 			}
@@ -95,27 +99,74 @@ func TestLookup(t *testing.T) {
 	}
 }
 
-// FuzzDNS: an answer is an address or an error, whatever is in the packet.
+// The servers of a service, in an order that does not depend on the answer's.
+func TestLookupService(t *testing.T) {
+	srv := func(priority, weight, port uint16, target string) dnsmessage.SRVResource {
+		return dnsmessage.SRVResource{Priority: priority, Weight: weight, Port: port, Target: dnsmessage.MustNewName(target)}
+	}
+	records := []dnsmessage.SRVResource{srv(20, 0, 2049, "spare.test."), srv(10, 20, 2049, "b.test."), srv(10, 60, 2050, "c.test."), srv(10, 20, 2049, "a.test.")}
+	r := serveDNS(t, map[string]any{
+		"_nfs._tcp.a.test.": dnsmessage.RCodeNameError, "_nfs._tcp.b.test.": records, "_nfs._tcp.example.org.": records[:1],
+		"_nfs._tcp.none.org.": []dnsmessage.SRVResource{srv(0, 0, 0, ".")},
+	})
+	for name, want := range map[string]string{
+		"_nfs._tcp":             "c.test.:2050 a.test.:2049 b.test.:2049 spare.test.:2049",
+		"_nfs._tcp.example.org": "spare.test.:2049",
+		"_nfs._tcp.none.org":    "the domain says that it has no such service",
+	} {
+		t.Run(name, func(t *testing.T) {
+			all, err := r.LookupService(t.Context(), name)
+			var got []string
+			for _, s := range all {
+				got = append(got, fmt.Sprintf("%s:%d", s.Target, s.Port))
+			}
+			if err != nil {
+				got = append(got, err.Error())
+			}
+			if text := strings.Join(got, " "); !strings.HasSuffix(text, want) {
+				t.Errorf("LookupService = %s, want %s", text, want)
+			}
+		})
+	}
+}
+
+// FuzzDNS: an answer has a record or is an error, whatever is in the packet.
 func FuzzDNS(f *testing.F) {
 	name := dnsmessage.MustNewName("nfs.test.")
-	m := dnsmessage.Message{
-		Header:    dnsmessage.Header{ID: 7, Response: true},
-		Questions: []dnsmessage.Question{{Name: name, Type: dnsmessage.TypeA, Class: dnsmessage.ClassINET}},
-		Answers: []dnsmessage.Resource{{Header: dnsmessage.ResourceHeader{Name: name, Class: dnsmessage.ClassINET},
-			Body: &dnsmessage.AResource{A: [4]byte{10, 0, 0, 1}}}},
-	}
-	b, err := m.Pack()
-	if err != nil {
-		f.Fatal(err)
-	}
-	f.Add(b)
-	f.Fuzz(func(t *testing.T, b []byte) {
-		addr, ours, err := firstAddress(b, 7, name, dnsmessage.TypeA)
-		if addr.IsValid() && (!ours || err != nil) || !addr.IsValid() && ours && err == nil {
-			t.Errorf("firstAddress = %v, %v, %v", addr, ours, err)
+	for _, body := range []dnsmessage.ResourceBody{&dnsmessage.AResource{A: [4]byte{10, 0, 0, 1}}, &dnsmessage.SRVResource{Target: name}} {
+		kind := dnsmessage.TypeA
+		if _, ok := body.(*dnsmessage.SRVResource); ok {
+			kind = dnsmessage.TypeSRV
 		}
-		if err != nil && errors.Is(err, errNoName) && !ours {
-			t.Error("an answer of nobody's")
+		m := dnsmessage.Message{
+			Header:    dnsmessage.Header{ID: 7, Response: true},
+			Questions: []dnsmessage.Question{{Name: name, Type: kind, Class: dnsmessage.ClassINET}},
+			Answers:   []dnsmessage.Resource{{Header: dnsmessage.ResourceHeader{Name: name, Class: dnsmessage.ClassINET}, Body: body}},
+		}
+		b, err := m.Pack()
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(b)
+	}
+	f.Fuzz(func(t *testing.T, b []byte) {
+		for _, kind := range []dnsmessage.Type{dnsmessage.TypeA, dnsmessage.TypeSRV} {
+			records := 0
+			ours, err := parseAnswer(b, 7, name, question{kind: kind, add: func(p *dnsmessage.Parser) error {
+				records++
+				if kind == dnsmessage.TypeA {
+					_, err := p.AResource()
+					return err
+				}
+				_, err := p.SRVResource()
+				return err
+			}})
+			if ours && err == nil && records == 0 {
+				t.Error("an answer without a record is no error")
+			}
+			if !ours && (err != nil || records > 0) {
+				t.Errorf("a packet that is no answer: %d records, %v", records, err)
+			}
 		}
 	})
 }
