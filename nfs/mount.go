@@ -205,9 +205,7 @@ func (m *Mounter) mount(ctx context.Context, src Source, version, dir string) er
 	if err := m.awaitPending(ctx, dir); err != nil {
 		return err
 	}
-	done := panics.Go(func() error {
-		return m.System.Mount(src.device(), dir, "nfs", unix.MS_RDONLY|unix.MS_NODEV, src.Data(version))
-	})
+	done := panics.Go(func() error { return m.mountLeavingOut(src, version, dir) })
 	select {
 	case err := <-done:
 		return err

@@ -34,6 +34,9 @@ func (s Source) transport() string {
 	return transport
 }
 
+// WithoutPort tells whether the options leave the port open.
+func (s Source) WithoutPort() bool { return !s.has("port") }
+
 // Port is where the server listens by TCP, and 0 where the options choose
 // another transport.
 func (s Source) Port() (uint16, error) {

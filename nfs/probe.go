@@ -13,6 +13,8 @@ import (
 	"strings"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/sidusboot/sidusboot/panics"
 )
 
@@ -83,6 +85,32 @@ func (m *Mounter) answers(ctx context.Context, src Source, version string) bool 
 	}
 	_, err = m.call(ctx, "tcp", netip.AddrPortFrom(src.Addr, port), call{programNFS, major, 0}, nil)
 	return err == nil
+}
+
+// Answers returns nil when the server answers NFS calls. It is for a choice between
+// several servers, and gives one of them a few seconds.
+func (m *Mounter) Answers(ctx context.Context, src Source) error {
+	port, err := src.Port()
+	if err != nil || port == 0 { // Not by RDMA or UDP.
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
+	defer cancel()
+	version := uint32(4)
+	if src.Version == "3" {
+		version = 3
+	}
+	address := netip.AddrPortFrom(src.Addr, port)
+	_, err = m.call(ctx, "tcp", address, call{programNFS, version, 0}, nil)
+	switch {
+	case errors.Is(err, errRPC):
+		return nil // It does not serve this version, and said so.
+	case err != nil && (ctx.Err() != nil || isTimeout(err)):
+		err = fmt.Errorf("%s does not answer within %v: %w", address, dialTimeout, unix.ETIMEDOUT)
+	case err != nil:
+		err = fmt.Errorf("%s: %w", address, err)
+	}
+	return err
 }
 
 // mountNetwork is the transport to mountd.
