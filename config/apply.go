@@ -129,6 +129,14 @@ func applyTreeVersion(c *Config, a arg) error {
 	return nil
 }
 
+func applyRootSpread(c *Config, a arg) error {
+	if a.value != "none" && a.value != "hash" {
+		return errUnknown
+	}
+	c.SpreadRoots = a.value == "hash"
+	return nil
+}
+
 func applyStrict(c *Config, a arg) error {
 	if a.value != "0" && a.value != "1" {
 		return errUnknown

@@ -75,6 +75,13 @@ type Config struct {
 	// image's file, used when neither command line nor lease has one.
 	Root, FileRoot Root
 
+	// MoreRoots and MoreFileRoots are those of further nfsroot= in the same place:
+	// other servers of the same tree.
+	MoreRoots, MoreFileRoots []Root
+	// SpreadRoots is sidus.root.spread=hash: the nodes begin with different ones of
+	// several servers.
+	SpreadRoots bool
+
 	// nfsOptions are those of nfsopts=.
 	nfsOptions Root
 

@@ -37,6 +37,17 @@ func parseOptions(list string) (o nfsOptions, notes []string, err error) {
 			minor = value
 		case "addr", "clientaddr", "mountaddr":
 			err = fmt.Errorf("NFS option %s is set by sidusboot itself; name the server before the path", key)
+		case "sec":
+			// Kerberos needs a keytab of the node's own and rpc.gssd.
+			if value != "sys" && value != "none" {
+				err = fmt.Errorf("NFS option sec=%s is not supported for the root: nothing on the node can log in to Kerberos before the tree is there; export the tree with sec=sys, and mount what is secret from the tree", value)
+			}
+			o.kept = append(o.kept, option)
+		case "xprtsec":
+			// The handshake is done by tlshd, in user space.
+			if value != "none" {
+				err = fmt.Errorf("NFS option xprtsec=%s is not supported for the root: no program on the node can do the TLS handshake before the tree is there; leave it out, and protect the network", value)
+			}
 		case "remount", "bind", "rbind", "move":
 			err = fmt.Errorf("NFS option %s makes it another kind of mount", key)
 		case "nosuid", "nodev", "noexec":

@@ -21,9 +21,10 @@ func (c *Config) readRoots(inFile, inLine map[int][]arg) (errs []error) {
 	type source struct {
 		args   map[int][]arg
 		to     *Root
+		more   *[]Root
 		origin string
 	}
-	for _, s := range []source{{inLine, &c.Root, originCmdline}, {inFile, &c.FileRoot, originFile}} {
+	for _, s := range []source{{inLine, &c.Root, &c.MoreRoots, originCmdline}, {inFile, &c.FileRoot, &c.MoreFileRoots, originFile}} {
 		// A root= that is not an NFS root is a leftover of another boot loader entry
 		// where nfsroot= is given, and a mistake otherwise.
 		leftover := len(inFile[nfsroot])+len(inLine[nfsroot]) > 0
@@ -38,6 +39,10 @@ func (c *Config) readRoots(inFile, inLine map[int][]arg) (errs []error) {
 			if r.given() {
 				s.to.Origin = s.origin
 			}
+			*s.more, err = c.moreRoots(s.args[nfsroot])
+			if err != nil {
+				errs = append(errs, err)
+			}
 		case s.to == &c.FileRoot && c.Root.Path != "":
 			c.note("in %s: %v", originFile, err)
 		default:
@@ -47,11 +52,27 @@ func (c *Config) readRoots(inFile, inLine map[int][]arg) (errs []error) {
 	return errs
 }
 
+// moreRoots reads the second nfsroot= and those after it.
+func (c *Config) moreRoots(nfsroots []arg) (more []Root, err error) {
+	for i, a := range nfsroots {
+		if i == 0 {
+			continue
+		}
+		r, notes, err := parseNFSRoot(a.value)
+		if err != nil {
+			return nil, parameters[parameterIndex("nfsroot")].errorFor(a, err)
+		}
+		c.Notes = append(c.Notes, notes...)
+		more = append(more, r)
+	}
+	return more, nil
+}
+
 func (r Root) given() bool {
 	return r.Server != "" || r.Path != "" || r.Version != "" || len(r.Options) > 0
 }
 
-// readRoot reads the last root= and the last nfsroot= of one source, and a
+// readRoot reads the last root= and the first nfsroot= of one source, and a
 // netroot= where root= says nothing.
 func readRoot(roots, netroots, nfsroots []arg, leftover bool) (r Root, notes []string, err error) {
 	var byRoot, byNFSRoot Root
@@ -73,11 +94,10 @@ func readRoot(roots, netroots, nfsroots []arg, leftover bool) (r Root, notes []s
 			byRoot = byNetRoot
 		}
 	}
-	n := len(nfsroots)
-	if n == 0 {
+	if len(nfsroots) == 0 {
 		return byRoot, notes, nil
 	}
-	a := nfsroots[n-1]
+	a := nfsroots[0]
 	if byNFSRoot, more, err = parseNFSRoot(a.value); err != nil {
 		return Root{}, nil, parameters[parameterIndex("nfsroot")].errorFor(a, err)
 	}
@@ -212,6 +232,32 @@ func ResolveRoot(cmdline Root, lease Lease, file Root) (Root, error) {
 		return Root{}, err
 	}
 	return r, nil
+}
+
+// ResolveRoots is ResolveRoot for a Config, with the further servers of the tree
+// after the first: those of the same place as the path. What they do not have,
+// path, version and options, is that of the first.
+func (c *Config) ResolveRoots(lease Lease) ([]Root, error) {
+	first, err := ResolveRoot(c.Root, lease, c.FileRoot)
+	if err != nil {
+		return nil, err
+	}
+	roots := []Root{first}
+	more, base, file := c.MoreRoots, c.Root, c.FileRoot
+	if strings.HasPrefix(strings.TrimPrefix(first.Origin, "path: "), originFile) {
+		more, base, file = append(slices.Clone(more), c.MoreFileRoots...), fill(c.Root, c.FileRoot), Root{}
+	}
+	base.Server = ""
+	for _, m := range more {
+		r, err := ResolveRoot(fill(m, base), lease, file)
+		if err != nil {
+			return nil, err
+		}
+		if !slices.ContainsFunc(roots, func(o Root) bool { return o.Server == r.Server && o.Path == r.Path }) {
+			roots = append(roots, r)
+		}
+	}
+	return roots, nil
 }
 
 func chooseServer(cmdline, option17, file Root, pathFrom string, lease Lease) (server, from string) {

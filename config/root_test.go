@@ -28,7 +28,7 @@ func TestRootForms(t *testing.T) {
 		{"nfsroot=\"10.0.0.1:/srv/my root\"", Root{Server: "10.0.0.1", Path: "/srv/my root"}},
 		{"root=/dev/nfs nfsroot=10.0.0.1:/srv", Root{Server: "10.0.0.1", Path: "/srv"}},
 		{"root=LABEL=disk nfsroot=10.0.0.1:/srv", Root{Server: "10.0.0.1", Path: "/srv"}},
-		{"nfsroot=10.0.0.1:/old nfsroot=10.0.0.1:/new", Root{Server: "10.0.0.1", Path: "/new"}},
+		{"nfsroot=10.0.0.1:/new nfsroot=10.0.0.1:/other", Root{Server: "10.0.0.1", Path: "/new"}},
 		// dracut's.
 		{"root=/dev/nfs", Root{}}, {"root=dhcp", Root{}}, {"root=nfs", Root{}},
 		{"root=nfs4", Root{Version: "4"}},
@@ -195,5 +195,78 @@ func TestResolveRoot(t *testing.T) {
 		if got, err := ResolveRoot(tt.line, tt.lease, Root{}); err == nil || !strings.Contains(err.Error(), tt.want) {
 			t.Errorf("%s: %+v, %v; want an error with %q", tt.name, got, err, tt.want)
 		}
+	}
+}
+
+// Several nfsroot= are several servers of a tree, in their order.
+func TestResolveRoots(t *testing.T) {
+	lease := Lease{Addr: addr("10.0.0.77"), RootPath: "10.0.0.2:/lease", ServerID: addr("10.0.0.5")}
+	for _, tt := range []struct{ name, cmdline, file, want string }{
+		{"one", "nfsroot=10.0.0.1:/srv", "", "10.0.0.1:/srv"},
+		{"two servers", "nfsroot=10.0.0.1:/srv nfsroot=10.0.0.3:/srv", "", "10.0.0.1:/srv 10.0.0.3:/srv"},
+		{"two paths", "nfsroot=10.0.0.1:/a,vers=3 nfsroot=10.0.0.3:/b,vers=4.2", "", "10.0.0.1:/a@3 10.0.0.3:/b@4.2"},
+		{"the second has the path and the options of the first", "nfsroot=10.0.0.1:/srv,vers=3,nconnect=4 nfsroot=10.0.0.3:", "", "10.0.0.1:/srv@3,nconnect=4 10.0.0.3:/srv@3,nconnect=4"},
+		{"a template in the path", "nfsroot=10.0.0.1:/%I nfsroot=10.0.0.3:", "", "10.0.0.1:/0A00004D 10.0.0.3:/0A00004D"},
+		{"the path of option 17", "nfsroot=10.0.0.1: nfsroot=10.0.0.3:", "", "10.0.0.1:/lease 10.0.0.3:/lease"},
+		{"one twice", "nfsroot=10.0.0.1:/srv nfsroot=10.0.0.1:/srv nfsroot=10.0.0.3:", "", "10.0.0.1:/srv 10.0.0.3:/srv"},
+		{"with root=", "root=/dev/nfs nfsroot=10.0.0.1:/srv nfsroot=10.0.0.3:", "", "10.0.0.1:/srv 10.0.0.3:/srv"},
+		{"IPv6", "nfsroot=[2001:db8::1]:/srv nfsroot=[2001:db8::2]:", "", "2001:db8::1:/srv 2001:db8::2:/srv"},
+		{"a service of DNS", "nfsroot=_nfs._tcp:/srv nfsroot=_nfs._tcp.example.org:", "", "_nfs._tcp:/srv _nfs._tcp.example.org:/srv"},
+		{"those of the command line replace those of the file", "nfsroot=10.0.0.1:/srv", "nfsroot=10.0.0.6:/file\nnfsroot=10.0.0.7:/file", "10.0.0.1:/srv"},
+		{"those of the file only with its path", "", "nfsroot=10.0.0.6:/file\nnfsroot=10.0.0.7:/file", "10.0.0.2:/lease"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			c, err := Parse(tt.cmdline, tt.file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			roots, err := c.ResolveRoots(lease)
+			if got := rootsText(roots); err != nil || got != tt.want {
+				t.Errorf("%s, %v, want %s", got, err, tt.want)
+			}
+		})
+	}
+	c, err := Parse("", "nfsroot=10.0.0.6:/file\nnfsroot=10.0.0.7:")
+	if err != nil {
+		t.Fatal(err)
+	}
+	roots, err := c.ResolveRoots(Lease{Addr: addr("10.0.0.77"), ServerID: addr("10.0.0.5")})
+	if got := rootsText(roots); err != nil || got != "10.0.0.6:/file 10.0.0.7:/file" {
+		t.Errorf("of the file: %s, %v", got, err)
+	}
+	// A comma begins options, and is in no list of servers.
+	if _, err := Parse("nfsroot=10.0.0.1:/srv,10.0.0.3:/srv", ""); err == nil {
+		t.Error("servers in one parameter: no error")
+	}
+	if _, err := Parse("nfsroot=10.0.0.1:/srv nfsroot=http://x/y", ""); err == nil {
+		t.Error("a second nfsroot= that is wrong: no error")
+	}
+}
+
+func rootsText(roots []Root) string {
+	var all []string
+	for _, r := range roots {
+		text := r.Server + ":" + r.Path
+		if r.Version != "" {
+			text += "@" + r.Version
+		}
+		all = append(all, strings.Join(append([]string{text}, r.Options...), ","))
+	}
+	return strings.Join(all, " ")
+}
+
+// What needs programs that run only when the tree is there is refused with the
+// reason.
+func TestRootSecurity(t *testing.T) {
+	for option, want := range map[string]string{
+		"sec=krb5": "nothing on the node can log in to Kerberos", "sec=krb5p": "Kerberos", "sec=sys": "",
+		"xprtsec=tls": "TLS handshake", "xprtsec=mtls": "TLS handshake", "xprtsec=none": "",
+	} {
+		t.Run(option, func(t *testing.T) {
+			_, err := Parse("nfsroot=10.0.0.1:/srv,"+option, "")
+			if want == "" && err != nil || want != "" && (err == nil || !strings.Contains(err.Error(), want)) {
+				t.Errorf("%v, want %q", err, want)
+			}
+		})
 	}
 }

@@ -49,7 +49,7 @@ func (n *node) mountVersion(ctx context.Context, base *layout.BaseError) (string
 	n.treeVersion, n.base = id, n.source
 	n.source.Path = path.Join(n.source.Path, layout.Dir, id)
 	n.source.Options = slices.Concat(versionOptions, n.source.Options)
-	return n.nfs.Mount(ctx, n.source, roDir)
+	return n.nfs.Mount(ctx, n.source.Source, roDir)
 }
 
 // errNoBase is for sidus.version= where the source is a plain tree.
@@ -57,7 +57,7 @@ var errNoBase = errors.New("the tree has no versions: remove sidus.version=, or 
 
 // mountSource mounts n.source on /ro. If that is a base, it mounts a version of it.
 func (n *node) mountSource(ctx context.Context) (string, error) {
-	version, err := n.nfs.Mount(ctx, n.source, roDir)
+	version, err := n.nfs.Mount(ctx, n.source.Source, roDir)
 	var base *layout.BaseError
 	switch {
 	case errors.As(err, &base):
@@ -65,7 +65,7 @@ func (n *node) mountSource(ctx context.Context) (string, error) {
 	case err != nil:
 		return "", err
 	case n.cfg.TreeVersion != "":
-		return "", &nfs.MountError{Source: n.source, Version: version, Err: errNoBase}
+		return "", &nfs.MountError{Source: n.source.Source, Version: version, Err: errNoBase}
 	}
 	return version, nil
 }

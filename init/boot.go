@@ -34,7 +34,10 @@ type node struct {
 
 	lease  *network.Lease
 	others []*network.Lease // of NICs that do not lead to the root
-	source nfs.Source
+	// sources are the servers of the tree as they were given, source is the one in
+	// use.
+	sources []source
+	source  source
 	// treeVersion is the ID of the mounted version; empty for a plain tree.
 	treeVersion string
 	base        nfs.Source // The base that it is in.

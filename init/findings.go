@@ -19,11 +19,11 @@ const inspectTime = 15 * time.Second
 
 // inspectRoot finds out what is wrong with a mounted root although a node can boot
 // from it. Each finding is one line with its remedy, and in boot.json.
-func (n *node) inspectRoot(version, origin string) error {
+func (n *node) inspectRoot(version string) error {
 	ctx, cancel := context.WithTimeout(context.Background(), inspectTime)
 	defer cancel()
 	n.waitFor("the NFS server, which is asked whether the export is writable")
-	writable, err := n.nfs.Writable(ctx, n.source, version, checkDir)
+	writable, err := n.nfs.Writable(ctx, n.source.Source, version, checkDir)
 	if err != nil {
 		if n.cfg.RefuseWritable {
 			return err
@@ -38,7 +38,7 @@ func (n *node) inspectRoot(version, origin string) error {
 	}
 	n.report.Root = bootlog.Root{
 		Source: n.source.String(), Version: version, Options: n.source.Data(version),
-		Origin: origin, Writable: writable, TreeVersion: n.treeVersion,
+		Origin: n.source.origin, Writable: writable, TreeVersion: n.treeVersion,
 	}
 	for _, finding := range findings(roDir, n.cfg.Init, n.report.Kernel) {
 		n.note("nfs: " + n.source.String() + ": " + finding)
@@ -57,7 +57,7 @@ func (n *node) warnNested(version, dir string) {
 	ctx, cancel := context.WithTimeout(context.Background(), inspectTime)
 	defer cancel()
 	n.waitFor("the NFS server, which is asked for file systems within the tree")
-	nested := n.nfs.Nested(ctx, n.source, version, dir)
+	nested := n.nfs.Nested(ctx, n.source.Source, version, dir)
 	if more := len(nested) - maxNested; more > 0 {
 		nested = append(nested[:maxNested], fmt.Sprintf("and %d more", more))
 	}

@@ -4,13 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"strings"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/sidusboot/sidusboot/bootlog"
-	"github.com/sidusboot/sidusboot/config"
 	"github.com/sidusboot/sidusboot/identity"
 	"github.com/sidusboot/sidusboot/mounts"
 	"github.com/sidusboot/sidusboot/nfs"
@@ -18,39 +16,28 @@ import (
 	"github.com/sidusboot/sidusboot/rwlayer"
 )
 
-// mountRoot finds out what the root is and mounts it.
+// mountRoot finds out where the tree is and mounts it.
 func (n *node) mountRoot() (string, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), n.cfg.Timeout)
 	defer cancel()
-	root, err := config.ResolveRoot(n.cfg.Root, n.leaseFacts(), n.cfg.FileRoot)
+	n.waitFor("the address of the NFS server")
+	sources, err := n.locateRoot(ctx, n.lease)
+	if len(sources) == 0 {
+		return "", err
+	}
 	if err != nil {
-		return "", err
+		n.log.Errorf("%v; using the other servers of the tree", err)
 	}
-	addr, err := n.address(ctx, root.Server)
-	if err != nil {
-		return "", err
-	}
-	n.source = nfs.Source{
-		Server: root.Server, Addr: addr, Path: root.Path, Client: n.lease.Addr.Addr(),
-		Version: root.Version, Options: root.Options,
-	}
-	if err := n.seeNextHop(ctx, addr); err != nil {
-		return "", err
-	}
-	n.waitFor("the NFS server " + addr.String())
+	n.sources = sources
 	n.setNFSIdentity()
-	n.treeVersion = ""
-	version, err := n.mountSource(ctx)
+	version, err := n.mountAny(ctx, inOrder(sources, n.cfg.SpreadRoots, nodeNumber(n.lease)))
 	if err != nil {
-		if errors.Is(err, fs.ErrNotExist) {
-			n.warnNested("3", "") // It may lie in one.
-		}
 		return "", err
 	}
-	if err := n.inspectRoot(version, root.Origin); err != nil {
+	if err := n.inspectRoot(version); err != nil {
 		return "", err
 	}
-	return fmt.Sprintf("%s with version %s, from the %s", n.source, version, root.Origin), nil
+	return fmt.Sprintf("%s with version %s, from the %s", n.source, version, n.source.origin), nil
 }
 
 // setNFSIdentity gives the node an NFSv4 identity of its own, also for what the

@@ -108,31 +108,6 @@ func (n *node) givenName() string {
 	return ""
 }
 
-// reach tells whether the server of the root answers by way of a lease.
-func (n *node) reach(ctx context.Context, l *network.Lease) error {
-	root, err := config.ResolveRoot(n.cfg.Root, n.factsOf(l), n.cfg.FileRoot)
-	if err != nil {
-		return err
-	}
-	addr, err := n.lookUp(ctx, root.Server, l)
-	if err != nil {
-		return err
-	}
-	port, err := nfs.Source{Options: root.Options}.Port()
-	if err != nil || port == 0 {
-		return err
-	}
-	// The kernel takes everybody for a neighbour on a device that is named.
-	if !l.NextHop(addr).IsValid() {
-		return fmt.Errorf("%s: there is no route to it", addr)
-	}
-	conn, err := network.Dial(ctx, l.Device, "tcp", netip.AddrPortFrom(addr, port))
-	if err != nil {
-		return fmt.Errorf("%s: %w", addr, err)
-	}
-	return conn.Close()
-}
-
 // seeNextHop waits for the server, or for the router on the way to it, to
 // answer ARP. What does not even do that needs no longer search.
 func (n *node) seeNextHop(ctx context.Context, server netip.Addr) error {
@@ -220,7 +195,7 @@ func (n *node) factsOf(l *network.Lease) config.Lease {
 
 // address turns a server's name into an address.
 func (n *node) address(ctx context.Context, server string) (netip.Addr, error) {
-	n.waitFor("a DNS server to tell the address of " + server)
+	n.waitFor("a DNS server for the address of " + server)
 	return n.lookUp(ctx, server, n.lease)
 }
 

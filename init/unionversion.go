@@ -82,12 +82,12 @@ func (n *node) nextVersion(kind overlay.Kind, why error) (again bool, err error)
 	defer cancel()
 	root := n.report.Root
 	n.waitFor("the NFS server " + n.source.Addr.String())
-	version, err := n.nfs.NextVersion(ctx, n.source, root.Version, roDir, why)
+	version, err := n.nfs.NextVersion(ctx, n.source.Source, root.Version, roDir, why)
 	if errors.Is(err, nfs.ErrNoOtherVersion) {
 		return false, nil
 	}
 	if err == nil {
-		err = n.inspectRoot(version, root.Origin)
+		err = n.inspectRoot(version)
 	}
 	if err != nil {
 		return false, &versionError{why, err}

@@ -297,7 +297,7 @@ func (n *node) iscsiTarget(ctx context.Context) (iscsi.Target, error) {
 	}
 	portals := c.Portals
 	if len(portals) == 0 {
-		portals = []string{net.JoinHostPort(n.source.Addr.String(), iscsiPort)}
+		portals = []string{net.JoinHostPort(n.sources[0].Addr.String(), iscsiPort)}
 	}
 	for _, portal := range portals {
 		host, port, err := net.SplitHostPort(portal)

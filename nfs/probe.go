@@ -108,6 +108,9 @@ func (m *Mounter) Answers(ctx context.Context, src Source) error {
 	case err != nil && (ctx.Err() != nil || isTimeout(err)):
 		err = fmt.Errorf("%s does not answer within %v: %w", address, dialTimeout, unix.ETIMEDOUT)
 	case err != nil:
+		if op := (*net.OpError)(nil); errors.As(err, &op) {
+			err = op.Err // The rest of it is the address once more.
+		}
 		err = fmt.Errorf("%s: %w", address, err)
 	}
 	return err
