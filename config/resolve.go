@@ -253,7 +253,9 @@ func (c *Config) ResolveRoots(lease Lease) ([]Root, error) {
 		if err != nil {
 			return nil, err
 		}
-		if !slices.ContainsFunc(roots, func(o Root) bool { return o.Server == r.Server && o.Path == r.Path }) {
+		if !slices.ContainsFunc(roots, func(o Root) bool {
+			return o.Server == r.Server && o.Path == r.Path && o.Version == r.Version && slices.Equal(o.Options, r.Options)
+		}) {
 			roots = append(roots, r)
 		}
 	}

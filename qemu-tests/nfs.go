@@ -37,6 +37,8 @@ type NFSOptions struct {
 	Config string
 	// NoPortmapper leaves rpcbind out. NFSv3 clients must then know the ports.
 	NoPortmapper bool
+	// Port and MountPort are where NFS and mountd listen. 0: 2049 and 20048.
+	Port, MountPort int
 }
 
 // StartPortmapper runs rpcbind, which NFSv3 clients ask for mountd's port.
@@ -56,14 +58,21 @@ func (l *Lab) StartNFS(ctx context.Context, opts NFSOptions) (*Server, error) {
 			return nil, err
 		}
 	}
-	conf, err := l.writeFile(l.name("ganesha")+".conf", ganeshaConfig(opts))
+	if opts.Port == 0 {
+		opts.Port = NFSPort
+	}
+	if opts.MountPort == 0 {
+		opts.MountPort = 20048
+	}
+	name := l.name("ganesha")
+	conf, err := l.writeFile(name+".conf", ganeshaConfig(opts))
 	if err != nil {
 		return nil, err
 	}
 	return l.Start(ctx, Program{
 		Name:  "nfs",
-		Argv:  []string{"ganesha.nfsd", "-F", "-L", "/dev/stdout", "-N", "NIV_EVENT", "-f", conf, "-p", labDir + "/ganesha.pid"},
-		Ready: l.listening(NFSPort),
+		Argv:  []string{"ganesha.nfsd", "-F", "-L", "/dev/stdout", "-N", "NIV_EVENT", "-f", conf, "-p", labDir + "/" + name + ".pid"},
+		Ready: l.listening(opts.Port),
 	})
 }
 
@@ -75,7 +84,7 @@ func ganeshaConfig(opts NFSOptions) string {
 		minor = []int{0, 1, 2}
 	}
 	fmt.Fprintf(&b, "NFS_CORE_PARAM {\n")
-	fmt.Fprintf(&b, "\tNFS_Port = %d;\n\tMNT_Port = 20048;\n", NFSPort)
+	fmt.Fprintf(&b, "\tNFS_Port = %d;\n\tMNT_Port = %d;\n", opts.Port, opts.MountPort)
 	fmt.Fprintf(&b, "\tNFS_Protocols = %s;\n", joinInts(offered(opts.Exports)))
 	fmt.Fprintf(&b, "\tEnable_NLM = false;\n\tEnable_RQUOTA = false;\n")
 	fmt.Fprintf(&b, "}\n")
