@@ -27,9 +27,11 @@ func TestSplitArgs(t *testing.T) {
 		{"a --b", []arg{{name: "a"}, {name: "--b"}}},
 		{"sidus.rw=LABEL=\u00e0\u00e1", []arg{{"sidus.rw", "LABEL=\u00e0\u00e1", true}}},
 	} {
-		if got := splitArgs(tt.in); !slices.Equal(got, tt.want) {
-			t.Errorf("splitArgs(%q) = %+v, want %+v", tt.in, got, tt.want)
-		}
+		t.Run(tt.in, func(t *testing.T) {
+			if got := splitArgs(tt.in); !slices.Equal(got, tt.want) {
+				t.Errorf("splitArgs(%q) = %+v, want %+v", tt.in, got, tt.want)
+			}
+		})
 	}
 }
 
@@ -53,8 +55,10 @@ func TestNearest(t *testing.T) {
 		"sidus.iscsi.target": "sidus.iscsi.target",
 		"nfs.something":      "",
 	} {
-		if got := nearest(name); got != want {
-			t.Errorf("nearest(%q) = %q, want %q", name, got, want)
-		}
+		t.Run(name, func(t *testing.T) {
+			if got := nearest(name); got != want {
+				t.Errorf("nearest(%q) = %q, want %q", name, got, want)
+			}
+		})
 	}
 }

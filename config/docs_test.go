@@ -87,9 +87,11 @@ func TestDocs(t *testing.T) {
 		}
 	}
 	for name, want := range map[string]string{"sidus.iscsi.target": DefaultTarget, "sidus.iscsi.initiator": DefaultInitiator} {
-		if !slices.ContainsFunc(rows, func(d documented) bool { return strings.HasPrefix(d.names, code(name)) && d.without == want }) {
-			t.Errorf("docs/parameters.md does not say that %s is %s by default", name, want)
-		}
+		t.Run(name, func(t *testing.T) {
+			if !slices.ContainsFunc(rows, func(d documented) bool { return strings.HasPrefix(d.names, code(name)) && d.without == want }) {
+				t.Errorf("docs/parameters.md does not say that %s is %s by default", name, want)
+			}
+		})
 	}
 }
 

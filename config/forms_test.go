@@ -136,35 +136,37 @@ func TestNetworkParameters(t *testing.T) {
 		"rd.driver.pre=ixgbe,e1000-e rd.driver.post=a rd.modules-load=b": "load [ixgbe e1000_e a b]",
 		"rd.driver.blacklist=nouveau,x-y modprobe.blacklist=z":           "not map[nouveau:true x_y:true z:true]",
 	} {
-		c, err := Parse(in, "")
-		var got []string
-		if c.BootIF != nil {
-			got = append(got, "BOOTIF")
-		}
-		for _, ip := range c.IPs {
-			got = append(got, strings.TrimSpace(fmt.Sprint(ip.Device, " ", ip.Method, " ", ip.Hostname, ip.ClientID)))
-			if ip.MTU > 0 {
-				got = append(got, fmt.Sprint(ip.MTU))
+		t.Run(in, func(t *testing.T) {
+			c, err := Parse(in, "")
+			var got []string
+			if c.BootIF != nil {
+				got = append(got, "BOOTIF")
 			}
-		}
-		for _, r := range c.Routes {
-			got = append(got, fmt.Sprint(r.Dst, " ", r.Gateway, " ", r.Device))
-		}
-		if len(c.DNS) > 0 {
-			got = append(got, fmt.Sprint(c.DNS))
-		}
-		if c.OnlyDNS {
-			got = append(got, "only")
-		}
-		if len(c.Load) > 0 {
-			got = append(got, fmt.Sprint("load ", c.Load))
-		}
-		if len(c.Blacklist) > 0 {
-			got = append(got, fmt.Sprint("not ", c.Blacklist))
-		}
-		if s := strings.Join(got, " "); err != nil || len(c.Notes) > 0 || strings.Join(strings.Fields(s), " ") != strings.Join(strings.Fields(want), " ") {
-			t.Errorf("%s: %s, %v, %q, want %s", in, s, err, c.Notes, want)
-		}
+			for _, ip := range c.IPs {
+				got = append(got, strings.TrimSpace(fmt.Sprint(ip.Device, " ", ip.Method, " ", ip.Hostname, ip.ClientID)))
+				if ip.MTU > 0 {
+					got = append(got, fmt.Sprint(ip.MTU))
+				}
+			}
+			for _, r := range c.Routes {
+				got = append(got, fmt.Sprint(r.Dst, " ", r.Gateway, " ", r.Device))
+			}
+			if len(c.DNS) > 0 {
+				got = append(got, fmt.Sprint(c.DNS))
+			}
+			if c.OnlyDNS {
+				got = append(got, "only")
+			}
+			if len(c.Load) > 0 {
+				got = append(got, fmt.Sprint("load ", c.Load))
+			}
+			if len(c.Blacklist) > 0 {
+				got = append(got, fmt.Sprint("not ", c.Blacklist))
+			}
+			if s := strings.Join(got, " "); err != nil || len(c.Notes) > 0 || strings.Join(strings.Fields(s), " ") != strings.Join(strings.Fields(want), " ") {
+				t.Errorf("%s: %s, %v, %q, want %s", in, s, err, c.Notes, want)
+			}
+		})
 	}
 	for in, want := range map[string]string{
 		"rd.route=10.8.0.0/16":                   "not a network, a gateway",
@@ -182,9 +184,11 @@ func TestNetworkParameters(t *testing.T) {
 		"rd.iscsi.password2=geheim":              `"rd.iscsi.password2" is not supported`,
 		"rd.whatever=geheim":                     `"rd.whatever" is not supported: it is a parameter of dracut`,
 	} {
-		c, err := Parse(in, "")
-		if notes := strings.Join(c.Notes, "; "); err != nil || !strings.Contains(notes, want) || strings.Contains(notes, "geheim") {
-			t.Errorf("%s: %v, %q, want a note with %q", in, err, notes, want)
-		}
+		t.Run(in, func(t *testing.T) {
+			c, err := Parse(in, "")
+			if notes := strings.Join(c.Notes, "; "); err != nil || !strings.Contains(notes, want) || strings.Contains(notes, "geheim") {
+				t.Errorf("%s: %v, %q, want a note with %q", in, err, notes, want)
+			}
+		})
 	}
 }

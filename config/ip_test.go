@@ -74,10 +74,12 @@ func TestParseIP(t *testing.T) {
 			IP{Client: addr("2001:db8::7"), Server: addr("2001:db8::1"), Gateway: addr("2001:db8::fe"), Bits: 64,
 				Device: "eth0", Method: MethodStatic, DNS: []netip.Addr{addr("2001:db8::53")}}},
 	} {
-		got, _, err := parseIP(tt.in)
-		if err != nil || !reflect.DeepEqual(got, tt.want) {
-			t.Errorf("parseIP(%q) = %+v, %v\nwant %+v", tt.in, got, err, tt.want)
-		}
+		t.Run(tt.in, func(t *testing.T) {
+			got, _, err := parseIP(tt.in)
+			if err != nil || !reflect.DeepEqual(got, tt.want) {
+				t.Errorf("parseIP(%q) = %+v, %v\nwant %+v", tt.in, got, err, tt.want)
+			}
+		})
 	}
 }
 
@@ -128,10 +130,12 @@ func TestParseIPErrors(t *testing.T) {
 		"dhcp,300,x":                             "client identifier",
 		"dhcp,1":                                 "client identifier",
 	} {
-		got, _, err := parseIP(in)
-		if err == nil || !strings.Contains(err.Error(), want) {
-			t.Errorf("parseIP(%q) = %+v, %v; want an error with %q", in, got, err, want)
-		}
+		t.Run(in, func(t *testing.T) {
+			got, _, err := parseIP(in)
+			if err == nil || !strings.Contains(err.Error(), want) {
+				t.Errorf("parseIP(%q) = %+v, %v; want an error with %q", in, got, err, want)
+			}
+		})
 	}
 }
 
@@ -142,24 +146,30 @@ func TestParseIPNotes(t *testing.T) {
 		"192.168.1.7::fe80::1:24":   "",
 		"192.168.1.7:::24::eth0:on": "",
 	} {
-		_, notes, _ := parseIP(in)
-		if got := strings.Join(notes, "\n"); want == "" && got != "" || !strings.Contains(got, want) {
-			t.Errorf("parseIP(%q) notes %q, want %q", in, got, want)
-		}
+		t.Run(in, func(t *testing.T) {
+			_, notes, _ := parseIP(in)
+			if got := strings.Join(notes, "\n"); want == "" && got != "" || !strings.Contains(got, want) {
+				t.Errorf("parseIP(%q) notes %q, want %q", in, got, want)
+			}
+		})
 	}
 }
 
 func TestParseBootIF(t *testing.T) {
 	want := net.HardwareAddr{0x52, 0x54, 0, 0x12, 0xab, 0x56}
 	for _, in := range []string{"01-52-54-00-12-ab-56", "01:52:54:00:12:AB:56", "52-54-00-12-ab-56", "52:54:00:12:ab:56"} {
-		if got, err := parseBootIF(in); err != nil || got.String() != want.String() {
-			t.Errorf("parseBootIF(%q) = %v, %v, want %v", in, got, err, want)
-		}
+		t.Run(in, func(t *testing.T) {
+			if got, err := parseBootIF(in); err != nil || got.String() != want.String() {
+				t.Errorf("parseBootIF(%q) = %v, %v, want %v", in, got, err, want)
+			}
+		})
 	}
 	for _, in := range []string{"", "eth0", "20-52-54-00-12-ab-56", "52-54-00-12-ab", "5254.0012.ab56", "01-02-03-04-05-06-07-08"} {
-		if got, err := parseBootIF(in); err == nil {
-			t.Errorf("parseBootIF(%q) = %v, want an error", in, got)
-		}
+		t.Run(in, func(t *testing.T) {
+			if got, err := parseBootIF(in); err == nil {
+				t.Errorf("parseBootIF(%q) = %v, want an error", in, got)
+			}
+		})
 	}
 	// A card whose own address begins with 01 has six octets.
 	if got, err := parseBootIF("01-02-03-04-05-06"); err != nil || got[0] != 1 {

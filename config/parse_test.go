@@ -106,10 +106,12 @@ func TestParseParameters(t *testing.T) {
 		{"", "sidus.usr=direct", func(c Config) any { return c.UsrDirect }, true},
 		{"iscsi_target_name=iqn.new", "sidus.iscsi.target=iqn.old", func(c Config) any { return c.ISCSI.Target }, "iqn.new"},
 	} {
-		c, err := Parse(tt.cmdline, tt.file)
-		if got := tt.get(c); err != nil || !reflect.DeepEqual(got, tt.want) {
-			t.Errorf("Parse(%q, %q) = %#v, %v, want %#v", tt.cmdline, tt.file, got, err, tt.want)
-		}
+		t.Run(tt.cmdline+" "+tt.file, func(t *testing.T) {
+			c, err := Parse(tt.cmdline, tt.file)
+			if got := tt.get(c); err != nil || !reflect.DeepEqual(got, tt.want) {
+				t.Errorf("Parse(%q, %q) = %#v, %v, want %#v", tt.cmdline, tt.file, got, err, tt.want)
+			}
+		})
 	}
 }
 
@@ -170,11 +172,13 @@ func TestParseErrors(t *testing.T) {
 		"sidus.iscsi.chap=sha256,sha512":    `"sha512" is not an algorithm; allowed is md5, sha1`,
 		"sidus.iscsi.chap=md5,md5":          "md5 is there twice",
 	} {
-		_, err := Parse(in, "")
-		var parameter *ParameterError
-		if !errors.As(err, &parameter) || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), "for example") {
-			t.Errorf("Parse(%q): %v; want a ParameterError with %q and an example", in, err, want)
-		}
+		t.Run(in, func(t *testing.T) {
+			_, err := Parse(in, "")
+			var parameter *ParameterError
+			if !errors.As(err, &parameter) || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), "for example") {
+				t.Errorf("Parse(%q): %v; want a ParameterError with %q and an example", in, err, want)
+			}
+		})
 	}
 }
 
@@ -208,15 +212,19 @@ func TestParseNotes(t *testing.T) {
 		"iscsi_auto":                  `"iscsi_auto" is ignored`,
 		"ip=10.0.0.7:::24:::dhcp":     "client address is left to the server",
 	} {
-		c, err := Parse(in, "")
-		if got := strings.Join(c.Notes, "\n"); err != nil || !strings.Contains(got, want) {
-			t.Errorf("Parse(%q) notes %q, %v, want %q", in, got, err, want)
-		}
+		t.Run(in, func(t *testing.T) {
+			c, err := Parse(in, "")
+			if got := strings.Join(c.Notes, "\n"); err != nil || !strings.Contains(got, want) {
+				t.Errorf("Parse(%q) notes %q, %v, want %q", in, got, err, want)
+			}
+		})
 	}
 	for _, in := range []string{"ro quiet rw console=ttyS0 BOOT_IMAGE=/vmlinuz initrd=sidus.img root=/dev/nfs ip=dhcp loglevel=3 nfs.nfs4_disable_idmapping=0"} {
-		if c, err := Parse(in, ""); err != nil || len(c.Notes) > 0 {
-			t.Errorf("Parse(%q): notes %q, %v, want none", in, c.Notes, err)
-		}
+		t.Run(in, func(t *testing.T) {
+			if c, err := Parse(in, ""); err != nil || len(c.Notes) > 0 {
+				t.Errorf("Parse(%q): notes %q, %v, want none", in, c.Notes, err)
+			}
+		})
 	}
 }
 
@@ -237,9 +245,11 @@ func TestConsumed(t *testing.T) {
 func TestSecretsStayOut(t *testing.T) {
 	c, err := Parse("sidus.iscsi.password=geheim1 ISCSI_IN_PASSWORD=geheim2 sidus.iscsi.pasword=geheim3 iscsi_passwd=geheim4 sidus.rw=x", "")
 	for _, text := range []string{fmt.Sprint(c), fmt.Sprintf("%+v", c), fmt.Sprintf("%#v", c), fmt.Sprint(c.ISCSI), err.Error()} {
-		if strings.Contains(text, "geheim") {
-			t.Errorf("a secret in %s", text)
-		}
+		t.Run(text, func(t *testing.T) {
+			if strings.Contains(text, "geheim") {
+				t.Errorf("a secret in %s", text)
+			}
+		})
 	}
 }
 

@@ -47,13 +47,15 @@ func TestRootForms(t *testing.T) {
 		{"nfsroot=/a,nfsvers=4", Root{Path: "/a", Version: "4"}},
 		{"nfsroot=/a,vers=4,minorversion=1", Root{Path: "/a", Version: "4.1"}},
 	} {
-		c, err := Parse(tt.in, "")
-		if tt.want.given() {
-			tt.want.Origin = "command line"
-		}
-		if err != nil || !reflect.DeepEqual(c.Root, tt.want) {
-			t.Errorf("Parse(%q).Root = %+v, %v, want %+v", tt.in, c.Root, err, tt.want)
-		}
+		t.Run(tt.in, func(t *testing.T) {
+			c, err := Parse(tt.in, "")
+			if tt.want.given() {
+				tt.want.Origin = "command line"
+			}
+			if err != nil || !reflect.DeepEqual(c.Root, tt.want) {
+				t.Errorf("Parse(%q).Root = %+v, %v, want %+v", tt.in, c.Root, err, tt.want)
+			}
+		})
 	}
 }
 
@@ -91,13 +93,15 @@ func TestRootErrors(t *testing.T) {
 		"root=nfs://10.0.0.1:99999/srv":              "not a port",
 		"root=nfs://10.0.0.1":                        "NFS URL",
 	} {
-		c, err := Parse(in, "")
-		if err == nil || !strings.Contains(err.Error(), want) {
-			t.Errorf("Parse(%q).Root = %+v, %v; want an error with %q", in, c.Root, err, want)
-		}
-		if err != nil && !strings.Contains(err.Error(), "for example") {
-			t.Errorf("Parse(%q): %v: no example", in, err)
-		}
+		t.Run(in, func(t *testing.T) {
+			c, err := Parse(in, "")
+			if err == nil || !strings.Contains(err.Error(), want) {
+				t.Errorf("Parse(%q).Root = %+v, %v; want an error with %q", in, c.Root, err, want)
+			}
+			if err != nil && !strings.Contains(err.Error(), "for example") {
+				t.Errorf("Parse(%q): %v: no example", in, err)
+			}
+		})
 	}
 }
 
@@ -126,19 +130,21 @@ func TestParseRootPath(t *testing.T) {
 		{in: "a b:/srv", fail: "not a host name"},
 		{in: "srv", fail: "does not begin with /"},
 	} {
-		got, err := ParseRootPath(tt.in)
-		if tt.fail != "" {
-			if err == nil || !strings.Contains(err.Error(), tt.fail) || !strings.Contains(err.Error(), "DHCP option 17") {
-				t.Errorf("ParseRootPath(%q) = %+v, %v; want an error with %q", tt.in, got, err, tt.fail)
+		t.Run(tt.in, func(t *testing.T) {
+			got, err := ParseRootPath(tt.in)
+			if tt.fail != "" {
+				if err == nil || !strings.Contains(err.Error(), tt.fail) || !strings.Contains(err.Error(), "DHCP option 17") {
+					t.Errorf("ParseRootPath(%q) = %+v, %v; want an error with %q", tt.in, got, err, tt.fail)
+				}
+				return
 			}
-			continue
-		}
-		if tt.want.given() {
-			tt.want.Origin = "DHCP option 17"
-		}
-		if err != nil || !reflect.DeepEqual(got, tt.want) {
-			t.Errorf("ParseRootPath(%q) = %+v, %v, want %+v", tt.in, got, err, tt.want)
-		}
+			if tt.want.given() {
+				tt.want.Origin = "DHCP option 17"
+			}
+			if err != nil || !reflect.DeepEqual(got, tt.want) {
+				t.Errorf("ParseRootPath(%q) = %+v, %v, want %+v", tt.in, got, err, tt.want)
+			}
+		})
 	}
 }
 
@@ -175,10 +181,12 @@ func TestResolveRoot(t *testing.T) {
 		{"the file's options without a path go with any", Root{}, noServer17, Root{Version: "4.1"}, Root{"10.0.0.3", "/lease", "4.1", nil, mixed + "ip= server field"}},
 		{"option 17 for iSCSI is passed over", line, without(lease, func(l *Lease) { l.RootPath = "iscsi:x" }), Root{}, Root{"10.0.0.1", "/line", "4.1", []string{"line"}, "command line"}},
 	} {
-		got, err := ResolveRoot(tt.line, tt.lease, tt.file)
-		if err != nil || !reflect.DeepEqual(got, tt.want) {
-			t.Errorf("%s: %+v, %v\nwant %+v", tt.name, got, err, tt.want)
-		}
+		t.Run(tt.name, func(t *testing.T) {
+			got, err := ResolveRoot(tt.line, tt.lease, tt.file)
+			if err != nil || !reflect.DeepEqual(got, tt.want) {
+				t.Errorf("%s: %+v, %v\nwant %+v", tt.name, got, err, tt.want)
+			}
+		})
 	}
 	for _, tt := range []struct {
 		name  string
@@ -192,9 +200,11 @@ func TestResolveRoot(t *testing.T) {
 		{"no address for %s", Root{Server: "a", Path: "/%s"}, Lease{}, "needs an IPv4 address"},
 		{"a host name that climbs", Root{Server: "a", Path: "/%h"}, Lease{Hostname: "../.."}, "needs a host name"},
 	} {
-		if got, err := ResolveRoot(tt.line, tt.lease, Root{}); err == nil || !strings.Contains(err.Error(), tt.want) {
-			t.Errorf("%s: %+v, %v; want an error with %q", tt.name, got, err, tt.want)
-		}
+		t.Run(tt.name, func(t *testing.T) {
+			if got, err := ResolveRoot(tt.line, tt.lease, Root{}); err == nil || !strings.Contains(err.Error(), tt.want) {
+				t.Errorf("%s: %+v, %v; want an error with %q", tt.name, got, err, tt.want)
+			}
+		})
 	}
 }
 

@@ -32,9 +32,11 @@ func TestSecrets(t *testing.T) {
 		{"default", Lease{Addr: addr("10.0.0.8")}, "iqn.x:y", Credentials{User: "anybody", Password: "#geheim"}},
 		{"nothing known", Lease{}, "", Credentials{User: "anybody", Password: "#geheim"}},
 	} {
-		if got, ok := s.For(tt.lease, tt.initiator); !ok || got != tt.want {
-			t.Errorf("%s: For = %+v, %v, want %+v", tt.name, got, ok, tt.want)
-		}
+		t.Run(tt.name, func(t *testing.T) {
+			if got, ok := s.For(tt.lease, tt.initiator); !ok || got != tt.want {
+				t.Errorf("%s: For = %+v, %v, want %+v", tt.name, got, ok, tt.want)
+			}
+		})
 	}
 	for _, v := range []any{s, &s, []Secrets{s}, Credentials{User: "u", Password: "geheim", PasswordIn: "geheim2"}} {
 		for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%d"} {
@@ -44,10 +46,12 @@ func TestSecrets(t *testing.T) {
 		}
 	}
 	for _, text := range []string{"", "\n# nobody\n", "10.0.0.7 u p"} {
-		s, err := ParseSecrets(text)
-		if c, ok := s.For(Lease{Addr: addr("10.0.0.8")}, ""); err != nil || ok || c != (Credentials{}) {
-			t.Errorf("ParseSecrets(%q): For = %v, %v, %v, want none", text, c, ok, err)
-		}
+		t.Run(text, func(t *testing.T) {
+			s, err := ParseSecrets(text)
+			if c, ok := s.For(Lease{Addr: addr("10.0.0.8")}, ""); err != nil || ok || c != (Credentials{}) {
+				t.Errorf("ParseSecrets(%q): For = %v, %v, %v, want none", text, c, ok, err)
+			}
+		})
 	}
 }
 
@@ -77,13 +81,15 @@ func TestSecretsErrors(t *testing.T) {
 		"02-00-00-00-00-0a u geheim\n02:00:00:00:00:0A u p": "line 2: is for the same node as line 1",
 		"10.0.0.7 u geheim" + strings.Repeat("x", 256):      "line 1: a user or password is longer than 255 bytes",
 	} {
-		s, err := ParseSecrets(text)
-		if err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "geheim") {
-			t.Errorf("ParseSecrets(%q) = %v, want %q", text, err, want)
-		}
-		if _, ok := s.For(Lease{Addr: addr("10.0.0.7")}, ""); ok {
-			t.Errorf("ParseSecrets(%q): an error and secrets", text)
-		}
+		t.Run(text, func(t *testing.T) {
+			s, err := ParseSecrets(text)
+			if err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "geheim") {
+				t.Errorf("ParseSecrets(%q) = %v, want %q", text, err, want)
+			}
+			if _, ok := s.For(Lease{Addr: addr("10.0.0.7")}, ""); ok {
+				t.Errorf("ParseSecrets(%q): an error and secrets", text)
+			}
+		})
 	}
 }
 

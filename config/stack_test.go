@@ -21,10 +21,12 @@ func TestStack(t *testing.T) {
 		"bond=lag:eth2::1500":          "[] [{lag [eth2] [mode=balance-rr] 1500}] []",
 		"ifname=lan:52:54:00:12:34:56": "[{lan 52:54:00:12:34:56}] [] []",
 	} {
-		c, err := Parse(in, "")
-		if got := fmt.Sprint(c.Renames, c.Bonds, c.VLANs); err != nil || got != want {
-			t.Errorf("Parse(%q) = %s, %v, want %s", in, got, err, want)
-		}
+		t.Run(in, func(t *testing.T) {
+			c, err := Parse(in, "")
+			if got := fmt.Sprint(c.Renames, c.Bonds, c.VLANs); err != nil || got != want {
+				t.Errorf("Parse(%q) = %s, %v, want %s", in, got, err, want)
+			}
+		})
 	}
 }
 
@@ -60,9 +62,11 @@ func TestStackErrors(t *testing.T) {
 		"vlan=eth0.5:eth0,eth1":  "not a device name",
 		"sidus.dad=no":           "not known",
 	} {
-		if _, err := Parse(in, ""); err == nil || !strings.Contains(err.Error(), want) {
-			t.Errorf("Parse(%q) = %v, want %q", in, err, want)
-		}
+		t.Run(in, func(t *testing.T) {
+			if _, err := Parse(in, ""); err == nil || !strings.Contains(err.Error(), want) {
+				t.Errorf("Parse(%q) = %v, want %q", in, err, want)
+			}
+		})
 	}
 }
 

@@ -21,9 +21,11 @@ func TestExpand(t *testing.T) {
 		"%%i":                      "%i",
 		"iqn.2003-01.org.x:%I-%h.": "iqn.2003-01.org.x:0A0102FE-node7.lan.",
 	} {
-		if got, err := Expand(in, l); err != nil || got != want {
-			t.Errorf("Expand(%q) = %q, %v, want %q", in, got, err, want)
-		}
+		t.Run(in, func(t *testing.T) {
+			if got, err := Expand(in, l); err != nil || got != want {
+				t.Errorf("Expand(%q) = %q, %v, want %q", in, got, err, want)
+			}
+		})
 	}
 	for _, tt := range []struct {
 		in   string
@@ -44,8 +46,10 @@ func TestExpand(t *testing.T) {
 		{"%u", Lease{UUID: "FFFFFFFF-FFFF-FFFF-FFFF-FFFFFFFFFFFF"}, "of this board's own"},
 		{"%u", Lease{UUID: "03000200-0400-0500-0006-000700080009"}, "of this board's own"},
 	} {
-		if got, err := Expand(tt.in, tt.l); err == nil || !strings.Contains(err.Error(), tt.want) {
-			t.Errorf("Expand(%q) = %q, %v; want an error with %q", tt.in, got, err, tt.want)
-		}
+		t.Run(tt.in, func(t *testing.T) {
+			if got, err := Expand(tt.in, tt.l); err == nil || !strings.Contains(err.Error(), tt.want) {
+				t.Errorf("Expand(%q) = %q, %v; want an error with %q", tt.in, got, err, tt.want)
+			}
+		})
 	}
 }

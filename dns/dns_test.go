@@ -83,10 +83,12 @@ func TestLookup(t *testing.T) {
 		{"refused", "", "as refused.a.test.: ask 127.0.0.1: the server answers Refused"}, {"none", "", "no such name"},
 		{strings.Repeat("x", 300), "", "look up"},
 	} {
-		got, err := r.Lookup(t.Context(), tt.name)
-		if tt.want != "" && (err != nil || got.String() != tt.want) || tt.err != "" && (err == nil || !strings.Contains(err.Error(), tt.err)) {
-			t.Errorf("Lookup(%s) = %v, %v, want %s %s", tt.name, got, err, tt.want, tt.err)
-		}
+		t.Run(tt.name, func(t *testing.T) {
+			got, err := r.Lookup(t.Context(), tt.name)
+			if tt.want != "" && (err != nil || got.String() != tt.want) || tt.err != "" && (err == nil || !strings.Contains(err.Error(), tt.err)) {
+				t.Errorf("Lookup(%s) = %v, %v, want %s %s", tt.name, got, err, tt.want, tt.err)
+			}
+		})
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
 	defer cancel()

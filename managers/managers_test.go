@@ -231,15 +231,17 @@ func TestNetworking(t *testing.T) {
 		"one NIC only": {"[Service]\nExecStop=/sbin/ifdown eth1\n", head},
 		"quotes":       {"[Service]\nExecStop=/sbin/ifdown -a 'x'\n", head},
 	} {
-		files := advice.Networking(test.unit)
-		if test.want == "" {
-			if files != nil {
-				t.Errorf("%s: %v, want no file", name, files)
+		t.Run(name, func(t *testing.T) {
+			files := advice.Networking(test.unit)
+			if test.want == "" {
+				if files != nil {
+					t.Errorf("%v, want no file", files)
+				}
+				return
 			}
-			continue
-		}
-		same(t, file(t, files, "/run/systemd/system/networking.service.d/sidusboot.conf"), test.want)
-		same(t, file(t, files, "/run/network/sidusboot-excluded"), "--exclude=eth0\n")
+			same(t, file(t, files, "/run/systemd/system/networking.service.d/sidusboot.conf"), test.want)
+			same(t, file(t, files, "/run/network/sidusboot-excluded"), "--exclude=eth0\n")
+		})
 	}
 }
 
@@ -291,12 +293,14 @@ func TestDenyInterfaces(t *testing.T) {
 		"undone":                  {line + "denyinterfaces eth1\n", "", "denyinterfaces eth1\n"},
 		"nothing to undo":         {"denyinterfaces eth1", "", "denyinterfaces eth1"},
 	} {
-		got := denyInterfaces(test.old, strings.Fields(test.devices))
-		if got != test.want {
-			t.Errorf("%s: %q, want %q", name, got, test.want)
-		}
-		if again := denyInterfaces(got, strings.Fields(test.devices)); again != got {
-			t.Errorf("%s: applied again: %q, want %q", name, again, got)
-		}
+		t.Run(name, func(t *testing.T) {
+			got := denyInterfaces(test.old, strings.Fields(test.devices))
+			if got != test.want {
+				t.Errorf("%q, want %q", got, test.want)
+			}
+			if again := denyInterfaces(got, strings.Fields(test.devices)); again != got {
+				t.Errorf("applied again: %q, want %q", again, got)
+			}
+		})
 	}
 }

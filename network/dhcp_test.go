@@ -67,9 +67,11 @@ func TestLeaseFrom(t *testing.T) {
 		{"time", lease.Time.String(), "2m0s"},
 		{"MAC", lease.MAC.String(), "52:54:00:00:00:01"},
 	} {
-		if tt.got != tt.want {
-			t.Errorf("%s = %q, want %q", tt.what, tt.got, tt.want)
-		}
+		t.Run(tt.what, func(t *testing.T) {
+			if tt.got != tt.want {
+				t.Errorf("%s = %q, want %q", tt.what, tt.got, tt.want)
+			}
+		})
 	}
 	if lease.MTU != 9000 {
 		t.Errorf("MTU = %d, want 9000", lease.MTU)
@@ -155,13 +157,15 @@ func TestTimes(t *testing.T) {
 		{"for ever", []dhcpv4.Modifier{seconds(whole, 1<<32-1), seconds(t1, 10)}, "0s 0s 0s"},
 		{"none", nil, "0s 0s 0s"},
 	} {
-		l, err := leaseFrom(ack(t, tt.mods...), "eth0", mac)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if got := fmt.Sprint(l.Time, l.T1, l.T2); got != tt.want {
-			t.Errorf("%s: %s, want %s", tt.name, got, tt.want)
-		}
+		t.Run(tt.name, func(t *testing.T) {
+			l, err := leaseFrom(ack(t, tt.mods...), "eth0", mac)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := fmt.Sprint(l.Time, l.T1, l.T2); got != tt.want {
+				t.Errorf("%s: %s, want %s", tt.name, got, tt.want)
+			}
+		})
 	}
 }
 
@@ -191,35 +195,39 @@ func TestOverload(t *testing.T) {
 func TestUDP(t *testing.T) {
 	from, to := netip.MustParseAddrPort("0.0.0.0:68"), netip.MustParseAddrPort("255.255.255.255:67")
 	for _, payload := range []string{"", "x", "even", "odd12"} {
-		b := wrapUDP(from, to, []byte(payload))
-		if checksum(0, b[:ip4Header]) != 0 {
-			t.Errorf("%q: the header's checksum is wrong", payload)
-		}
-		sum := checksum(protocolUDP+uint32(len(b)-ip4Header), append(append([]byte{}, b[12:20]...), b[ip4Header:]...))
-		if sum != 0 {
-			t.Errorf("%q: UDP's checksum is wrong", payload)
-		}
-		got, ok := unwrapUDP(append(b, "padding"...), 67)
-		if !ok || string(got) != payload {
-			t.Errorf("unwrapUDP = %q, %v, want %q", got, ok, payload)
-		}
-		if _, ok := unwrapUDP(b, 68); ok {
-			t.Errorf("%q: taken for another port", payload)
-		}
-		for i := range b {
-			unwrapUDP(b[:i], 67) // Nothing but no panic.
-		}
+		t.Run(payload, func(t *testing.T) {
+			b := wrapUDP(from, to, []byte(payload))
+			if checksum(0, b[:ip4Header]) != 0 {
+				t.Errorf("%q: the header's checksum is wrong", payload)
+			}
+			sum := checksum(protocolUDP+uint32(len(b)-ip4Header), append(append([]byte{}, b[12:20]...), b[ip4Header:]...))
+			if sum != 0 {
+				t.Errorf("%q: UDP's checksum is wrong", payload)
+			}
+			got, ok := unwrapUDP(append(b, "padding"...), 67)
+			if !ok || string(got) != payload {
+				t.Errorf("unwrapUDP = %q, %v, want %q", got, ok, payload)
+			}
+			if _, ok := unwrapUDP(b, 68); ok {
+				t.Errorf("%q: taken for another port", payload)
+			}
+			for i := range b {
+				unwrapUDP(b[:i], 67) // Nothing but no panic.
+			}
+		})
 	}
 }
 
 // A server that sends no netmask means the address's class.
 func TestClassfulMask(t *testing.T) {
 	for ip, want := range map[string]string{"10.1.2.3": "10.1.2.3/8", "172.16.0.9": "172.16.0.9/16", "192.168.1.1": "192.168.1.1/24"} {
-		m := ack(t, dhcpv4.WithYourIP(net.ParseIP(ip)))
-		m.Options.Del(dhcpv4.OptionSubnetMask)
-		if lease, err := leaseFrom(m, "eth0", mac); err != nil || lease.Addr.String() != want {
-			t.Errorf("%s: %v, %v, want %s", ip, lease, err, want)
-		}
+		t.Run(ip, func(t *testing.T) {
+			m := ack(t, dhcpv4.WithYourIP(net.ParseIP(ip)))
+			m.Options.Del(dhcpv4.OptionSubnetMask)
+			if lease, err := leaseFrom(m, "eth0", mac); err != nil || lease.Addr.String() != want {
+				t.Errorf("%s: %v, %v, want %s", ip, lease, err, want)
+			}
+		})
 	}
 }
 

@@ -107,9 +107,11 @@ func TestNextHop(t *testing.T) {
 	for to, want := range map[string]string{
 		"10.77.0.5": "10.77.0.5", "10.88.1.1": "10.77.0.2", "10.99.0.1": "10.99.0.1", "8.8.8.8": "10.77.0.1",
 	} {
-		if got := l.NextHop(netip.MustParseAddr(to)); got.String() != want {
-			t.Errorf("NextHop(%s) = %s, want %s", to, got, want)
-		}
+		t.Run(to, func(t *testing.T) {
+			if got := l.NextHop(netip.MustParseAddr(to)); got.String() != want {
+				t.Errorf("NextHop(%s) = %s, want %s", to, got, want)
+			}
+		})
 	}
 	if got := (&Lease{Addr: netip.MustParsePrefix("10.77.0.11/24")}).NextHop(netip.MustParseAddr("8.8.8.8")); got.IsValid() {
 		t.Errorf("without a route: %s", got)

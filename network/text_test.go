@@ -18,8 +18,10 @@ func TestText(t *testing.T) {
 		"zero\u200bwidth": {"", ""},
 		"tag\U000E0041":   {"", ""},
 	} {
-		if got := [2]string{cleanText(s), cleanName(s)}; got != want {
-			t.Errorf("%q became %q, want %q", s, got, want)
-		}
+		t.Run(s, func(t *testing.T) {
+			if got := [2]string{cleanText(s), cleanName(s)}; got != want {
+				t.Errorf("%q became %q, want %q", s, got, want)
+			}
+		})
 	}
 }
