@@ -119,13 +119,13 @@ func TestNextHop(t *testing.T) {
 }
 
 // The phases of a lease, with waits that never are shorter than the least.
-func TestTenancyPlan(t *testing.T) {
+func TestPhases(t *testing.T) {
 	l := Lease{MAC: net.HardwareAddr{}, Addr: netip.MustParsePrefix("10.0.0.7/24"), Time: 8 * time.Hour, T1: 4 * time.Hour, T2: 7 * time.Hour}
 	hours := l.State(1, "")
 	l.Time, l.T1, l.T2 = 120*time.Second, 60*time.Second, 105*time.Second
 	short := l.State(1, "")
 	for _, tt := range []struct {
-		tenancy *LeaseState
+		lease *LeaseState
 		age     time.Duration
 		phase   phase
 		pause   time.Duration
@@ -141,14 +141,14 @@ func TestTenancyPlan(t *testing.T) {
 		{short, 106 * time.Second, rebinding, 7500 * time.Millisecond},
 		{short, time.Hour, expired, 15 * time.Second},
 	} {
-		if p, pause := tt.tenancy.phaseAt(tt.age); p != tt.phase || pause != tt.pause {
-			t.Errorf("at %v of %v: phase %d, %v, want %d, %v", tt.age, tt.tenancy.Time, p, pause, tt.phase, tt.pause)
+		if p, pause := tt.lease.phaseAt(tt.age); p != tt.phase || pause != tt.pause {
+			t.Errorf("at %v of %v: phase %d, %v, want %d, %v", tt.age, tt.lease.Time, p, pause, tt.phase, tt.pause)
 		}
 	}
 }
 
 // A lease goes to another process as text, whatever a server put into it.
-func FuzzTenancy(f *testing.F) {
+func FuzzLeaseState(f *testing.F) {
 	four := &LeaseState{Device: "eth0", Index: 2, MAC: mac, Addr: netip.MustParseAddr("10.0.0.7"), Server: netip.MustParseAddr("10.0.0.1"),
 		ClientID: "\x00a \"b\"", Hostname: "n", Time: time.Hour, T1: time.Minute, T2: 2 * time.Minute, Since: time.Second}
 	six := &LeaseState{Device: "eth0", Index: 2, MAC: mac, Addr: netip.MustParseAddr("fd77::7"), Time: time.Hour, DHCP6: &DHCP6Binding{Server: []byte("\x00\xff\n"), IAID: 1<<32 - 1}}
@@ -156,7 +156,7 @@ func FuzzTenancy(f *testing.F) {
 		f.Add(t.String())
 		got, err := ParseLeaseState(t.String())
 		if err != nil || !reflect.DeepEqual(got, t) {
-			f.Errorf("ParseTenancy(%s) = %+v, %v, want %+v", t, got, err, t)
+			f.Errorf("ParseLeaseState(%s) = %+v, %v, want %+v", t, got, err, t)
 		}
 	}
 	f.Fuzz(func(t *testing.T, s string) {

@@ -65,11 +65,11 @@ func TestUpByDHCP6(t *testing.T) {
 					t.Error(err)
 				}
 				// And renewed, by the same server and by any.
-				tenancy := l.State(index(t, "eth0"), "")
+				lease := l.State(index(t, "eth0"), "")
 				for _, age := range []time.Duration{l.T1, l.T2} {
 					before := logged(server, "DHCPREPLY")
-					tenancy.Since -= age
-					keepOnce(t, n, tenancy, func() bool { return logged(server, "DHCPREPLY") > before })
+					lease.Since -= age
+					keepOnce(t, n, lease, func() bool { return logged(server, "DHCPREPLY") > before })
 				}
 				if logged(server, "DHCPRENEW") == 0 || logged(server, "DHCPREBIND") == 0 {
 					t.Errorf("the server says\n%s", server.Log())

@@ -15,14 +15,27 @@ func TestSources(t *testing.T) {
 	s := newSite(t, "bookworm")
 	s.dhcp(DHCPOptions{Domain: "sidus.test", Names: map[string]string{"nas.sidus.test": ServerAddr},
 		Extra: []string{"--srv-host=_nfs._tcp.sidus.test,nas.sidus.test,2049,10,1", "--srv-host=_nfs._tcp.sidus.test,nas.sidus.test,2050,20,1"}})
-	second := NFSOptions{NoPortmapper: true, Port: 2050, MountPort: 20050}
+	// ganesha does not start with version 3 without a portmapper: it is there
+	// meanwhile only.
+	second := func(s *site) *Server {
+		t.Helper()
+		portmapper, err := s.StartPortmapper(s.ctx)
+		if err != nil {
+			s.t.Fatal(err)
+		}
+		server := s.nfs(Export{Versions: []int{3}}, NFSOptions{NoPortmapper: true, Port: 2050, MountPort: 20050})
+		if err := portmapper.Kill(); err != nil {
+			s.t.Fatal(err)
+		}
+		return server
+	}
 	params := s.root("vers=4.2") + " nfsroot=" + ServerAddr + ":" + s.tree + ",vers=3,port=2050,mountport=20050 " + probeParams
 
 	t.Run("silent", func(t *testing.T) {
 		s := s.with(t)
 		silent := s.nfs(Export{Versions: []int{4}}, NFSOptions{NoPortmapper: true})
 		defer silent.Stop()
-		other := s.nfs(Export{Versions: []int{3}}, second)
+		other := second(s)
 		if err := silent.Pause(); err != nil {
 			t.Fatal(err)
 		}
@@ -36,7 +49,7 @@ func TestSources(t *testing.T) {
 		if err := other.Kill(); err != nil {
 			t.Fatal(err)
 		}
-		other = s.nfs(Export{Versions: []int{3}}, second)
+		other = second(s)
 		defer other.Stop()
 		s.same(g, map[string]string{
 			"echo 3 >/proc/sys/vm/drop_caches; cat /usr/share/sidusboot-test/lower":   "from the shared tree",
@@ -51,7 +64,7 @@ func TestSources(t *testing.T) {
 		g := s.boot(params, GuestOptions{})
 		defer g.Kill()
 		s.says(g, ServerAddr+":2049: connection refused", ServerAddr+":2050: connection refused")
-		server := s.nfs(Export{Versions: []int{3}}, second)
+		server := second(s)
 		defer server.Stop()
 		if r := s.report(g); r.Root.NFSVersion != "3" || r.Attempts != 1 {
 			t.Errorf("root %+v in attempt %d, want version 3 in the first", r.Root, r.Attempts)
