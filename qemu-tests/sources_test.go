@@ -63,7 +63,7 @@ func TestSources(t *testing.T) {
 		s := s.with(t)
 		g := s.boot(params, GuestOptions{})
 		defer g.Kill()
-		s.says(g, ServerAddr+":2049: connection refused", ServerAddr+":2050: connection refused")
+		s.says(g, ServerAddr+":2049: connect: connection refused", ServerAddr+":2050: connect: connection refused")
 		server := second(s)
 		defer server.Stop()
 		if r := s.report(g); r.Root.NFSVersion != "3" || r.Attempts != 1 {
@@ -76,7 +76,7 @@ func TestSources(t *testing.T) {
 		defer server.Stop()
 		g := s.boot("nfsroot=_nfs._tcp:"+s.tree+" sidus.root.spread=hash "+probeParams, GuestOptions{})
 		defer g.Kill()
-		s.says(g, ServerAddr+":2049: connection refused")
+		s.says(g, ServerAddr+":2049: connect: connection refused")
 		r := s.report(g)
 		if !strings.HasPrefix(r.Root.NFSVersion, "4.") || r.Attempts != 1 {
 			t.Errorf("root %+v in attempt %d, want version 4 in the first", r.Root, r.Attempts)
