@@ -126,9 +126,9 @@ func TestPhases(t *testing.T) {
 	short := l.State(1, "")
 	for _, tt := range []struct {
 		lease *LeaseState
-		age     time.Duration
-		phase   phase
-		pause   time.Duration
+		age   time.Duration
+		phase phase
+		pause time.Duration
 	}{
 		{hours, 0, bound, 4 * time.Hour},
 		{hours, 4 * time.Hour, renewing, 90 * time.Minute},
