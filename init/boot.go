@@ -14,6 +14,8 @@ import (
 	"github.com/sidusboot/sidusboot/network"
 	"github.com/sidusboot/sidusboot/nfs"
 	"github.com/sidusboot/sidusboot/overlay"
+	"github.com/sidusboot/sidusboot/resident"
+	"github.com/sidusboot/sidusboot/rwlayer"
 	"github.com/sidusboot/sidusboot/watchdog"
 )
 
@@ -40,9 +42,11 @@ type node struct {
 	source  source
 	// treeVersion is the ID of the mounted version; empty for a plain tree.
 	treeVersion string
-	base        nfs.Source // The base that it is in.
-	lun         *lun       // nil unless sidus.rw=iscsi
-	union       chan unionResult
+	base        nfs.Source   // The base that it is in.
+	lun         *rwlayer.LUN // nil unless sidus.rw=iscsi
+	// names are looked up for the portals of the LUN's target.
+	names *resident.Names
+	union chan unionResult
 	// loaded is closed when the modules that load in the background are in.
 	loaded chan struct{}
 	// ib is closed when the InfiniBand devices have their addresses.
@@ -136,7 +140,7 @@ func (n *node) dropLUN() {
 	if n.lun == nil {
 		return
 	}
-	if err := n.lun.detach(); err != nil {
+	if err := n.lun.Detach(); err != nil {
 		n.log.Errorf("%v", err)
 	}
 	n.lun = nil

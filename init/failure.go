@@ -7,6 +7,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/sidusboot/sidusboot/bootlog"
 	"github.com/sidusboot/sidusboot/chroot"
 	"github.com/sidusboot/sidusboot/config"
 	"github.com/sidusboot/sidusboot/image"
@@ -149,10 +150,14 @@ func (n *node) restart(delay time.Duration) {
 }
 
 func (n *node) reboot(cmd int) {
-	n.settle(func() error {
+	var lun volume
+	if n.lun != nil {
+		lun = n.lun
+	}
+	settle(n.log, func() error {
 		unix.Sync()
 		return nil
-	})
+	}, lun)
 	if err := unix.Reboot(cmd); err != nil {
 		n.log.Errorf("reboot: %v", err)
 	}
@@ -167,35 +172,35 @@ const settleTime = 10 * time.Second
 // settle writes everything out before a restart. What is to be written to a target
 // that is gone is held back by the kernel for a day, and the kernel waits for the
 // disk once more when it restarts: such a session is given up.
-func (n *node) settle(sync func() error) {
+func settle(log *bootlog.Logger, sync func() error, volume volume) {
 	written := true
 	select {
 	case <-panics.Go(sync):
 	case <-time.After(settleTime):
 		written = false
-		n.log.Errorf("sync has not ended after %v: what is not written yet is not waited for", settleTime)
+		log.Errorf("sync has not ended after %v: what is not written yet is not waited for", settleTime)
 	}
-	l := n.lun
-	if l == nil || written && l.answers() {
+	if volume == nil || written && volume.Answers() {
 		return
 	}
 	lost := ""
 	if !written {
 		lost = ", WHAT WAS NOT WRITTEN TO IT YET IS LOST"
 	}
-	n.log.Errorf("the target of the volume does not answer: its session is given up%s", lost)
+	log.Errorf("the target of the volume does not answer: its session is given up%s", lost)
 	select {
-	case err := <-panics.Go(func() error {
-		if l.untend != nil {
-			l.untend() // Or it logs in again.
-		}
-		return l.abandon()
-	}):
+	case err := <-panics.Go(volume.Abandon):
 		if err != nil && !errors.Is(err, iscsi.ErrGone) {
-			n.log.Errorf("%v", err)
+			log.Errorf("%v", err)
 		}
 	case <-time.After(settleTime): // It waits for those who hold the disk.
 	}
+}
+
+// A volume is a *rwlayer.LUN as settle needs it.
+type volume interface {
+	Answers() bool
+	Abandon() error
 }
 
 // saveReport leaves the report where a shell can read it.

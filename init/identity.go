@@ -86,7 +86,7 @@ func writeMachineID(files tree.Union, id string) error {
 // of the session that is there.
 func (n *node) writeInitiator(files tree.Union) error {
 	if n.lun != nil {
-		return writeOpenISCSI(files, n.lun.target.Initiator)
+		return writeOpenISCSI(files, n.lun.Target.Initiator)
 	}
 	template := n.cfg.ISCSI.Initiator
 	if template == "" {

@@ -30,7 +30,7 @@ func (n *node) startResident() error {
 	state := resident.State{Leases: n.leasesToRenew(), Second: time.Duration(n.slot()%60_000) * time.Millisecond}
 	if n.lun != nil {
 		var err error
-		if state.Session, err = resident.NewSession(n.lun.session, n.lun.target, n.report.RW.Device, n.reservationKey(), n.lun.names); err != nil {
+		if state.Session, err = resident.NewSession(n.lun.ID(), n.lun.Target, n.report.RW.Device, n.reservationKey(), n.names); err != nil {
 			return err
 		}
 	}
@@ -41,7 +41,7 @@ func (n *node) startResident() error {
 		return err
 	}
 	if n.lun != nil {
-		n.lun.untend()
+		n.lun.Stop()
 	}
 	if err := resident.Start(state); err != nil {
 		return err
@@ -50,8 +50,7 @@ func (n *node) startResident() error {
 		return nil
 	}
 	// The keeper listens from here on; two listeners would both answer.
-	n.lun.session.Close()
-	return n.lun.kernel.Close()
+	return n.lun.Close()
 }
 
 // leasesToRenew are the leases that end unless somebody renews them, and that no

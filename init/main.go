@@ -87,6 +87,14 @@ func exit(err error) {
 	os.Exit(0)
 }
 
+// background runs f in a goroutine.
+func (n *node) background(f func()) {
+	go func() {
+		defer n.recovered()
+		f()
+	}()
+}
+
 // recovered turns a panic, which in PID 1 takes the kernel down, into a
 // message and a reboot.
 func (n *node) recovered() {

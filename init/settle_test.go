@@ -21,24 +21,24 @@ func TestSettle(t *testing.T) {
 	}{
 		"well":                        {time.Second, 0, iscsi.LoggedIn, "", time.Second},
 		"no volume":                   {24 * time.Hour, 0, "", "", settleTime},
-		"nothing to write":            {time.Second, time.Second, "FAILED", "untend abandon", 2 * time.Second},
-		"the target is gone":          {24 * time.Hour, time.Second, "FAILED", "untend abandon", settleTime + time.Second},
-		"not noticed yet":             {24 * time.Hour, time.Second, iscsi.LoggedIn, "untend abandon", settleTime + time.Second},
-		"its disk does not let it go": {24 * time.Hour, 24 * time.Hour, "FAILED", "untend abandon", 2 * settleTime},
+		"nothing to write":            {time.Second, time.Second, "FAILED", "abandon", 2 * time.Second},
+		"the target is gone":          {24 * time.Hour, time.Second, "FAILED", "abandon", settleTime + time.Second},
+		"not noticed yet":             {24 * time.Hour, time.Second, iscsi.LoggedIn, "abandon", settleTime + time.Second},
+		"its disk does not let it go": {24 * time.Hour, 24 * time.Hour, "FAILED", "abandon", 2 * settleTime},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				did := make(chan string, 2)
-				n := newNode(&bootlog.Logger{Name: "test"})
+				var v volume
 				if test.state != "" {
-					n.lun = &lun{
-						state:   func() (string, error) { return test.state, nil },
-						untend:  func() { did <- "untend" },
-						abandon: func() error { did <- "abandon"; time.Sleep(test.abandon); return nil },
-					}
+					v = fakeVolume{test.state == iscsi.LoggedIn, func() error {
+						did <- "abandon"
+						time.Sleep(test.abandon)
+						return nil
+					}}
 				}
 				start := time.Now()
-				n.settle(func() error { time.Sleep(test.sync); return nil })
+				settle(&bootlog.Logger{Name: "test"}, func() error { time.Sleep(test.sync); return nil }, v)
 				took := time.Since(start)
 				var all []string
 				for len(did) > 0 {
@@ -52,3 +52,11 @@ func TestSettle(t *testing.T) {
 		})
 	}
 }
+
+type fakeVolume struct {
+	answers bool
+	abandon func() error
+}
+
+func (v fakeVolume) Answers() bool  { return v.answers }
+func (v fakeVolume) Abandon() error { return v.abandon() }

@@ -8,8 +8,6 @@ import (
 	"net"
 	"os"
 	"strings"
-	"sync/atomic"
-	"time"
 
 	"github.com/sidusboot/sidusboot/bootlog"
 	"github.com/sidusboot/sidusboot/config"
@@ -19,8 +17,6 @@ import (
 	"github.com/sidusboot/sidusboot/resident"
 	"github.com/sidusboot/sidusboot/rwlayer"
 )
-
-const iscsiPort = "3260"
 
 // iscsiModules drive a LUN. The file system's module is loaded when it is
 // known.
@@ -48,7 +44,7 @@ func (n *node) mountVolume() (string, error) {
 	}
 	name, place := device, ""
 	if n.lun != nil {
-		place = fmt.Sprintf("LUN %d of %s", n.lun.target.LUN, n.lun.target.Name)
+		place = fmt.Sprintf("LUN %d of %s", n.lun.Target.LUN, n.lun.Target.Name)
 		name += " (" + place + ")"
 	}
 	adopt, err := n.adopted()
@@ -65,7 +61,7 @@ func (n *node) mountVolume() (string, error) {
 		return "", err
 	}
 	if n.lun != nil {
-		n.lun.mounted.Store(true)
+		n.lun.SetMounted()
 	}
 	n.report.RW = bootlog.RW{Kind: n.cfg.RW.Kind, Device: device, FileSystem: v.Type, UUID: v.UUID, Made: made}
 	n.makeRoom(name)
@@ -130,138 +126,21 @@ func (n *node) attachLUN(ctx context.Context, key rwlayer.Key) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	names := resident.NewNames(n.resolver(n.lease))
-	target.Resolve = names.LookUp
-	mounted := new(atomic.Bool)
-	target.Admit = func(u *iscsi.LogicalUnit) error {
-		if mounted.Load() { // The target may have forgotten that.
-			return rwlayer.Claim(u, key)
-		}
-		return rwlayer.CheckHolder(u, key, rwlayer.Key(n.cfg.RW.Takeover))
-	}
-	kernel, err := iscsi.Open("/")
+	n.names = resident.NewNames(n.resolver(n.lease))
+	target.Resolve = n.names.LookUp
+	n.waitFor("the iSCSI target " + target.Name)
+	lun, err := rwlayer.OpenLUN(ctx, target, rwlayer.LUNOptions{
+		Key: key, Takeover: rwlayer.Key(n.cfg.RW.Takeover), Background: n.background, Logf: n.log.Errorf,
+	})
 	if err != nil {
 		return "", err
 	}
-	n.waitFor("the iSCSI target " + target.Name)
-	session, err := connect(ctx, kernel, target, n.log.Errorf)
-	if err != nil {
-		return "", errors.Join(err, kernel.Close())
-	}
-	n.lun = &lun{kernel: kernel, session: session, target: target, names: names, mounted: mounted, giveBack: func() error { return rwlayer.GiveBack(session, key) }, abandon: session.Abandon, state: session.State}
-	n.tend(n.lun)
+	n.lun = lun
 	n.report.ISCSI = &bootlog.ISCSI{Target: target.Name, Initiator: target.Initiator, LUN: target.LUN}
 	for _, p := range target.Portals {
 		n.report.ISCSI.Portals = append(n.report.ISCSI.Portals, p.String())
 	}
-	disk, err := session.Disk(ctx)
-	if err != nil {
-		return "", err
-	}
-	return disk.Path, nil
-}
-
-// A lun is the node's session with its target.
-type lun struct {
-	kernel  *iscsi.Kernel
-	session *iscsi.Session
-	target  iscsi.Target
-	names   *resident.Names
-	// mounted says that the node runs on the volume.
-	mounted *atomic.Bool
-	// giveBack takes back what this node has at its target.
-	giveBack func() error
-	// abandon ends the session with what is not written yet.
-	abandon func() error
-	// state is the session's.
-	state func() (string, error)
-	// untend ends what tend began.
-	untend func()
-}
-
-// answers tells whether the target is there, as far as the kernel knows.
-func (l *lun) answers() bool {
-	state, err := l.state()
-	return err != nil || state == iscsi.LoggedIn // Or there is no session any more.
-}
-
-// tend does the keeper's work until that is there: a connection that breaks
-// while the volume is proven blank, formatted or checked is made again. Without
-// that the kernel would hold the stage's reads and writes back for a day. What
-// a target forgets meanwhile the keeper reserves again.
-func (n *node) tend(l *lun) {
-	ctx, cancel := context.WithCancel(context.Background())
-	done := make(chan struct{})
-	holder := &rwlayer.Holder{Session: l.session, GiveBack: l.giveBack, Logf: n.log.Errorf}
-	k := &iscsi.Keeper{Session: l.session, Refused: holder.Refused, Logf: n.log.Errorf}
-	go func() {
-		defer n.recovered()
-		defer close(done)
-		switch err := k.Run(ctx); {
-		case errors.Is(err, iscsi.ErrGone):
-			n.log.Noticef("the session of the volume has ended")
-		case err != nil:
-			n.log.Errorf("%v", err)
-		}
-	}()
-	l.untend = func() {
-		cancel()
-		<-done
-	}
-}
-
-// detach ends the session after a failed attempt, and then gives back what it
-// has taken: nothing can be written to the volume any more.
-func (l *lun) detach() error {
-	l.untend()
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
-	defer cancel()
-	err := l.session.Logout(ctx)
-	if err == nil { // The target answers.
-		err = l.giveBack()
-	}
-	return errors.Join(err, l.kernel.Close())
-}
-
-const (
-	firstLogin = 250 * time.Millisecond
-	maxLogin   = 8 * time.Second
-	// maxHangUps is how often in a row a target may hang up on a node without
-	// credentials before that is believed to be its way to ask for some. One
-	// that is just being restarted does it once or twice.
-	maxHangUps = 5
-)
-
-// connect logs in. A target that is not there yet is waited for, one that refuses
-// is not.
-func connect(ctx context.Context, kernel *iscsi.Kernel, target iscsi.Target, logf func(string, ...any)) (*iscsi.Session, error) {
-	said, hangUps := false, 0
-	for wait := firstLogin; ; wait = min(2*wait, maxLogin) {
-		session, err := kernel.Connect(ctx, target)
-		if err == nil {
-			return session, nil
-		}
-		var refused *iscsi.LoginError
-		var broken *iscsi.KernelError
-		if errors.As(err, &refused) && refused.Final() || errors.As(err, &broken) {
-			return nil, err
-		}
-		if hangUps++; !errors.Is(err, iscsi.ErrNoCredentials) {
-			hangUps = 0
-		}
-		if hangUps == maxHangUps {
-			return nil, err
-		}
-		if !said {
-			logf("waiting for the iSCSI target: %v", err)
-			said = true
-		}
-		select {
-		case <-ctx.Done():
-			return nil, err
-		case <-time.After(jitter(wait)):
-		}
-	}
+	return lun.Disk(ctx)
 }
 
 // iscsiTarget is where the node's LUN is, by the words and the lease.
@@ -297,7 +176,7 @@ func (n *node) iscsiTarget(ctx context.Context) (iscsi.Target, error) {
 	}
 	portals := c.Portals
 	if len(portals) == 0 {
-		portals = []string{net.JoinHostPort(n.sources[0].Addr.String(), iscsiPort)}
+		portals = []string{iscsi.Portal{Host: n.sources[0].Addr.String(), Port: iscsi.DefaultPort}.String()}
 	}
 	for _, portal := range portals {
 		host, port, err := net.SplitHostPort(portal)

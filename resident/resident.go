@@ -61,7 +61,7 @@ func Install(volume, systemd bool, session *Session) error {
 }
 
 // NewSession describes the session of the volume that is mounted from device.
-func NewSession(s *iscsi.Session, target iscsi.Target, device string, key rwlayer.Key, names *Names) (*Session, error) {
+func NewSession(id iscsi.ID, target iscsi.Target, device string, key rwlayer.Key, names *Names) (*Session, error) {
 	var st unix.Stat_t
 	if err := unix.Stat(device, &st); err != nil {
 		return nil, fmt.Errorf("%s: %w", device, err)
@@ -70,7 +70,7 @@ func NewSession(s *iscsi.Session, target iscsi.Target, device string, key rwlaye
 	if err != nil {
 		return nil, err
 	}
-	return &Session{Target: target, ID: s.ID(), Disk: st.Rdev, Key: key, Stamp: stamp, Names: names}, nil
+	return &Session{Target: target, ID: id, Disk: st.Rdev, Key: key, Stamp: stamp, Names: names}, nil
 }
 
 // installFiles lays out residentDir. It is root's: what the shutdown and the
