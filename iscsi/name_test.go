@@ -77,37 +77,6 @@ func TestParsePortal(t *testing.T) {
 	}
 }
 
-func TestParseRootPath(t *testing.T) {
-	const name = "iqn.2001-04.com.example:storage"
-	for _, tt := range []struct {
-		in     string
-		portal string
-		lun    uint64
-		fail   bool
-	}{
-		{in: "iscsi:192.168.0.2::::" + name, portal: "192.168.0.2:3260"},
-		{in: "iscsi:192.168.0.2:6:860:1f:" + name, portal: "192.168.0.2:860", lun: 31},
-		{in: "iscsi:nas.example.com:6:3260:4752-3A4F-6b7e-2F99:" + name, portal: "nas.example.com:3260", lun: 0x2f99_6b7e_3a4f_4752},
-		{in: "iscsi:[2001:db8::2]:::7:" + name, portal: "[2001:db8::2]:3260", lun: 7},
-		{in: "nfs:192.168.0.2::::" + name, fail: true},
-		{in: "iscsi:192.168.0.2:17:::" + name, fail: true},
-		{in: "iscsi:192.168.0.2:6:x::" + name, fail: true},
-		{in: "iscsi:192.168.0.2:::12345:" + name, fail: true},
-		{in: "iscsi:192.168.0.2:::1-2-3-4-5:" + name, fail: true},
-		{in: "iscsi:192.168.0.2:::0:storage", fail: true},
-		{in: "iscsi::::0:" + name, fail: true},
-		{in: "iscsi:[::1:::" + name, fail: true},
-		{in: "iscsi:x", fail: true},
-	} {
-		gotName, portal, lun, err := ParseRootPath(tt.in)
-		if (err != nil) != tt.fail {
-			t.Errorf("%q: %v", tt.in, err)
-		} else if err == nil && (gotName != name || portal.String() != tt.portal || lun != tt.lun) {
-			t.Errorf("%q: got %q %v %#x", tt.in, gotName, portal, lun)
-		}
-	}
-}
-
 func TestNodeISID(t *testing.T) {
 	a, b := NodeISID("iqn.2013-09.org.example:a"), NodeISID("iqn.2013-09.org.example:b")
 	if a == b || a != NodeISID("iqn.2013-09.org.example:a") {
