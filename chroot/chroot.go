@@ -140,6 +140,21 @@ func readLines(r io.Reader, onLine func(line string)) error {
 	}
 }
 
+// FindShell returns the first of the roots that has a /bin/sh, and that; else "/"
+// with the program rescue, where there is one. With neither program is empty.
+func FindShell(rescue string, roots ...string) (root, program string) {
+	for _, root := range roots {
+		const sh = "/bin/sh"
+		if tree.At(root).Executable(sh) == nil {
+			return root, sh
+		}
+	}
+	if tree.At("/").Executable(rescue) == nil {
+		return "/", rescue
+	}
+	return "", ""
+}
+
 // Shell runs a shell of the system in root on the console, and waits for its end.
 func Shell(root, program string) error {
 	undo, err := bind(root)

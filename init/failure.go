@@ -17,7 +17,6 @@ import (
 	"github.com/sidusboot/sidusboot/network"
 	"github.com/sidusboot/sidusboot/overlay"
 	"github.com/sidusboot/sidusboot/panics"
-	"github.com/sidusboot/sidusboot/tree"
 )
 
 // Delays of the policies.
@@ -219,8 +218,8 @@ func (n *node) saveReport() {
 // with --rescue. then says what its end leads to.
 func (n *node) shell(then string) {
 	n.saveReport()
-	root, program := shellRoot()
-	if root == "" {
+	root, program := chroot.FindShell(image.Rescue, unionDir, roDir)
+	if program == "" {
 		n.log.Errorf("there is no shell: no tree with a /bin/sh is mounted, and the image has none (initrdgen build --rescue FILE)")
 		time.Sleep(defaultDelay)
 		return
@@ -230,17 +229,4 @@ func (n *node) shell(then string) {
 		n.log.Errorf("shell: %v", err)
 		time.Sleep(firstRetry)
 	}
-}
-
-func shellRoot() (root, program string) {
-	for _, root := range []string{unionDir, roDir} {
-		const sh = "/bin/sh"
-		if tree.At(root).Executable(sh) == nil {
-			return root, sh
-		}
-	}
-	if tree.At("/").Executable(image.Rescue) == nil {
-		return "/", image.Rescue
-	}
-	return "", ""
 }

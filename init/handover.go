@@ -54,31 +54,15 @@ func (n *node) handover() error {
 // to in the union: a tree need not have /ro and /rw.
 func (n *node) makeMountPoints(union string) error {
 	for _, name := range moved {
-		if err := n.makeMountPoint(union, name); err != nil {
+		replaced, err := mounts.MakePoint(union, name)
+		if replaced != "" {
+			n.note(fmt.Sprintf("%s is no directory, but something is to be mounted there: it is %s now", name, replaced))
+		}
+		if err != nil {
 			return err
 		}
 	}
 	return nil
-}
-
-// aside ends the name of what was in the place of a mount point.
-const aside = ".moved-by-sidusboot"
-
-// makeMountPoint makes one. Something else in its place, a link perhaps, is moved
-// aside on this node: nothing is mounted through a link, and nothing is lost.
-func (n *node) makeMountPoint(union, name string) error {
-	dir := filepath.Join(union, name)
-	info, err := os.Lstat(dir)
-	if err == nil && info.IsDir() {
-		return nil
-	}
-	if err == nil {
-		n.note(fmt.Sprintf("%s is no directory, but something is to be mounted there: it is %s%s now", name, name, aside))
-		if err := unix.Renameat2(unix.AT_FDCWD, dir, unix.AT_FDCWD, dir+aside, unix.RENAME_NOREPLACE); err != nil {
-			return fmt.Errorf("move %s, which is no directory, aside: %w: make it one", name, err)
-		}
-	}
-	return os.Mkdir(dir, 0o755)
 }
 
 // openConsole gives the real init the console of its own /dev: the one that

@@ -8,7 +8,7 @@ import (
 	"github.com/sidusboot/sidusboot/bootlog"
 )
 
-// What is in the place of a mount point is moved aside, once.
+// What is in the place of a mount point is renamed, once.
 func TestMakeMountPoints(t *testing.T) {
 	union := t.TempDir()
 	n := &node{log: &bootlog.Logger{Name: "test"}, report: &bootlog.Report{}}
@@ -26,7 +26,7 @@ func TestMakeMountPoints(t *testing.T) {
 				t.Errorf("%s: %v, %v", name, info, err)
 			}
 		}
-		if text, err := os.ReadFile(union + "/run" + aside); string(text) != "theirs" {
+		if text, err := os.ReadFile(union + "/run.moved-by-sidusboot"); string(text) != "theirs" {
 			t.Errorf("what was there: %q, %v", text, err)
 		}
 	}
@@ -39,6 +39,6 @@ func TestMakeMountPoints(t *testing.T) {
 	}
 	mustLink(t, "/", union+"/ro")
 	if err := n.makeMountPoints(union); err == nil {
-		t.Error("moved aside twice: no error")
+		t.Error("renamed twice: no error")
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -94,4 +95,25 @@ func Detach(dirs ...string) error {
 		}
 	}
 	return nil
+}
+
+// movedSuffix ends the name of what was in the place of a mount point.
+const movedSuffix = ".moved-by-sidusboot"
+
+// MakePoint makes the directory name below root, for something to be mounted there.
+// What is in its place, a link perhaps, is renamed, and its new name returned:
+// nothing is mounted through a link, and nothing is lost.
+func MakePoint(root, name string) (replaced string, err error) {
+	dir := filepath.Join(root, name)
+	info, err := os.Lstat(dir)
+	if err == nil && info.IsDir() {
+		return "", nil
+	}
+	if err == nil {
+		replaced = name + movedSuffix
+		if err := unix.Renameat2(unix.AT_FDCWD, dir, unix.AT_FDCWD, dir+movedSuffix, unix.RENAME_NOREPLACE); err != nil {
+			return replaced, fmt.Errorf("rename %s, which is no directory, to %s: %w: make it a directory", name, replaced, err)
+		}
+	}
+	return replaced, os.Mkdir(dir, 0o755)
 }
