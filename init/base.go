@@ -46,7 +46,7 @@ func (n *node) mountVersion(ctx context.Context, base *layout.BaseError) (string
 	if err != nil {
 		return "", fmt.Errorf("nfs: %s: %w", n.source, err)
 	}
-	n.treeVersion, n.base = id, n.source
+	n.treeVersion, n.base = id, n.source.Source
 	n.source.Path = path.Join(n.source.Path, layout.Dir, id)
 	n.source.Options = slices.Concat(versionOptions, n.source.Options)
 	return n.nfs.Mount(ctx, n.source.Source, roDir)

@@ -34,8 +34,8 @@ func (n *node) facts() sidusnode.Facts {
 		f.Data = n.base.Data(f.NFS) + ",actimeo=0"
 	}
 	if n.lun != nil {
-		f.Target = n.lun.target.Name
-		f.Session = fmt.Sprintf("session%d", n.lun.session.ID().Session)
+		f.Target = n.lun.Target.Name
+		f.Session = fmt.Sprintf("session%d", n.lun.ID().Session)
 	}
 	return f
 }
