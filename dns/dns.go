@@ -4,7 +4,6 @@
 package dns
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -81,6 +80,19 @@ type Service struct {
 	Port, Priority, Weight uint16
 }
 
+// before tells whether a client uses s before o.
+func (s *Service) before(o *Service) bool {
+	switch {
+	case s.Priority != o.Priority:
+		return s.Priority < o.Priority
+	case s.Weight != o.Weight:
+		return s.Weight > o.Weight
+	case s.Target != o.Target:
+		return s.Target < o.Target
+	}
+	return s.Port < o.Port
+}
+
 // LookupService finds the servers of a service, such as _nfs._tcp: those of the
 // lowest priority first, and of these the heaviest. An answer must fit into a
 // packet, which is the case for some ten servers.
@@ -88,18 +100,20 @@ func (r *Resolver) LookupService(ctx context.Context, name string) ([]Service, e
 	var found []Service
 	err := r.search(ctx, name, question{kind: dnsmessage.TypeSRV, add: func(p *dnsmessage.Parser) error {
 		s, err := p.SRVResource()
-		if err == nil {
-			found = append(found, Service{Target: s.Target.String(), Port: s.Port, Priority: s.Priority, Weight: s.Weight})
+		if err != nil {
+			return err
 		}
-		return err
+		// The order of records in an answer changes from one to the next. The
+		// generic sort would be 6 kB of /init.
+		found = append(found, Service{Target: s.Target.String(), Port: s.Port, Priority: s.Priority, Weight: s.Weight})
+		for i := len(found) - 1; i > 0 && found[i].before(&found[i-1]); i-- {
+			found[i], found[i-1] = found[i-1], found[i]
+		}
+		return nil
 	}})
 	if err != nil {
 		return nil, err
 	}
-	// The order of records in an answer changes from one to the next.
-	slices.SortFunc(found, func(a, b Service) int {
-		return cmp.Or(cmp.Compare(a.Priority, b.Priority), cmp.Compare(b.Weight, a.Weight), strings.Compare(a.Target, b.Target), cmp.Compare(a.Port, b.Port))
-	})
 	if len(found) == 1 && found[0].Target == "." {
 		return nil, fmt.Errorf("look up %s: the domain says that it has no such service", name)
 	}

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -80,13 +79,11 @@ func (n *node) lookUpRoot(ctx context.Context, r config.Root, l *network.Lease) 
 }
 
 // inOrder is the order in which a node tries the sources: as they are, or spread
-// over the nodes within each priority.
+// over the nodes within each priority. DNS has them by priority.
 func inOrder(all []source, spread bool, node uint32) []source {
 	if !spread {
 		return all
 	}
-	all = slices.Clone(all)
-	slices.SortStableFunc(all, func(a, b source) int { return cmp.Compare(a.priority, b.priority) })
 	var order []source
 	for len(all) > 0 {
 		end := slices.IndexFunc(all, func(s source) bool { return s.priority != all[0].priority })

@@ -145,7 +145,7 @@ func TestMountAny(t *testing.T) {
 // The order is that of the parameters, or spread over the nodes within each of
 // DNS's priorities.
 func TestInOrder(t *testing.T) {
-	all := []source{{origin: "spare", priority: 20, weight: 1}, {origin: "a", priority: 10, weight: 1}, {origin: "b", priority: 10, weight: 1}, {origin: "c", priority: 10, weight: 1}}
+	all := []source{{origin: "a", priority: 10, weight: 1}, {origin: "b", priority: 10, weight: 1}, {origin: "c", priority: 10, weight: 1}, {origin: "spare", priority: 20, weight: 1}}
 	names := func(s []source) string {
 		var text []string
 		for _, x := range s {
@@ -153,7 +153,7 @@ func TestInOrder(t *testing.T) {
 		}
 		return strings.Join(text, " ")
 	}
-	if got := names(inOrder(all, false, 7)); got != "spare a b c" {
+	if got := names(inOrder(all, false, 7)); got != "a b c spare" {
 		t.Errorf("fixed: %s", got)
 	}
 	first := map[string]int{}
