@@ -25,10 +25,20 @@ type Point struct {
 // The kernel's own order is that of their making, and the union, which was made
 // late, has older ones moved into it.
 func LeavesFirst(mounts []Point) []Point {
-	sorted := slices.Clone(mounts)
-	slices.Reverse(sorted) // Of two on one directory, the later is on top.
 	depth := func(m Point) int { return strings.Count(strings.TrimSuffix(m.Dir, "/"), "/") }
-	slices.SortStableFunc(sorted, func(a, b Point) int { return depth(b) - depth(a) })
+	deepest := 0
+	for _, m := range mounts {
+		deepest = max(deepest, depth(m))
+	}
+	// A generic stable sort would be 5 kB of /init.
+	var sorted []Point
+	for d := deepest; d >= 0; d-- {
+		for _, m := range slices.Backward(mounts) { // Of two on one directory, the later is on top.
+			if depth(m) == d {
+				sorted = append(sorted, m)
+			}
+		}
+	}
 	return sorted
 }
 

@@ -149,8 +149,7 @@ func (b *Bond) configure(dir string) error {
 		options = append(options, "miimon=100")
 	}
 	// The mode decides what else there is; delays want miimon (bond_options.c).
-	slices.SortStableFunc(options, func(x, y string) int { return optionOrder(x) - optionOrder(y) })
-	for _, o := range options {
+	for _, o := range inOptionOrder(options) {
 		name, value, _ := strings.Cut(o, "=")
 		values := []string{value}
 		if name == "arp_ip_target" {
@@ -176,13 +175,21 @@ func (b *Bond) configure(dir string) error {
 	return nil
 }
 
-func optionOrder(option string) int {
-	for i, first := range []string{"mode=", "miimon="} {
-		if strings.HasPrefix(option, first) {
-			return i
+// inOptionOrder has mode and miimon first.
+func inOptionOrder(options []string) (ordered []string) {
+	for _, first := range []string{"mode=", "miimon="} {
+		for _, o := range options {
+			if strings.HasPrefix(o, first) {
+				ordered = append(ordered, o)
+			}
 		}
 	}
-	return 2
+	for _, o := range options {
+		if !slices.Contains(ordered, o) {
+			ordered = append(ordered, o)
+		}
+	}
+	return ordered
 }
 
 func writeSysfs(path, text string) error {

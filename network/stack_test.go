@@ -3,7 +3,6 @@ package network
 import (
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"testing"
 
@@ -38,8 +37,7 @@ func TestBondHalfMade(t *testing.T) {
 // The kernel refuses updelay and downdelay before miimon, and most before mode.
 func TestBondOrder(t *testing.T) {
 	options := []string{"updelay=200", "miimon=50", "mode=1"}
-	slices.SortStableFunc(options, func(x, y string) int { return optionOrder(x) - optionOrder(y) })
-	if got := strings.Join(options, " "); got != "mode=1 miimon=50 updelay=200" {
+	if got := strings.Join(inOptionOrder(options), " "); got != "mode=1 miimon=50 updelay=200" {
 		t.Errorf("order %s", got)
 	}
 }
