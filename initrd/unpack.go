@@ -138,7 +138,8 @@ type bzip2End struct{ b *bzip2Reader }
 
 func (e bzip2End) Read(p []byte) (int, error) {
 	n, err := e.b.r.Read(p)
-	if err == bzip2.StructuralError("bad magic value in continuation file") {
+	var bad bzip2.StructuralError
+	if errors.As(err, &bad) && bad == "bad magic value in continuation file" {
 		e.b.src.r = bufio.NewReader(io.MultiReader(bytes.NewReader(e.b.last[:]), e.b.src.r))
 		e.b.src.offset -= 2
 		err = io.EOF

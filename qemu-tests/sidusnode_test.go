@@ -49,7 +49,7 @@ func (s *site) checks(g *Guest, status int, text string) {
 }
 
 // TestNodeStatus asks a node of a version how it is: as long as its version is
-// current, and when another one is.
+// current, when another one is, and when its server is silent.
 func TestNodeStatus(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, "bookworm")
@@ -70,7 +70,7 @@ func TestNodeStatus(t *testing.T) {
 		}
 	}
 	publish("a")
-	_, err = s.StartNFS(s.ctx, NFSOptions{Exports: []Export{{Path: dir}}, Config: "EXPORT_DEFAULTS { Attr_Expiration_Time = 0; }"})
+	server, err := s.StartNFS(s.ctx, NFSOptions{Exports: []Export{{Path: dir}}, Config: "EXPORT_DEFAULTS { Attr_Expiration_Time = 0; }"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -98,6 +98,30 @@ func TestNodeStatus(t *testing.T) {
 	publish("b")
 	s.checks(g, 1, "version b is current, this node runs a")
 
+	// A silent server: nothing of the tree is needed for the answer, and none of its
+	// programs here, which could not be started either.
+	s.run(g, `read t _ </proc/uptime; t=$((${t%.*} + 5)); {
+	while read now _ </proc/uptime; [ ${now%.*} -lt $t ]; do :; done
+	`+sidusnode+` check; echo status $?; read now _ </proc/uptime; echo took $((${now%.*} - t))
+	} >/run/silent 2>&1 &`)
+	if err := server.Pause(); err != nil {
+		t.Fatal(err)
+	}
+	s.rest(30 * time.Second)
+	if err := server.Resume(); err != nil {
+		t.Fatal(err)
+	}
+	out := s.run(g, "until grep -q took /run/silent; do sleep 1; done; cat /run/silent")
+	var took int
+	if _, text, ok := strings.Cut(out, "took "); !ok {
+		t.Fatalf("check says %q", out)
+	} else if _, err := fmt.Sscan(text, &took); err != nil {
+		t.Fatalf("%v in %q", err, out)
+	}
+	// The answer came before the server did.
+	if !strings.Contains(out, "no answer about which version of the tree is current") || !strings.Contains(out, "status 3") || took < 4 || took > 20 {
+		t.Errorf("with a silent server check says %q", out)
+	}
 	g.Kill()
 }
 

@@ -29,7 +29,7 @@ func (v *verdict) add(status int, format string, args ...any) {
 // judge says how a node is.
 func judge(n *node) (v verdict) {
 	if n.Version != "" && n.current != "" && n.current != n.Version && !n.Pinned {
-		v.add(Waiting, "version %s is current, this node runs %s: sidusnode update, or a reboot", n.current, n.Version)
+		v.add(Waiting, "version %s is current, this node runs %s: reboot it to change over", n.current, n.Version)
 	}
 	for _, name := range n.heal.stale {
 		v.add(Stale, "%s is stale: it was replaced in the tree while a program had it open: restart that program, or reboot the node", name)
