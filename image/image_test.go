@@ -1,7 +1,6 @@
 package image
 
 import (
-	"bytes"
 	"fmt"
 	"strings"
 	"testing"
@@ -46,12 +45,11 @@ func TestManifestRoundTrip(t *testing.T) {
 			},
 		},
 	} {
-		var b bytes.Buffer
-		n, err := want.WriteTo(&b)
-		if err != nil || n != int64(b.Len()) {
-			t.Fatalf("%s: WriteTo = %d, %v, want %d", name, n, err, b.Len())
+		text, err := want.Encode()
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
 		}
-		got, err := ReadManifest(&b)
+		got, err := ReadManifest(strings.NewReader(text))
 		if err != nil {
 			t.Fatalf("%s: %v", name, err)
 		}
@@ -147,9 +145,8 @@ func TestWriteManifestErrors(t *testing.T) {
 		"module big needs 4097 others, more than 4096":      {Modules: append(modules, Module{Name: "big", Needs: long})},
 		`module "é" has a blank, a comma`:                   {Modules: []Module{{Name: "é"}}},
 	} {
-		var b bytes.Buffer
-		if _, err := m.WriteTo(&b); err == nil || !strings.Contains(err.Error(), want) || b.Len() > 0 {
-			t.Errorf("WriteTo = %v, wrote %d bytes, want %q", err, b.Len(), want)
+		if text, err := m.Encode(); err == nil || !strings.Contains(err.Error(), want) || text != "" {
+			t.Errorf("Encode = %q, %v, want %q", text, err, want)
 		}
 	}
 }
@@ -170,11 +167,11 @@ func FuzzReadManifest(f *testing.F) {
 		if err != nil {
 			return
 		}
-		var b bytes.Buffer
-		if _, err := m.WriteTo(&b); err != nil {
+		encoded, err := m.Encode()
+		if err != nil {
 			return // What is needed is not listed.
 		}
-		again, err := ReadManifest(&b)
+		again, err := ReadManifest(strings.NewReader(encoded))
 		if err != nil {
 			t.Fatalf("ReadManifest of what was written: %v", err)
 		}

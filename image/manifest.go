@@ -63,11 +63,12 @@ func CanonicalName(name string) string {
 	return strings.ReplaceAll(name, "-", "_")
 }
 
-// WriteTo writes m in the manifest format: one fact a line, fields separated by
-// one space. It refuses what ReadManifest would not read back as it is.
-func (m *Manifest) WriteTo(w io.Writer) (int64, error) {
+// Encode is m in the manifest format: one fact a line, fields separated by
+// one space. It refuses what ReadManifest would not read back as it is. It is no
+// io.WriterTo: the linker would keep that in /init, which only reads manifests.
+func (m *Manifest) Encode() (string, error) {
 	if err := m.check(); err != nil {
-		return 0, fmt.Errorf("manifest: %w", err)
+		return "", fmt.Errorf("manifest: %w", err)
 	}
 	var b strings.Builder
 	fmt.Fprintln(&b, manifestHeader)
@@ -106,14 +107,13 @@ func (m *Manifest) WriteTo(w io.Writer) (int64, error) {
 	}
 	for line := range strings.Lines(b.String()) {
 		if len(line) > maxLine {
-			return 0, fmt.Errorf("manifest: the line %.60q… has more than %d bytes", line, maxLine)
+			return "", fmt.Errorf("manifest: the line %.60q… has more than %d bytes", line, maxLine)
 		}
 	}
-	n, err := io.WriteString(w, b.String())
-	return int64(n), err
+	return b.String(), nil
 }
 
-// ReadManifest reads what WriteTo wrote. A line of another form is an error that
+// ReadManifest reads what Encode wrote. A line of another form is an error that
 // names the line, and so is a name that no module can have: a manifest is made by
 // a program, not by hand. Whether the modules that are needed are there is not
 // asked here: a node does without those that it has no use for.

@@ -1,7 +1,6 @@
 package initrd
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"io"
@@ -70,11 +69,11 @@ func Build(ctx context.Context, opts Options) (*Report, error) {
 			return nil, err
 		}
 		rep.Warnings = append(rep.Warnings, warnings...)
-		var text bytes.Buffer
-		if _, err := manifest.WriteTo(&text); err != nil {
+		text, err := manifest.Encode()
+		if err != nil {
 			return nil, fmt.Errorf("kernel %s: %w", release, err)
 		}
-		entries = append(entries, fileEntry(image.ManifestPath(release), 0o644, text.Bytes()))
+		entries = append(entries, fileEntry(image.ManifestPath(release), 0o644, []byte(text)))
 		for _, mod := range manifest.Modules {
 			m := newModuleFile(k, mod.Name)
 			modules = append(modules, m)

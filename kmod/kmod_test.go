@@ -187,7 +187,11 @@ func TestOpen(t *testing.T) {
 	whole := *manifest
 	whole.Modules = slices.DeleteFunc(slices.Clone(whole.Modules), func(m image.Module) bool { return m.Name == "broken" })
 	whole.Load = nil
-	if _, err := whole.WriteTo(f); err != nil {
+	text, err := whole.Encode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := f.WriteString(text); err != nil {
 		t.Fatal(err)
 	}
 	f.Close()
