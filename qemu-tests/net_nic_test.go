@@ -31,7 +31,7 @@ func TestFieldParameters(t *testing.T) {
 	}
 	for _, text := range []string{
 		"no NIC has the MAC 02:00:00:00:be:ef, from which the firmware says that it booted (BOOTIF=), only eth0: any NIC is used",
-		`"bridge" is not supported: no bridge is made`, `"rd.shell" is not supported: say sidus.onerror=shell`, "netroot= is ignored: it names no NFS root",
+		`"bridge" is not supported: no bridge is made`, `"rd.shell" is not supported: use sidus.onerror=shell`, "netroot= is ignored: it names no NFS root",
 	} {
 		if !strings.Contains(g.Console(), text) {
 			t.Errorf("the console does not say %q", text)
