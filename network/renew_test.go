@@ -192,6 +192,12 @@ func keepOnce(t *testing.T, n *node, lease *network.LeaseState, done func() bool
 	renewed := false
 	lease.OnRenewal = func() { renewed = true; cancel() }
 	lease.Renew(ctx, n.logf)
+	for range 1000 { // Until the server has written its log.
+		if done() {
+			break
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
 	if !renewed || !done() {
 		t.Errorf("it is not renewed: %+v", lease)
 	}
