@@ -44,7 +44,7 @@ func TestShellOfTree(t *testing.T) {
 	s := newSite(t, "bookworm")
 	s.nfs(Export{}, NFSOptions{})
 	s.dhcp(DHCPOptions{})
-	const says = "union: overlay: the overlay at /aufs cannot be used: users other than root cannot open /aufs" + AgentInit
+	const says = "union: overlay: the overlay at /aufs cannot be used: users other than root cannot open " + AgentInit
 	g := s.boot(s.root("vers=3,noacl ")+probeParams+" sidus.onerror=shell", GuestOptions{})
 	// A union that cannot be used is not left mounted.
 	s.says(g, says, "drop noacl from the NFS options, or use version 4", "a shell (/bin/sh in /ro)", "exit tries again")
