@@ -13,6 +13,7 @@ import (
 
 	"github.com/insomniacslk/dhcp/dhcpv4"
 
+	"github.com/sidusboot/sidusboot/clock"
 	"github.com/sidusboot/sidusboot/network"
 	"github.com/sidusboot/sidusboot/network/networktest"
 )
@@ -258,7 +259,7 @@ func TestKeepTwoServers(t *testing.T) {
 		n.Run("ip link set eth0 up; ip addr add 10.77.0.11/24 dev eth0")
 		l := &network.Lease{
 			Device: "eth0", MAC: hardware(t, "52:54:00:77:00:01"), Addr: netip.MustParsePrefix("10.77.0.11/24"),
-			Time: time.Hour, T1: 30 * time.Minute, T2: 50 * time.Minute, Since: network.Uptime() - 55*time.Minute,
+			Time: time.Hour, T1: 30 * time.Minute, T2: 50 * time.Minute, Since: clock.Uptime() - 55*time.Minute,
 		}
 		lease := l.State(index(t, "eth0"), "")
 		lease.OnRenewal = cancel

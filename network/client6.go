@@ -14,6 +14,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/sidusboot/sidusboot/clock"
 	"github.com/sidusboot/sidusboot/network/dhcp6"
 	"github.com/sidusboot/sidusboot/network/rtnetlink"
 	"golang.org/x/sys/unix"
@@ -219,7 +220,7 @@ func getDHCP6Lease(ctx context.Context, link *rtnetlink.Link, l *Lease) error {
 	}
 	l.Proto = protoDHCP6
 	l.Time, l.T1, l.T2 = times6(b)
-	l.Since = Uptime()
+	l.Since = clock.Uptime()
 	l.DHCP6 = &DHCP6Binding{Server: b.Server, IAID: c.iaid}
 	l.addFacts(b)
 	return nil

@@ -12,6 +12,7 @@ import (
 
 	"github.com/insomniacslk/dhcp/dhcpv4"
 
+	"github.com/sidusboot/sidusboot/clock"
 	"github.com/sidusboot/sidusboot/network/ipv4"
 )
 
@@ -76,7 +77,7 @@ func leaseFrom(m *dhcpv4.DHCPv4, device string, mac net.HardwareAddr) (lease *Le
 	}
 	l.Routes = routesFrom(m)
 	l.Time, l.T1, l.T2 = leaseTimes(m.IPAddressLeaseTime(0), m.IPAddressRenewalTime(0), m.IPAddressRebindingTime(0))
-	l.Since = Uptime()
+	l.Since = clock.Uptime()
 	return l, nil
 }
 

@@ -21,7 +21,7 @@ type LeaseState struct {
 	Server             netip.Addr
 	ClientID, Hostname string
 	// Time is the lease's length, T1 and T2 are when to renew and to rebind it,
-	// all from Since on, which is on the clock of Uptime.
+	// all from Since on, which is on the clock of clock.Uptime.
 	Time, T1, T2 time.Duration
 	Since        time.Duration
 	// DHCP6 is set for a lease of DHCPv6.

@@ -45,7 +45,7 @@ type Lease struct {
 	// Time is the lease's length, 0 for one that does not end. T1 and T2 are
 	// when to renew and to rebind it (RFC 2131, section 4.4.5).
 	Time, T1, T2 time.Duration
-	// Since is when the lease began, on the clock of Uptime.
+	// Since is when the lease began, on the clock of clock.Uptime.
 	Since time.Duration
 	// ClientID is option 61 as this node sent it: a server knows the lease by it.
 	ClientID string

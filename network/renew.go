@@ -12,18 +12,10 @@ import (
 	"github.com/insomniacslk/dhcp/dhcpv4"
 	"golang.org/x/sys/unix"
 
+	"github.com/sidusboot/sidusboot/clock"
 	"github.com/sidusboot/sidusboot/network/dhcp6"
 	"github.com/sidusboot/sidusboot/panics"
 )
-
-// Uptime is the time since the machine started, its sleep included.
-func Uptime() time.Duration {
-	var ts unix.Timespec
-	if err := unix.ClockGettime(unix.CLOCK_BOOTTIME, &ts); err != nil {
-		return 0
-	}
-	return time.Duration(ts.Nano())
-}
 
 const (
 	// maxSleep is the longest single timer: Go's timers do not run while a machine
@@ -69,10 +61,10 @@ func (s *LeaseState) phaseAt(age time.Duration) (phase, time.Duration) {
 func (s *LeaseState) Renew(ctx context.Context, logf func(format string, args ...any)) {
 	k := &renewal{LeaseState: s, logf: logf}
 	for ctx.Err() == nil {
-		phase, pause := s.phaseAt(Uptime() - s.Since)
+		phase, pause := s.phaseAt(clock.Uptime() - s.Since)
 		if phase != bound {
 			k.step(ctx, phase)
-			if Uptime()-s.Since < s.T1 {
+			if clock.Uptime()-s.Since < s.T1 {
 				continue // Renewed.
 			}
 			pause = jitter(pause)
@@ -84,8 +76,8 @@ func (s *LeaseState) Renew(ctx context.Context, logf func(format string, args ..
 // sleep waits for at most pause, on the clock that also counts while the machine
 // is suspended.
 func sleep(ctx context.Context, pause time.Duration) {
-	for end := Uptime() + pause; ctx.Err() == nil; {
-		left := end - Uptime()
+	for end := clock.Uptime() + pause; ctx.Err() == nil; {
+		left := end - clock.Uptime()
 		if left <= 0 {
 			return
 		}
@@ -255,7 +247,7 @@ func (s *LeaseState) setTimes(lease, t1, t2 time.Duration) {
 		const day = 24 * time.Hour
 		lease, t1, t2 = 4*day, day, 3*day
 	}
-	s.Time, s.T1, s.T2, s.Since = lease, t1, t2, Uptime()
+	s.Time, s.T1, s.T2, s.Since = lease, t1, t2, clock.Uptime()
 	if s.OnRenewal != nil {
 		s.OnRenewal()
 	}

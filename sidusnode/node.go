@@ -12,6 +12,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/sidusboot/sidusboot/clock"
 	"github.com/sidusboot/sidusboot/network"
 )
 
@@ -96,7 +97,7 @@ func known() (*node, error) {
 	if err != nil {
 		return nil, err
 	}
-	n := &node{now: network.Uptime()}
+	n := &node{now: clock.Uptime()}
 	if n.Facts, err = ParseFacts(string(text)); err != nil {
 		return nil, err
 	}
