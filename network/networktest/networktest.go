@@ -232,7 +232,9 @@ func (n *Net) Host(name, addr string) *Host {
 func (n *Net) newHost(name string) *Host {
 	n.t.Helper()
 	cmd := exec.Command("sleep", "infinity")
-	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: unix.CLONE_NEWNET, Pdeathsig: unix.SIGKILL}
+	// No Pdeathsig: it comes when the thread ends that started the program, and threads
+	// end here (Do). The end of the process namespace ends it.
+	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: unix.CLONE_NEWNET}
 	if err := cmd.Start(); err != nil {
 		n.t.Fatal(err)
 	}
@@ -325,7 +327,6 @@ func (h *Host) Start(argv ...string) *Server {
 	s := &Server{t: h.t, done: make(chan struct{})}
 	s.cmd = exec.Command("nsenter", append([]string{"-t", strconv.Itoa(h.pid), "-n"}, argv...)...)
 	s.cmd.Stdout, s.cmd.Stderr = s, s
-	s.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: unix.SIGKILL}
 	if err := s.cmd.Start(); err != nil {
 		h.t.Fatal(err)
 	}
