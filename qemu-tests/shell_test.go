@@ -70,7 +70,7 @@ func TestBreak(t *testing.T) {
 	s.dhcp(DHCPOptions{})
 	const bootif = "BOOTIF=01-52-54-00-77-00-01 "
 	g := s.boot(s.root("vers=3 ")+bootif+probeParams+" rd.break", GuestOptions{NICs: []NIC{{MAC: MAC(9), Detached: true}, {MAC: MAC(1)}}})
-	s.says(g, "rd.break: stopping before the real init", "a shell (/bin/sh in /aufs)", "exit goes on")
+	s.says(g, "rd.break: stopping before the real init", "a shell (/bin/sh in /aufs)", "exit continues the boot")
 	k := &keyboard{s: s, g: g}
 	k.types("touch /etc/by''hand && echo is''written", "iswritten")
 	k.types("tail -n 1 /run/sidusboot/boot.log", "rd.break: stopping")
