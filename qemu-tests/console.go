@@ -1,6 +1,7 @@
 package qemutests
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -13,8 +14,8 @@ import (
 // come.
 var ErrPanic = errors.New("guest kernel panic")
 
-// panicText is what a panicking kernel prints.
-var panicText = regexp.MustCompile(`Kernel panic - not syncing: [^\r\n]*|Attempted to kill init![^\r\n]*`)
+// panicText is what a panicking kernel prints, as a whole line: it comes in pieces.
+var panicText = regexp.MustCompile(`(?:Kernel panic - not syncing: |Attempted to kill init!)[^\r\n]*[\r\n]`)
 
 // A transcript is the append-only record of what came out of a port.
 type transcript struct {
@@ -141,7 +142,7 @@ func (g *Guest) trouble() error {
 	}
 	text, _, _ := g.console.state()
 	if found := panicText.Find(text); found != nil {
-		return fmt.Errorf("%w: %s", ErrPanic, found)
+		return fmt.Errorf("%w: %s", ErrPanic, bytes.TrimSpace(found))
 	}
 	return nil
 }

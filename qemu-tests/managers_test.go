@@ -307,7 +307,7 @@ func TestLeaseOfTree(t *testing.T) {
 	s.dhcp(DHCPOptions{})
 	g := s.boot(probeParams+" "+s.root("vers=3")+" sidus.lease=tree", GuestOptions{})
 	s.same(g, map[string]string{
-		"cd /run; ls -d systemd/network/* systemd/system NetworkManager network initramfs 2>/dev/null || true": "initramfs\nsystemd/network/00--sidusboot.link",
+		"cd /run; ls -1 -d systemd/network/* systemd/system NetworkManager network initramfs 2>/dev/null || true": "initramfs\nsystemd/network/00--sidusboot.link",
 		"cat /run/initramfs/leases": "", // The keeper is there, for the tree, and renews none.
 	})
 }
