@@ -188,7 +188,7 @@ func TestHostileDHCP(t *testing.T) {
 		"grep ^nameserver /etc/resolv.conf":               "nameserver 10.77.0.53",
 		"find /rw/upper -type f | sort | paste -s -d ' '": "/rw/upper/etc/fstab /rw/upper/etc/hostid /rw/upper/etc/machine-id /rw/upper/etc/resolv.conf",
 	})
-	s.says(g, `the host name "../../tmp/x;touch /etc/pwned" is none`)
+	s.says(g, `"../../tmp/x;touch /etc/pwned" is not a host name`)
 }
 
 // acknowledged counts the leases that the lab's DHCP server has given the node.
