@@ -28,10 +28,10 @@ func (o *jsonObject) raw(key, value string) {
 		o.b.WriteByte(',')
 	}
 	o.any = true
-	o.b.WriteString("\n" + o.indent + "  " + jsonString(key) + ": " + value)
+	o.b.WriteString("\n" + o.indent + "  " + Quote(key) + ": " + value)
 }
 
-func (o *jsonObject) text(key, value string)      { o.raw(key, jsonString(value)) }
+func (o *jsonObject) text(key, value string)      { o.raw(key, Quote(value)) }
 func (o *jsonObject) number(key string, n int64)  { o.raw(key, strconv.FormatInt(n, 10)) }
 func (o *jsonObject) flag(key string, value bool) { o.raw(key, strconv.FormatBool(value)) }
 
@@ -42,7 +42,7 @@ func (o *jsonObject) seconds(key string, s float64) {
 func (o *jsonObject) texts(key string, values []string) {
 	quoted := make([]string, len(values))
 	for i, v := range values {
-		quoted[i] = jsonString(v)
+		quoted[i] = Quote(v)
 	}
 	o.raw(key, "["+strings.Join(quoted, ", ")+"]")
 }
@@ -58,10 +58,10 @@ func (o *jsonObject) String() string {
 	return o.b.String() + "\n" + o.indent + "}"
 }
 
-// jsonString quotes a string (RFC 8259, section 7). What is not UTF-8 becomes
+// Quote is a text as a JSON string (RFC 8259, section 7). What is not UTF-8 becomes
 // U+FFFD. What a console might obey is escaped, so that the file can be shown on
 // one: see printable.
-func jsonString(s string) string {
+func Quote(s string) string {
 	var b strings.Builder
 	b.WriteByte('"')
 	for _, r := range s {

@@ -16,3 +16,11 @@ func Uptime() time.Duration {
 	}
 	return time.Duration(ts.Nano())
 }
+
+// SleepForever does what select{} cannot: a Go program in which everything
+// sleeps ends with a "deadlock", and where it is PID 1 so would the kernel.
+func SleepForever() {
+	for {
+		time.Sleep(time.Hour)
+	}
+}

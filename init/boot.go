@@ -154,12 +154,11 @@ func (n *node) early() error {
 	if err := n.log.OpenKmsg(); err != nil {
 		return err
 	}
-	go func() {
-		defer n.recovered()
+	n.background(func() {
 		if err := seedRandom(); err != nil {
 			n.log.Errorf("%v", err)
 		}
-	}()
+	})
 	return nil
 }
 

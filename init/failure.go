@@ -9,6 +9,7 @@ import (
 
 	"github.com/sidusboot/sidusboot/bootlog"
 	"github.com/sidusboot/sidusboot/chroot"
+	"github.com/sidusboot/sidusboot/clock"
 	"github.com/sidusboot/sidusboot/config"
 	"github.com/sidusboot/sidusboot/image"
 	"github.com/sidusboot/sidusboot/iscsi"
@@ -141,7 +142,7 @@ func jitter(d time.Duration) time.Duration { return d/2 + rand.N(d) }
 func (n *node) restart(delay time.Duration) {
 	if delay < 0 {
 		n.log.Errorf("waiting for ever (panic=0)")
-		sleepForever()
+		clock.SleepForever()
 	}
 	n.log.Errorf("reboot in %v", delay)
 	time.Sleep(delay)
@@ -161,7 +162,7 @@ func (n *node) reboot(cmd int) {
 		n.log.Errorf("reboot: %v", err)
 	}
 	// Power off without a way to do so comes back here. To end would be a panic.
-	sleepForever()
+	clock.SleepForever()
 }
 
 // settleTime limits the writing before a restart, and after it the end of a session

@@ -25,8 +25,7 @@ func (n *node) startIB() {
 	// An earlier attempt may have had another address.
 	before, done := n.ib, make(chan struct{})
 	n.ib, n.ibOwn = done, own
-	go func() {
-		defer n.recovered()
+	n.background(func() {
 		defer close(done)
 		if before != nil {
 			<-before
@@ -52,7 +51,7 @@ func (n *node) startIB() {
 			}
 			n.log.Noticef("%s has %s (sidus.ib=)", ib.Device, addr)
 		}
-	}()
+	})
 }
 
 // awaitIB waits until startIB's work is done.

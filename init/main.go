@@ -13,7 +13,6 @@ import (
 	"os/signal"
 	"path/filepath"
 	"runtime/debug"
-	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -69,14 +68,6 @@ func discardSignals(signals ...os.Signal) {
 		for range c {
 		}
 	}()
-}
-
-// sleepForever does what select{} cannot: a Go program in which everything
-// sleeps ends with a "deadlock", and so would the kernel.
-func sleepForever() {
-	for {
-		time.Sleep(time.Hour)
-	}
 }
 
 func exit(err error) {

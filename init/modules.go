@@ -40,8 +40,7 @@ func (n *node) openModules() (string, error) {
 func (n *node) loadUnion(version string) {
 	n.union = make(chan unionResult, 1)
 	n.loaded = make(chan struct{})
-	go func() {
-		defer n.recovered()
+	n.background(func() {
 		defer close(n.loaded)
 		// NFS is needed first. An error comes again when it is mounted.
 		_ = n.system.Load("nfs")
@@ -60,7 +59,7 @@ func (n *node) loadUnion(version string) {
 			n.loadDisks(n.system.loader.USBHosts())
 			_ = n.system.loader.Load("ext4")
 		}
-	}()
+	})
 }
 
 func unionWanted(u config.Union) overlay.Kind {

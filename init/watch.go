@@ -39,11 +39,10 @@ func (n *node) watchOver(name string) (stop func()) {
 		w.GiveUp = nil // To wait on is what that policy would do, too.
 	}
 	done, ended := make(chan struct{}), make(chan struct{})
-	go func() {
-		defer n.recovered()
+	n.background(func() {
 		defer close(ended)
 		w.Run(done)
-	}()
+	})
 	return func() {
 		close(done)
 		<-ended

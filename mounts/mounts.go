@@ -17,6 +17,8 @@ import (
 // A Point is a line of mountinfo.
 type Point struct {
 	Dir, Type string
+	// Source is what is mounted, Options are those of its superblock.
+	Source, Options string
 	// Data says that something may not be written yet.
 	Data bool
 }
@@ -61,6 +63,9 @@ func Parse(mountinfo io.Reader) (all []Point) {
 			continue
 		}
 		m := Point{Dir: Unescape(fields[4]), Type: fields[dash+1]}
+		if len(fields) > dash+3 {
+			m.Source, m.Options = fields[dash+2], fields[dash+3]
+		}
 		// Major 0 is what has no device of its own; btrfs has a number of these.
 		m.Data = !strings.HasPrefix(fields[2], "0:") || slices.Contains([]string{"overlay", "aufs", "btrfs"}, m.Type)
 		all = append(all, m)

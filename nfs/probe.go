@@ -67,8 +67,7 @@ func (m *Mounter) probe3(ctx context.Context, src Source) error {
 	if err != nil || port == 0 { // Not by RDMA.
 		return err
 	}
-	_, err = m.call(ctx, "tcp", netip.AddrPortFrom(src.Addr, port), call{programNFS, 3, 0}, nil)
-	return err
+	return m.callNull(ctx, netip.AddrPortFrom(src.Addr, port), "3")
 }
 
 // answers tells whether the server answers NFS calls of a version.
@@ -79,12 +78,18 @@ func (m *Mounter) answers(ctx context.Context, src Source, version string) bool 
 	}
 	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
 	defer cancel()
+	return m.callNull(ctx, netip.AddrPortFrom(src.Addr, port), version) == nil
+}
+
+// callNull makes a call that asks for nothing (RFC 1813, section 3.3.0), by a version
+// of NFS.
+func (m *Mounter) callNull(ctx context.Context, to netip.AddrPort, version string) error {
 	major := uint32(4)
 	if version == "3" {
 		major = 3
 	}
-	_, err = m.call(ctx, "tcp", netip.AddrPortFrom(src.Addr, port), call{programNFS, major, 0}, nil)
-	return err == nil
+	_, err := m.call(ctx, "tcp", to, call{programNFS, major, 0}, nil)
+	return err
 }
 
 // Answers returns nil when the server answers NFS calls. It is for a choice between
@@ -96,12 +101,8 @@ func (m *Mounter) Answers(ctx context.Context, src Source) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
 	defer cancel()
-	version := uint32(4)
-	if src.Version == "3" {
-		version = 3
-	}
 	address := netip.AddrPortFrom(src.Addr, port)
-	_, err = m.call(ctx, "tcp", address, call{programNFS, version, 0}, nil)
+	err = m.callNull(ctx, address, src.Version)
 	switch {
 	case errors.Is(err, errRPC):
 		return nil // It does not serve this version, and said so.

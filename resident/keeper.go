@@ -66,7 +66,7 @@ func work(log Log, text string, guard *peer) error {
 			return err // The guard starts another one.
 		}
 	}
-	sleepForever()
+	clock.SleepForever()
 	return nil
 }
 

@@ -15,6 +15,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/sidusboot/sidusboot/clock"
 	"github.com/sidusboot/sidusboot/iscsi"
 	"github.com/sidusboot/sidusboot/mounts"
 	"github.com/sidusboot/sidusboot/panics"
@@ -23,7 +24,7 @@ import (
 // oldRoot is where systemd-shutdown puts the root that it has left.
 const oldRoot = "/oldroot"
 
-// Time-boxes of the shutdown. All of it has to fit in 60 s, also with a target
+// Limits of the shutdown. All of it has to fit in 60 s, also with a target
 // that is gone for good.
 const (
 	unmountTime = 15 * time.Second
@@ -74,15 +75,7 @@ func act(log Log, args []string) {
 		log.Errorf("%s: %v; rebooting", verb, err)
 		_ = unix.Reboot(unix.LINUX_REBOOT_CMD_RESTART)
 	}
-	sleepForever()
-}
-
-// sleepForever does what select{} cannot: a Go program in which everything
-// sleeps ends with a "deadlock", and so would the kernel.
-func sleepForever() {
-	for {
-		time.Sleep(time.Hour)
-	}
+	clock.SleepForever()
 }
 
 // takeApart unmounts all that is below oldRoot, from the leaves on. What holds

@@ -13,6 +13,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/sidusboot/sidusboot/image"
 	"github.com/sidusboot/sidusboot/tree"
 	"github.com/sidusboot/sidusboot/versions/layout"
 )
@@ -20,8 +21,9 @@ import (
 // Where things are on a node.
 const (
 	// Dir is what sidusboot leaves for people and programs.
-	Dir          = "/run/sidusboot"
-	roDir, rwDir = "/ro", "/rw"
+	Dir   = "/run/sidusboot"
+	roDir = image.ReadOnly
+	rwDir = image.ReadWrite
 )
 
 // The looks that may hang, by what they are about. They are done in a process of

@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/sidusboot/sidusboot/clock"
+	"github.com/sidusboot/sidusboot/mounts"
 	"github.com/sidusboot/sidusboot/network"
 )
 
@@ -72,18 +73,16 @@ type node struct {
 	// session is the state of the iSCSI session as the kernel calls it; empty
 	// where there is none to be.
 	session string
-	layers  []layer
-	found   finding
-	heal    heal
+	// layers are the mounts of which the root is made.
+	layers []mounts.Point
+	found  finding
+	heal   heal
 	// current is the base's current version, looked at when.
 	current   string
 	currentAt time.Duration
 	// troubles are what could not be found out.
 	troubles []string
 }
-
-// A layer is a mount of which the root is made.
-type layer struct{ dir, source, kind, options string }
 
 // errNoNode says that this is not a node of sidusboot's, or one of an older image.
 var errNoNode = errors.New(FactsFile + " is not there: this machine was not booted by an image of this version of sidusboot")
@@ -110,11 +109,11 @@ func known() (*node, error) {
 	if n.Session != "" {
 		n.session = sessionState("/sys", n.Session)
 	}
-	mounts, err := os.ReadFile("/proc/self/mountinfo")
+	all, err := mounts.Read("/proc/self/mountinfo")
 	if err != nil {
 		n.trouble(err)
 	}
-	n.layers = parseLayers(string(mounts))
+	n.layers = findLayers(all)
 	return n, nil
 }
 
@@ -163,32 +162,27 @@ const loggedIn = "LOGGED_IN"
 // layerDirs are where the union and its layers are mounted.
 var layerDirs = []string{"/", roDir, rwDir}
 
-// parseLayers finds them in mountinfo (proc_pid_mountinfo(5)). Of several mounts
-// on one directory the last one counts.
-func parseLayers(mountinfo string) []layer {
-	all := make([]layer, len(layerDirs))
-	for l := range strings.Lines(mountinfo) {
-		fields := strings.Fields(l)
-		dash := slices.Index(fields, "-")
-		if dash < 6 || dash+3 >= len(fields) {
-			continue
-		}
-		if i := slices.Index(layerDirs, fields[4]); i >= 0 {
-			all[i] = layer{dir: fields[4], kind: fields[dash+1], source: fields[dash+2], options: fields[dash+3]}
+// findLayers finds them among all mounts. Of several on one directory the last one
+// counts.
+func findLayers(all []mounts.Point) []mounts.Point {
+	layers := make([]mounts.Point, len(layerDirs))
+	for _, m := range all {
+		if i := slices.Index(layerDirs, m.Dir); i >= 0 {
+			layers[i] = m
 		}
 	}
-	return all
+	return layers
 }
 
 // attributes is how long the client keeps attributes of the tree (nfs(5), acregmax
 // and acdirmax).
-func attributes(layers []layer) time.Duration {
+func attributes(layers []mounts.Point) time.Duration {
 	longest := time.Minute
 	for _, l := range layers {
-		if l.dir != roDir {
+		if l.Dir != roDir {
 			continue
 		}
-		for o := range strings.SplitSeq(l.options, ",") {
+		for o := range strings.SplitSeq(l.Options, ",") {
 			key, value, _ := strings.Cut(o, "=")
 			if seconds, err := strconv.Atoi(value); err == nil && (key == "acregmax" || key == "acdirmax") {
 				longest = max(longest, time.Duration(seconds)*time.Second)

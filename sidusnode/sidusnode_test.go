@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/sidusboot/sidusboot/mounts"
 )
 
 // TestMain is also the process that looks and hangs.
@@ -192,15 +194,15 @@ func TestLayers(t *testing.T) {
 33 30 0:24 / /run rw - tmpfs tmpfs rw
 broken
 `
-	got := parseLayers(mountinfo)
-	if len(got) != 3 || got[0].kind != "overlay" || got[1].source != "10.77.0.1:/srv/root" || got[2].dir != "/rw" {
+	got := findLayers(mounts.Parse(strings.NewReader(mountinfo)))
+	if len(got) != 3 || got[0].Type != "overlay" || got[1].Source != "10.77.0.1:/srv/root" || got[2].Dir != "/rw" {
 		t.Errorf("%+v", got)
 	}
 	if d := attributes(got); d != 2*time.Minute {
 		t.Errorf("attributes are kept for %v", d)
 	}
 	if d := attributes(nil); d != time.Minute {
-		t.Errorf("without a word attributes are kept for %v", d)
+		t.Errorf("without acregmax= attributes are kept for %v", d)
 	}
 }
 
@@ -211,7 +213,7 @@ func TestJSON(t *testing.T) {
 			{device: "eth1", addr: "10.0.0.8", length: time.Hour, rebind: time.Hour, age: time.Minute}},
 		found: finding{record: record{{"total", "104857600"}, {"used", "7340032"}}}, current: "b", session: "FAILED",
 	}
-	n.layers = parseLayers("")
+	n.layers = findLayers(nil)
 	v := judge(n)
 	var got struct {
 		Uptime         int `json:"uptime_seconds"`

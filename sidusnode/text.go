@@ -6,6 +6,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/sidusboot/sidusboot/bootlog"
 )
 
 // The keys of what can be told of a node. They are a contract with those who read
@@ -67,7 +69,7 @@ func (n *node) view(v verdict) (r record) {
 	}
 	r.add("union", n.Union)
 	for _, l := range n.layers {
-		r.add(keyLayer, l.dir+" "+l.kind+" "+l.source)
+		r.add(keyLayer, l.Dir+" "+l.Type+" "+l.Source)
 	}
 	r.add(keyCheck, strconv.Itoa(v.status))
 	for _, f := range v.findings {
@@ -106,11 +108,11 @@ func (r record) json() string {
 		if i > 0 {
 			b.WriteByte(',')
 		}
-		b.WriteString("\n  " + quote(p.key) + ": ")
+		b.WriteString("\n  " + bootlog.Quote(p.key) + ": ")
 		var values []string
 		for _, value := range r.all(p.key) {
 			if !slices.Contains(numberKeys, p.key) {
-				value = quote(value)
+				value = bootlog.Quote(value)
 			}
 			values = append(values, value)
 		}
@@ -121,25 +123,6 @@ func (r record) json() string {
 		b.WriteString(text)
 	}
 	return b.String() + "\n}\n"
-}
-
-// quote is a JSON string (RFC 8259, section 7). What a console might obey is
-// escaped; what is no UTF-8, or beyond 16 bits and not printable, becomes U+FFFD.
-func quote(s string) string {
-	b := []byte{'"'}
-	for _, r := range s {
-		switch {
-		case r == '"' || r == '\\':
-			b = append(b, '\\', byte(r))
-		case strconv.IsPrint(r):
-			b = append(b, string(r)...)
-		case r < 0x10000:
-			b = fmt.Appendf(b, `\u%04x`, r)
-		default:
-			b = append(b, `\ufffd`...)
-		}
-	}
-	return string(append(b, '"'))
 }
 
 // state is what the next look is to know.
