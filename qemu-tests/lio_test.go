@@ -190,7 +190,8 @@ func TestLIORefused(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	params := s.volumeParams(lioPortal + mutualWords + "sidus.mkfs=blank ")
+	// On a slow machine the first change takes longer than the usual timeout.
+	params := s.volumeParams(lioPortal + mutualWords + "sidus.mkfs=blank sidus.timeout=900 ")
 	swap := exec.Command("mkswap", "-q", host)
 	if out, err := swap.CombinedOutput(); err != nil {
 		t.Fatalf("mkswap: %v, %s", err, out)
@@ -202,7 +203,7 @@ func TestLIORefused(t *testing.T) {
 	s.says(g, "waiting for the iSCSI target: iscsi: login to "+nodeTarget, "status 0301", "LIO says so of a target that it does not have, too")
 
 	shell(fmt.Sprintf("rm %[1]s/lun_1/disk; rmdir %[1]s/lun_1 %[1]s; echo 1 >%[2]s/enable", acl, lun.group()))
-	s.fails(g, 1, "this initiator is not authorised (status 0202): the target's access list lacks this node")
+	s.failsWith(g, 1, "this initiator is not authorised (status 0202): the target's access list lacks this node")
 
 	shell(fmt.Sprintf("mkdir -p %s", acl))
 	wrong := lun
@@ -254,6 +255,12 @@ func TestLIORefused(t *testing.T) {
 // of its begin and to say a text.
 func (s *site) fails(g *Guest, n int, text string) {
 	s.t.Helper()
+	s.took(g, fmt.Sprintf("failure %d", n), s.failsWith(g, n, text).Took, 10*time.Second)
+}
+
+// failsWith waits for the n-th failure of the stage rw, which has to say a text.
+func (s *site) failsWith(g *Guest, n int, text string) Event {
+	s.t.Helper()
 	e, err := g.WaitStageAgain(s.ctx, "rw", Failed, n)
 	if err != nil {
 		s.t.Fatal(err)
@@ -261,7 +268,7 @@ func (s *site) fails(g *Guest, n int, text string) {
 	if !strings.Contains(e.Text, text) {
 		s.t.Errorf("failure %d: %q, want %q", n, e.Text, text)
 	}
-	s.took(g, fmt.Sprintf("failure %d", n), e.Took, 10*time.Second)
+	return e
 }
 
 // TestLIOHeld points a second node at the first one's volume, while that is
