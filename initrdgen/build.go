@@ -12,12 +12,13 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/sidusboot/sidusboot/command"
 	"github.com/sidusboot/sidusboot/initrd"
 )
 
 func buildCommand() *cobra.Command {
 	var opts initrd.Options
-	var verbose, asJSON bool
+	var verbose bool
 	cmd := &cobra.Command{
 		Use:   "build --root TREE --output FILE",
 		Short: "Build an initrd from a root tree",
@@ -75,7 +76,7 @@ kernels. What went in, and what it weighs, is printed at the end.`,
   # One of several kernels, one more module at every boot, packed for an old kernel
   initrdgen build --root /srv/nfs/bookworm --output initrd.img \
       --kernel 6.1.0-56-amd64 --module macvlan --compress gzip`,
-		Args: noArguments,
+		Args: command.Arguments(0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if opts.Init == "" {
 				self, err := os.Executable()
@@ -84,22 +85,20 @@ kernels. What went in, and what it weighs, is printed at the end.`,
 				}
 				opts.Init = filepath.Join(filepath.Dir(self), "init")
 			}
-			opts.Builder = builtFrom()
+			opts.Builder = command.Version("initrdgen", version)
 			rep, err := initrd.Build(cmd.Context(), opts)
 			if err != nil {
 				return withFlag(err)
 			}
 			for _, w := range rep.Warnings {
-				fmt.Fprintf(cmd.ErrOrStderr(), "initrdgen: warning: %s\n", printable(w))
+				fmt.Fprintf(cmd.ErrOrStderr(), "initrdgen: warning: %s\n", command.Printable(w))
 			}
-			if asJSON {
-				return printJSON(cmd.OutOrStdout(), rep)
-			}
-			printReport(cmd.OutOrStdout(), rep, verbose)
-			if opts.DryRun {
-				fmt.Fprintln(cmd.OutOrStdout(), "  nothing was written (--dry-run)")
-			}
-			return nil
+			return command.Print(cmd, rep, func(w io.Writer) {
+				printReport(w, rep, verbose)
+				if opts.DryRun {
+					fmt.Fprintln(w, "  nothing was written (--dry-run)")
+				}
+			})
 		},
 	}
 	f := cmd.Flags()
@@ -116,7 +115,7 @@ kernels. What went in, and what it weighs, is printed at the end.`,
 	f.StringVar(&opts.Compress, "compress", initrd.Compressors()[0], "how to pack: `NAME` is "+strings.Join(initrd.Compressors(), ", "))
 	f.StringVar(&opts.Report, "report", "", "write what went in to `FILE` as JSON")
 	f.BoolVar(&opts.DryRun, "dry-run", false, "do everything but write: the report is that of the image, and so are errors in the tree")
-	f.BoolVar(&asJSON, "json", false, "print what went in as JSON")
+	command.AddJSON(cmd)
 	f.BoolVar(&verbose, "verbose", false, "list the firmware that the tree lacks, by driver")
 	return cmd
 }
@@ -136,7 +135,7 @@ func withFlag(err error) error {
 	}
 	err = fmt.Errorf("--%s: %w", flag, option.Err)
 	if option.Invalid {
-		return usageError{err}
+		return command.UsageError{Err: err}
 	}
 	return err
 }
@@ -164,7 +163,7 @@ func printReport(w io.Writer, r *initrd.Report, verbose bool) {
 		fmt.Fprintf(w, "  kernel    %s: %d modules, %s\n", k.Release, k.Modules, megabytes(k.Bytes))
 		var outside, names []string
 		for _, m := range k.Outside {
-			outside = append(outside, fmt.Sprintf("%s (%s)", m.Name, printable(m.Path)))
+			outside = append(outside, fmt.Sprintf("%s (%s)", m.Name, command.Printable(m.Path)))
 		}
 		if len(outside) > 0 {
 			fmt.Fprintf(w, "  outside   kernel/: %s\n", strings.Join(outside, ", "))
@@ -180,7 +179,7 @@ func printReport(w io.Writer, r *initrd.Report, verbose bool) {
 	if verbose {
 		for _, driver := range slices.Sorted(maps.Keys(r.Firmware.MissingFor)) {
 			for _, name := range r.Firmware.MissingFor[driver] {
-				fmt.Fprintf(w, "            %s: missing %s\n", driver, printable(name))
+				fmt.Fprintf(w, "            %s: missing %s\n", driver, command.Printable(name))
 			}
 		}
 	}

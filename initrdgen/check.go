@@ -9,11 +9,12 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/sidusboot/sidusboot/command"
 	"github.com/sidusboot/sidusboot/initrd"
 )
 
 func diffCommand() *cobra.Command {
-	var asJSON, exitCode bool
+	var exitCode bool
 	cmd := &cobra.Command{
 		Use:   "diff IMAGE IMAGE",
 		Short: "Compare two initrds",
@@ -24,7 +25,7 @@ compress them or not. Owners and times are not compared.
 
 ` + inspected,
 		Example: "  initrdgen diff /srv/tftp/initrd.img.old /srv/tftp/initrd.img",
-		Args:    arguments("IMAGE", "IMAGE"),
+		Args:    command.Arguments(2, "IMAGE", "IMAGE"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			var images [2]*os.File
 			for i, name := range args {
@@ -42,31 +43,27 @@ compress them or not. Owners and times are not compared.
 			if err != nil {
 				return err
 			}
-			if asJSON {
-				err = printJSON(cmd.OutOrStdout(), d)
-			} else {
-				printDifference(cmd.OutOrStdout(), d)
-			}
+			err = command.Print(cmd, d, func(w io.Writer) { printDifference(w, d) })
 			if err == nil && exitCode && !d.Equal() {
 				return errors.New("the images differ")
 			}
 			return err
 		},
 	}
-	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	command.AddJSON(cmd)
 	cmd.Flags().BoolVar(&exitCode, "exit-code", false, "exit 1 where they differ")
 	return cmd
 }
 
 func printDifference(w io.Writer, d *initrd.Difference) {
 	for _, name := range d.OnlyFirst {
-		fmt.Fprintf(w, "< %s\n", printable(name))
+		fmt.Fprintf(w, "< %s\n", command.Printable(name))
 	}
 	for _, name := range d.OnlySecond {
-		fmt.Fprintf(w, "> %s\n", printable(name))
+		fmt.Fprintf(w, "> %s\n", command.Printable(name))
 	}
 	for _, c := range d.Changed {
-		fmt.Fprintf(w, "! %s: %s", printable(c.Path), strings.Join(c.What, ", "))
+		fmt.Fprintf(w, "! %s: %s", command.Printable(c.Path), strings.Join(c.What, ", "))
 		if c.First.Mode != c.Second.Mode {
 			fmt.Fprintf(w, "; %v, %v", c.First.Mode, c.Second.Mode)
 		}
@@ -74,7 +71,7 @@ func printDifference(w io.Writer, d *initrd.Difference) {
 			fmt.Fprintf(w, "; %d bytes, %d bytes", c.First.Bytes, c.Second.Bytes)
 		}
 		if c.First.Link != c.Second.Link {
-			fmt.Fprintf(w, "; -> %s, -> %s", printable(c.First.Link), printable(c.Second.Link))
+			fmt.Fprintf(w, "; -> %s, -> %s", command.Printable(c.First.Link), command.Printable(c.Second.Link))
 		}
 		fmt.Fprintln(w)
 	}
@@ -83,7 +80,7 @@ func printDifference(w io.Writer, d *initrd.Difference) {
 		names []string
 	}{{"first", d.ModulesOnlyFirst}, {"second", d.ModulesOnlySecond}} {
 		if len(m.names) > 0 {
-			fmt.Fprintf(w, "modules only in the %s: %s\n", m.which, printable(strings.Join(m.names, " ")))
+			fmt.Fprintf(w, "modules only in the %s: %s\n", m.which, command.Printable(strings.Join(m.names, " ")))
 		}
 	}
 	fmt.Fprintf(w, "%d only in the first, %d only in the second, %d changed, %d the same\n",
@@ -92,7 +89,6 @@ func printDifference(w io.Writer, d *initrd.Difference) {
 
 func checkCommand() *cobra.Command {
 	var modalias string
-	var asJSON bool
 	var opts initrd.CheckOptions
 	cmd := &cobra.Command{
 		Use:   "check IMAGE --modalias FILE",
@@ -120,10 +116,10 @@ A module that is missing in an image of sidusboot comes into it by initrdgen bui
 ` + inspected,
 		Example: `  initrdgen check /srv/tftp/initrd.img --modalias node.modalias --root /srv/nfs/bookworm
   initrdgen check --json --modalias boot.json /boot/initrd.img`,
-		Args: arguments("IMAGE"),
+		Args: command.Arguments(1, "IMAGE"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if modalias == "" {
-				return usagef("--modalias is missing: name a file with the node's devices")
+				return command.Usagef("--modalias is missing: name a file with the node's devices")
 			}
 			list, err := initrd.OpenFile(modalias)
 			if err != nil {
@@ -145,11 +141,7 @@ A module that is missing in an image of sidusboot comes into it by initrdgen bui
 			if err != nil {
 				return ofImage(args[0], err)
 			}
-			if asJSON {
-				err = printJSON(cmd.OutOrStdout(), v)
-			} else {
-				printVerdict(cmd.OutOrStdout(), v)
-			}
+			err = command.Print(cmd, v, func(w io.Writer) { printVerdict(w, v) })
 			if err == nil && !v.Boots {
 				return fmt.Errorf("%s: the node would not boot", args[0])
 			}
@@ -161,7 +153,7 @@ A module that is missing in an image of sidusboot comes into it by initrdgen bui
 	f.StringVar(&modalias, "modalias", "", "`FILE` with the node's devices: modaliases, one a line, or a boot.json (required)")
 	f.StringVar(&opts.Root, "root", "", "the `TREE` that the node is to boot")
 	f.StringVar(&opts.Kernel, "kernel", "", "`RELEASE` of a kernel in the image; needed where there are several")
-	f.BoolVar(&asJSON, "json", false, "print JSON")
+	command.AddJSON(cmd)
 	return cmd
 }
 
@@ -170,7 +162,7 @@ func printVerdict(w io.Writer, v *initrd.Verdict) {
 	if kernel == "" {
 		kernel = "none"
 	}
-	fmt.Fprintf(w, "image of %s, kernel %s\n", v.Generator, printable(kernel))
+	fmt.Fprintf(w, "image of %s, kernel %s\n", v.Generator, command.Printable(kernel))
 	for _, d := range v.Devices {
 		if d.Kind == initrd.Other {
 			continue // The tree's udev loads those.
@@ -186,16 +178,16 @@ func printVerdict(w io.Writer, v *initrd.Verdict) {
 		if len(drivers) == 0 {
 			drivers = []string{"no driver known"}
 		}
-		fmt.Fprintf(w, "  %-4s %s: %s\n", d.Kind, printable(d.Modalias), printable(strings.Join(drivers, "; ")))
+		fmt.Fprintf(w, "  %-4s %s: %s\n", d.Kind, command.Printable(d.Modalias), command.Printable(strings.Join(drivers, "; ")))
 	}
 	for _, list := range []struct {
 		title    string
 		findings []initrd.Finding
 	}{{"reason", v.Reasons}, {"note", v.Notes}} {
 		for _, f := range list.findings {
-			fmt.Fprintf(w, "%s: %s", list.title, printable(f.Text))
+			fmt.Fprintf(w, "%s: %s", list.title, command.Printable(f.Text))
 			if f.Remedy != "" {
-				fmt.Fprintf(w, ": %s", printable(f.Remedy))
+				fmt.Fprintf(w, ": %s", command.Printable(f.Remedy))
 			}
 			fmt.Fprintln(w)
 		}

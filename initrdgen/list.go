@@ -1,13 +1,14 @@
 package main
 
 import (
-	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"os"
 
 	"github.com/spf13/cobra"
 
+	"github.com/sidusboot/sidusboot/command"
 	"github.com/sidusboot/sidusboot/initrd"
 )
 
@@ -18,7 +19,6 @@ of them plain or compressed by gzip, zstd, xz, lz4 -l, bzip2 or lzma. Archives o
 lzop, and of xz with BCJ filters, are not supported.`
 
 func listCommand() *cobra.Command {
-	var asJSON bool
 	cmd := &cobra.Command{
 		Use:   "list IMAGE",
 		Short: "List what is in an initrd",
@@ -27,7 +27,7 @@ leads to, the numbers of a device.
 
 ` + inspected,
 		Example: "  initrdgen list /srv/tftp/initrd.img\n  initrdgen list --json /boot/initrd.img-6.1.0-56-amd64",
-		Args:    arguments("IMAGE"),
+		Args:    command.Arguments(1, "IMAGE"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			f, err := openImage(args[0])
 			if err != nil {
@@ -35,16 +35,13 @@ leads to, the numbers of a device.
 			}
 			defer f.Close()
 			l, err := initrd.List(f)
-			if asJSON && err == nil {
-				return printJSON(cmd.OutOrStdout(), l)
+			if err != nil && command.JSON(cmd) {
+				return ofImage(args[0], err) // Half a listing is no JSON of one.
 			}
-			if !asJSON {
-				printListing(cmd.OutOrStdout(), l)
-			}
-			return ofImage(args[0], err)
+			return errors.Join(command.Print(cmd, l, func(w io.Writer) { printListing(w, l) }), ofImage(args[0], err))
 		},
 	}
-	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	command.AddJSON(cmd)
 	return cmd
 }
 
@@ -60,12 +57,12 @@ func printListing(w io.Writer, l *initrd.Listing) {
 			fmt.Fprintf(w, "# archive at byte %d, compression %s: %d files, %d bytes%s\n", a.Offset, a.Compression, a.Files, a.Bytes, early)
 		}
 		last = f.Archive
-		fmt.Fprintf(w, "%06o %9d %s", uint32(f.Mode), f.Bytes, printable(f.Path))
+		fmt.Fprintf(w, "%06o %9d %s", uint32(f.Mode), f.Bytes, command.Printable(f.Path))
 		switch {
 		case f.Link != "":
-			fmt.Fprintf(w, " -> %s", printable(f.Link))
+			fmt.Fprintf(w, " -> %s", command.Printable(f.Link))
 		case f.HardLink != "":
-			fmt.Fprintf(w, " = %s", printable(f.HardLink))
+			fmt.Fprintf(w, " = %s", command.Printable(f.HardLink))
 		case f.Device != "":
 			fmt.Fprintf(w, " (%s)", f.Device)
 		}
@@ -83,7 +80,7 @@ kernel.
 
 ` + inspected,
 		Example: "  initrdgen cat /srv/tftp/initrd.img etc/initrd-release",
-		Args:    arguments("IMAGE", "PATH"),
+		Args:    command.Arguments(2, "IMAGE", "PATH"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			f, err := openImage(args[0])
 			if err != nil {
@@ -97,7 +94,6 @@ kernel.
 
 func extractCommand() *cobra.Command {
 	var dir string
-	var asJSON bool
 	cmd := &cobra.Command{
 		Use:   "extract IMAGE --output DIR [PATH]...",
 		Short: "Write the files of an initrd into a directory",
@@ -110,15 +106,12 @@ set-user-ID bits. Devices, FIFOs and sockets are named and not made.
 
 ` + inspected,
 		Example: "  initrdgen extract /srv/tftp/initrd.img --output tmp\n  initrdgen extract initrd.img --output tmp etc lib/modules",
-		Args: func(_ *cobra.Command, args []string) error {
-			if len(args) == 0 {
-				return usagef("IMAGE is missing")
-			}
-			return nil
+		Args: func(cmd *cobra.Command, args []string) error {
+			return command.Arguments(1, "IMAGE")(cmd, args[:min(1, len(args))])
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if dir == "" {
-				return usagef("--output is missing: name the directory to write to")
+				return command.Usagef("--output is missing: name the directory to write to")
 			}
 			f, err := openImage(args[0])
 			if err != nil {
@@ -129,18 +122,16 @@ set-user-ID bits. Devices, FIFOs and sockets are named and not made.
 			if err != nil {
 				return ofImage(args[0], err)
 			}
-			if asJSON {
-				return printJSON(cmd.OutOrStdout(), x)
-			}
-			for _, name := range x.Skipped {
-				fmt.Fprintf(cmd.ErrOrStderr(), "initrdgen: not made, because it is a device, a FIFO or a socket: %s\n", printable(name))
-			}
-			fmt.Fprintf(cmd.OutOrStdout(), "%s: %d files, %s\n", dir, x.Files, megabytes(x.Bytes))
-			return nil
+			return command.Print(cmd, x, func(w io.Writer) {
+				for _, name := range x.Skipped {
+					fmt.Fprintf(cmd.ErrOrStderr(), "initrdgen: not made, because it is a device, a FIFO or a socket: %s\n", command.Printable(name))
+				}
+				fmt.Fprintf(w, "%s: %d files, %s\n", dir, x.Files, megabytes(x.Bytes))
+			})
 		},
 	}
 	cmd.Flags().StringVar(&dir, "output", "", "the `DIR` to write to (required)")
-	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	command.AddJSON(cmd)
 	return cmd
 }
 
@@ -159,26 +150,4 @@ func ofImage(name string, err error) error {
 		return nil
 	}
 	return fmt.Errorf("%s: %w", name, err)
-}
-
-// arguments takes exactly those that are named.
-func arguments(names ...string) cobra.PositionalArgs {
-	return func(_ *cobra.Command, args []string) error {
-		switch {
-		case len(args) < len(names):
-			return usagef("%s is missing", names[len(args)])
-		case len(args) > len(names):
-			return usagef("unexpected argument %q", args[len(names)])
-		}
-		return nil
-	}
-}
-
-func printJSON(w io.Writer, v any) error {
-	text, err := json.MarshalIndent(v, "", "  ")
-	if err != nil {
-		return err
-	}
-	_, err = w.Write(append(text, '\n'))
-	return err
 }

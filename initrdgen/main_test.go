@@ -8,12 +8,12 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime/debug"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
 
+	"github.com/sidusboot/sidusboot/command"
 	"github.com/sidusboot/sidusboot/initrd"
 	"github.com/sidusboot/sidusboot/initrd/initrdtest"
 )
@@ -21,7 +21,7 @@ import (
 // TestMain lets the test binary stand in for the program.
 func TestMain(m *testing.M) {
 	if os.Getenv("INITRDGEN_RUN") == "1" {
-		os.Exit(run())
+		main()
 	}
 	os.Exit(m.Run())
 }
@@ -200,32 +200,14 @@ func TestSignal(t *testing.T) {
 		t.Error(err)
 	}
 	_ = cmd.Wait()
-	if code := cmd.ProcessState.ExitCode(); code != exitFailure || !strings.Contains(stderr.String(), "is as it was") {
-		t.Errorf("interrupted build = %d, %s, want %d", code, stderr.String(), exitFailure)
+	if code := cmd.ProcessState.ExitCode(); code != command.Failure || !strings.Contains(stderr.String(), "is as it was") {
+		t.Errorf("interrupted build = %d, %s, want %d", code, stderr.String(), command.Failure)
 	}
 	if left, _ := filepath.Glob(filepath.Join(dir, "*")); len(left) != 1 {
 		t.Errorf("an interrupted build left %q", left)
 	}
 	if left, _ := filepath.Glob(filepath.Join(dir, ".*")); len(left) > 0 {
 		t.Errorf("an interrupted build left %q", left)
-	}
-}
-
-func TestDescribeBuild(t *testing.T) {
-	released := &debug.BuildInfo{GoVersion: "go1.26", Main: debug.Module{Version: "v1.2.3"},
-		Settings: []debug.BuildSetting{{Key: "vcs.revision", Value: "abc"}}}
-	for want, b := range map[string]struct {
-		version string
-		info    *debug.BuildInfo
-	}{
-		"initrdgen v1.2.3 go1.26":   {"", released},
-		"initrdgen v2-dirty go1.26": {"v2-dirty", released},
-		"initrdgen (devel) abc+dirty go1.26": {"", &debug.BuildInfo{GoVersion: "go1.26", Settings: []debug.BuildSetting{
-			{Key: "vcs.revision", Value: "abc"}, {Key: "vcs.modified", Value: "true"}}}},
-	} {
-		if got := describeBuild(b.version, b.info); got != want {
-			t.Errorf("describeBuild = %q, want %q", got, want)
-		}
 	}
 }
 
@@ -268,20 +250,6 @@ func TestPrintReport(t *testing.T) {
 		}
 		if got := strings.Contains(out.String(), "bnx2: missing bnx2/x.fw"); got != verbose {
 			t.Errorf("report = %s, want missing firmware: %v", out.String(), verbose)
-		}
-	}
-}
-
-// Names of files are no commands to a terminal.
-func TestPrintable(t *testing.T) {
-	for text, want := range map[string]string{
-		"plain, with é and %": "plain, with é and %",
-		"a\x1b[2J\nb\r\u009b": `a\x1b[2J\nb\r\u009b`,
-		"a\u202eb":            `a\u202eb`,
-		"\xff":                "\ufffd",
-	} {
-		if got := printable(text); got != want {
-			t.Errorf("printable(%q) = %q, want %q", text, got, want)
 		}
 	}
 }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/sidusboot/sidusboot/command"
 	"github.com/sidusboot/sidusboot/config"
 	"github.com/sidusboot/sidusboot/initrd"
 	"github.com/sidusboot/sidusboot/iscsi"
@@ -71,7 +72,7 @@ mode 0600. Names of targets and initiators are taken in lower case.
 
   # Targets that no template makes: a file of TARGET [MATCH], one a line
   initrdgen secrets --key site.key --targets room.targets`,
-		Args: noArguments,
+		Args: command.Arguments(0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			opts.targetGiven = cmd.Flags().Changed("target")
 			if err := printSecrets(cmd.OutOrStdout(), opts); err != nil {
@@ -101,11 +102,11 @@ func printSecrets(w io.Writer, opts secretsOptions) error {
 	case err != nil:
 		return err
 	case opts.Key == "":
-		return usagef("--key is missing: name the file with the site's key")
+		return command.Usagef("--key is missing: name the file with the site's key")
 	case opts.Targets != "" && (len(opts.Nodes) > 0 || opts.NodesFrom != "" || opts.targetGiven):
-		return usagef("--targets has the targets: leave out --nodes, --nodes-from and --target")
+		return command.Usagef("--targets has the targets: leave out --nodes, --nodes-from and --target")
 	case opts.Targets == "" && len(opts.Nodes) == 0 && opts.NodesFrom == "":
-		return usagef("no nodes given: --nodes 10.0.0.1-10.0.0.20, --nodes-from FILE or --targets FILE")
+		return command.Usagef("no nodes given: --nodes 10.0.0.1-10.0.0.20, --nodes-from FILE or --targets FILE")
 	}
 	key, err := readKey(opts.Key)
 	if err != nil {

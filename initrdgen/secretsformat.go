@@ -5,6 +5,8 @@ import (
 	"io"
 	"strings"
 	"text/tabwriter"
+
+	"github.com/sidusboot/sidusboot/command"
 )
 
 // A secretsFormat writes accounts for one reader.
@@ -31,7 +33,7 @@ func chooseFormat(name string) (secretsFormat, error) {
 			return f, nil
 		}
 	}
-	return secretsFormat{}, usagef("unknown format %q: there are %s", name, strings.Join(formatNames(), ", "))
+	return secretsFormat{}, command.Usagef("unknown format %q: there are %s", name, strings.Join(formatNames(), ", "))
 }
 
 func writeTable(w io.Writer, accounts []account) error {

@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"strings"
 
+	"github.com/sidusboot/sidusboot/command"
 	"github.com/sidusboot/sidusboot/config"
 	"github.com/sidusboot/sidusboot/initrd"
 	"github.com/sidusboot/sidusboot/iscsi"
@@ -46,14 +47,14 @@ func readNodes(opts secretsOptions) ([]nodeFacts, error) {
 	for _, text := range opts.Nodes {
 		more, err := parseRange(text)
 		if err != nil {
-			return nil, usagef("--nodes %s: %w", text, err)
+			return nil, command.Usagef("--nodes %s: %w", text, err)
 		}
 		for _, n := range more {
 			n.origin = "--nodes " + n.origin
 			nodes = append(nodes, n)
 		}
 		if len(nodes) > maxNodes {
-			return nil, usagef("--nodes %s: %w", text, errTooMany)
+			return nil, command.Usagef("--nodes %s: %w", text, errTooMany)
 		}
 	}
 	if opts.NodesFrom != "" {

@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/sidusboot/sidusboot/command"
 	"github.com/sidusboot/sidusboot/treecheck"
 )
 
@@ -25,7 +26,7 @@ server exports it.
 The exit code is 1 where no node could boot the tree.`,
 		Example: `  sidustree check /srv/nfsroot/sidus/staging
   sidustree check --json /srv/nfsroot/sidus/current/`,
-		Args: arguments(1, "TREE"), ValidArgsFunction: directory,
+		Args: command.Arguments(1, "TREE"), ValidArgsFunction: directory,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			// A link to the tree, such as current, is meant too.
 			dir, err := filepath.EvalSymlinks(args[0])
@@ -39,7 +40,7 @@ The exit code is 1 where no node could boot the tree.`,
 			if findings == nil {
 				findings = []treecheck.Finding{}
 			}
-			err = print(cmd, findings, func(w io.Writer) {
+			err = command.Print(cmd, findings, func(w io.Writer) {
 				printFindings(w, findings, treecheck.Note)
 				fmt.Fprintf(w, "%d findings\n", len(findings))
 			})
@@ -56,7 +57,7 @@ func printFindings(w io.Writer, findings []treecheck.Finding, least treecheck.Se
 		}
 		fmt.Fprintf(w, "%s: %s: %s\n", f.Severity, f.Problem, f.Remedy)
 		for _, path := range f.Paths {
-			fmt.Fprintf(w, "  %s\n", printable(path))
+			fmt.Fprintf(w, "  %s\n", command.Printable(path))
 		}
 		if more := f.Count - len(f.Paths); more > 0 {
 			fmt.Fprintf(w, "  and %d more\n", more)

@@ -7,6 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/sidusboot/sidusboot/command"
 	"github.com/sidusboot/sidusboot/treecheck"
 	"github.com/sidusboot/sidusboot/versions"
 	"github.com/sidusboot/sidusboot/versions/layout"
@@ -26,12 +27,12 @@ the tree that is copied.`,
   mmdebstrap --include=linux-image-amd64 bookworm /srv/nfsroot/sidus/staging
 
   sidustree init /srv/nfsroot/sidus --from /srv/nfsroot/old`,
-		Args: arguments(1, "BASE"), ValidArgsFunction: directory,
+		Args: command.Arguments(1, "BASE"), ValidArgsFunction: directory,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := versions.Init(cmd.Context(), args[0], from, nil); err != nil {
 				return err
 			}
-			return print(cmd, map[string]string{"base": args[0]}, func(w io.Writer) {
+			return command.Print(cmd, map[string]string{"base": args[0]}, func(w io.Writer) {
 				fmt.Fprintf(w, "%s is a base. Work in %s/%s, then: sidustree publish %s\n", args[0], args[0], layout.Staging, args[0])
 			})
 		},
@@ -60,7 +61,7 @@ Staging is checked first, as sidustree check does: what no node could boot is
 refused, warnings are printed.`,
 		Example: `  sidustree publish /srv/nfsroot/sidus
   sidustree publish /srv/nfsroot/sidus --id 2026-11-kernel`,
-		Args: arguments(1, "BASE"), ValidArgsFunction: directory,
+		Args: command.Arguments(1, "BASE"), ValidArgsFunction: directory,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return withBase(args[0], func(b *versions.Base) error {
 				// Where it is not known, nothing is written down about it.
@@ -76,7 +77,7 @@ refused, warnings are printed.`,
 				if err != nil {
 					return err
 				}
-				return print(cmd, note, func(w io.Writer) {
+				return command.Print(cmd, note, func(w io.Writer) {
 					s := note.Stats
 					fmt.Fprintf(w, "version %s is current: %d files, %d linked, %d cloned, %d copied (%s)\n",
 						note.ID, s.Files, s.Linked, s.Cloned, s.Copied, bytesText(s.Bytes))
@@ -96,7 +97,7 @@ func rollbackCommand() *cobra.Command {
 present one was published. Running nodes keep what they have booted.`,
 		Example: `  sidustree rollback /srv/nfsroot/sidus
   sidustree rollback /srv/nfsroot/sidus 20261101-090000`,
-		Args: arguments(1, "BASE", "ID"), ValidArgsFunction: baseAndIDs(1),
+		Args: command.Arguments(1, "BASE", "ID"), ValidArgsFunction: baseAndIDs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			id := ""
 			if len(args) == 2 {
@@ -107,7 +108,7 @@ present one was published. Running nodes keep what they have booted.`,
 				if err != nil {
 					return err
 				}
-				return print(cmd, map[string]string{"from": from, "to": to}, func(w io.Writer) {
+				return command.Print(cmd, map[string]string{"from": from, "to": to}, func(w io.Writer) {
 					if from == to {
 						fmt.Fprintf(w, "version %s is current already\n", to)
 						return

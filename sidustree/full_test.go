@@ -11,6 +11,8 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/sidusboot/sidusboot/command"
 )
 
 // fullEnv names the directory of TestFullDiskInside.
@@ -51,7 +53,7 @@ func TestFullDiskInside(t *testing.T) {
 	if dir == "" {
 		t.Skip("run by TestFullDisk")
 	}
-	r := newRoom(t, dir)
+	r := newTestBase(t, dir)
 	r.sh("head -c 60000 /dev/zero | tr '\\0' x >base/staging/etc/large; rm -rf lost+found; mkdir -p tree/var/lib/dpkg")
 	r.contents["c"] = r.describe("base/staging")
 	r.contents["n"] = r.contents["c"]
@@ -66,7 +68,7 @@ func TestFullDiskInside(t *testing.T) {
 		for _, free := range []int{0, 2, 6, 15, 40, 90} {
 			when := fmt.Sprintf("%q with %d kB and as many inodes free", args[0], free)
 			fill(t, r.path("fill"), free)
-			if run(args, io.Discard, io.Discard) == 0 {
+			if command.Run(rootCommand(), args, io.Discard, io.Discard) == 0 {
 				worked++
 			} else {
 				full++

@@ -7,6 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/sidusboot/sidusboot/command"
 	"github.com/sidusboot/sidusboot/versions"
 )
 
@@ -33,10 +34,10 @@ nfs-ganesha does not, say --assume-unused when you know that no node runs an old
 version.`,
 		Example: `  sidustree gc /srv/nfsroot/sidus --keep 3 --dry-run
   sidustree gc /srv/nfsroot/sidus --keep 3 --newest-mount --ignore-client 10.0.0.5`,
-		Args: arguments(1, "BASE"), ValidArgsFunction: directory,
+		Args: command.Arguments(1, "BASE"), ValidArgsFunction: directory,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if o.Keep < 1 {
-				return usagef("--keep %d: want a number from 1", o.Keep)
+				return command.Usagef("--keep %d: want a number from 1", o.Keep)
 			}
 			return withBase(args[0], func(b *versions.Base) error {
 				var err error
@@ -52,7 +53,7 @@ version.`,
 				if err != nil {
 					return err
 				}
-				return print(cmd, result, func(w io.Writer) {
+				return command.Print(cmd, result, func(w io.Writer) {
 					verb := "removed"
 					if o.DryRun {
 						verb = "would be removed"

@@ -16,6 +16,7 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/sidusboot/sidusboot/command"
 	"github.com/sidusboot/sidusboot/versions"
 	"github.com/sidusboot/sidusboot/versions/layout"
 )
@@ -27,13 +28,13 @@ func TestMain(m *testing.M) {
 	if os.Getenv(runEnv) != "" {
 		// strace counts the calls of each thread by itself.
 		runtime.LockOSThread()
-		os.Exit(run(os.Args[1:], os.Stdout, os.Stderr))
+		main()
 	}
 	os.Exit(m.Run())
 }
 
-// command is sidustree as a process of its own.
-func command(t *testing.T, prefix []string, args ...string) *exec.Cmd {
+// process is sidustree as a process of its own.
+func process(t *testing.T, prefix []string, args ...string) *exec.Cmd {
 	t.Helper()
 	argv := slices.Concat(prefix, []string{os.Args[0]}, args)
 	cmd := exec.CommandContext(t.Context(), argv[0], argv[1:]...)
@@ -41,17 +42,17 @@ func command(t *testing.T, prefix []string, args ...string) *exec.Cmd {
 	return cmd
 }
 
-// A room is a directory with a base in it: versions a and b, c in staging, and a
+// A testBase is a directory with a base in it: versions a and b, c in staging, and a
 // tree to make another base of.
-type room struct {
+type testBase struct {
 	t        *testing.T
 	dir      string
 	contents map[string]string // of the versions, by ID
 }
 
-func newRoom(t *testing.T, dir string) room {
+func newTestBase(t *testing.T, dir string) testBase {
 	t.Helper()
-	r := room{t: t, dir: dir}
+	r := testBase{t: t, dir: dir}
 	r.sh(`mkdir -p tree/etc tree/sbin tree/lib/modules/6.1; echo one >tree/etc/file; echo same >tree/etc/same
 ln -s file tree/etc/link; printf '#!/bin/sh\n' >tree/sbin/init; chmod 755 tree/sbin/init; touch tree/lib/modules/6.1/modules.dep`)
 	r.must("init", r.path("base"), "--from", r.path("tree"))
@@ -66,9 +67,9 @@ ln -s file tree/etc/link; printf '#!/bin/sh\n' >tree/sbin/init; chmod 755 tree/s
 	return r
 }
 
-func (r room) path(name string) string { return filepath.Join(r.dir, name) }
+func (r testBase) path(name string) string { return filepath.Join(r.dir, name) }
 
-func (r room) sh(script string) string {
+func (r testBase) sh(script string) string {
 	r.t.Helper()
 	cmd := exec.Command("sh", "-ec", script)
 	cmd.Dir = r.dir
@@ -79,16 +80,16 @@ func (r room) sh(script string) string {
 	return string(out)
 }
 
-func (r room) must(args ...string) {
+func (r testBase) must(args ...string) {
 	r.t.Helper()
 	var out bytes.Buffer
-	if code := run(args, &out, &out); code != 0 {
+	if code := command.Run(rootCommand(), args, &out, &out); code != 0 {
 		r.t.Fatalf("%q: %s", args, out.String())
 	}
 }
 
 // describe tells what a tree has in it.
-func (r room) describe(name string) string {
+func (r testBase) describe(name string) string {
 	r.t.Helper()
 	var b strings.Builder
 	err := filepath.WalkDir(r.path(name), func(path string, e fs.DirEntry, err error) error {
@@ -123,7 +124,7 @@ func (r room) describe(name string) string {
 
 // whole looks at the base as a node would: current leads to a version, and every
 // version has all its files.
-func (r room) whole(when string) {
+func (r testBase) whole(when string) {
 	r.t.Helper()
 	b, err := versions.Open(r.path("base"))
 	if err != nil {
@@ -148,7 +149,7 @@ func (r room) whole(when string) {
 }
 
 // nothingLeft wants that the last command removed what an earlier one left.
-func (r room) nothingLeft(when string) {
+func (r testBase) nothingLeft(when string) {
 	r.t.Helper()
 	if left := r.sh("find . -name '.new-*' -o -name '.gone-*' -o -name '.current-*' -o -name '*.sidusboot'"); left != "" {
 		r.t.Fatalf("%s: left:\n%s", when, left)
@@ -173,7 +174,7 @@ var traced = regexp.MustCompile(`(?m)^(?:(\d+) +)?([a-z0-9_]+)\((.*)$`)
 func calls(t *testing.T, args ...string) []systemCall {
 	t.Helper()
 	trace := filepath.Join(t.TempDir(), "trace")
-	cmd := command(t, []string{"strace", "-f", "-qq", "-o", trace, "-e", "trace=" + changing}, args...)
+	cmd := process(t, []string{"strace", "-f", "-qq", "-o", trace, "-e", "trace=" + changing}, args...)
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("%q: %v: %s", args, err, out)
 	}
@@ -210,12 +211,12 @@ func TestKilledAnywhere(t *testing.T) {
 		name  string
 		args  []string
 		least int // calls
-		check func(r room, when string)
+		check func(r testBase, when string)
 	}{
 		{"publish", []string{"publish", "base", "--id=c"}, 30, nil},
 		{"rollback", []string{"rollback", "base", "a"}, 3, nil},
 		{"gc", []string{"gc", "base", "--keep=1", "--assume-unused"}, 8, nil},
-		{"init", []string{"init", "other", "--from", "tree"}, 25, func(r room, when string) {
+		{"init", []string{"init", "other", "--from", "tree"}, 25, func(r testBase, when string) {
 			// Once more, and it is a base. Where staging is there already, it is whole.
 			if _, err := os.Stat(r.path("other/staging")); errors.Is(err, fs.ErrNotExist) {
 				r.must("init", r.path("other"), "--from", r.path("tree"))
@@ -226,7 +227,7 @@ func TestKilledAnywhere(t *testing.T) {
 				r.t.Fatalf("%s: staging is not whole: %s", when, got)
 			}
 		}},
-		{"touch", []string{"touch", "tree"}, 5, func(r room, when string) {
+		{"touch", []string{"touch", "tree"}, 5, func(r testBase, when string) {
 			text, err := os.ReadFile(r.path("tree/" + layout.Stamp))
 			if err == nil && !strings.HasSuffix(string(text), "\n") {
 				r.t.Fatalf("%s: half a stamp: %q", when, text)
@@ -236,7 +237,7 @@ func TestKilledAnywhere(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
-			r := newRoom(t, fastDir(t))
+			r := newTestBase(t, fastDir(t))
 			args := slices.Clone(test.args)
 			for i, a := range args {
 				if a == "base" || a == "other" || a == "tree" {
@@ -253,7 +254,7 @@ func TestKilledAnywhere(t *testing.T) {
 			for _, c := range all {
 				reset()
 				when := fmt.Sprintf("killed at %s number %d", c.name, c.n)
-				cmd := command(t, []string{"strace", "-f", "-qq", "-o", "/dev/null", "-e", "trace=" + c.name,
+				cmd := process(t, []string{"strace", "-f", "-qq", "-o", "/dev/null", "-e", "trace=" + c.name,
 					"-e", fmt.Sprintf("inject=%s:signal=KILL:when=%d", c.name, c.n)}, args...)
 				out, err := cmd.CombinedOutput()
 				exit := (*exec.ExitError)(nil)
@@ -287,7 +288,7 @@ func fastDir(t *testing.T) string {
 // TestManyAtOnce runs commands side by side: each works, or says that another one
 // is at it.
 func TestManyAtOnce(t *testing.T) {
-	r := newRoom(t, fastDir(t))
+	r := newTestBase(t, fastDir(t))
 	for _, id := range []string{"c1", "c2", "c3"} {
 		r.contents[id] = r.contents["c"]
 	}
@@ -298,7 +299,7 @@ func TestManyAtOnce(t *testing.T) {
 	} {
 		args[1] = r.path("base")
 		for range 3 {
-			cmd := command(t, nil, args...)
+			cmd := process(t, nil, args...)
 			wg.Go(func() {
 				out, err := cmd.CombinedOutput()
 				said := string(out)

@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/sidusboot/sidusboot/command"
 	"github.com/sidusboot/sidusboot/versions"
 )
 
@@ -24,7 +25,7 @@ Nodes are known where the kernel's NFS server serves them by NFSv3; a question
 mark says that there are clients of which it is not known what they run.`,
 		Example: `  sidustree list /srv/nfsroot/sidus
   sidustree list /srv/nfsroot/sidus --json`,
-		Args: arguments(1, "BASE"), ValidArgsFunction: directory,
+		Args: command.Arguments(1, "BASE"), ValidArgsFunction: directory,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return withBase(args[0], func(b *versions.Base) error {
 				all, err := b.List()
@@ -44,7 +45,7 @@ mark says that there are clients of which it is not known what they run.`,
 				for i, v := range all {
 					rows[i] = row{v, notNil(usage.Clients[v.ID])}
 				}
-				return print(cmd, map[string]any{"versions": rows, "unknown_nodes": notNil(usage.Unknown), "nodes_known": known}, func(w io.Writer) {
+				return command.Print(cmd, map[string]any{"versions": rows, "unknown_nodes": notNil(usage.Unknown), "nodes_known": known}, func(w io.Writer) {
 					t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 					fmt.Fprintln(t, "VERSION\tPUBLISHED\tKERNEL\tOWN\tNODES")
 					for _, r := range rows {
@@ -57,7 +58,7 @@ mark says that there are clients of which it is not known what they run.`,
 							nodes += " ?"
 						}
 						fmt.Fprintf(t, "%s%s\t%s\t%s\t%s\t%s\n", r.ID, mark, r.Published.Local().Format("2006-01-02 15:04"),
-							printable(strings.Join(r.Kernels, " ")), bytesText(r.Own), nodes)
+							command.Printable(strings.Join(r.Kernels, " ")), bytesText(r.Own), nodes)
 					}
 					_ = t.Flush()
 				})
@@ -81,14 +82,14 @@ func diffCommand() *cobra.Command {
 		Long: `Compare two versions: packages, kernels, files below /etc and all other files.
 "+" was added, "-" was removed, "~" has changed.`,
 		Example: `  sidustree diff /srv/nfsroot/sidus 20261101-090000 20261126-101500`,
-		Args:    arguments(3, "BASE", "FROM", "TO"), ValidArgsFunction: baseAndIDs(2),
+		Args:    command.Arguments(3, "BASE", "FROM", "TO"), ValidArgsFunction: baseAndIDs(2),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return withBase(args[0], func(b *versions.Base) error {
 				d, err := b.Diff(cmd.Context(), args[1], args[2])
 				if err != nil {
 					return err
 				}
-				return print(cmd, d, func(w io.Writer) {
+				return command.Print(cmd, d, func(w io.Writer) {
 					for _, part := range []struct {
 						name    string
 						changes []versions.Change
@@ -107,13 +108,13 @@ func diffCommand() *cobra.Command {
 func changeText(c versions.Change) string {
 	switch {
 	case c.From == "":
-		return strings.TrimSpace("+ " + printable(c.Name) + " " + versionOnly(c.To))
+		return strings.TrimSpace("+ " + command.Printable(c.Name) + " " + versionOnly(c.To))
 	case c.To == "":
-		return strings.TrimSpace("- " + printable(c.Name) + " " + versionOnly(c.From))
+		return strings.TrimSpace("- " + command.Printable(c.Name) + " " + versionOnly(c.From))
 	case c.From == c.To:
-		return "~ " + printable(c.Name) + " " + printable(c.To)
+		return "~ " + command.Printable(c.Name) + " " + command.Printable(c.To)
 	}
-	return "~ " + printable(c.Name) + " " + printable(c.From) + " -> " + printable(c.To)
+	return "~ " + command.Printable(c.Name) + " " + command.Printable(c.From) + " -> " + command.Printable(c.To)
 }
 
 // versionOnly leaves out what says only that something is there.
@@ -121,15 +122,7 @@ func versionOnly(s string) string {
 	if s == "content" || s == "there" {
 		return ""
 	}
-	return printable(s)
-}
-
-// printable is a name as a terminal may have it: what is not plain is quoted.
-func printable(name string) string {
-	if quoted := fmt.Sprintf("%q", name); quoted != `"`+name+`"` {
-		return quoted
-	}
-	return name
+	return command.Printable(s)
 }
 
 func bytesText(n int64) string {

@@ -8,61 +8,19 @@
 package main
 
 import (
-	"context"
-	"encoding/json"
-	"errors"
-	"fmt"
-	"io"
 	"os"
-	"os/signal"
-	"syscall"
 
 	"github.com/spf13/cobra"
 
+	"github.com/sidusboot/sidusboot/command"
 	"github.com/sidusboot/sidusboot/versions"
 )
 
-// version is set by the Makefile.
-var version = "unknown"
-
-// Exit codes.
-const (
-	exitFailure = 1
-	exitUsage   = 2
-)
-
-// A usageError is a mistake in the command line.
-type usageError struct{ err error }
-
-func (e usageError) Error() string { return e.err.Error() }
-func (e usageError) Unwrap() error { return e.err }
-
-func usagef(format string, args ...any) error {
-	return usageError{fmt.Errorf(format, args...)}
-}
+// version is what the Makefile calls the source, by -X main.version.
+var version string
 
 func main() {
-	os.Exit(run(os.Args[1:], os.Stdout, os.Stderr))
-}
-
-func run(args []string, stdout, stderr io.Writer) int {
-	// An interrupted publish removes what it has made so far.
-	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
-	defer stop()
-	root := rootCommand()
-	root.SetArgs(args)
-	root.SetOut(stdout)
-	root.SetErr(stderr)
-	cmd, err := root.ExecuteContextC(ctx)
-	if err == nil {
-		return 0
-	}
-	fmt.Fprintf(stderr, "sidustree: %v\n", err)
-	if usage := (usageError{}); errors.As(err, &usage) {
-		fmt.Fprintf(stderr, "Try '%s --help'.\n", cmd.CommandPath())
-		return exitUsage
-	}
-	return exitFailure
+	os.Exit(command.Run(rootCommand(), os.Args[1:], os.Stdout, os.Stderr))
 }
 
 func rootCommand() *cobra.Command {
@@ -95,46 +53,11 @@ options, directories and versions in bash; zsh, fish and PowerShell have the lik
   sidustree list /srv/nfsroot/sidus
   sidustree rollback /srv/nfsroot/sidus
   sidustree gc /srv/nfsroot/sidus --keep 3`,
-		SilenceErrors: true,
-		SilenceUsage:  true,
-		Version:       version,
-		Args: func(_ *cobra.Command, args []string) error {
-			if len(args) > 0 {
-				return usagef("unknown command %q", args[0])
-			}
-			return usagef("no command given")
-		},
-		RunE: func(*cobra.Command, []string) error { return nil },
+		Version: command.Version("sidustree", version),
 	}
-	root.SetVersionTemplate("sidustree {{.Version}}\n")
-	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
-	root.PersistentFlags().Bool("json", false, "print the result as JSON")
+	command.AddJSON(root)
 	root.AddCommand(initCommand(), publishCommand(), listCommand(), diffCommand(), rollbackCommand(), gcCommand(), checkCommand(), touchCommand())
 	return root
-}
-
-// arguments wants these, by name.
-func arguments(least int, names ...string) cobra.PositionalArgs {
-	return func(_ *cobra.Command, args []string) error {
-		if len(args) < least {
-			return usagef("%s is missing", names[len(args)])
-		}
-		if len(args) > len(names) {
-			return usagef("unexpected argument %q", args[len(names)])
-		}
-		return nil
-	}
-}
-
-// print writes a result, as JSON where that is asked for.
-func print(cmd *cobra.Command, result any, text func(w io.Writer)) error {
-	if asJSON, err := cmd.Flags().GetBool("json"); err != nil || !asJSON {
-		text(cmd.OutOrStdout())
-		return err
-	}
-	e := json.NewEncoder(cmd.OutOrStdout())
-	e.SetIndent("", "  ")
-	return e.Encode(result)
 }
 
 // withBase opens a base for a command.

@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/sidusboot/sidusboot/command"
 )
 
 // TestCommands runs the commands as a user does: init, publish, list, diff,
@@ -29,7 +31,7 @@ func TestCommands(t *testing.T) {
 	sidustree := func(code int, says string, args ...string) string {
 		t.Helper()
 		var out, errs bytes.Buffer
-		if got := run(args, &out, &errs); got != code {
+		if got := command.Run(rootCommand(), args, &out, &errs); got != code {
 			t.Fatalf("%v: exit %d, want %d: %s", args, got, code, errs.String())
 		}
 		all := out.String() + errs.String()
@@ -51,7 +53,7 @@ func TestCommands(t *testing.T) {
 	write(filepath.Join(base, "staging/etc/new\x1b[31m"), "")
 	sidustree(0, "version b is current", "publish", base, "--id=b")
 	sidustree(0, "b *", "list", base)
-	sidustree(0, "~ etc/file content\n  + \"etc/new\\x1b[31m\"", "diff", base, "a", "b")
+	sidustree(0, "~ etc/file content\n  + etc/new\\x1b[31m", "diff", base, "a", "b")
 	sidustree(0, "version a is current, it was b", "rollback", base)
 	var d struct{ Etc []struct{ Name string } }
 	if err := json.Unmarshal([]byte(sidustree(0, "", "diff", base, "a", "b", "--json")), &d); err != nil || len(d.Etc) != 2 {

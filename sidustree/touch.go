@@ -7,6 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/sidusboot/sidusboot/command"
 	"github.com/sidusboot/sidusboot/stamp"
 	"github.com/sidusboot/sidusboot/versions/layout"
 )
@@ -37,17 +38,17 @@ removed too.`,
 		Example: `  sidustree touch /srv/nfsroot/sidus
   sidustree touch /srv/nfsroot/sidus --install-hook --keep 14d
   sidustree touch /srv/nfsroot/sidus --remove-hook`,
-		Args: arguments(1, "TREE"), ValidArgsFunction: directory,
+		Args: command.Arguments(1, "TREE"), ValidArgsFunction: directory,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if install && remove {
-				return usagef("--install-hook and --remove-hook exclude each other")
+				return command.Usagef("--install-hook and --remove-hook exclude each other")
 			}
 			if cmd.Flags().Changed("keep") && !install {
-				return usagef("--keep goes with --install-hook")
+				return command.Usagef("--keep goes with --install-hook")
 			}
 			d, err := stamp.ParseKeep(keep)
 			if err != nil {
-				return usagef("--keep: %w", err)
+				return command.Usagef("--keep: %w", err)
 			}
 			t, err := stamp.Open(args[0])
 			if err != nil {
@@ -78,7 +79,7 @@ func renewStamp(cmd *cobra.Command, t stamp.Tree) error {
 	if err != nil {
 		return fmt.Errorf("the stamp is renewed; remove what was set aside: %w", err)
 	}
-	return print(cmd, map[string]any{"tree": t.Path(), "stamp": text, "removed": removed}, func(w io.Writer) {
+	return command.Print(cmd, map[string]any{"tree": t.Path(), "stamp": text, "removed": removed}, func(w io.Writer) {
 		fmt.Fprintf(w, "stamp: %s\n", text)
 		for _, name := range removed {
 			fmt.Fprintf(w, "%s/%s removed: its time has ended\n", layout.Aside, name)
@@ -91,7 +92,7 @@ func installHook(cmd *cobra.Command, t stamp.Tree, keep time.Duration) error {
 	if err != nil {
 		return err
 	}
-	return print(cmd, map[string]any{"tree": t.Path(), "files": files}, func(w io.Writer) {
+	return command.Print(cmd, map[string]any{"tree": t.Path(), "files": files}, func(w io.Writer) {
 		for _, name := range files {
 			fmt.Fprintf(w, "%s written\n", name)
 		}
@@ -109,7 +110,7 @@ func removeHook(cmd *cobra.Command, t stamp.Tree) error {
 	if sets == nil {
 		sets = []stamp.Set{}
 	}
-	return print(cmd, map[string]any{"tree": t.Path(), "sets": sets}, func(w io.Writer) {
+	return command.Print(cmd, map[string]any{"tree": t.Path(), "sets": sets}, func(w io.Writer) {
 		fmt.Fprintln(w, "the hook is removed")
 		if len(sets) > 0 {
 			fmt.Fprintf(w, "%s still has %d sets of replaced files; sidustree touch removes each when its time has ended, the last at %s\n",

@@ -1,4 +1,4 @@
-package main
+package command
 
 import (
 	"runtime"
@@ -6,23 +6,21 @@ import (
 	"strings"
 )
 
-// version is what the Makefile calls the source, by -X main.version.
-var version string
-
-// builtFrom tells what this program was built from.
-func builtFrom() string {
+// Version tells what a program was built from: version is what the Makefile calls
+// the source, and empty where the Makefile did not build it.
+func Version(program, version string) string {
 	info, ok := debug.ReadBuildInfo()
 	if !ok {
 		info = &debug.BuildInfo{GoVersion: runtime.Version()}
 	}
-	return describeBuild(version, info)
+	return describeBuild(program, version, info)
 }
 
-func describeBuild(version string, info *debug.BuildInfo) string {
+func describeBuild(program, version string, info *debug.BuildInfo) string {
 	if version != "" {
-		return strings.Join([]string{"initrdgen", version, info.GoVersion}, " ")
+		return strings.Join([]string{program, version, info.GoVersion}, " ")
 	}
-	words := []string{"initrdgen", info.Main.Version}
+	words := []string{program, info.Main.Version}
 	if info.Main.Version == "" {
 		words[1] = "(devel)"
 	}
