@@ -59,6 +59,10 @@ var layers = [][]string{
 	{
 		"identity",
 	},
+	// What writes them.
+	{
+		"nodefiles",
+	},
 	// What stays on a node.
 	{
 		"sidusnode",

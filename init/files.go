@@ -2,40 +2,63 @@ package main
 
 import (
 	"fmt"
-	"os"
-	"strings"
 
 	"github.com/sidusboot/sidusboot/clock"
 	"github.com/sidusboot/sidusboot/config"
-	"github.com/sidusboot/sidusboot/identity"
+	"github.com/sidusboot/sidusboot/network"
+	"github.com/sidusboot/sidusboot/nodefiles"
 	"github.com/sidusboot/sidusboot/rwlayer"
 	"github.com/sidusboot/sidusboot/tree"
 )
 
 // writeFiles writes to the union and to /run what makes this node differ from the
-// others: host name, name servers, fstab without a line for "/". None of it is
-// necessary for the boot: a layer that is kept may have anything in a file's place,
-// and a node that runs without its name can be repaired.
+// others. None of it is necessary for the boot.
 func (n *node) writeFiles() (string, error) {
 	n.waitFor("the node's own files to be written to " + rwDir)
-	if name := n.lease.Hostname; name != "" && n.has("hostname") {
-		n.optional(tree.At(unionDir).Replace("/etc/hostname", []byte(name+"\n")))
+	files, err := n.nodeFiles()
+	n.optional(err)
+	absent, errs := files.Write(unionDir, roDir)
+	for _, err := range errs {
+		n.optional(err)
 	}
-	files := tree.Union{Tree: tree.At(unionDir), Lower: tree.At(roDir)}
-	n.optional(n.writeResolver())
-	n.writeIdentity(files)
-	n.optional(n.adviseManagers())
-	n.optional(n.writeTime())
-	n.optional(n.editFstab(files))
+	n.reportAbsent(absent)
 	if n.report.RW.Kind != "tmpfs" {
 		n.optional(rwlayer.MakeSpare(rwDir))
 	}
 	n.awaitIB()
-	for _, l := range n.leases() {
-		path, text := identity.Klibc(l, clock.Uptime())
-		n.optional(os.WriteFile(path, []byte(text), 0o644))
+	for _, err := range files.WriteKlibc(clock.Uptime()) {
+		n.optional(err)
 	}
 	return n.lease.Hostname, nil
+}
+
+// nodeFiles are what the parameters and the leases say of the node. With an error
+// one of them is left out.
+func (n *node) nodeFiles() (*nodefiles.Node, error) {
+	files := &nodefiles.Node{
+		Machine: n.machine(), Leases: n.leases(), TreeOwnsLeases: n.cfg.LeaseOwner == config.OwnerTree,
+		Omit: n.cfg.IdentityOff, NoFail: n.cfg.Fstab == config.FstabNoFail, Init: n.cfg.Init,
+	}
+	for _, ib := range n.cfg.IBs {
+		files.Untouched = append(files.Untouched, ib.Device)
+	}
+	if !tree.At(unionDir).IsDir("/etc/iscsi") {
+		return files, nil // Nobody would read the name.
+	}
+	if n.lun != nil {
+		files.Initiator, files.HasSession = n.lun.Target.Initiator, true
+		return files, nil
+	}
+	var err error
+	if files.Initiator, err = n.initiator(); err != nil {
+		return files, fmt.Errorf("%w: the tree's own name stays", err)
+	}
+	return files, nil
+}
+
+// leases are the node's own, the one that leads to the root first.
+func (n *node) leases() []*network.Lease {
+	return append([]*network.Lease{n.lease}, n.others...)
 }
 
 // optional reports an error of something without which the boot goes on.
@@ -52,52 +75,14 @@ func (n *node) note(note string) {
 	n.report.AddNote(note)
 }
 
-// writeResolver tells the tree the lease's name servers. A resolv.conf that is
-// a link belongs to systemd-resolved, which takes a drop-in instead.
-func (n *node) writeResolver() error {
-	l := n.lease
-	if len(l.DNS) == 0 || !n.has("resolver") {
-		return nil
-	}
-	if ownedByResolved() {
-		return writeBelow("/", identity.File{Path: "/run/systemd/resolved.conf.d/sidusboot.conf", Text: identity.ResolvedConf(l.DNS, l.SearchDomains())})
-	}
-	return tree.At(unionDir).Replace("/etc/resolv.conf", []byte(identity.ResolvConf(l.DNS, l.SearchDomains())))
-}
-
-// ownedByResolved tells whether the tree's resolv.conf is a link to one of
-// systemd-resolved's files. A link that another program made (resolvconf,
-// NetworkManager) is replaced: that program may not run, or not know the NIC.
-func ownedByResolved() bool {
-	target, err := tree.At(unionDir).Readlink("/etc/resolv.conf")
-	return err == nil && strings.Contains(target, "systemd/resolve/")
-}
-
-// writeTime tells systemd-timesyncd the lease's time servers. Where the tree
-// has another daemon the file does nothing.
-func (n *node) writeTime() error {
-	if len(n.lease.NTP) == 0 || !n.has("ntp") {
-		return nil
-	}
-	return writeBelow("/", identity.File{Path: "/run/systemd/timesyncd.conf.d/sidusboot.conf", Text: identity.TimesyncdConf(n.lease.NTP)})
-}
-
-// editFstab comments out the tree's own lines for "/", and reports lines for
-// devices that this node does not have, see identity.Fstab.
-func (n *node) editFstab(files tree.Union) error {
-	nofail := n.cfg.Fstab == config.FstabNoFail
-	var absent []string
-	err := files.Edit("/etc/fstab", func(old string) (text string) {
-		text, absent = identity.Fstab(old, nofail, func(spec string) bool { return rwlayer.Present(spec, "/sys", "/dev") })
-		return text
-	})
-	for _, line := range absent {
-		if nofail {
+// reportAbsent reports the lines of fstab that are for devices that do not exist.
+func (n *node) reportAbsent(lines []string) {
+	for _, line := range lines {
+		if n.cfg.Fstab == config.FstabNoFail {
 			n.log.Noticef("/etc/fstab, %s: the device does not exist yet: nofail was added", line)
 			continue
 		}
 		n.note(fmt.Sprintf("/etc/fstab, %s: the device does not exist yet: if it does not appear, systemd waits 90 s and may start an emergency shell: "+
 			"remove the line in the tree, add nofail to it, or set sidus.fstab=nofail", line))
 	}
-	return err
 }

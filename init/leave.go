@@ -7,6 +7,7 @@ import (
 	"github.com/sidusboot/sidusboot/network"
 	"github.com/sidusboot/sidusboot/network/rtnetlink"
 	"github.com/sidusboot/sidusboot/resident"
+	"github.com/sidusboot/sidusboot/tree"
 )
 
 // leaveResident calls startResident once all modules are in: none can be loaded after the
@@ -34,7 +35,7 @@ func (n *node) startResident() error {
 			return err
 		}
 	}
-	if err := resident.Install(volume, n.runsSystemd(), state.Session); err != nil {
+	if err := resident.Install(volume, tree.At(unionDir).RunsSystemd(n.cfg.Init), state.Session); err != nil {
 		return err
 	}
 	if err := n.leaveNode(); err != nil {

@@ -162,10 +162,7 @@ func (n *node) nameNode(given string) error {
 		name = ""
 	}
 	n.lease.Hostname = name
-	if name == "" {
-		return nil
-	}
-	if !n.has("hostname") {
+	if name == "" || n.cfg.IdentityOff["hostname"] {
 		return nil
 	}
 	if err := unix.Sethostname([]byte(name)); err != nil {

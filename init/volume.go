@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -146,20 +147,13 @@ func (n *node) attachLUN(ctx context.Context, key rwlayer.Key) (string, error) {
 // iscsiTarget is where the node's LUN is, by the words and the lease.
 func (n *node) iscsiTarget(ctx context.Context) (iscsi.Target, error) {
 	c := n.cfg.ISCSI
-	facts := n.leaseFacts()
-	expand := func(template, standard string) (string, error) {
-		if template == "" {
-			template = standard
-		}
-		return config.Expand(template, facts)
-	}
-	name, err := expand(c.Target, config.DefaultTarget)
+	name, err := config.Expand(cmp.Or(c.Target, config.DefaultTarget), n.leaseFacts())
 	if err != nil {
 		return iscsi.Target{}, fmt.Errorf("sidus.iscsi.target=: %w", err)
 	}
-	initiator, err := expand(c.Initiator, config.DefaultInitiator)
+	initiator, err := n.initiator()
 	if err != nil {
-		return iscsi.Target{}, fmt.Errorf("sidus.iscsi.initiator=: %w", err)
+		return iscsi.Target{}, err
 	}
 	secrets, err := n.credentials(initiator)
 	if err != nil {
@@ -194,6 +188,15 @@ func (n *node) iscsiTarget(ctx context.Context) (iscsi.Target, error) {
 		t.Portals = append(t.Portals, p)
 	}
 	return t, nil
+}
+
+// initiator is the node's iSCSI name.
+func (n *node) initiator() (string, error) {
+	name, err := config.Expand(cmp.Or(n.cfg.ISCSI.Initiator, config.DefaultInitiator), n.leaseFacts())
+	if err != nil {
+		return "", fmt.Errorf("sidus.iscsi.initiator=: %w", err)
+	}
+	return name, nil
 }
 
 // credentials are those of the words, and where these give none at all, those

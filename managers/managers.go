@@ -1,8 +1,8 @@
 // Package managers makes the configuration by which the network managers of a tree
 // keep the NIC that the root file system needs: none of them must take it down or
 // give it another address, when it starts, restarts or ends:
-// systemd-networkd, NetworkManager, ifupdown, dhcpcd and cloud-init. An Advice makes
-// texts and writes no file; Write and EditTree put them into place.
+// systemd-networkd, NetworkManager, ifupdown, dhcpcd and cloud-init. It makes texts and
+// touches no file; nodefiles puts them into place.
 //
 // What goes below /run can be written in every tree:
 //

@@ -1,4 +1,4 @@
-package main
+package nodefiles
 
 import (
 	"errors"
@@ -10,8 +10,6 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/sidusboot/sidusboot/bootlog"
-	"github.com/sidusboot/sidusboot/managers"
 	"github.com/sidusboot/sidusboot/network"
 	"github.com/sidusboot/sidusboot/tree"
 )
@@ -93,7 +91,7 @@ func TestWriteMachineID(t *testing.T) {
 
 func TestWriteSSHKeys(t *testing.T) {
 	root, run := t.TempDir(), t.TempDir()
-	unit := filepath.Join(run, unitDir, "sidusboot-ssh-keys.service")
+	unit := filepath.Join(run, "/run/systemd/system", "sidusboot-ssh-keys.service")
 	if err := writeSSHKeys(tree.At(root), run); err != nil {
 		t.Error(err)
 	}
@@ -116,21 +114,21 @@ func TestWriteSSHKeys(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, name := range []string{"ssh.service", "sshd.service", "ssh.socket", "sshd.socket"} {
-		text, err := os.ReadFile(filepath.Join(run, unitDir, name+".wants/sidusboot-ssh-keys.service"))
+		text, err := os.ReadFile(filepath.Join(run, "/run/systemd/system", name+".wants/sidusboot-ssh-keys.service"))
 		if string(text) != string(service) {
 			t.Errorf("%s does not want the keys: %v", name, err)
 		}
 	}
 	for _, name := range []string{"ssh@.service", "sshd@.service"} {
-		text, err := os.ReadFile(filepath.Join(run, unitDir, name+".d/sidusboot-ssh-keys.conf"))
+		text, err := os.ReadFile(filepath.Join(run, "/run/systemd/system", name+".d/sidusboot-ssh-keys.conf"))
 		if !strings.Contains(string(text), "\nAfter=sidusboot-ssh-keys.service\n") {
 			t.Errorf("%s does not wait for the keys: %v", name, err)
 		}
 	}
-	if err := managers.RemoveOld(run); err != nil { // Of network managers, after that.
+	if err := removeOld(run); err != nil { // Of network managers, after that.
 		t.Error(err)
 	}
-	if _, err := os.Stat(filepath.Join(run, unitDir, "ssh@.service.d/sidusboot-ssh-keys.conf")); err != nil {
+	if _, err := os.Stat(filepath.Join(run, "/run/systemd/system", "ssh@.service.d/sidusboot-ssh-keys.conf")); err != nil {
 		t.Error(err)
 	}
 }
@@ -148,12 +146,11 @@ func TestFIFOs(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	n := &node{log: &bootlog.Logger{Name: "test"}, report: &bootlog.Report{}}
-	n.lease = &network.Lease{Hostname: "node", Addr: netip.MustParsePrefix("10.0.0.7/24")}
-	n.cfg.IdentityOff = map[string]bool{"machine-id": true, "entropy": true, "hostid": true}
-	n.writeIdentity(u)
-	if err := errors.Join(writeOwn(u, "/etc/machine-id", "own\n"), n.editFstab(u)); err != nil || len(n.report.Notes) > 0 {
-		t.Error(err, n.report.Notes)
+	n := &Node{Leases: []*network.Lease{{Hostname: "node", Addr: netip.MustParsePrefix("10.0.0.7/24")}}}
+	n.Omit = map[string]bool{"machine-id": true, "entropy": true, "hostid": true}
+	errs := append(n.writeIdentity(u), writeOwn(u, "/etc/machine-id", "own\n"))
+	if _, err := n.editFstab(u); errors.Join(append(errs, err)...) != nil {
+		t.Error(errs, err)
 	}
 	for name, want := range map[string]string{
 		"machine-id": "own\n", "fstab": "tmpfs /x tmpfs\n",

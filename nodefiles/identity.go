@@ -1,52 +1,53 @@
-package main
+package nodefiles
 
 import (
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"strings"
 	"time"
 
 	"github.com/sidusboot/sidusboot/clock"
-	"github.com/sidusboot/sidusboot/config"
 	"github.com/sidusboot/sidusboot/identity"
 	"github.com/sidusboot/sidusboot/tree"
 )
 
-// has tells whether the node is to be given one of config.Identities.
-func (n *node) has(kind string) bool { return !n.cfg.IdentityOff[kind] }
-
-// writeIdentity gives the node what sidus.identity= does not leave out, beside
-// name, name servers and time.
-func (n *node) writeIdentity(files tree.Union) {
-	machine := n.machine()
-	if n.has("entropy") {
-		n.optional(stirEntropy(machine))
+// writeIdentity gives the node its identifiers and what Omit does not leave out,
+// beside name, name servers and time.
+func (n *Node) writeIdentity(files tree.Union) (errs []error) {
+	add := func(err error) {
+		if err != nil {
+			errs = append(errs, err)
+		}
 	}
-	if name := n.lease.Hostname; name != "" && n.has("hosts") {
-		n.optional(files.Edit("/etc/hosts", func(old string) string {
-			return identity.Hosts(old, name, n.lease.Domain, n.lease.Addr.Addr())
+	if n.has("entropy") {
+		add(stirEntropy(n.Machine))
+	}
+	lease := n.Leases[0]
+	if name := lease.Hostname; name != "" && n.has("hosts") {
+		add(files.Edit("/etc/hosts", func(old string) string {
+			return identity.Hosts(old, name, lease.Domain, lease.Addr.Addr())
 		}))
 	}
 	if n.has("machine-id") {
-		n.optional(writeMachineID(files, identity.MachineID(machine)))
+		add(writeMachineID(files, identity.MachineID(n.Machine)))
 	}
 	if n.has("hostid") {
-		n.optional(writeOwn(files, "/etc/hostid", identity.HostID(machine)))
+		add(writeOwn(files, "/etc/hostid", identity.HostID(n.Machine)))
 	}
 	if n.has("nvme") && files.IsDir("/etc/nvme") {
-		id := identity.UUID("nvme", machine)
-		n.optional(writeOwn(files, "/etc/nvme/hostnqn", "nqn.2014-08.org.nvmexpress:uuid:"+id+"\n"))
-		n.optional(writeOwn(files, "/etc/nvme/hostid", id+"\n"))
+		id := identity.UUID("nvme", n.Machine)
+		add(writeOwn(files, "/etc/nvme/hostnqn", "nqn.2014-08.org.nvmexpress:uuid:"+id+"\n"))
+		add(writeOwn(files, "/etc/nvme/hostid", id+"\n"))
 	}
-	if n.has("initiator") && files.IsDir("/etc/iscsi") {
-		n.optional(n.writeInitiator(files))
+	if n.Initiator != "" && n.has("initiator") && files.IsDir("/etc/iscsi") {
+		add(n.writeInitiator(files))
 	}
-	if n.has("ssh-keys") && n.runsSystemd() {
-		n.optional(writeSSHKeys(files.Tree, "/"))
+	if n.has("ssh-keys") && files.RunsSystemd(n.Init) {
+		add(writeSSHKeys(files.Tree, "/"))
 	}
+	return errs
 }
 
 // writeOwn writes a file of the node's own over one that is the tree's, or empty,
@@ -82,21 +83,12 @@ func writeMachineID(files tree.Union, id string) error {
 	return writeOwn(files, copied, string(now))
 }
 
-// writeInitiator names the node for the tree's open-iscsi. On a LUN it is the name
-// of the session that is there.
-func (n *node) writeInitiator(files tree.Union) error {
-	if n.lun != nil {
-		return writeOpenISCSI(files, n.lun.Target.Initiator)
+// writeInitiator names the node for the tree's open-iscsi.
+func (n *Node) writeInitiator(files tree.Union) error {
+	if n.HasSession {
+		return writeOpenISCSI(files, n.Initiator)
 	}
-	template := n.cfg.ISCSI.Initiator
-	if template == "" {
-		template = config.DefaultInitiator
-	}
-	name, err := config.Expand(template, n.leaseFacts())
-	if err != nil {
-		return fmt.Errorf("sidus.iscsi.initiator=: %w: the tree's own name stays", err)
-	}
-	return writeOwn(files, "/etc/iscsi/initiatorname.iscsi", identity.InitiatorName(name))
+	return writeOwn(files, "/etc/iscsi/initiatorname.iscsi", identity.InitiatorName(n.Initiator))
 }
 
 // writeOpenISCSI tells the tree's open-iscsi, where it has one, who this node
@@ -129,22 +121,6 @@ func writeSSHKeys(t tree.Tree, run string) error {
 		if err := writeBelow(run, f); err != nil {
 			return err
 		}
-	}
-	return nil
-}
-
-// writeBelow writes a file below root, which is no foreign tree. It may be there
-// from an earlier attempt.
-func writeBelow(root string, f identity.File) error {
-	path := filepath.Join(root, f.Path)
-	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-		return err
-	}
-	if f.Link == "" {
-		return os.WriteFile(path, []byte(f.Text), 0o644)
-	}
-	if err := os.Symlink(f.Link, path); !errors.Is(err, fs.ErrExist) {
-		return err
 	}
 	return nil
 }

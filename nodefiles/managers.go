@@ -1,4 +1,4 @@
-package managers
+package nodefiles
 
 import (
 	"errors"
@@ -7,12 +7,13 @@ import (
 	"os"
 	"path/filepath"
 
+	"github.com/sidusboot/sidusboot/managers"
 	"github.com/sidusboot/sidusboot/tree"
 )
 
-// RemoveOld removes what an earlier attempt has written below root: it may have
+// removeOld removes what an earlier attempt has written below root: it may have
 // been about another NIC.
-func RemoveOld(root string) error {
+func removeOld(root string) error {
 	remove := []string{filepath.Join(root, "run/NetworkManager"), filepath.Join(root, "run/network")}
 	for _, pattern := range []string{"run/systemd/system/*/sidusboot.conf", "run/systemd/network/00--sidusboot*.network"} {
 		old, err := filepath.Glob(filepath.Join(root, pattern))
@@ -29,8 +30,8 @@ func RemoveOld(root string) error {
 	return nil
 }
 
-// Write writes files below root, where /run is.
-func Write(root string, files []File) error {
+// writeFiles writes files below root, where /run is.
+func writeFiles(root string, files []managers.File) error {
 	for _, f := range files {
 		path := filepath.Join(root, f.Path)
 		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
@@ -43,9 +44,9 @@ func Write(root string, files []File) error {
 	return nil
 }
 
-// ReadUnit reads a unit of the tree in root where systemd would find it
+// readUnit reads a unit of the tree in root where systemd would find it
 // (systemd.unit(5)). A tree without it gives nothing.
-func ReadUnit(root, name string) ([]byte, error) {
+func readUnit(root, name string) ([]byte, error) {
 	for _, dir := range []string{"/etc/systemd/system", "/usr/local/lib/systemd/system", "/usr/lib/systemd/system", "/lib/systemd/system"} {
 		text, err := tree.At(root).ReadFile(filepath.Join(dir, name))
 		if !errors.Is(err, fs.ErrNotExist) {
@@ -55,12 +56,12 @@ func ReadUnit(root, name string) ([]byte, error) {
 	return nil, nil
 }
 
-// EditTree makes the Edits in the tree in root, for the managers that are there.
+// editTree makes managers.Edits in the tree in root, for the managers that are there.
 // Without devices it takes back what an earlier boot from a kept upper layer has
 // changed.
-func EditTree(root string, devices []string) []error {
+func editTree(root string, devices []string) []error {
 	var errs []error
-	for _, e := range Edits() {
+	for _, e := range managers.Edits() {
 		if !hasProgram(root, e.Programs) {
 			continue
 		}
@@ -71,7 +72,7 @@ func EditTree(root string, devices []string) []error {
 	return errs
 }
 
-func edit(root string, e Edit, devices []string) error {
+func edit(root string, e managers.Edit, devices []string) error {
 	old, err := tree.At(root).ReadFile(e.Path)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err

@@ -1,4 +1,4 @@
-package managers
+package nodefiles
 
 import (
 	"errors"
@@ -11,6 +11,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/sidusboot/sidusboot/managers"
 )
 
 // contents are all files and links below a directory with what they hold.
@@ -55,7 +57,7 @@ func TestEditTreeWithoutManagers(t *testing.T) {
 	mustMkdir(t, tree+"/etc/cloud/cloud.cfg.d")
 	before := contents(t, tree)
 	for _, devices := range [][]string{{"eth0"}, nil} {
-		if errs := EditTree(tree, devices); len(errs) > 0 {
+		if errs := editTree(tree, devices); len(errs) > 0 {
 			t.Error(errs)
 		}
 	}
@@ -78,7 +80,7 @@ func TestEditTree(t *testing.T) {
 	mustLink(t, "/real/lib", tree+"/var/lib")
 	advise := func(devices ...string) map[string]string {
 		t.Helper()
-		if errs := EditTree(tree, devices); len(errs) > 0 {
+		if errs := editTree(tree, devices); len(errs) > 0 {
 			t.Fatal(errs)
 		}
 		return contents(t, tree)
@@ -124,7 +126,7 @@ func TestEditStrangeTree(t *testing.T) {
 		write(t, tree+"/usr/bin/cloud-init", "x")
 		mustMkdir(t, tree+"/etc")
 		spoil(tree)
-		errs := EditTree(tree, []string{"eth0"})
+		errs := editTree(tree, []string{"eth0"})
 		if len(errs) != 1 || !strings.Contains(errs[0].Error(), "dhcpcd is not told about the NIC and may take it down: ") ||
 			!strings.Contains(errs[0].Error(), "/etc/dhcpcd.conf") {
 			t.Errorf("%s: %v", name, errs)
@@ -137,7 +139,7 @@ func TestEditStrangeTree(t *testing.T) {
 	write(t, tree+"/usr/bin/cloud-init", "x")
 	write(t, tree+"/etc/cloud", "a file for a directory")
 	write(t, tree+"/var/lib/cloud/data/upgraded-network", "from an older release")
-	errs := EditTree(tree, []string{"eth0"})
+	errs := editTree(tree, []string{"eth0"})
 	if len(errs) != 1 || !strings.Contains(errs[0].Error(), "cloud-init is not told") {
 		t.Errorf("a file for a directory: %v", errs)
 	}
@@ -148,7 +150,7 @@ func TestEditStrangeTree(t *testing.T) {
 
 // A second attempt may be by another NIC, of which nothing may be left.
 func TestWrite(t *testing.T) {
-	nic := NIC{
+	nic := managers.NIC{
 		Device: "eth0", Index: 2, MAC: net.HardwareAddr{2, 0, 0, 0, 0, 1},
 		Addrs: []netip.Prefix{netip.MustParsePrefix("10.0.0.7/24")},
 	}
@@ -157,11 +159,11 @@ func TestWrite(t *testing.T) {
 	const unit = "[Service]\nExecStop=/sbin/ifdown -a\n"
 	run := t.TempDir()
 	write(t, run+"/run/systemd/network/00--sidusboot.link", "kept")
-	var last []File
-	for _, n := range []NIC{nic, other} {
-		advice := Advice{NICs: []NIC{n}}
+	var last []managers.File
+	for _, n := range []managers.NIC{nic, other} {
+		advice := managers.Advice{NICs: []managers.NIC{n}}
 		last = append(advice.Files(), advice.Networking(unit)...)
-		if err := errors.Join(RemoveOld(run), Write(run, last)); err != nil {
+		if err := errors.Join(removeOld(run), writeFiles(run, last)); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -185,16 +187,16 @@ func TestWrite(t *testing.T) {
 func TestReadUnit(t *testing.T) {
 	tree := t.TempDir()
 	const unit = "networking.service"
-	if text, err := ReadUnit(tree, unit); text != nil || err != nil {
-		t.Errorf("ReadUnit of an empty tree = %q, %v", text, err)
+	if text, err := readUnit(tree, unit); text != nil || err != nil {
+		t.Errorf("readUnit of an empty tree = %q, %v", text, err)
 	}
 	write(t, tree+"/lib/systemd/system/"+unit, "lib")
-	if text, err := ReadUnit(tree, unit); string(text) != "lib" || err != nil {
-		t.Errorf("ReadUnit = %q, %v", text, err)
+	if text, err := readUnit(tree, unit); string(text) != "lib" || err != nil {
+		t.Errorf("readUnit = %q, %v", text, err)
 	}
 	write(t, tree+"/etc/systemd/system/"+unit, "etc")
-	if text, err := ReadUnit(tree, unit); string(text) != "etc" || err != nil {
-		t.Errorf("ReadUnit = %q, %v, want the administrator's", text, err)
+	if text, err := readUnit(tree, unit); string(text) != "etc" || err != nil {
+		t.Errorf("readUnit = %q, %v, want the administrator's", text, err)
 	}
 }
 

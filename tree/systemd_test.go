@@ -1,4 +1,4 @@
-package main
+package tree
 
 import (
 	"os"
@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-func TestIsSystemd(t *testing.T) {
+func TestRunsSystemd(t *testing.T) {
 	root := t.TempDir()
 	for name, target := range map[string]string{"sbin/init": "/lib/systemd/systemd", "lib": "usr/lib", "sbin/openrc-init": ""} {
 		path := filepath.Join(root, name)
@@ -17,7 +17,7 @@ func TestIsSystemd(t *testing.T) {
 			t.Fatal(err)
 		}
 		if target == "" {
-			if err := os.WriteFile(path, nil, 0o755); err != nil {
+			if err := os.WriteFile(path, []byte("x"), 0o755); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -25,11 +25,11 @@ func TestIsSystemd(t *testing.T) {
 	if err := os.MkdirAll(filepath.Join(root, "usr/lib/systemd"), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(filepath.Join(root, "usr/lib/systemd/systemd"), nil, 0o755); err != nil {
+	if err := os.WriteFile(filepath.Join(root, "usr/lib/systemd/systemd"), []byte("x"), 0o755); err != nil {
 		t.Fatal(err)
 	}
 	for program, want := range map[string]bool{"/sbin/init": true, "/usr/lib/systemd/systemd": true, "/sbin/openrc-init": false, "/bin/none": false} {
-		if got := isSystemd(root, program); got != want {
+		if got := At(root).RunsSystemd(program); got != want {
 			t.Errorf("%s: %v", program, got)
 		}
 	}

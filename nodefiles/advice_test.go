@@ -1,14 +1,12 @@
-package main
+package nodefiles
 
 import (
 	"net/netip"
-	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
 	"testing"
 
-	"github.com/sidusboot/sidusboot/config"
 	"github.com/sidusboot/sidusboot/network"
 )
 
@@ -28,9 +26,8 @@ func TestAdvice(t *testing.T) {
 			Routes: []network.Route{{Dst: netip.MustParsePrefix("10.9.0.0/16")}},
 		}
 	}
-	n := &node{lease: lease("bond0.5", "10.0.0.7/24", "10.0.0.1")}
-	n.others = []*network.Lease{lease("eth2", "10.1.0.7/24", "10.1.0.1"), lease("bond0.5", "fd00::7/64", "fd00::1")}
-	n.cfg.IBs = []config.IB{{Device: "ib0", Template: "10.2.%3.%4/16"}}
+	n := &Node{Leases: []*network.Lease{lease("bond0.5", "10.0.0.7/24", "10.0.0.1"), lease("eth2", "10.1.0.7/24", "10.1.0.1"), lease("bond0.5", "fd00::7/64", "fd00::1")}}
+	n.Untouched = []string{"ib0"}
 	got, err := n.advice(sysfs)
 	if err != nil {
 		t.Fatal(err)
@@ -42,16 +39,8 @@ func TestAdvice(t *testing.T) {
 	if !vlan.Virtual || other.Virtual || vlan.Index != 6 || other.Index != 4 || len(vlan.Addrs) != 2 || len(vlan.DNS) != 2 || len(vlan.Routes) != 2 || len(other.Addrs) != 1 {
 		t.Errorf("advice %+v", got)
 	}
-	n.others = []*network.Lease{lease("none", "10.1.0.7/24", "10.1.0.1")}
+	n.Leases = []*network.Lease{lease("none", "10.1.0.7/24", "10.1.0.1")}
 	if _, err := n.advice(sysfs); err == nil {
 		t.Error("a device that is gone: no error")
-	}
-}
-
-func write(t *testing.T, path, text string) {
-	t.Helper()
-	mustMkdir(t, filepath.Dir(path))
-	if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
-		t.Fatal(err)
 	}
 }
