@@ -59,9 +59,10 @@ var layers = [][]string{
 	{
 		"identity",
 	},
-	// What writes them.
+	// What writes them, and what makes a root of what the stages have mounted.
 	{
 		"nodefiles",
+		"union",
 	},
 	// What stays on a node.
 	{

@@ -34,7 +34,10 @@ const (
 	unionDir = image.Union
 	stateDir = "/run/sidusboot"
 	checkDir = "/run/sidusboot/rw-check"
-	lookDir  = "/look" // A volume, while it is found out whose it is.
+	// fullDir is for a tmpfs over a volume that is full. It moves into the union with
+	// /run.
+	fullDir = stateDir + "/full"
+	lookDir = "/look" // A volume, while it is found out whose it is.
 )
 
 func mountEarly() error {

@@ -50,21 +50,6 @@ func (n *node) handover() error {
 	return fmt.Errorf("exec %s: %w", program, unix.Exec(program, argv, env))
 }
 
-// makeMountPoints makes the directories that the mounts are going to be moved
-// to in the union: a tree need not have /ro and /rw.
-func (n *node) makeMountPoints(union string) error {
-	for _, name := range moved {
-		replaced, err := mounts.MakePoint(union, name)
-		if replaced != "" {
-			n.note(fmt.Sprintf("%s is no directory, but something is to be mounted there: it is %s now", name, replaced))
-		}
-		if err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
 // openConsole gives the real init the console of its own /dev: the one that
 // the kernel opened is a file of the initramfs.
 func openConsole() error {

@@ -14,6 +14,7 @@ import (
 	"github.com/sidusboot/sidusboot/nfs"
 	"github.com/sidusboot/sidusboot/overlay"
 	"github.com/sidusboot/sidusboot/rwlayer"
+	"github.com/sidusboot/sidusboot/union"
 )
 
 // mountRoot finds out where the tree is and mounts it.
@@ -100,12 +101,12 @@ func (n *node) mountTmpfs() (string, error) {
 // operator allows it, a tmpfs takes the volume's place.
 func (n *node) mountUnion() (string, error) {
 	n.waitFor("the modules of the union")
-	union := <-n.union
-	n.union <- union // For the next attempt.
-	if union.err != nil {
-		return "", union.err
+	chosen := <-n.union
+	n.union <- chosen // For the next attempt.
+	if chosen.err != nil {
+		return "", chosen.err
 	}
-	detail, err := n.stackLayers(union.kind)
+	detail, err := n.stackLayers(chosen.kind)
 	var gone *versionError
 	if err == nil || n.report.RW.Kind == "tmpfs" || n.cfg.RW.Fallback != "tmpfs" || errors.As(err, &gone) {
 		return detail, err
@@ -117,20 +118,22 @@ func (n *node) mountUnion() (string, error) {
 		return "", err
 	}
 	// If the tree is the cause, this one fails as well.
-	return n.stackLayers(union.kind)
+	return n.stackLayers(chosen.kind)
 }
 
 // stackLayers makes and tests the union. If the version of NFS is the cause of a
 // failure, the tree is mounted by the next version and the union made again.
 func (n *node) stackLayers(kind overlay.Kind) (string, error) {
+	b := n.unionBuilder()
 	for {
 		n.waitFor("the test of the union")
-		err := n.stack(kind)
+		err := b.Mount(kind)
 		if err == nil {
+			n.mountUsr(b)
 			n.report.Union.Kind = string(kind)
 			return string(kind), nil
 		}
-		again, nextErr := n.nextVersion(kind, err)
+		again, nextErr := n.nextVersion(b, kind, err)
 		if nextErr != nil {
 			return "", nextErr
 		}
@@ -140,31 +143,67 @@ func (n *node) stackLayers(kind overlay.Kind) (string, error) {
 	}
 }
 
-// stack makes and tests the union of the layers.
-func (n *node) stack(kind overlay.Kind) error {
-	layers := overlay.Layers{
-		Lower: roDir, Upper: rwDir + "/" + rwlayer.Upper, Work: rwDir + "/" + rwlayer.Work,
-		XIno: rwDir + "/.aufs.xino", Source: rwDir, Kept: n.report.RW.Kind != "tmpfs",
+func (n *node) unionBuilder() *union.Builder {
+	return &union.Builder{
+		System: n.system, Lower: roDir, RW: rwDir, Dir: unionDir, Full: fullDir, Trial: checkDir,
+		Kept: n.report.RW.Kind != "tmpfs", RefuseFull: n.cfg.RW.Fallback == "tmpfs", Size: n.cfg.RW.Size,
+		Init: n.cfg.Init, MountPoints: moved, Logf: n.log.Errorf, Note: n.note,
 	}
-	if kind == overlay.Overlay {
-		if err := overlay.Opaque(layers.Lower, layers.Upper, moved...); err != nil {
-			return err
+}
+
+// mountUsr mounts the tree's /usr over that of the union, for sidus.usr=direct. What
+// prevents that is said, and the union's /usr stays.
+func (n *node) mountUsr(b *union.Builder) {
+	if !n.cfg.UsrDirect {
+		return
+	}
+	hidden, err := b.MountUsr()
+	if err != nil {
+		n.note(fmt.Sprintf("union: sidus.usr=direct has no effect: %v", err))
+		return
+	}
+	if len(hidden) > 0 {
+		n.note("union: sidus.usr=direct hides what this node has changed in /usr, such as " + strings.Join(hidden, ", "))
+	}
+	n.report.Union.UsrDirect = true
+}
+
+// A versionError says that the union failed with one version of NFS, and mounting
+// the tree with the ones after it. The root is not mounted any more.
+type versionError struct{ union, next error }
+
+func (e *versionError) Error() string {
+	return e.union.Error() + "; by the other versions of NFS: " + e.next.Error()
+}
+
+func (e *versionError) Unwrap() []error { return []error{e.union, e.next} }
+
+// nextVersion mounts the root by the next version of NFS if the present one is the
+// cause for which the union failed.
+func (n *node) nextVersion(b *union.Builder, kind overlay.Kind, why error) (again bool, err error) {
+	if !b.VersionAtFault(kind, why) {
+		if n.report.RW.Kind == "tmpfs" {
+			return false, nil
 		}
+		return false, fmt.Errorf("%w: a union with an empty layer works: the cause is in the directory %s of this node's volume", why, rwlayer.Upper)
 	}
-	checkWrite := overlay.CheckWrite
-	if layers.Kept {
-		checkWrite = n.checkKept
+	if err := mounts.Detach(unionDir); err != nil {
+		return false, err
 	}
-	err := overlay.Mount(n.system, kind, layers, unionDir, n.checkUnion(checkWrite))
-	if layers.Kept && n.needsTmpfs(kind, err) {
-		err = n.stackTmpfs(layers, err)
+	ctx, cancel := context.WithTimeout(context.Background(), n.cfg.Timeout)
+	defer cancel()
+	root := n.report.Root
+	n.waitFor("the NFS server " + n.source.Addr.String())
+	version, err := n.nfs.NextVersion(ctx, n.source.Source, root.Version, roDir, why)
+	if errors.Is(err, nfs.ErrNoOtherVersion) {
+		return false, nil
+	}
+	if err == nil {
+		err = n.inspectRoot(version)
 	}
 	if err != nil {
-		return err
+		return false, &versionError{why, err}
 	}
-	if err := n.makeMountPoints(unionDir); err != nil {
-		return err
-	}
-	n.mountUsr(layers.Upper)
-	return nil
+	n.log.Noticef("nfs: %s with version %s", n.source, version)
+	return true, nil
 }

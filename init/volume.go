@@ -73,6 +73,19 @@ func (n *node) mountVolume() (string, error) {
 	return detail, nil
 }
 
+// makeRoom frees the spare of a volume that is full, and reports how full it is:
+// files can be deleted only on a node that has booted.
+func (n *node) makeRoom(name string) {
+	u, spent, err := rwlayer.FreeSpare(rwDir)
+	if err != nil {
+		n.note("rw: " + err.Error())
+	}
+	n.report.RW.Usage, n.report.RW.Full = u.String(), spent || u.Full()
+	if n.report.RW.Full {
+		n.log.Errorf("rw: THE VOLUME %s IS FULL: %s: delete files that are not needed, or make the volume larger; the node boots, but what it cannot write fails", name, u)
+	}
+}
+
 // adopted are the UUID or the label of the file system that the operator has
 // named: that one is the node's own, whatever is in it. The name of a device,
 // or of a partition, says nothing of what lies there.

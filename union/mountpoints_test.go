@@ -1,27 +1,26 @@
-package main
+package union
 
 import (
 	"os"
 	"strings"
 	"testing"
-
-	"github.com/sidusboot/sidusboot/bootlog"
 )
 
 // What is in the place of a mount point is renamed, once.
 func TestMakeMountPoints(t *testing.T) {
 	union := t.TempDir()
-	n := &node{log: &bootlog.Logger{Name: "test"}, report: &bootlog.Report{}}
+	var notes []string
+	b := &Builder{Dir: union, MountPoints: []string{"/ro", "/proc", "/run"}, Note: func(text string) { notes = append(notes, text) }}
 	mustMkdir(t, union+"/proc")
 	mustLink(t, "/", union+"/ro")
 	if err := os.WriteFile(union+"/run", []byte("theirs"), 0o644); err != nil {
 		t.Fatal(err)
 	}
 	for range 2 {
-		if err := n.makeMountPoints(union); err != nil {
+		if err := b.makeMountPoints(); err != nil {
 			t.Fatal(err)
 		}
-		for _, name := range moved {
+		for _, name := range b.MountPoints {
 			if info, err := os.Lstat(union + name); err != nil || !info.IsDir() {
 				t.Errorf("%s: %v, %v", name, info, err)
 			}
@@ -30,15 +29,31 @@ func TestMakeMountPoints(t *testing.T) {
 			t.Errorf("what was there: %q, %v", text, err)
 		}
 	}
-	if len(n.report.Notes) != 2 || !strings.Contains(n.report.Notes[0], "/ro is no directory") {
-		t.Errorf("notes %q", n.report.Notes)
+	if len(notes) != 2 || !strings.Contains(notes[0], "/ro is no directory") {
+		t.Errorf("notes %q", notes)
 	}
 	// There is no other place for it: nothing is overwritten.
 	if err := os.Remove(union + "/ro"); err != nil {
 		t.Fatal(err)
 	}
 	mustLink(t, "/", union+"/ro")
-	if err := n.makeMountPoints(union); err == nil {
+	if err := b.makeMountPoints(); err == nil {
 		t.Error("renamed twice: no error")
+	}
+}
+
+func mustMkdir(t *testing.T, dirs ...string) {
+	t.Helper()
+	for _, dir := range dirs {
+		if err := os.MkdirAll(dir, 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func mustLink(t *testing.T, target, name string) {
+	t.Helper()
+	if err := os.Symlink(target, name); err != nil {
+		t.Fatal(err)
 	}
 }

@@ -2,22 +2,15 @@ package main
 
 import (
 	"cmp"
-	"context"
 	"errors"
 	"fmt"
 	"strings"
 	"time"
 
-	"golang.org/x/sys/unix"
-
-	"github.com/sidusboot/sidusboot/overlay"
 	"github.com/sidusboot/sidusboot/rwlayer"
 	"github.com/sidusboot/sidusboot/tree"
+	"github.com/sidusboot/sidusboot/union"
 )
-
-// upperTime is what a search through an upper layer may take that does not decide
-// the boot.
-const upperTime = 5 * time.Second
 
 // treeName is what an upper layer remembers of the tree: the version, or of a plain
 // tree what can be known. It is empty where that is nothing.
@@ -63,57 +56,17 @@ func (n *node) matchUpper() error {
 	return nil
 }
 
-// importantFiles are those of the tree that a node must not have an old copy of.
-var importantFiles = []string{
-	"/var/lib/dpkg/status", "/var/lib/rpm/rpmdb.sqlite", "/usr/lib/sysimage/rpm/rpmdb.sqlite", "/etc/ld.so.cache",
-	"/etc/passwd", "/etc/group", "/etc/shadow", "/etc/gshadow",
-}
-
 // sayShadowed says what an upper layer hides of another tree than that on which it
 // was begun.
 func (n *node) sayShadowed(upper, begun string) {
-	var names []string
-	for _, name := range append(importantFiles, "/lib/modules/"+n.report.Kernel+"/modules.dep") {
-		if resolved, err := tree.At(roDir).Resolve(name); err == nil {
-			names = append(names, resolved)
-		}
-	}
 	text := fmt.Sprintf("rw: the upper layer of this node was begun on the tree %s, this boot's is %s", begun, n.treeName())
-	hidden := overlay.Shadowed(roDir, upper, names...)
+	hidden := union.Hidden(roDir, upper, n.report.Kernel)
 	if len(hidden) == 0 {
 		n.log.Noticef("%s; it hides none of the tree's important files", text)
 	} else {
 		n.note(text + ": it hides the tree's " + strings.Join(hidden, ", ") + ": sidus.rw.mismatch=archive begins a new one")
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), upperTime)
-	defer cancel()
-	if name := overlay.Redirected(ctx, upper); name != "" {
+	if name := union.Renamed(upper); name != "" {
 		n.note("rw: the directory " + name + " of the upper layer was renamed on another tree: what it shows on this one is not defined: sidus.rw.mismatch=archive begins a new layer")
 	}
-}
-
-// maxHidden is how many files are named.
-const maxHidden = 5
-
-// mountUsr mounts the tree's /usr over that of the union, for sidus.usr=direct. What
-// prevents that is said, and the union's /usr stays.
-func (n *node) mountUsr(upper string) {
-	if !n.cfg.UsrDirect {
-		return
-	}
-	if err := overlay.CheckMerged(unionDir); err != nil {
-		n.note(fmt.Sprintf("union: sidus.usr=direct has no effect: %v: install usrmerge in the tree", err))
-		return
-	}
-	ctx, cancel := context.WithTimeout(context.Background(), upperTime)
-	defer cancel()
-	if names := overlay.Files(ctx, upper, "/usr", maxHidden); len(names) > 0 {
-		n.note("union: sidus.usr=direct hides what this node has changed in /usr, such as " + strings.Join(names, ", "))
-	}
-	// A bind mount is read-only as the mount is that it comes from.
-	if err := n.system.Mount(roDir+"/usr", unionDir+"/usr", "", unix.MS_BIND, ""); err != nil {
-		n.note(fmt.Sprintf("union: sidus.usr=direct has no effect: mount /usr: %v", err))
-		return
-	}
-	n.report.Union.UsrDirect = true
 }
