@@ -83,6 +83,10 @@ var layers = [][]string{
 		"treecheck",
 		"versions",
 	},
+	// Ways of an image to the nodes.
+	{
+		"bootdir",
+	},
 	{
 		"qemu-tests",
 	},

@@ -120,8 +120,12 @@ kernels. What went in, and what it weighs, is printed at the end.`,
 	return cmd
 }
 
-// flags are those of the fields of initrd.Options whose name is not the flag's.
-var flags = map[string]string{"Profiles": "profile", "Modules": "module"}
+// flags are those of the fields of initrd.Options and bootdir.Options whose name is
+// not the flag's.
+var flags = map[string]string{
+	"Profiles": "profile", "Modules": "module",
+	"Dir": "tftp", "Loaders": "loader", "Tmpfs": "append-tmpfs", "ISCSI": "append-iscsi", "Version": "to",
+}
 
 // withFlag names the flag where an error is about one of the options.
 func withFlag(err error) error {

@@ -34,11 +34,12 @@ chroot. The same tree gives the same image, bit for bit.`,
 		Example: `  initrdgen build --root /srv/nfs/bookworm --output /srv/tftp/initrd.img
   initrdgen list /srv/tftp/initrd.img
   initrdgen check /srv/tftp/initrd.img --modalias node.modalias --root /srv/nfs/bookworm
+  initrdgen install --tftp /srv/tftp --image initrd.img --root /srv/nfs/bookworm
   initrdgen secrets --key site.key --nodes 10.0.0.1-10.0.0.20`,
 		Version: command.Version("initrdgen", version),
 	}
 	root.AddCommand(buildCommand(), listCommand(), catCommand(), extractCommand(), diffCommand(), checkCommand(),
-		secretsCommand(), versionCommand())
+		installCommand(), secretsCommand(), versionCommand())
 	return root
 }
 

@@ -26,6 +26,12 @@ type GuestOptions struct {
 	// Cmdline is the kernel command line. console=ttyS0 is put before it
 	// unless it has a console= of its own.
 	Cmdline string
+	// Firmware starts the machine as its power button does, from the network: BIOS or
+	// UEFI. Then Kernel, Initrd and Cmdline are left empty.
+	Firmware Firmware
+	// Variables is a file of UEFI's variables, which the machine changes, as a
+	// variable store of OVMF has them. Empty: a fresh one, without Secure Boot.
+	Variables string
 	// Memory is in MiB. Default 2048.
 	Memory int
 	// NICs are the network cards. Nil: one; empty: none.
@@ -103,7 +109,7 @@ func (l *Lab) Boot(ctx context.Context, opts GuestOptions) (*Guest, error) {
 	if opts.NICs == nil {
 		opts.NICs = []NIC{{}}
 	}
-	if !strings.Contains(opts.Cmdline, "console=") {
+	if opts.Firmware == "" && !strings.Contains(opts.Cmdline, "console=") {
 		opts.Cmdline = strings.TrimSpace("console=ttyS0 " + opts.Cmdline)
 	}
 	g := &Guest{
@@ -147,6 +153,11 @@ func (g *Guest) start(ctx context.Context, release func()) (err error) {
 	}
 	defer listeners.close()
 
+	if g.opts.Firmware == UEFI {
+		if g.opts.Variables, err = g.lab.variables(g.opts.Variables, filepath.Join(dir, "variables.fd")); err != nil {
+			return err
+		}
+	}
 	g.argv = qemuArgs(g.opts, socketPorts(dir))
 	g.cmd = exec.Command(g.argv[0], append(g.argv[1:], "-S")...)
 	g.err = g.lab.Path(filepath.Join(dir, "qemu.log"))

@@ -33,7 +33,7 @@ var byHand = ports{
 
 // qemuArgs is QEMU's command line for a guest.
 func qemuArgs(o GuestOptions, p ports) []string {
-	args := []string{qemuProgram, "-nodefaults", "-no-user-config", "-display", "none", "-M", "pc"}
+	args := append([]string{qemuProgram, "-nodefaults", "-no-user-config", "-display", "none"}, firmwareArgs(o)...)
 	switch {
 	case os.Getenv("SIDUSBOOT_KVM") == "1" && !o.Icount:
 		args = append(args, "-accel", "kvm", "-cpu", "host")
@@ -58,8 +58,13 @@ func qemuArgs(o GuestOptions, p ports) []string {
 		args = append(args, "-uuid", o.UUID)
 	}
 	for i, nic := range o.NICs {
-		// No ROM: no guest boots from the card, and looking for a server costs seconds.
+		// No ROM: few guests boot from the card, and looking for a server costs seconds.
 		rest := ",romfile="
+		if o.Firmware == BIOS {
+			rest = fmt.Sprintf(",bootindex=%d", i)
+		} else if o.Firmware == UEFI {
+			rest += fmt.Sprintf(",bootindex=%d", i) // UEFI has its own driver.
+		}
 		if nic.Model == USBNet {
 			rest = ""
 			args = append(args, "-device", fmt.Sprintf("qemu-xhci,id=xhci%d", i))
@@ -67,6 +72,9 @@ func qemuArgs(o GuestOptions, p ports) []string {
 		args = append(args,
 			"-netdev", nic.backend(fmt.Sprintf("net%d", i)),
 			"-device", fmt.Sprintf("%s,id=%s,netdev=net%d,mac=%s%s", nic.Model, cardID(i), i, nic.MAC, rest))
+	}
+	if o.Firmware != "" {
+		return append(args, o.QEMU...)
 	}
 	args = append(args, "-kernel", o.Kernel)
 	if o.Initrd != "" {

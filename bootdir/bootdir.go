@@ -1,0 +1,263 @@
+// Package bootdir puts a kernel and an image into the directory of a boot server,
+// with the configuration of the loaders that fetch them: pxelinux, GRUB and iPXE.
+//
+// In the directory there is one of our own, NAME, with one directory for each
+// version that was installed:
+//
+//	NAME/versions.json                 which there are, the one in use last
+//	NAME/RELEASE-DIGEST/vmlinuz
+//	NAME/RELEASE-DIGEST/initrd.img
+//	NAME/RELEASE-DIGEST/version.json   what the configuration is made of
+//	NAME.ipxe                          all of it is ours
+//	pxelinux.cfg/default               in these two there is a block of ours, between
+//	grub/grub.cfg                      two lines that mark it
+//
+// The configuration names the files of one version by their full path, and no link
+// such as "current" is on it: a node that has read the configuration before an
+// install gets the kernel and the image that belong together, and not one of each
+// version. What is in a version's directory never changes.
+package bootdir
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/sidusboot/sidusboot/config"
+	"github.com/sidusboot/sidusboot/initrd"
+)
+
+// Defaults of Options.
+const (
+	DefaultName = "sidus"
+	DefaultKeep = 3
+)
+
+// The labels: what becomes of that which a node writes.
+const (
+	LabelTmpfs = "tmpfs" // It is lost at the next boot.
+	LabelISCSI = "iscsi" // It is kept, on the node's own volume.
+)
+
+// Options say what Install puts where.
+type Options struct {
+	// Dir is what the boot server offers by TFTP or HTTP. Required.
+	Dir string
+	// Image is an initrd of initrdgen. Required.
+	Image string
+	// Kernel is the file of the kernel; or Root is a root tree that has it in boot/.
+	Kernel, Root string
+	// Name is that of the directory and of the blocks, so that several trees can
+	// be in one Dir. Empty: DefaultName.
+	Name string
+	// Loaders are some of Loaders(). Empty: all.
+	Loaders []string
+	// Default is the label that nodes boot for which nothing else is set. Empty: LabelTmpfs.
+	Default string
+	// Append are the kernel's parameters for both labels, Tmpfs and ISCSI those for
+	// one of them in addition.
+	Append, Tmpfs, ISCSI string
+	// Path is what Dir is called in requests to the boot server, for GRUB. Empty: "/".
+	Path string
+	// Owner is the user that the boot server runs as, where the image holds
+	// secrets; -1 where it is not known.
+	Owner int
+	// Keep is how many versions are kept. 0: DefaultKeep.
+	Keep int
+	// DryRun says that nothing is to be written.
+	DryRun bool
+}
+
+// A Report says what was done.
+type Report struct {
+	Dir  string `json:"dir"`
+	Name string `json:"name"`
+	// Version is the one that nodes boot now.
+	Version string   `json:"version"`
+	Kernel  string   `json:"kernel"`
+	Labels  []string `json:"labels"`
+	Default string   `json:"default"`
+	// Versions are those that are there, the one in use last.
+	Versions []string `json:"versions"`
+	// Changes are the files that were written or removed. Empty: all was there already.
+	Changes  []Change `json:"changes"`
+	Warnings []string `json:"warnings"`
+}
+
+// A Change is one of a file below the directory.
+type Change struct {
+	Path string `json:"path"`
+	// Action is "written" or "removed".
+	Action string `json:"action"`
+}
+
+func invalidf(field, format string, args ...any) error {
+	return &initrd.OptionError{Field: field, Invalid: true, Err: fmt.Errorf(format, args...)}
+}
+
+func optionErrorf(field, format string, args ...any) error {
+	return &initrd.OptionError{Field: field, Err: fmt.Errorf(format, args...)}
+}
+
+// goodName is what needs no quotes in any loader's configuration, nor in a path.
+var goodName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,31}$`)
+
+// complete fills in the defaults and refuses what cannot be right.
+func (o *Options) complete() error {
+	o.Name = cmp.Or(o.Name, DefaultName)
+	o.Default = cmp.Or(o.Default, LabelTmpfs)
+	o.Keep = cmp.Or(o.Keep, DefaultKeep)
+	o.Path = "/" + strings.Trim(o.Path, "/")
+	if len(o.Loaders) == 0 {
+		o.Loaders = Loaders()
+	}
+	switch {
+	case o.Dir == "":
+		return invalidf("Dir", "is missing: name the directory that the boot server offers")
+	case !goodName.MatchString(o.Name):
+		return invalidf("Name", "%q is not a name of up to 32 letters, digits and . _ -", o.Name)
+	case slices.Contains(reserved, o.Name):
+		return invalidf("Name", "%s is the name of a loader's own directory: choose another", o.Name)
+	case !goodPath.MatchString(o.Path):
+		return invalidf("Path", "%q is not a path of letters, digits and . _ - /", o.Path)
+	case o.Keep < 2:
+		return invalidf("Keep", "%d: the version in use and the one before it are the least: 2 or more", o.Keep)
+	case o.Default != LabelTmpfs && o.Default != LabelISCSI:
+		return invalidf("Default", "%q is not a label: choose one of %s, %s", o.Default, LabelTmpfs, LabelISCSI)
+	}
+	for _, name := range o.Loaders {
+		if _, err := loaderOf(name); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+var (
+	goodPath = regexp.MustCompile(`^/[A-Za-z0-9._/-]{0,100}$`)
+	reserved = []string{"pxelinux.cfg", "grub", "ipxe.cfg", "boot"}
+)
+
+// Install puts a version into the directory and makes the loaders use it. The
+// directory is as it was before where an error comes before the first
+// configuration is written; each file appears whole or not at all.
+//
+// An error that is about one of the options is an *initrd.OptionError.
+func Install(ctx context.Context, opts Options) (*Report, error) {
+	if err := opts.complete(); err != nil {
+		return nil, err
+	}
+	src, err := open(opts)
+	if err != nil {
+		return nil, err
+	}
+	defer src.close()
+	v, warnings, err := src.plan(ctx, opts)
+	if err != nil {
+		return nil, err
+	}
+	d, err := openDir(opts.Dir, opts.Name, opts.DryRun)
+	if err != nil {
+		return nil, err
+	}
+	defer d.close()
+	d.warnings = warnings
+	s, err := d.readState()
+	if err != nil {
+		return nil, err
+	}
+	// An error about the loaders' files comes before anything is written.
+	files, err := d.configure(v, opts.Loaders)
+	if err != nil {
+		return nil, err
+	}
+	if err := d.add(ctx, s, v, src); err != nil {
+		return nil, err
+	}
+	return d.use(s, v, files, opts.Keep)
+}
+
+// Rollback makes the loaders use a version that was installed before: that with
+// the name, or the one that was in use before the present one. Of the options
+// Dir, Name, Keep and DryRun count.
+func Rollback(opts Options, version string) (*Report, error) {
+	if err := opts.complete(); err != nil {
+		return nil, err
+	}
+	d, err := openDir(opts.Dir, opts.Name, opts.DryRun)
+	if err != nil {
+		return nil, err
+	}
+	defer d.close()
+	s, err := d.readState()
+	if err != nil {
+		return nil, err
+	}
+	if version == "" {
+		if len(s.Versions) < 2 {
+			return nil, optionErrorf("Rollback", "%s has no version that was in use before: see %s", d.path(d.name), d.path(d.stateFile()))
+		}
+		version = s.Versions[len(s.Versions)-2]
+	}
+	if !slices.Contains(s.Versions, version) {
+		return nil, optionErrorf("Version", "%s has no version %q: choose one of %s", d.path(d.name), version, strings.Join(s.Versions, ", "))
+	}
+	v, err := d.readVersion(version)
+	if err != nil {
+		return nil, err
+	}
+	files, err := d.configure(v, v.Loaders)
+	if err != nil {
+		return nil, err
+	}
+	return d.use(s, v, files, opts.Keep)
+}
+
+// checkWords refuses parameters that a loader would not hand on as they are.
+func checkWords(field, text string) error {
+	for _, c := range text {
+		switch {
+		case c < ' ' || c > '~':
+			return invalidf(field, "has the character %q: only printable ASCII on one line reaches a kernel through every loader", c)
+		case strings.ContainsRune("\"'\\`", c):
+			return invalidf(field, "has the character %c, which GRUB does not hand on as it is: put the parameter into the image, by initrdgen build --config", c)
+		}
+	}
+	if strings.Contains(text, "${") {
+		return invalidf(field, "has ${, which iPXE would replace: put the parameter into the image, by initrdgen build --config")
+	}
+	for word := range strings.FieldsSeq(text) {
+		if strings.HasPrefix(word, "#") || slices.Contains([]string{";", "||", "&&", "--", "---"}, word) {
+			return invalidf(field, "has %q, which means something else to a loader: leave it out", word)
+		}
+		if name, _, _ := strings.Cut(word, "="); slices.Contains([]string{"initrd", "BOOT_IMAGE", "BOOTIF"}, name) {
+			return invalidf(field, "has %s=, which the loaders set: leave it out", name)
+		} else if name == "sidus.rw" {
+			return invalidf(field, "has sidus.rw=, which the labels set: leave it out, and choose a label by --default")
+		}
+	}
+	return nil
+}
+
+// checkParameters refuses parameters that /init would not understand, and those
+// that are too long for the kernel.
+func checkParameters(text string) (notes []string, err error) {
+	if len(text) > maxLine {
+		return nil, invalidf("Append", "%d bytes are more than the %d that a kernel and the loaders take: put parameters into the image, by initrdgen build --config", len(text), maxLine)
+	}
+	c, err := config.Parse(text, "")
+	if err != nil {
+		return nil, optionErrorf("Append", "%s", strings.ReplaceAll(err.Error(), "\n", "; "))
+	}
+	if c.ISCSI.Password != "" || c.ISCSI.PasswordIn != "" {
+		c.Notes = append(c.Notes, "the parameters have a password, and everybody can fetch the loaders' configuration: put it into the image, by initrdgen build --secrets")
+	}
+	return c.Notes, nil
+}
+
+// maxLine is how long a command line may be: the kernel takes 2047 bytes on x86
+// (COMMAND_LINE_SIZE), and loaders add names of files and the MAC.
+const maxLine = 1900

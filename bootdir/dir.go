@@ -1,0 +1,371 @@
+package bootdir
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// A dir is the directory of a boot server. Names are relative to it, and no link
+// leads out of it.
+type dir struct {
+	root     *os.Root
+	name     string
+	dry      bool
+	changes  []Change
+	warnings []string
+	lock     *os.File
+}
+
+// openDir opens the directory and keeps others from changing it meanwhile.
+func openDir(name, own string, dry bool) (*dir, error) {
+	switch info, err := os.Stat(name); {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil, optionErrorf("Dir", "there is no directory %s: name the one that the boot server offers, or make it first", name)
+	case err != nil:
+		return nil, optionErrorf("Dir", "%w", err)
+	case !info.IsDir():
+		return nil, optionErrorf("Dir", "%s is not a directory: name the one that the boot server offers", name)
+	}
+	root, err := os.OpenRoot(name)
+	if err != nil {
+		return nil, optionErrorf("Dir", "%w: run this as a user who may read and write there", err)
+	}
+	d := &dir{root: root, name: own, dry: dry}
+	if d.lock, err = root.Open("."); err != nil {
+		root.Close()
+		return nil, optionErrorf("Dir", "%w: run this as a user who may read and write there", err)
+	}
+	// The lock is the kernel's, and ends with this process.
+	if err := unix.Flock(int(d.lock.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		d.close()
+		if errors.Is(err, unix.EWOULDBLOCK) {
+			return nil, optionErrorf("Dir", "another initrdgen install works in %s: wait until it has ended", name)
+		}
+		return nil, optionErrorf("Dir", "lock %s: %w", name, err)
+	}
+	if info, err := root.Lstat(own); err == nil && !info.IsDir() {
+		d.close()
+		return nil, optionErrorf("Name", "%s is not a directory: choose another name, or remove it", filepath.Join(name, own))
+	}
+	return d, nil
+}
+
+func (d *dir) close() {
+	if d.lock != nil {
+		d.lock.Close()
+	}
+	d.root.Close()
+}
+
+// path is how the host calls a file, for messages.
+func (d *dir) path(name string) string { return filepath.Join(d.root.Name(), name) }
+
+func (d *dir) warnf(format string, args ...any) {
+	d.warnings = append(d.warnings, fmt.Sprintf(format, args...))
+}
+
+func (d *dir) note(name, action string) {
+	if c := (Change{name, action}); !slices.Contains(d.changes, c) {
+		d.changes = append(d.changes, c)
+	}
+}
+
+// wrap says what to do about an error in writing.
+func (d *dir) wrap(name string, err error) error {
+	if pe := (*fs.PathError)(nil); errors.As(err, &pe) {
+		err = pe.Err
+	}
+	if le := (*os.LinkError)(nil); errors.As(err, &le) {
+		err = le.Err
+	}
+	remedy := "look at the directory"
+	switch {
+	case errors.Is(err, fs.ErrPermission):
+		remedy = "run this as a user who may write there"
+	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
+		remedy = "make room there, or keep fewer versions (--keep)"
+	case errors.Is(err, syscall.EROFS):
+		remedy = "mount it for writing"
+	}
+	return fmt.Errorf("%s: %w: %s", d.path(name), err, remedy)
+}
+
+// maxText is the most that a file of configuration may have.
+const maxText = 1 << 20
+
+// read reads a small regular file.
+func (d *dir) read(name string) ([]byte, error) {
+	name, err := d.follow(name)
+	if err != nil {
+		return nil, err
+	}
+	info, err := d.root.Lstat(name)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", d.path(name), cause(err))
+	}
+	if !info.Mode().IsRegular() || info.Size() > maxText {
+		return nil, fmt.Errorf("%s is not a file of at most %d bytes: look what it is", d.path(name), maxText)
+	}
+	f, err := d.root.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", d.path(name), cause(err))
+	}
+	defer f.Close()
+	text, err := io.ReadAll(io.LimitReader(f, maxText+1))
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", d.path(name), cause(err))
+	}
+	return text, nil
+}
+
+// cause is an error without the names of a file.
+func cause(err error) error {
+	if pe := (*fs.PathError)(nil); errors.As(err, &pe) {
+		return pe.Err
+	}
+	return err
+}
+
+// digest is that of a file.
+func (d *dir) digest(name string) (string, error) {
+	info, err := d.root.Lstat(name)
+	if err != nil {
+		return "", fmt.Errorf("%s: %w", d.path(name), cause(err))
+	}
+	if !info.Mode().IsRegular() {
+		return "", fmt.Errorf("%s is not a regular file", d.path(name))
+	}
+	f, err := d.root.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	if err != nil {
+		return "", fmt.Errorf("%s: %w", d.path(name), cause(err))
+	}
+	defer f.Close()
+	return digest(context.Background(), f)
+}
+
+// write gives a small file a new content, unless it has it already. A file that
+// is there keeps its mode and its owner. A link in its place is followed.
+func (d *dir) write(name string, text []byte) error {
+	name, err := d.follow(name)
+	if err != nil {
+		return err
+	}
+	mode, uid, gid := fs.FileMode(0o644), -1, -1
+	switch info, err := d.root.Lstat(name); {
+	case errors.Is(err, fs.ErrNotExist):
+	case err != nil:
+		return d.wrap(name, err)
+	case !info.Mode().IsRegular():
+		return fmt.Errorf("%s is not a regular file: look what it is, and remove it", d.path(name))
+	default:
+		if old, err := d.read(name); err == nil && bytes.Equal(old, text) {
+			return nil
+		}
+		mode = info.Mode().Perm()
+		if st, ok := info.Sys().(*syscall.Stat_t); ok && (int(st.Uid) != os.Geteuid() || int(st.Gid) != os.Getegid()) {
+			uid, gid = int(st.Uid), int(st.Gid)
+		}
+	}
+	d.note(name, "written")
+	if d.dry {
+		return nil
+	}
+	return d.replace(name, mode, func(f *os.File) error {
+		if uid >= 0 {
+			if err := f.Chown(uid, gid); err != nil {
+				_ = f.Chown(-1, gid)
+				d.warnf("%s belonged to %d:%d, and cannot be given back (%v): run this as root, or chown %d:%d %s",
+					d.path(name), uid, gid, cause(err), uid, gid, d.path(name))
+			}
+		}
+		_, err := f.Write(text)
+		return err
+	})
+}
+
+// maxLinks is the kernel's own limit (MAXSYMLINKS in include/linux/namei.h).
+const maxLinks = 40
+
+// follow is where a name leads inside the directory: boot servers often have their
+// configuration behind links.
+func (d *dir) follow(name string) (string, error) {
+	done, rest := ".", strings.Split(name, "/")
+	for links := 0; len(rest) > 0; {
+		// There is no link in done, so that .. is what is before it.
+		next := path.Join(done, rest[0])
+		rest = rest[1:]
+		if next == ".." {
+			return "", fmt.Errorf("%s is a link that leads out of %s: make it one inside", d.path(name), d.root.Name())
+		}
+		target, err := d.root.Readlink(next)
+		if err != nil {
+			done = next // No link, or not there yet.
+			continue
+		}
+		if path.IsAbs(target) {
+			return "", fmt.Errorf("%s is a link to %s, and boot servers that may only read their directory cannot follow it: make it a relative link", d.path(next), target)
+		}
+		if links++; links > maxLinks {
+			return "", fmt.Errorf("%s is a circle of links: remove it", d.path(name))
+		}
+		rest = append(strings.Split(target, "/"), rest...)
+	}
+	return done, nil
+}
+
+// copy puts a large file into its place, unless it is there already with that
+// content, mode and owner.
+func (d *dir) copy(ctx context.Context, name string, from *os.File, sha string, mode fs.FileMode, owner int) error {
+	if info, err := d.root.Lstat(name); err == nil && info.Mode().IsRegular() && info.Mode().Perm() == mode {
+		st, ok := info.Sys().(*syscall.Stat_t)
+		if got, err := d.digest(name); err == nil && got == sha && ok && (owner < 0 || int(st.Uid) == owner) {
+			return nil
+		}
+	}
+	d.note(name, "written")
+	if d.dry {
+		return nil
+	}
+	return d.replace(name, mode, func(f *os.File) error {
+		// The owner first: at no time may another user read what is secret.
+		if owner >= 0 {
+			if err := f.Chown(owner, -1); err != nil {
+				return err
+			}
+		}
+		h := sha256.New()
+		if err := copyFile(ctx, io.MultiWriter(f, h), from); err != nil {
+			return err
+		}
+		if got := hex.EncodeToString(h.Sum(nil)); got != sha {
+			return fmt.Errorf("%s was changed while it was copied: run this again", from.Name())
+		}
+		return nil
+	})
+}
+
+// temporary ends the name of a file that is being written.
+const temporary = ".sidusboot-tmp"
+
+// replace makes a file under another name and then puts it into its place, whole
+// and on the disk, or not at all.
+func (d *dir) replace(name string, mode fs.FileMode, fill func(*os.File) error) (err error) {
+	parent := path.Dir(name)
+	if err := d.mkdir(parent); err != nil {
+		return err
+	}
+	d.sweep(parent)
+	temp := path.Join(parent, "."+path.Base(name)+"."+rand.Text()[:10]+temporary)
+	f, err := d.root.OpenFile(temp, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return d.wrap(name, err)
+	}
+	defer func() {
+		if err != nil {
+			f.Close()
+			_ = d.root.Remove(temp)
+			err = d.wrap(name, err)
+		}
+	}()
+	if err := fill(f); err != nil {
+		return err
+	}
+	// Whatever the umask was. A file system without modes (vfat) refuses it.
+	if err := f.Chmod(mode); err != nil {
+		if info, statErr := f.Stat(); statErr != nil || mode&0o077 == 0 && info.Mode().Perm()&0o077 != 0 {
+			return err
+		}
+	}
+	if err := f.Sync(); err != nil {
+		return err
+	}
+	if err := f.Close(); err != nil {
+		return err
+	}
+	if err := d.root.Rename(temp, name); err != nil {
+		return err
+	}
+	d.sync(parent)
+	return nil
+}
+
+// sweep removes what an install that was killed left: nobody else writes here
+// while this process has the lock.
+func (d *dir) sweep(parent string) {
+	for _, e := range d.list(parent) {
+		if strings.HasPrefix(e.Name(), ".") && strings.HasSuffix(e.Name(), temporary) {
+			_ = d.root.Remove(path.Join(parent, e.Name()))
+		}
+	}
+}
+
+// mkdir makes a directory that all may read, and those above it.
+func (d *dir) mkdir(name string) error {
+	if name == "." {
+		return nil
+	}
+	if info, err := d.root.Stat(name); err == nil && info.IsDir() {
+		return nil
+	}
+	if err := d.mkdir(path.Dir(name)); err != nil {
+		return err
+	}
+	if err := d.root.Mkdir(name, 0o755); err != nil {
+		return d.wrap(name, err)
+	}
+	if err := d.root.Chmod(name, 0o755); err != nil { // Whatever the umask was.
+		return d.wrap(name, err)
+	}
+	d.sync(path.Dir(name))
+	return nil
+}
+
+// sync puts the names in a directory on the disk. Not every file system can do
+// that, and each file is whole either way.
+func (d *dir) sync(name string) {
+	if f, err := d.root.Open(name); err == nil {
+		_ = f.Sync()
+		f.Close()
+	}
+}
+
+// list lists a directory; one that is not there is empty.
+func (d *dir) list(name string) []fs.DirEntry {
+	f, err := d.root.Open(name)
+	if err != nil {
+		return nil
+	}
+	defer f.Close()
+	entries, _ := f.ReadDir(-1)
+	slices.SortFunc(entries, func(a, b fs.DirEntry) int { return strings.Compare(a.Name(), b.Name()) })
+	return entries
+}
+
+// removeAll removes a version. One that cannot be removed does no harm.
+func (d *dir) removeAll(name string) {
+	if _, err := d.root.Lstat(name); err != nil {
+		return
+	}
+	d.note(name, "removed")
+	if d.dry {
+		return
+	}
+	if err := d.root.RemoveAll(name); err != nil {
+		d.warnf("%s cannot be removed: %v", d.path(name), cause(err))
+	}
+}

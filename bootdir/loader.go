@@ -1,0 +1,186 @@
+package bootdir
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io/fs"
+	"path"
+	"strings"
+)
+
+// A loader is a program that fetches a kernel and an image by the network and
+// starts them.
+type loader struct {
+	name string
+	// file is its configuration, for an installation's name.
+	file func(name string) string
+	// text makes the content out of the old one, which is empty where there is no file.
+	text func(v *version, old []byte) ([]byte, error)
+	// needs are files that have to be beside the configuration, and hint tells where
+	// Debian has them.
+	needs []string
+	hint  string
+}
+
+// loaders are all that there are.
+func loaders() []loader {
+	return []loader{
+		{
+			name: "pxelinux", file: func(string) string { return "pxelinux.cfg/default" }, text: pxelinuxText,
+			needs: []string{"pxelinux.0", "ldlinux.c32"},
+			hint:  "cp /usr/lib/PXELINUX/pxelinux.0 /usr/lib/syslinux/modules/bios/ldlinux.c32 %s (Debian's pxelinux and syslinux-common)",
+		},
+		{name: "grub", file: func(string) string { return "grub/grub.cfg" }, text: grubText},
+		{name: "ipxe", file: func(name string) string { return name + ".ipxe" }, text: ipxeText},
+	}
+}
+
+// Loaders are the names of the loaders for which there is configuration.
+func Loaders() []string {
+	var names []string
+	for _, l := range loaders() {
+		names = append(names, l.name)
+	}
+	return names
+}
+
+func loaderOf(name string) (loader, error) {
+	for _, l := range loaders() {
+		if l.name == name {
+			return l, nil
+		}
+	}
+	return loader{}, invalidf("Loaders", "%q is not a loader: choose from %s", name, strings.Join(Loaders(), ", "))
+}
+
+// A configFile is a file of a loader's configuration, as it is to be.
+type configFile struct {
+	name string
+	text []byte
+}
+
+// configure makes the configuration of the loaders, and writes nothing.
+func (d *dir) configure(v *version, names []string) (files []configFile, err error) {
+	for _, name := range names {
+		l, err := loaderOf(name)
+		if err != nil {
+			return nil, err
+		}
+		file := l.file(v.Name)
+		old, err := d.read(file)
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return nil, err
+		}
+		text, err := l.text(v, old)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", d.path(file), err)
+		}
+		files = append(files, configFile{file, text})
+	}
+	return files, nil
+}
+
+// hints say which files of a loader are still missing.
+func (d *dir) hints(names []string) (hints []string) {
+	for _, name := range names {
+		l, err := loaderOf(name)
+		if err != nil {
+			continue
+		}
+		for _, file := range l.needs {
+			if _, err := d.root.Stat(file); errors.Is(err, fs.ErrNotExist) {
+				hints = append(hints, fmt.Sprintf("%s is missing, without which no node boots by %s: "+l.hint, d.path(file), name, d.root.Name()))
+				break
+			}
+		}
+	}
+	return hints
+}
+
+// configurations is what all files of the loaders' configuration have in them, one behind the other.
+func (d *dir) configurations() []byte {
+	var all bytes.Buffer
+	for _, folder := range []string{".", "pxelinux.cfg", "grub", "ipxe.cfg"} {
+		for _, e := range d.list(folder) {
+			if folder == "." && path.Ext(e.Name()) != ".ipxe" {
+				continue
+			}
+			if text, err := d.read(path.Join(folder, e.Name())); err == nil {
+				all.Write(text)
+				all.WriteByte('\n')
+			}
+		}
+	}
+	return all.Bytes()
+}
+
+// The lines around what is ours in a file of others.
+func beginLine(name string) string {
+	return "# BEGIN sidusboot " + name + ": written by initrdgen install, which writes over what is changed in here\n"
+}
+
+func endLine(name string) string { return "# END sidusboot " + name + "\n" }
+
+// A DamagedError says that the lines around our block are not as they were
+// written.
+type DamagedError struct{ Name, Problem string }
+
+func (e *DamagedError) Error() string {
+	return fmt.Sprintf("%s: take out the lines # BEGIN sidusboot %s and # END sidusboot %s, with what is between them", e.Problem, e.Name, e.Name)
+}
+
+// An EntryError says that the file has an entry of the same name that is not
+// ours.
+type EntryError struct{ Label string }
+
+func (e *EntryError) Error() string {
+	return fmt.Sprintf("there is an entry %q already that initrdgen did not write: rename it, or choose another --name", e.Label)
+}
+
+// split divides a file into what is before our block and what is behind it. All
+// is before it where there is no block.
+func split(name string, text []byte) (before, after []byte, err error) {
+	begin, end := -1, -1
+	for at := 0; at < len(text); {
+		line := text[at:]
+		if i := bytes.IndexByte(line, '\n'); i >= 0 {
+			line = line[:i+1]
+		}
+		first, _, _ := strings.Cut(strings.TrimRight(string(line), "\r\n"), ":")
+		switch first {
+		case "# BEGIN sidusboot " + name:
+			if begin >= 0 {
+				return nil, nil, &DamagedError{name, "there are two lines that begin the block"}
+			}
+			begin = at
+		case "# END sidusboot " + name:
+			if begin < 0 || end >= 0 {
+				return nil, nil, &DamagedError{name, "the line that ends the block is at a wrong place"}
+			}
+			end = at + len(line)
+		}
+		at += len(line)
+	}
+	switch {
+	case begin < 0:
+		return text, nil, nil
+	case end < 0:
+		return nil, nil, &DamagedError{name, "the line that ends the block is missing"}
+	}
+	return text[:begin], text[end:], nil
+}
+
+// insert puts a block between what is before and behind it.
+func insert(name string, before []byte, block string, after []byte) []byte {
+	var b bytes.Buffer
+	b.Write(before)
+	if n := len(before); n > 0 && before[n-1] != '\n' {
+		b.WriteByte('\n')
+	}
+	b.WriteString(beginLine(name))
+	b.WriteString(block)
+	b.WriteString(endLine(name))
+	b.Write(after)
+	return b.Bytes()
+}

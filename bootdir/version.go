@@ -1,0 +1,234 @@
+package bootdir
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path"
+	"slices"
+	"strings"
+)
+
+// A version is a kernel and an image that were installed, and all that the
+// configuration of the loaders is made of.
+type version struct {
+	ID           string   `json:"id,omitempty"`
+	Name         string   `json:"name"`
+	Release      string   `json:"release"`
+	KernelSHA256 string   `json:"kernel_sha256"`
+	ImageSHA256  string   `json:"image_sha256"`
+	Labels       []label  `json:"labels"`
+	Default      string   `json:"default"`
+	Loaders      []string `json:"loaders"`
+	Path         string   `json:"path"`
+	// Secret says that only Owner may read the image.
+	Secret bool `json:"secret"`
+	Owner  int  `json:"owner"`
+}
+
+// A label is one way to boot a version.
+type label struct {
+	Name   string `json:"name"`
+	Append string `json:"append"`
+}
+
+// The files of a version.
+const (
+	kernelFile  = "vmlinuz"
+	imageFile   = "initrd.img"
+	versionFile = "version.json"
+)
+
+func (v *version) file(name string) string { return path.Join(v.Name, v.ID, name) }
+
+// imageMode is who may read the image.
+func (v *version) imageMode() fs.FileMode {
+	if v.Secret {
+		return 0o600
+	}
+	return 0o644
+}
+
+// labelName is what a label is called in the configuration. Only of the default
+// Name it is the plain one.
+func (v *version) labelName(l string) string {
+	if v.Name == DefaultName {
+		return l
+	}
+	return v.Name + "-" + l
+}
+
+// A state is what was installed under a name.
+type state struct {
+	// Versions are in the order in which they came into use; the last one is in
+	// use.
+	Versions []string `json:"versions"`
+}
+
+func (d *dir) stateFile() string { return path.Join(d.name, "versions.json") }
+
+// readState reads which versions there are.
+func (d *dir) readState() (*state, error) {
+	s := &state{}
+	text, err := d.read(d.stateFile())
+	if errors.Is(err, fs.ErrNotExist) {
+		return s, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	if err := json.Unmarshal(text, s); err != nil {
+		return nil, fmt.Errorf("%s: %w: it was changed by hand or damaged: remove it, and the versions before are no longer known", d.path(d.stateFile()), err)
+	}
+	for _, id := range s.Versions {
+		if id == "" || id == "." || id == ".." || strings.ContainsAny(id, "/\x00") {
+			return nil, fmt.Errorf("%s: %q cannot be a version: it was changed by hand or damaged: remove it, and the versions before are no longer known", d.path(d.stateFile()), id)
+		}
+	}
+	return s, nil
+}
+
+func (d *dir) writeState(s *state) error { return d.writeJSON(d.stateFile(), s) }
+
+// restore puts the state back after an error, as far as that is possible.
+func (d *dir) restore(s *state) {
+	if d.dry {
+		return
+	}
+	if len(s.Versions) > 0 {
+		_ = d.writeState(s)
+		return
+	}
+	_ = d.root.Remove(d.stateFile())
+	_ = d.root.Remove(d.name) // Unless there are files of others in it.
+}
+
+func (d *dir) writeJSON(name string, value any) error {
+	text, err := json.MarshalIndent(value, "", "  ")
+	if err != nil {
+		return err
+	}
+	return d.write(name, append(text, '\n'))
+}
+
+// add puts a version into the directory, unless it is there already.
+func (d *dir) add(ctx context.Context, s *state, v *version, src *source) (err error) {
+	fresh := !slices.Contains(s.Versions, v.ID)
+	if fresh {
+		// It is first: where this is interrupted, the next install that removes old
+		// versions begins with it.
+		if err := d.writeState(&state{Versions: append([]string{v.ID}, s.Versions...)}); err != nil {
+			return err
+		}
+		defer func() {
+			if err != nil {
+				d.removeAll(path.Join(d.name, v.ID))
+				d.restore(s)
+			}
+		}()
+	}
+	for _, f := range []struct {
+		name   string
+		from   *os.File
+		sha256 string
+		mode   fs.FileMode
+		owner  int
+	}{
+		{kernelFile, src.kernel, v.KernelSHA256, 0o644, -1},
+		{imageFile, src.image, v.ImageSHA256, v.imageMode(), v.Owner},
+	} {
+		if err := d.copy(ctx, v.file(f.name), f.from, f.sha256, f.mode, f.owner); err != nil {
+			return err
+		}
+	}
+	return d.writeJSON(v.file(versionFile), v)
+}
+
+// readVersion reads a version that was installed, and checks that its files are
+// as they were.
+func (d *dir) readVersion(id string) (*version, error) {
+	v := &version{ID: id, Name: d.name}
+	text, err := d.read(v.file(versionFile))
+	if err == nil {
+		err = json.Unmarshal(text, v)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("version %s is not whole: %w: choose another", id, err)
+	}
+	if v.ID != id || v.Name != d.name {
+		return nil, fmt.Errorf("%s is of the version %s of %s: choose another version", d.path(v.file(versionFile)), v.ID, v.Name)
+	}
+	for _, l := range v.Labels {
+		if !goodName.MatchString(l.Name) {
+			return nil, fmt.Errorf("%s: %q is not a label: it was changed by hand or damaged", d.path(v.file(versionFile)), l.Name)
+		}
+		// Without the parameter that the label has added.
+		if err := checkWords("Append", strings.Replace(l.Append, "sidus.rw="+l.Name, "", 1)); err != nil {
+			return nil, fmt.Errorf("%s: %w: it was changed by hand or damaged", d.path(v.file(versionFile)), err)
+		}
+	}
+	for name, want := range map[string]string{kernelFile: v.KernelSHA256, imageFile: v.ImageSHA256} {
+		got, err := d.digest(v.file(name))
+		if err != nil {
+			return nil, fmt.Errorf("version %s is not whole: %w: choose another", id, err)
+		}
+		if got != want {
+			return nil, fmt.Errorf("version %s is damaged: %s is not the file that was installed: choose another", id, d.path(v.file(name)))
+		}
+	}
+	return v, nil
+}
+
+// use makes the loaders use a version, and removes the oldest ones.
+func (d *dir) use(s *state, v *version, files []configFile, keep int) (*Report, error) {
+	s.Versions = append(slices.DeleteFunc(slices.Clone(s.Versions), func(id string) bool { return id == v.ID }), v.ID)
+	for _, f := range files {
+		if err := d.write(f.name, f.text); err != nil {
+			return nil, err
+		}
+	}
+	// The record of a version that is in no state is of no use, so the state goes first.
+	old := d.obsolete(s, keep)
+	s.Versions = slices.DeleteFunc(s.Versions, func(id string) bool { return slices.Contains(old, id) })
+	if err := d.writeState(s); err != nil {
+		return nil, err
+	}
+	for _, id := range old {
+		d.removeAll(path.Join(d.name, id))
+	}
+	r := &Report{
+		Dir: d.root.Name(), Name: d.name, Version: v.ID, Kernel: v.Release, Default: v.labelName(v.Default), Labels: []string{},
+		Versions: s.Versions, Changes: d.changes, Warnings: append(d.warnings, d.hints(v.Loaders)...),
+	}
+	if r.Changes == nil {
+		r.Changes = []Change{}
+	}
+	if r.Warnings == nil {
+		r.Warnings = []string{}
+	}
+	for _, l := range v.Labels {
+		r.Labels = append(r.Labels, v.labelName(l.Name))
+	}
+	return r, nil
+}
+
+// obsolete are the oldest versions beyond those that are kept. One that any
+// loader's configuration names stays: a node's own file may.
+func (d *dir) obsolete(s *state, keep int) (old []string) {
+	if len(s.Versions) <= keep {
+		return nil
+	}
+	named := d.configurations()
+	for _, id := range s.Versions[:len(s.Versions)-keep] {
+		if bytes.Contains(named, []byte(path.Join(d.name, id)+"/")) {
+			d.warnf("version %s is kept: a file of a loader's configuration names it", id)
+			continue
+		}
+		old = append(old, id)
+	}
+	return old
+}

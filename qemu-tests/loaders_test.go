@@ -1,0 +1,140 @@
+//go:build qemu
+
+package qemutests
+
+import (
+	"bytes"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// A bootServer is what a site offers by TFTP and HTTP, filled by initrdgen install.
+type bootServer struct {
+	*site
+	dir  string
+	args []string
+}
+
+// bootServer makes a directory with a site's kernel and image for both labels, and
+// copies files of boot loaders into it.
+func (s *site) bootServer(files ...string) *bootServer {
+	s.t.Helper()
+	s.image = s.build(lunProfile)
+	b := &bootServer{site: s, dir: s.t.TempDir()}
+	for _, file := range files {
+		content, err := os.ReadFile(file)
+		if err == nil {
+			err = os.WriteFile(filepath.Join(b.dir, filepath.Base(file)), content, 0o644)
+		}
+		if err != nil {
+			s.t.Fatal(err)
+		}
+	}
+	b.args = []string{
+		"install", "--tftp", b.dir, "--image", s.image, "--root", s.tree,
+		"--append", "console=ttyS0 " + s.root("vers=3") + " " + probeParams,
+		"--append-iscsi", "sidus.iscsi.lun=1 sidus.mkfs=blank",
+	}
+	b.install()
+	return b
+}
+
+// initrdgen runs the program.
+func (s *site) initrdgen(args ...string) string {
+	s.t.Helper()
+	bin, err := binDir()
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	out, err := exec.CommandContext(s.ctx, filepath.Join(bin, "initrdgen"), args...).CombinedOutput()
+	if err != nil {
+		s.t.Fatalf("initrdgen %s: %v: %s", strings.Join(args, " "), err, out)
+	}
+	return string(out)
+}
+
+func (b *bootServer) install(more ...string) string {
+	b.t.Helper()
+	return b.initrdgen(append(b.args, more...)...)
+}
+
+// put writes a file below the directory.
+func (b *bootServer) put(name, text string) {
+	b.t.Helper()
+	name = filepath.Join(b.dir, name)
+	err := os.MkdirAll(filepath.Dir(name), 0o755)
+	if err == nil {
+		err = os.WriteFile(name, []byte(text), 0o644)
+	}
+	if err != nil {
+		b.t.Fatal(err)
+	}
+}
+
+// serve starts DHCP and TFTP, with the file that a node is told to fetch.
+func (b *bootServer) serve(file string, more ...string) *Server {
+	b.t.Helper()
+	return b.dhcp(DHCPOptions{Router: ServerAddr, Extra: append([]string{
+		"--enable-tftp", "--tftp-root=" + b.dir, "--dhcp-boot=" + file,
+	}, more...)})
+}
+
+// powerOn starts the node by its firmware, from the network.
+func (b *bootServer) powerOn(o GuestOptions) *Guest {
+	b.t.Helper()
+	o.Name, o.NICs = NodeName, []NIC{{MAC: MAC(1)}}
+	g, err := b.Boot(b.ctx, o)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	return g
+}
+
+// bootedBy checks that the node runs the site's kernel, was told by which NIC its
+// loader came, and what it has as /rw.
+func (b *bootServer) bootedBy(g *Guest, rw string) {
+	b.t.Helper()
+	b.same(g, map[string]string{
+		"uname -r": b.release,
+		"grep -o 'BOOTIF=[0-9a-f:-]*' /proc/cmdline | tr : -": "BOOTIF=01-" + strings.ReplaceAll(MAC(1), ":", "-"),
+		"grep -o 'sidus.rw=[a-z]*' /proc/cmdline":             "sidus.rw=" + map[string]string{"tmpfs": "tmpfs", "ext4": "iscsi"}[rw],
+		`awk '$2 == "/rw" { print $3 }' /proc/mounts`:         rw,
+	})
+}
+
+// own is the name of a node's own file of a loader.
+func own(prefix string) string { return prefix + "01-" + strings.ReplaceAll(MAC(1), ":", "-") }
+
+// TestPXE boots a node from its power button: SeaBIOS, PXE, pxelinux, what
+// initrdgen install has written, first by the label of all, then by its own label.
+func TestPXE(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, "bookworm")
+	b := s.bootServer("/usr/lib/PXELINUX/pxelinux.0", "/usr/lib/syslinux/modules/bios/ldlinux.c32")
+	s.nfs(Export{}, NFSOptions{})
+	_, file := s.volume("lun", 1<<30)
+	s.tgt(LUN{Target: nodeTarget, File: file})
+	b.serve("pxelinux.0")
+
+	g := b.powerOn(GuestOptions{Firmware: BIOS})
+	b.bootedBy(g, "tmpfs")
+	g.Kill()
+
+	b.put(own("pxelinux.cfg/"), "INCLUDE pxelinux.cfg/default\nDEFAULT iscsi\n")
+	before, err := os.ReadFile(filepath.Join(b.dir, own("pxelinux.cfg/")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if out := b.install(); !strings.Contains(out, "all was there already") {
+		t.Errorf("the second install says %q", out)
+	}
+	after, err := os.ReadFile(filepath.Join(b.dir, own("pxelinux.cfg/")))
+	if err != nil || !bytes.Equal(before, after) {
+		t.Errorf("the node's own file: %v, %q", err, after)
+	}
+	g = b.powerOn(GuestOptions{Firmware: BIOS})
+	b.bootedBy(g, "ext4")
+}
