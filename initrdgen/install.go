@@ -11,13 +11,14 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/sidusboot/sidusboot/bootdir"
+	"github.com/sidusboot/sidusboot/command"
 )
 
 // installOptions are the flags of initrdgen install.
 type installOptions struct {
 	bootdir.Options
-	owner, to        string
-	rollback, asJSON bool
+	owner, to string
+	rollback  bool
 }
 
 func installCommand() *cobra.Command {
@@ -74,20 +75,16 @@ An image with secrets gets mode 0600 and the owner that --owner names.`,
   # What would be done, and back to the version before
   initrdgen install --tftp /srv/tftp --image initrd.img --root /srv/nfs/bookworm --dry-run
   initrdgen install --tftp /srv/tftp --rollback`,
-		Args: noArguments,
+		Args: command.Arguments(0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			rep, err := install(cmd.Context(), opts)
 			if err != nil {
 				return withFlag(err)
 			}
 			for _, w := range rep.Warnings {
-				fmt.Fprintf(cmd.ErrOrStderr(), "initrdgen: warning: %s\n", printable(w))
+				fmt.Fprintf(cmd.ErrOrStderr(), "initrdgen: warning: %s\n", command.Printable(w))
 			}
-			if opts.asJSON {
-				return printJSON(cmd.OutOrStdout(), rep)
-			}
-			printInstalled(cmd.OutOrStdout(), rep, opts.DryRun)
-			return nil
+			return command.Print(cmd, rep, func(w io.Writer) { printInstalled(w, rep, opts.DryRun) })
 		},
 	}
 	f := cmd.Flags()
@@ -108,7 +105,7 @@ An image with secrets gets mode 0600 and the owner that --owner names.`,
 	f.BoolVar(&opts.rollback, "rollback", false, "go back to the version in use before; only --tftp and --name count")
 	f.StringVar(&opts.to, "to", "", "with --rollback: to the version `ID`")
 	f.BoolVar(&opts.DryRun, "dry-run", false, "write nothing, and say what would be written")
-	f.BoolVar(&opts.asJSON, "json", false, "print what was done as JSON")
+	command.AddJSON(cmd)
 	return cmd
 }
 
@@ -116,13 +113,13 @@ func install(ctx context.Context, opts installOptions) (*bootdir.Report, error) 
 	opts.Owner = -1
 	switch {
 	case opts.rollback && (opts.Image != "" || opts.Root != "" || opts.Kernel != "" || opts.Append != ""):
-		return nil, usagef("--rollback takes kernel, image and parameters of a version that is there: leave out --image, --root, --kernel and --append")
+		return nil, command.Usagef("--rollback takes kernel, image and parameters of a version that is there: leave out --image, --root, --kernel and --append")
 	case opts.to != "" && !opts.rollback:
-		return nil, usagef("--to is for --rollback")
+		return nil, command.Usagef("--to is for --rollback")
 	case opts.rollback:
 		return bootdir.Rollback(opts.Options, opts.to)
 	case opts.Kernel != "" && opts.Root != "":
-		return nil, usagef("--kernel and --root are two ways to name the kernel: leave one out")
+		return nil, command.Usagef("--kernel and --root are two ways to name the kernel: leave one out")
 	}
 	if opts.owner != "" {
 		uid, err := userID(opts.owner)
@@ -151,7 +148,7 @@ func printInstalled(w io.Writer, r *bootdir.Report, dry bool) {
 	fmt.Fprintf(w, "  labels    %s; by default %s\n", strings.Join(r.Labels, ", "), r.Default)
 	fmt.Fprintf(w, "  versions  %s\n", strings.Join(r.Versions, ", "))
 	for _, c := range r.Changes {
-		fmt.Fprintf(w, "  %-8s  %s\n", c.Action, printable(c.Path))
+		fmt.Fprintf(w, "  %-8s  %s\n", c.Action, command.Printable(c.Path))
 	}
 	switch {
 	case len(r.Changes) == 0:
