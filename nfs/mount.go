@@ -45,6 +45,9 @@ type Mounter struct {
 	left       []string // versions not tried yet
 	wrongOwner string   // a version in which only the owners are wrong
 	worst      *MountError
+	// mountd is where the server said that it listens, while it was asked for
+	// version 3. The kernel need not ask the portmapper again.
+	mountd netip.AddrPort
 	// silent are versions in which nothing came while the server answered calls
 	// (mountd hangs, say). They come last from then on.
 	silent []string
@@ -59,10 +62,15 @@ func (m *Mounter) Mount(ctx context.Context, src Source, dir string) (string, er
 	if err := m.awaitPending(ctx, dir); err != nil {
 		return "", &MountError{Source: src, Version: src.Version, Err: err}
 	}
-	if err := m.awaitServer(ctx, src); err != nil {
+	conn, err := m.awaitServer(ctx, src)
+	if err != nil {
 		return "", &MountError{Source: src, Version: src.Version, Err: err}
 	}
-	versions, _ := src.Versions(src.Version == "" && m.serves3(ctx, src))
+	m.mountd = netip.AddrPort{}
+	versions, _ := src.Versions(src.Version == "" && m.serves3(ctx, src, conn))
+	if conn != nil {
+		_ = conn.Close()
+	}
 	m.putSilentLast(versions)
 	m.left, m.wrongOwner, m.worst = versions, "", nil
 	return m.next(ctx, src, dir)
@@ -249,18 +257,18 @@ const (
 
 // awaitServer connects to the NFS port until somebody answers or ctx ends. A
 // mount(2) of a dead server hangs in the kernel for minutes and then says
-// little.
-func (m *Mounter) awaitServer(ctx context.Context, src Source) error {
+// little. The connection is nil where the transport is not TCP.
+func (m *Mounter) awaitServer(ctx context.Context, src Source) (Conn, error) {
 	port, err := src.Port()
 	if err != nil || port == 0 {
-		return err
+		return nil, err
 	}
 	address := netip.AddrPortFrom(src.Addr, port)
 	said := false
 	for backoff := firstBackoff; ; backoff = min(2*backoff, maxBackoff) {
-		err := m.dial(ctx, address)
+		conn, err := m.dial(ctx, address)
 		if err == nil {
-			return nil
+			return conn, nil
 		}
 		if errors.Is(err, context.DeadlineExceeded) || isTimeout(err) {
 			err = fmt.Errorf("connect to %s: %w", address, unix.ETIMEDOUT)
@@ -271,19 +279,15 @@ func (m *Mounter) awaitServer(ctx context.Context, src Source) error {
 		}
 		select {
 		case <-ctx.Done():
-			return err
+			return nil, err
 		case <-time.After(jitter(backoff)):
 		}
 	}
 }
 
-// dial opens and closes a TCP connection.
-func (m *Mounter) dial(ctx context.Context, address netip.AddrPort) error {
+// dial opens a TCP connection.
+func (m *Mounter) dial(ctx context.Context, address netip.AddrPort) (Conn, error) {
 	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
 	defer cancel()
-	conn, err := m.System.Connect(ctx, "tcp", address)
-	if err != nil {
-		return err
-	}
-	return conn.Close()
+	return m.System.Connect(ctx, "tcp", address)
 }

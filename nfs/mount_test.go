@@ -26,6 +26,8 @@ type fakeSystem struct {
 	hang     bool
 	version  string // mounted now
 	asked    []string
+	data     []string // of the mounts
+	ports    []uint16 // that were connected to
 	loaded   []string
 	released chan struct{}
 }
@@ -34,6 +36,7 @@ func (f *fakeSystem) Mount(_, _, _ string, _ uintptr, data string) error {
 	version, _, _ := strings.Cut(strings.TrimPrefix(data, "vers="), ",")
 	f.mu.Lock()
 	f.asked = append(f.asked, version)
+	f.data = append(f.data, data)
 	f.mu.Unlock()
 	if f.hang {
 		<-f.released
@@ -71,6 +74,9 @@ func (f *fakeSystem) Verify(string) error {
 	return f.verify(version)
 }
 func (f *fakeSystem) Connect(_ context.Context, network string, to netip.AddrPort) (Conn, error) {
+	f.mu.Lock()
+	f.ports = append(f.ports, to.Port())
+	f.mu.Unlock()
 	if f.dial != nil {
 		if err := f.dial(); err != nil {
 			return nil, err

@@ -24,7 +24,7 @@ var newOptions = []string{
 // may be too old for are left out one after the other, and that is reported.
 func (m *Mounter) mountLeavingOut(src Source, version, dir string) error {
 	mount := func(s Source) error {
-		return m.System.Mount(s.device(), dir, "nfs", unix.MS_RDONLY|unix.MS_NODEV, s.Data(version))
+		return m.System.Mount(s.device(), dir, "nfs", unix.MS_RDONLY|unix.MS_NODEV, m.data(s, version))
 	}
 	err := mount(src)
 	refused := err

@@ -31,43 +31,56 @@ const (
 )
 
 // serves3 tells whether the server serves version 3: mountd's, and NFS's own.
-// While a late answer is waited for, the module for version 4 is loaded.
-func (m *Mounter) serves3(ctx context.Context, src Source) bool {
+// While a late answer is waited for, the module for version 4 is loaded. conn leads to
+// NFS, and is nil where the transport is not TCP.
+func (m *Mounter) serves3(ctx context.Context, src Source, conn Conn) bool {
 	if src.transport() == "udp" {
 		return true // There is no version 4 over UDP.
 	}
 	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
 	defer cancel()
-	answer := panics.Go(func() error { return m.probe3(ctx, src) })
-	select {
-	case err := <-answer:
-		return err == nil
-	case <-time.After(lateAfter):
-	}
-	// An error of it comes again where the module is used.
-	panics.Go(func() error { return m.System.Load(Module("4")) })
-	select {
-	case err := <-answer:
-		return err == nil
-	case <-ctx.Done():
-		return false
+	var mountd netip.AddrPort
+	answer := panics.Go(func() (err error) {
+		mountd, err = m.probe3(ctx, src, conn)
+		return err
+	})
+	late := time.After(lateAfter)
+	for {
+		select {
+		case err := <-answer:
+			if err == nil {
+				m.mountd = mountd
+			}
+			return err == nil
+		case <-late:
+			// An error of it comes again where the module is used.
+			panics.Go(func() error { return m.System.Load(Module("4")) })
+		case <-ctx.Done():
+			return false
+		}
 	}
 }
 
 // probe3 asks for version 3 as the kernel does before a mount: the portmapper for mountd, unless mountport= says where it is.
-func (m *Mounter) probe3(ctx context.Context, src Source) error {
-	mountd, err := m.mountd(ctx, src)
-	if err != nil {
-		return err
+func (m *Mounter) probe3(ctx context.Context, src Source, conn Conn) (mountd netip.AddrPort, err error) {
+	if mountd, err = m.findMountd(ctx, src); err != nil {
+		return mountd, err
 	}
-	if _, err := m.call(ctx, src.mountNetwork(), mountd, call{programMount, 3, 0}, nil); err != nil {
-		return err
+	if _, err := m.call(ctx, src.mountNetwork(), mountd, call{programMount, 3, 0}, nil); err != nil || conn == nil {
+		return mountd, err
 	}
-	port, err := src.Port()
-	if err != nil || port == 0 { // Not by RDMA.
-		return err
+	_, err = onConn(ctx, conn, "tcp", call{programNFS, 3, 0}, nil)
+	return mountd, err
+}
+
+// data is Source's, with what the server has said of mountd's port: then the kernel does
+// not ask the portmapper, neither for mountd nor for NFS (fs/nfs/super.c,
+// nfs_request_mount; fs/nfs/client.c, nfs_init_server_rpcclient).
+func (m *Mounter) data(src Source, version string) string {
+	if version == "3" && m.mountd.IsValid() && !src.has("mountport") {
+		src.Options = append([]string{"mountport=" + strconv.Itoa(int(m.mountd.Port()))}, src.Options...)
 	}
-	return m.callNull(ctx, netip.AddrPortFrom(src.Addr, port), "3")
+	return src.Data(version)
 }
 
 // answers tells whether the server answers NFS calls of a version.
@@ -125,8 +138,8 @@ func (s Source) mountNetwork() string {
 	return "tcp"
 }
 
-// mountd is where mountd of version 3 listens.
-func (m *Mounter) mountd(ctx context.Context, src Source) (netip.AddrPort, error) {
+// findMountd finds out where mountd of version 3 listens.
+func (m *Mounter) findMountd(ctx context.Context, src Source) (netip.AddrPort, error) {
 	if text := src.option("mountport"); text != "" {
 		port, err := strconv.ParseUint(text, 10, 16)
 		if err != nil {
@@ -199,6 +212,11 @@ func (m *Mounter) call(ctx context.Context, network string, to netip.AddrPort, c
 		return nil, err
 	}
 	defer conn.Close()
+	return onConn(ctx, conn, network, c, args)
+}
+
+// onConn makes one call on a connection.
+func onConn(ctx context.Context, conn Conn, network string, c call, args []byte) ([]byte, error) {
 	if deadline, ok := ctx.Deadline(); ok {
 		if err := conn.SetDeadline(deadline); err != nil {
 			return nil, err
@@ -209,9 +227,12 @@ func (m *Mounter) call(ctx context.Context, network string, to netip.AddrPort, c
 
 // exports asks mountd for the paths that the server exports.
 func (m *Mounter) exports(ctx context.Context, src Source) ([]string, error) {
-	mountd, err := m.mountd(ctx, src)
-	if err != nil {
-		return nil, err
+	mountd := m.mountd
+	if !mountd.IsValid() {
+		var err error
+		if mountd, err = m.findMountd(ctx, src); err != nil {
+			return nil, err
+		}
 	}
 	b, err := m.call(ctx, src.mountNetwork(), mountd, call{programMount, 3, mount3Export}, nil)
 	if err != nil {

@@ -139,7 +139,11 @@ func TestServes3(t *testing.T) {
 			fake := &fakeSystem{server: tt.server}
 			m := Mounter{System: fake, Logf: t.Logf}
 			start := time.Now()
-			if got := m.serves3(t.Context(), tt.src); got != tt.want {
+			conn, err := m.awaitServer(t.Context(), tt.src)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := m.serves3(t.Context(), tt.src, conn); got != tt.want {
 				t.Errorf("serves3 = %v, want %v", got, tt.want)
 			}
 			if took := time.Since(start); took > tt.within {
@@ -159,8 +163,54 @@ func TestServes3Dropped(t *testing.T) {
 	fake := &fakeSystem{dial: func() error { time.Sleep(time.Hour); return nil }}
 	m := Mounter{System: fake, Logf: t.Logf}
 	start := time.Now()
-	if m.serves3(t.Context(), source) || time.Since(start) > probeTimeout*3/2 {
+	if m.serves3(t.Context(), source, nil) || time.Since(start) > probeTimeout*3/2 {
 		t.Errorf("took %v", time.Since(start))
+	}
+}
+
+// What the server has said once it is not asked again: a mount, the question whether
+// it is writable and that for nested file systems need the portmapper once, and NFS
+// is asked on the connection by which the server was waited for.
+func TestAskedOnce(t *testing.T) {
+	exports := fakeCall{"tcp", 20048, call{programMount, 3, mount3Export}}
+	mount := func(src Source, server fakeServer) *fakeSystem {
+		t.Helper()
+		fake := &fakeSystem{server: server}
+		m := Mounter{System: fake, Logf: t.Logf}
+		for range 2 { // A base, and the version in it.
+			fake.ports, fake.data = nil, nil
+			version, err := m.Mount(t.Context(), src, "/ro")
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := m.Writable(t.Context(), src, version, t.TempDir()); err != nil {
+				t.Fatal(err)
+			}
+			m.Nested(t.Context(), src, version, "")
+		}
+		return fake
+	}
+	fake := mount(source, with(threeServer, exports, words(0, 0)))
+	if want := []uint16{2049, portmapPort, 20048, 20048}; !slices.Equal(fake.ports, want) {
+		t.Errorf("connected to %d, want %d", fake.ports, want)
+	}
+	for _, data := range fake.data {
+		if !strings.Contains(data, ",mountport=20048") || !strings.Contains(data, ",port=2049") {
+			t.Errorf("mounted with %q", data)
+		}
+	}
+	// What the operator says counts; and where version 3 was not asked for, nothing is known.
+	own := source
+	own.Options = []string{"mountport=999", "port=20490"}
+	fake = mount(own, fakeServer{{"tcp", 999, mountd.call}: words(0), {"tcp", 20490, nfs3.call}: words(0), {"tcp", 999, exports.call}: words(0, 0)})
+	if data := fake.data[0]; strings.Count(data, "port=") != 2 || !strings.HasSuffix(data, "mountport=999,port=20490") {
+		t.Errorf("mounted with %q", data)
+	}
+	own = source
+	own.Version = "3"
+	fake = mount(own, with(threeServer, exports, words(0, 0)))
+	if data := fake.data[0]; strings.Contains(data, "port=") {
+		t.Errorf("mounted with %q", data)
 	}
 }
 

@@ -44,7 +44,7 @@ func (m *Mounter) Writable(ctx context.Context, src Source, version, dir string)
 }
 
 func (m *Mounter) writable(src Source, version, dir string) (bool, error) {
-	if err := m.System.Mount(src.device(), dir, "nfs", unix.MS_NODEV|unix.MS_NOEXEC|unix.MS_NOSUID, src.Data(version)); err != nil {
+	if err := m.System.Mount(src.device(), dir, "nfs", unix.MS_NODEV|unix.MS_NOEXEC|unix.MS_NOSUID, m.data(src, version)); err != nil {
 		return false, err
 	}
 	err := unix.Faccessat(unix.AT_FDCWD, dir, unix.W_OK, unix.AT_EACCESS)
