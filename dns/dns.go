@@ -48,8 +48,11 @@ func (e *serverError) Error() string {
 // errNoName means that a server knows that there is no such name.
 var errNoName = errors.New("no such name, or no address of this kind for it")
 
-// Lookup finds the address of a name.
+// Lookup finds the address of a name. A name that is an address is not looked up.
 func (r *Resolver) Lookup(ctx context.Context, name string) (netip.Addr, error) {
+	if addr, err := netip.ParseAddr(name); err == nil {
+		return addr, nil
+	}
 	var found []netip.Addr
 	q := question{kind: dnsmessage.TypeA, add: func(p *dnsmessage.Parser) error {
 		a, err := p.AResource()

@@ -62,6 +62,8 @@ var layers = [][]string{
 	// What writes them, and what makes a root of what the stages have mounted.
 	{
 		"nodefiles",
+		"plan",
+		"source",
 		"union",
 	},
 	// What stays on a node.

@@ -16,6 +16,7 @@ import (
 	"github.com/sidusboot/sidusboot/overlay"
 	"github.com/sidusboot/sidusboot/resident"
 	"github.com/sidusboot/sidusboot/rwlayer"
+	"github.com/sidusboot/sidusboot/source"
 	"github.com/sidusboot/sidusboot/watchdog"
 )
 
@@ -36,14 +37,11 @@ type node struct {
 
 	lease  *network.Lease
 	others []*network.Lease // of NICs that do not lead to the root
-	// sources are the servers of the tree as they were given, source is the one in
+	// sources are the servers of the tree as they were given, root is the one in
 	// use.
-	sources []source
-	source  source
-	// treeVersion is the ID of the mounted version; empty for a plain tree.
-	treeVersion string
-	base        nfs.Source   // The base that it is in.
-	lun         *rwlayer.LUN // nil unless sidus.rw=iscsi
+	sources []source.Source
+	root    source.Root
+	lun     *rwlayer.LUN // nil unless sidus.rw=iscsi
 	// names are looked up for the portals of the LUN's target.
 	names *resident.Names
 	union chan unionResult

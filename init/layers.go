@@ -11,9 +11,11 @@ import (
 	"github.com/sidusboot/sidusboot/bootlog"
 	"github.com/sidusboot/sidusboot/identity"
 	"github.com/sidusboot/sidusboot/mounts"
+	"github.com/sidusboot/sidusboot/network"
 	"github.com/sidusboot/sidusboot/nfs"
 	"github.com/sidusboot/sidusboot/overlay"
 	"github.com/sidusboot/sidusboot/rwlayer"
+	"github.com/sidusboot/sidusboot/source"
 	"github.com/sidusboot/sidusboot/union"
 )
 
@@ -31,14 +33,33 @@ func (n *node) mountRoot() (string, error) {
 	}
 	n.sources = sources
 	n.setNFSIdentity()
-	version, err := n.mountAny(ctx, inOrder(sources, n.cfg.SpreadRoots, nodeNumber(n.lease)))
+	if n.cfg.SpreadRoots {
+		sources = source.Spread(sources, n.lease)
+	}
+	if n.root, err = n.mounter().Mount(ctx, sources); err != nil {
+		return "", err
+	}
+	if err := n.inspectRoot(); err != nil {
+		return "", err
+	}
+	return fmt.Sprintf("%s with version %s, from the %s", n.root, n.root.NFS, n.root.Origin), nil
+}
+
+// locateRoot finds out from which servers the tree is to be had, by the parameters
+// and a lease.
+func (n *node) locateRoot(ctx context.Context, l *network.Lease) ([]source.Source, error) {
+	roots, err := n.cfg.ResolveRoots(n.factsOf(l))
 	if err != nil {
-		return "", err
+		return nil, err
 	}
-	if err := n.inspectRoot(version); err != nil {
-		return "", err
+	return source.Locate(ctx, roots, l)
+}
+
+func (n *node) mounter() *source.Mounter {
+	return &source.Mounter{
+		NFS: n.nfs, Dir: roDir, Version: n.cfg.TreeVersion, Lease: n.lease,
+		WaitFor: n.waitFor, Logf: n.log.Errorf, Note: n.note,
 	}
-	return fmt.Sprintf("%s with version %s, from the %s", n.source, version, n.source.origin), nil
 }
 
 // setNFSIdentity gives the node an NFSv4 identity of its own, also for what the
@@ -192,18 +213,18 @@ func (n *node) nextVersion(b *union.Builder, kind overlay.Kind, why error) (agai
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), n.cfg.Timeout)
 	defer cancel()
-	root := n.report.Root
-	n.waitFor("the NFS server " + n.source.Addr.String())
-	version, err := n.nfs.NextVersion(ctx, n.source.Source, root.Version, roDir, why)
+	n.waitFor("the NFS server " + n.root.Addr.String())
+	version, err := n.nfs.NextVersion(ctx, n.root.Source.Source, n.root.NFS, roDir, why)
 	if errors.Is(err, nfs.ErrNoOtherVersion) {
 		return false, nil
 	}
 	if err == nil {
-		err = n.inspectRoot(version)
+		n.root.NFS = version
+		err = n.inspectRoot()
 	}
 	if err != nil {
 		return false, &versionError{why, err}
 	}
-	n.log.Noticef("nfs: %s with version %s", n.source, version)
+	n.log.Noticef("nfs: %s with version %s", n.root, version)
 	return true, nil
 }

@@ -15,8 +15,8 @@ import (
 // treeName is what an upper layer remembers of the tree: the version, or of a plain
 // tree what can be known. It is empty where that is nothing.
 func (n *node) treeName() string {
-	if n.treeVersion != "" {
-		return n.treeVersion
+	if n.root.Version != "" {
+		return n.root.Version
 	}
 	if known := tree.At(roDir).Fingerprint(); known != "" {
 		return "plain-" + known

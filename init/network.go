@@ -13,18 +13,19 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/sidusboot/sidusboot/config"
-	"github.com/sidusboot/sidusboot/dns"
 	"github.com/sidusboot/sidusboot/hostname"
 	"github.com/sidusboot/sidusboot/network"
 	"github.com/sidusboot/sidusboot/nfs"
+	"github.com/sidusboot/sidusboot/plan"
+	"github.com/sidusboot/sidusboot/source"
 )
 
 // bringNetworkUp loads the NICs' drivers and gets an address on the one that
 // leads to the root. While it waits for the network, the modules for NFS and
 // the union are loaded.
 func (n *node) bringNetworkUp() (string, error) {
-	plan := networkPlan(&n.cfg)
-	if err := n.system.loader.Load(planModules(&plan)...); err != nil {
+	wanted := plan.Network(&n.cfg)
+	if err := n.system.loader.Load(plan.Modules(&wanted)...); err != nil {
 		return "", err
 	}
 	// An error is no end: the NIC may be another driver's. USB controllers are
@@ -34,19 +35,19 @@ func (n *node) bringNetworkUp() (string, error) {
 	if n.union == nil {
 		n.loadUnion(n.firstVersion())
 	}
-	lease, others, err := network.Up(context.Background(), plan, network.Options{
+	lease, others, err := network.Up(context.Background(), wanted, network.Options{
 		// In a second attempt all are tried: the first one did not lead to the root.
-		Sysfs: "/sys", Preferred: defaultDevice, TryAll: n.report.Attempts > 1, BootMAC: n.cfg.BootIF,
+		Sysfs: "/sys", Preferred: plan.DefaultDevice, TryAll: n.report.Attempts > 1, BootMAC: n.cfg.BootIF,
 		CarrierTime: n.cfg.Timeout, LeaseTime: n.cfg.LeaseTimeout,
 		PreferRoot: n.cfg.Root.Path == "", SkipProbe: n.cfg.TrustAddress,
 		Rescan: n.loadMoreDrivers,
-		Reach:  n.reach, Logf: n.log.Errorf, WaitFor: n.waitFor,
+		Reach:  n.reachRoot, Logf: n.log.Errorf, WaitFor: n.waitFor,
 	})
 	if err != nil {
 		return "", err
 	}
 	n.lease, n.others = lease, others
-	if err := n.nameNode(n.givenName()); err != nil {
+	if err := n.nameNode(plan.Hostname(&n.cfg)); err != nil {
 		return "", err
 	}
 	n.startIB()
@@ -86,47 +87,13 @@ func (n *node) loadMoreDrivers() {
 	}
 }
 
-// planModules are what the plan needs beside the drivers of NICs.
-func planModules(p *network.Plan) []string {
-	modules := []string{"af_packet"}
-	if len(p.Bonds) > 0 {
-		modules = append(modules, "bonding")
-	}
-	if len(p.VLANs) > 0 {
-		modules = append(modules, "8021q")
-	}
-	return modules
-}
-
-// givenName is the host name of the ip= words.
-func (n *node) givenName() string {
-	for _, ip := range n.cfg.IPs {
-		if ip.Hostname != "" {
-			return ip.Hostname
-		}
-	}
-	return ""
-}
-
-// seeNextHop waits for the server, or for the router on the way to it, to
-// answer ARP. What does not even do that needs no longer search.
-func (n *node) seeNextHop(ctx context.Context, server netip.Addr) error {
-	hop := n.lease.NextHop(server)
-	link, err := rtnetlink.ByName(n.lease.Device)
-	if err != nil {
+// reachRoot tells whether one of the tree's servers answers over a lease.
+func (n *node) reachRoot(ctx context.Context, l *network.Lease) error {
+	sources, err := n.locateRoot(ctx, l)
+	if len(sources) == 0 {
 		return err
 	}
-	// IPv6 has no ARP, and InfiniBand another one.
-	if !hop.Is4() || link.Type != unix.ARPHRD_ETHER {
-		return nil
-	}
-	who := "the NFS server " + hop.String()
-	if hop != server {
-		who = "the router " + hop.String()
-	}
-	n.waitFor(who + " to answer ARP on " + n.lease.Device)
-	_, err = network.ResolveMAC(ctx, link, n.lease.Addr.Addr(), hop)
-	return err
+	return source.Reach(ctx, sources, l)
 }
 
 // firstVersion is the NFS version that will be tried first, or empty where the
@@ -193,20 +160,7 @@ func (n *node) factsOf(l *network.Lease) config.Lease {
 // address turns a server's name into an address.
 func (n *node) address(ctx context.Context, server string) (netip.Addr, error) {
 	n.waitFor("a DNS server for the address of " + server)
-	return n.lookUp(ctx, server, n.lease)
-}
-
-func (n *node) lookUp(ctx context.Context, server string, l *network.Lease) (netip.Addr, error) {
-	if addr, err := netip.ParseAddr(server); err == nil {
-		return addr, nil
-	}
-	r := n.resolver(l)
-	return r.Lookup(ctx, server)
-}
-
-// resolver asks the name servers of a lease.
-func (n *node) resolver(l *network.Lease) dns.Resolver {
-	return dns.Resolver{Servers: l.DNS, Search: l.SearchDomains(), V6: l.Addr.Addr().Is6()}
+	return n.lease.Resolver().Lookup(ctx, server)
 }
 
 func (n *node) reportNetwork() {

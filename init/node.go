@@ -25,13 +25,13 @@ func (n *node) leaveNode() error {
 
 func (n *node) facts() sidusnode.Facts {
 	f := sidusnode.Facts{
-		Product: version, Source: n.source.String(), NFS: n.report.Root.Version, Version: n.treeVersion, Pinned: n.cfg.TreeVersion != "",
+		Product: version, Source: n.root.String(), NFS: n.root.NFS, Version: n.root.Version, Pinned: n.cfg.TreeVersion != "",
 		Union: n.report.Union.Kind, RW: n.report.RW.Kind, Device: n.report.RW.Device, Slot: n.slot(), Spread: n.cfg.Spread,
 	}
-	if n.treeVersion != "" {
-		f.Base = n.base.String()
+	if n.root.Version != "" {
+		f.Base = n.root.Base.String()
 		// Asked anew each time, whatever the operator has said of the version.
-		f.Data = n.base.Data(f.NFS) + ",actimeo=0"
+		f.Data = n.root.Base.Data(f.NFS) + ",actimeo=0"
 	}
 	if n.lun != nil {
 		f.Target = n.lun.Target.Name

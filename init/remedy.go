@@ -7,6 +7,7 @@ import (
 	"github.com/sidusboot/sidusboot/iscsi"
 	"github.com/sidusboot/sidusboot/overlay"
 	"github.com/sidusboot/sidusboot/rwlayer"
+	"github.com/sidusboot/sidusboot/source"
 )
 
 // withRemedy adds to a stage's error the parameter by which the operator can act
@@ -28,6 +29,8 @@ func remedyFor(err error) string {
 		stop  *rwlayer.MismatchError
 	)
 	switch {
+	case errors.Is(err, source.ErrNoVersions):
+		return "see sidus.version="
 	case errors.Is(err, iscsi.ErrAuthentication):
 		return "see sidus.iscsi.user=, .password=, .user_in= and .password_in="
 	case errors.Is(err, iscsi.ErrNoCredentials):

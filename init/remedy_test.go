@@ -10,6 +10,7 @@ import (
 
 	"github.com/sidusboot/sidusboot/overlay"
 	"github.com/sidusboot/sidusboot/rwlayer"
+	"github.com/sidusboot/sidusboot/source"
 )
 
 // What an operator can do about an error is said with the parameter, behind what
@@ -29,6 +30,7 @@ func TestWithRemedy(t *testing.T) {
 		{"size", &rwlayer.SizeError{Size: "x", Err: unix.EINVAL}, "the size must be a number", ": see sidus.rw.size="},
 		{"union", &overlay.KindError{Kind: overlay.Aufs}, "the kernel has no aufs", ": see sidus.union="},
 		{"another tree", &rwlayer.MismatchError{Made: "a", Now: "b"}, "boot the node on a, or choose", ": see sidus.version= and sidus.rw.mismatch="},
+		{"no versions", source.ErrNoVersions, "the tree has no versions", ": see sidus.version="},
 		{"any other", errors.New("no answer"), "no answer", ""},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

@@ -2,9 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
-	"fmt"
-	"io/fs"
 	"net/netip"
 	"os"
 
@@ -16,7 +13,7 @@ import (
 	"github.com/sidusboot/sidusboot/nfs"
 	"github.com/sidusboot/sidusboot/overlay"
 	"github.com/sidusboot/sidusboot/rwlayer"
-	"github.com/sidusboot/sidusboot/tree"
+	"github.com/sidusboot/sidusboot/source"
 	"github.com/sidusboot/sidusboot/watchdog"
 )
 
@@ -60,19 +57,7 @@ func (s *system) Run(onLine func(line string), argv ...string) (output string, s
 	return chroot.Run(roDir, chroot.Options{OnLine: onLine, LineFD: rwlayer.ProgressFD, Running: s.meter.UseProgram}, argv...)
 }
 
-func (s *system) Verify(dir string) error {
-	err := tree.At(dir).Check(s.initProgram)
-	var owner *tree.OwnerError
-	if errors.As(err, &owner) {
-		return fmt.Errorf("%w: %w", err, nfs.ErrOwner)
-	}
-	if errors.Is(err, fs.ErrNotExist) {
-		if base := findBase(dir); base != nil {
-			return base
-		}
-	}
-	return err
-}
+func (s *system) Verify(dir string) error { return source.Verify(dir, s.initProgram) }
 
 func (s *system) Connect(ctx context.Context, transport string, address netip.AddrPort) (nfs.Conn, error) {
 	return network.Dial(ctx, "", transport, address)

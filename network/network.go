@@ -13,6 +13,8 @@ import (
 	"net"
 	"net/netip"
 	"time"
+
+	"github.com/sidusboot/sidusboot/dns"
 )
 
 // A Lease is what a DHCP server, a parameter or a router gave.
@@ -89,6 +91,11 @@ func (l *Lease) SearchDomains() []string {
 		return l.Search
 	}
 	return []string{l.Domain}
+}
+
+// Resolver asks the lease's name servers.
+func (l *Lease) Resolver() *dns.Resolver {
+	return &dns.Resolver{Servers: l.DNS, Search: l.SearchDomains(), V6: l.Addr.Addr().Is6()}
 }
 
 // NextHop is the host on the link to which packets for an address are sent: that

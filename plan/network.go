@@ -1,4 +1,6 @@
-package main
+// Package plan makes of the parameters what package network is to do. Pure
+// functions.
+package plan
 
 import (
 	"net/netip"
@@ -8,11 +10,11 @@ import (
 	"github.com/sidusboot/sidusboot/network"
 )
 
-// defaultDevice is the NIC that is tried first where no parameter names one.
-const defaultDevice = "eth0"
+// DefaultDevice is the NIC that is tried first where no parameter names one.
+const DefaultDevice = "eth0"
 
-// networkPlan makes of the parameters what package network is to do.
-func networkPlan(c *config.Config) network.Plan {
+// Network makes of the parameters what package network is to do.
+func Network(c *config.Config) network.Plan {
 	var p network.Plan
 	for _, r := range c.Renames {
 		p.Renames = append(p.Renames, network.Rename{Name: r.Name, MAC: r.MAC})
@@ -119,4 +121,26 @@ func selector(c *config.Config, ip config.IP) network.Selector {
 		return network.Selector{Device: c.NIC.Name, MAC: c.NIC.MAC, Driver: c.NIC.Driver}
 	}
 	return network.Selector{}
+}
+
+// Modules are those that the plan needs beside the drivers of NICs.
+func Modules(p *network.Plan) []string {
+	modules := []string{"af_packet"}
+	if len(p.Bonds) > 0 {
+		modules = append(modules, "bonding")
+	}
+	if len(p.VLANs) > 0 {
+		modules = append(modules, "8021q")
+	}
+	return modules
+}
+
+// Hostname is the host name of the ip= parameters.
+func Hostname(c *config.Config) string {
+	for _, ip := range c.IPs {
+		if ip.Hostname != "" {
+			return ip.Hostname
+		}
+	}
+	return ""
 }

@@ -1,4 +1,4 @@
-package main
+package plan
 
 import (
 	"context"
@@ -13,7 +13,7 @@ import (
 )
 
 // What the parameters make of the NICs, without carrying it out.
-func TestNetworkPlan(t *testing.T) {
+func TestNetwork(t *testing.T) {
 	for cmdline, want := range map[string]string{
 		"":                            "with a cable",
 		"ip=dhcp":                     "with a cable",
@@ -46,7 +46,7 @@ func TestNetworkPlan(t *testing.T) {
 			t.Errorf("%s: %v", cmdline, err)
 			continue
 		}
-		p := networkPlan(&c)
+		p := Network(&c)
 		var got []string
 		for _, w := range p.Interfaces {
 			text := w.String()
@@ -166,11 +166,10 @@ func carryOut(t *testing.T, net *networktest.Net, cmdline string) (string, error
 	if err != nil {
 		return "", err
 	}
-	n := &node{cfg: c}
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
-	l, others, err := network.Up(ctx, networkPlan(&c), network.Options{
-		Sysfs: "/sys", Preferred: defaultDevice, BootMAC: c.BootIF, CarrierTime: 10 * time.Second, LeaseTime: 15 * time.Second,
+	l, others, err := network.Up(ctx, Network(&c), network.Options{
+		Sysfs: "/sys", Preferred: DefaultDevice, BootMAC: c.BootIF, CarrierTime: 10 * time.Second, LeaseTime: 15 * time.Second,
 		Rescan: func() {}, Reach: func(context.Context, *network.Lease) error { return nil },
 		Logf: t.Logf, WaitFor: func(string) {},
 	})
@@ -178,7 +177,7 @@ func carryOut(t *testing.T, net *networktest.Net, cmdline string) (string, error
 		return "", err
 	}
 	name := l.Hostname
-	if given := n.givenName(); given != "" {
+	if given := Hostname(&c); given != "" {
 		name = given
 	}
 	or := func(s string) string {

@@ -1,9 +1,10 @@
-package main
+package source
 
 import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path"
 	"path/filepath"
@@ -13,6 +14,23 @@ import (
 	"github.com/sidusboot/sidusboot/tree"
 	"github.com/sidusboot/sidusboot/versions/layout"
 )
+
+// Verify tries in dir what a boot needs of a tree whose init program is the wanted
+// one, see tree.Tree.FindInit. For a base of versions the error is a
+// *layout.BaseError.
+func Verify(dir, wantedInit string) error {
+	err := tree.At(dir).Check(wantedInit)
+	var owner *tree.OwnerError
+	if errors.As(err, &owner) {
+		return fmt.Errorf("%w: %w", err, nfs.ErrOwner)
+	}
+	if errors.Is(err, fs.ErrNotExist) {
+		if base := findBase(dir); base != nil {
+			return base
+		}
+	}
+	return err
+}
 
 // findBase returns a *layout.BaseError for a directory that holds versions of a
 // tree, and nil for any other.
@@ -39,33 +57,36 @@ func findBase(root string) error {
 // about its files needs to be asked twice.
 var versionOptions = []string{"nocto", "actimeo=86400"}
 
-// mountVersion mounts a version of the base at n.source, and makes it n.source. The
-// base itself is not mounted any more.
-func (n *node) mountVersion(ctx context.Context, base *layout.BaseError) (string, error) {
-	id, err := base.Pick(n.cfg.TreeVersion)
-	if err != nil {
-		return "", fmt.Errorf("nfs: %s: %w", n.source, err)
-	}
-	n.treeVersion, n.base = id, n.source.Source
-	n.source.Path = path.Join(n.source.Path, layout.Dir, id)
-	n.source.Options = slices.Concat(versionOptions, n.source.Options)
-	return n.nfs.Mount(ctx, n.source.Source, roDir)
+// InBase is a version of the tree in a base.
+func InBase(base nfs.Source, id string) nfs.Source {
+	base.Path = path.Join(base.Path, layout.Dir, id)
+	base.Options = slices.Concat(versionOptions, base.Options)
+	return base
 }
 
-// errNoBase is for sidus.version= where the source is a plain tree.
-var errNoBase = errors.New("the tree has no versions: remove sidus.version=, or set the source to a base that sidustree made")
+// ErrNoVersions is for a version that is wanted of a plain tree.
+var ErrNoVersions = errors.New("the tree has no versions: name a base that sidustree made as the source, or ask for no version")
 
-// mountSource mounts n.source on /ro. If that is a base, it mounts a version of it.
-func (n *node) mountSource(ctx context.Context) (string, error) {
-	version, err := n.nfs.Mount(ctx, n.source.Source, roDir)
+// mountSource mounts a source. If that is a base, it mounts a version of it, and the
+// base itself is not mounted any more. The root's source is that which was tried
+// last.
+func (m *Mounter) mountSource(ctx context.Context, s Source) (Root, error) {
+	root := Root{Source: s}
+	version, err := m.NFS.Mount(ctx, s.Source, m.Dir)
 	var base *layout.BaseError
 	switch {
 	case errors.As(err, &base):
-		return n.mountVersion(ctx, base)
-	case err != nil:
-		return "", err
-	case n.cfg.TreeVersion != "":
-		return "", &nfs.MountError{Source: n.source.Source, Version: version, Err: errNoBase}
+		id, err := base.Pick(m.Version)
+		if err != nil {
+			return root, fmt.Errorf("nfs: %s: %w", s, err)
+		}
+		root.Version, root.Base = id, s.Source
+		root.Source.Source = InBase(s.Source, id)
+		root.NFS, err = m.NFS.Mount(ctx, root.Source.Source, m.Dir)
+		return root, err
+	case err == nil && m.Version != "":
+		err = &nfs.MountError{Source: s.Source, Version: version, Err: ErrNoVersions}
 	}
-	return version, nil
+	root.NFS = version
+	return root, err
 }

@@ -1,4 +1,4 @@
-package main
+package source
 
 import (
 	"errors"
@@ -43,7 +43,7 @@ func TestBase(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			err := (&system{}).Verify(dir)
+			err := Verify(dir, "")
 			var base *layout.BaseError
 			if !errors.As(err, &base) || !errors.Is(err, fs.ErrNotExist) {
 				t.Fatalf("Verify() = %v, want a BaseError", err)
@@ -62,7 +62,7 @@ func TestBase(t *testing.T) {
 			}
 		}
 		var base *layout.BaseError
-		if err := (&system{}).Verify(dir); err == nil || errors.As(err, &base) {
+		if err := Verify(dir, ""); err == nil || errors.As(err, &base) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}

@@ -1,4 +1,4 @@
-package main
+package source
 
 import (
 	"os"
@@ -37,13 +37,13 @@ func TestFindings(t *testing.T) {
 			if err := os.Chown(filepath.Join(root, "sbin/init"), tt.owner, 0); err != nil {
 				t.Fatal(err)
 			}
-			got := findings(root, "", release)
+			got := Findings(root, "", release)
 			if len(got) != len(tt.says) {
-				t.Fatalf("findings = %q, want %d", got, len(tt.says))
+				t.Fatalf("Findings = %q, want %d", got, len(tt.says))
 			}
 			for i, want := range tt.says {
 				if !strings.Contains(got[i], want) {
-					t.Errorf("findings = %q, want %q", got, want)
+					t.Errorf("Findings = %q, want %q", got, want)
 				}
 			}
 		})

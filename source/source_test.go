@@ -1,4 +1,4 @@
-package main
+package source
 
 import (
 	"context"
@@ -15,7 +15,6 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/sidusboot/sidusboot/bootlog"
 	"github.com/sidusboot/sidusboot/nfs"
 )
 
@@ -83,7 +82,7 @@ func (f *fakeServers) Connect(_ context.Context, _ string, address netip.AddrPor
 }
 
 // Of several servers the next one is tried when one is down, silent, or refuses.
-func TestMountAny(t *testing.T) {
+func TestMount(t *testing.T) {
 	for name, tt := range map[string]struct {
 		states  []string // of 10.0.0.1, 10.0.0.2, …
 		later   time.Duration
@@ -105,29 +104,27 @@ func TestMountAny(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				fake := &fakeServers{state: map[string]string{}}
-				var sources []source
+				var sources []Source
 				for i, state := range tt.states {
 					addr := netip.AddrFrom4([4]byte{10, 0, 0, byte(i + 1)})
 					fake.state[addr.String()] = state
-					sources = append(sources, source{Source: nfs.Source{Server: addr.String(), Addr: addr, Path: "/srv", Version: "4.2"}})
+					sources = append(sources, Source{Source: nfs.Source{Server: addr.String(), Addr: addr, Path: "/srv", Version: "4.2"}})
 				}
 				if tt.back != "" {
 					time.AfterFunc(tt.later, func() { fake.set(tt.back, "up") })
 				}
-				n := newNode(&bootlog.Logger{Name: "test"})
-				var said []string
-				n.nfs = &nfs.Mounter{System: fake, Logf: t.Logf, Waiting: func(what string) { said = append(said, what) }}
+				m := &Mounter{NFS: &nfs.Mounter{System: fake, Logf: t.Logf}, WaitFor: func(string) {}, Logf: t.Logf, Note: func(text string) { t.Log(text) }}
 				ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 				defer cancel()
 				start := time.Now()
-				_, err := n.mountAny(ctx, sources)
+				root, err := m.Mount(ctx, sources)
 				took := time.Since(start)
 				if tt.err != "" {
 					if err == nil || !strings.Contains(err.Error(), tt.err) || !strings.Contains(err.Error(), "10.0.0.1") {
 						t.Errorf("error %v, want one about each server with %q", err, tt.err)
 					}
-				} else if err != nil || !strings.HasPrefix(fake.mounted, tt.mounted+":") || n.source.Addr.String() != tt.mounted {
-					t.Errorf("mounted %s, source %s, %v, want %s", fake.mounted, n.source, err, tt.mounted)
+				} else if err != nil || !strings.HasPrefix(fake.mounted, tt.mounted+":") || root.Addr.String() != tt.mounted {
+					t.Errorf("mounted %s, source %s, %v, want %s", fake.mounted, root, err, tt.mounted)
 				}
 				limit := tt.atMost
 				if limit == 0 {
@@ -142,27 +139,23 @@ func TestMountAny(t *testing.T) {
 	}
 }
 
-// The order is that of the parameters, or spread over the nodes within each of
-// DNS's priorities.
-func TestInOrder(t *testing.T) {
-	all := []source{{origin: "a", priority: 10, weight: 1}, {origin: "b", priority: 10, weight: 1}, {origin: "c", priority: 10, weight: 1}, {origin: "spare", priority: 20, weight: 1}}
-	names := func(s []source) string {
+// The order is spread over the nodes within each of DNS's priorities.
+func TestSpread(t *testing.T) {
+	all := []Source{{Origin: "a", Priority: 10, Weight: 1}, {Origin: "b", Priority: 10, Weight: 1}, {Origin: "c", Priority: 10, Weight: 1}, {Origin: "spare", Priority: 20, Weight: 1}}
+	names := func(s []Source) string {
 		var text []string
 		for _, x := range s {
-			text = append(text, x.origin)
+			text = append(text, x.Origin)
 		}
 		return strings.Join(text, " ")
 	}
-	if got := names(inOrder(all, false, 7)); got != "a b c spare" {
-		t.Errorf("fixed: %s", got)
-	}
 	first := map[string]int{}
 	for node := range uint32(100) {
-		order := inOrder(all, true, node)
-		if order[3].origin != "spare" || !slices.ContainsFunc(order, func(s source) bool { return s.origin == "a" }) {
+		order := inOrder(all, node)
+		if order[3].Origin != "spare" || !slices.ContainsFunc(order, func(s Source) bool { return s.Origin == "a" }) {
 			t.Fatalf("node %d: %s", node, names(order))
 		}
-		first[order[0].origin]++
+		first[order[0].Origin]++
 	}
 	for _, name := range []string{"a", "b", "c"} {
 		if first[name] < 27 || first[name] > 40 {
