@@ -137,9 +137,11 @@ func TestIdempotent(t *testing.T) {
 		t.Errorf("changes %v, version %s after %s", r.Changes, r.Version, first.Version)
 	}
 	for _, name := range []string{"pxelinux.cfg/default", "grub/grub.cfg", "sidus.ipxe"} {
-		if text := contents(t, filepath.Join(opts.Dir, name)); !strings.Contains(text, "sidus/"+r.Version+"/vmlinuz") || !strings.Contains(text, "sidus.rw=tmpfs") {
-			t.Errorf("%s does not name the version:\n%s", name, text)
-		}
+		t.Run(name, func(t *testing.T) {
+			if text := contents(t, filepath.Join(opts.Dir, name)); !strings.Contains(text, "sidus/"+r.Version+"/vmlinuz") || !strings.Contains(text, "sidus.rw=tmpfs") {
+				t.Errorf("%s does not name the version:\n%s", name, text)
+			}
+		})
 	}
 }
 
@@ -169,7 +171,9 @@ func TestForeignEntries(t *testing.T) {
 		"vmlinuz":                           "of another system",
 	}
 	for name, text := range foreign {
-		initrdtest.WriteFile(t, filepath.Join(opts.Dir, name), []byte(text))
+		t.Run(name, func(t *testing.T) {
+			initrdtest.WriteFile(t, filepath.Join(opts.Dir, name), []byte(text))
+		})
 	}
 	if err := os.Chmod(filepath.Join(opts.Dir, "grub/grub.cfg"), 0o640); err != nil {
 		t.Fatal(err)
@@ -369,16 +373,18 @@ func TestOptionErrors(t *testing.T) {
 		{func(o *Options) { o.Append = "sidus.mkfs=perhaps" }, "Append", "sidus.mkfs"},
 		{func(o *Options) { o.Tmpfs = "\"" }, "Tmpfs", "the character"},
 	} {
-		opts := good
-		tt.edit(&opts)
-		before := snapshot(t, good.Dir)
-		_, err := Install(context.Background(), opts)
-		option := (*initrd.OptionError)(nil)
-		if !errors.As(err, &option) || option.Field != tt.field || !strings.Contains(err.Error(), tt.want) {
-			t.Errorf("got %v, want an error about %s with %q", err, tt.field, tt.want)
-		}
-		if diff := cmp.Diff(before, snapshot(t, good.Dir)); diff != "" {
-			t.Errorf("%v: it changed:\n%s", err, diff)
-		}
+		t.Run(tt.field, func(t *testing.T) {
+			opts := good
+			tt.edit(&opts)
+			before := snapshot(t, good.Dir)
+			_, err := Install(context.Background(), opts)
+			option := (*initrd.OptionError)(nil)
+			if !errors.As(err, &option) || option.Field != tt.field || !strings.Contains(err.Error(), tt.want) {
+				t.Errorf("got %v, want an error about %s with %q", err, tt.field, tt.want)
+			}
+			if diff := cmp.Diff(before, snapshot(t, good.Dir)); diff != "" {
+				t.Errorf("%v: it changed:\n%s", err, diff)
+			}
+		})
 	}
 }

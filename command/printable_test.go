@@ -10,8 +10,10 @@ func TestPrintable(t *testing.T) {
 		"a\u202eb":            `a\u202eb`,
 		"\xff":                `\xff`,
 	} {
-		if got := Printable(text); got != want {
-			t.Errorf("Printable(%q) = %q, want %q", text, got, want)
-		}
+		t.Run(text, func(t *testing.T) {
+			if got := Printable(text); got != want {
+				t.Errorf("Printable(%q) = %q, want %q", text, got, want)
+			}
+		})
 	}
 }

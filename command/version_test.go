@@ -17,8 +17,10 @@ func TestDescribeBuild(t *testing.T) {
 		"initrdgen (devel) abc+dirty go1.26": {"", &debug.BuildInfo{GoVersion: "go1.26", Settings: []debug.BuildSetting{
 			{Key: "vcs.revision", Value: "abc"}, {Key: "vcs.modified", Value: "true"}}}},
 	} {
-		if got := describeBuild("initrdgen", b.version, b.info); got != want {
-			t.Errorf("describeBuild = %q, want %q", got, want)
-		}
+		t.Run(want, func(t *testing.T) {
+			if got := describeBuild("initrdgen", b.version, b.info); got != want {
+				t.Errorf("describeBuild = %q, want %q", got, want)
+			}
+		})
 	}
 }

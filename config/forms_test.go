@@ -74,26 +74,28 @@ func TestRootFormsOfOthers(t *testing.T) {
 		{"", "192.168.50.2:/nfs/client,ro", two},
 		{"", " 192.168.50.2:/nfs/client\r\n", two},
 	} {
-		c, err := Parse(tt.cmdline, "")
-		if err != nil {
-			t.Errorf("%s: %v", tt.cmdline, err)
-			continue
-		}
-		lease := Lease{Addr: addr("192.168.50.100"), RootPath: tt.option17, ServerID: addr("192.168.50.1")}
-		for _, ip := range c.IPs {
-			lease.Server = ip.Server
-		}
-		r, err := ResolveRoot(c.Root, lease, c.FileRoot)
-		got := r.Server + ":" + r.Path
-		if r.Version != "" {
-			got += " v" + r.Version
-		}
-		if len(r.Options) > 0 {
-			got += " " + strings.Join(r.Options, " ")
-		}
-		if err != nil || got != tt.want {
-			t.Errorf("%s, option 17 %q: %s, %v, want %s", tt.cmdline, tt.option17, got, err, tt.want)
-		}
+		t.Run(tt.cmdline, func(t *testing.T) {
+			c, err := Parse(tt.cmdline, "")
+			if err != nil {
+				t.Errorf("%s: %v", tt.cmdline, err)
+				return
+			}
+			lease := Lease{Addr: addr("192.168.50.100"), RootPath: tt.option17, ServerID: addr("192.168.50.1")}
+			for _, ip := range c.IPs {
+				lease.Server = ip.Server
+			}
+			r, err := ResolveRoot(c.Root, lease, c.FileRoot)
+			got := r.Server + ":" + r.Path
+			if r.Version != "" {
+				got += " v" + r.Version
+			}
+			if len(r.Options) > 0 {
+				got += " " + strings.Join(r.Options, " ")
+			}
+			if err != nil || got != tt.want {
+				t.Errorf("%s, option 17 %q: %s, %v, want %s", tt.cmdline, tt.option17, got, err, tt.want)
+			}
+		})
 	}
 }
 
@@ -101,13 +103,15 @@ func TestRootFormsOfOthers(t *testing.T) {
 func TestRootsOfOthers(t *testing.T) {
 	for _, root := range []string{"/dev/sda1", "/dev", "LABEL=x", "live:/dev/sr0", "block:/dev/sda", "zfs:pool/root", "cifs://u:p@nas/x",
 		"nbd:10.0.0.1:2000", "iscsi:10.0.0.1::::iqn.x", "http://10.0.0.1/x.img", "virtiofs:tag", "tmpfs", "gpt-auto", "8:1", "0801", "mtd:x", "ubi0:root"} {
-		if c, err := Parse("root="+root, ""); err == nil || !strings.Contains(err.Error(), "sidusboot boots NFS roots") {
-			t.Errorf("root=%s: %+v, %v", root, c.Root, err)
-		}
-		c, err := Parse("root="+root+" nfsroot=10.0.0.1:/srv", "")
-		if err != nil || c.Root.Path != "/srv" || len(c.Notes) != 1 || !strings.Contains(c.Notes[0], "the tree is that of nfsroot=") {
-			t.Errorf("root=%s with nfsroot=: %+v, %v, %q", root, c.Root, err, c.Notes)
-		}
+		t.Run(root, func(t *testing.T) {
+			if c, err := Parse("root="+root, ""); err == nil || !strings.Contains(err.Error(), "sidusboot boots NFS roots") {
+				t.Errorf("root=%s: %+v, %v", root, c.Root, err)
+			}
+			c, err := Parse("root="+root+" nfsroot=10.0.0.1:/srv", "")
+			if err != nil || c.Root.Path != "/srv" || len(c.Notes) != 1 || !strings.Contains(c.Notes[0], "the tree is that of nfsroot=") {
+				t.Errorf("root=%s with nfsroot=: %+v, %v, %q", root, c.Root, err, c.Notes)
+			}
+		})
 	}
 }
 

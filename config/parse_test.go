@@ -263,8 +263,10 @@ func TestStrings(t *testing.T) {
 		{UnionAuto, "auto"}, {UnionAufs, "aufs"}, {UnionOverlay, "overlay"},
 		{MethodDHCP, "dhcp"}, {MethodStatic, "static"}, {MethodOff, "off"},
 	} {
-		if tt.got.String() != tt.want {
-			t.Errorf("%#v.String() = %q, want %q", tt.got, tt.got.String(), tt.want)
-		}
+		t.Run(fmt.Sprint(tt.got), func(t *testing.T) {
+			if tt.got.String() != tt.want {
+				t.Errorf("%#v.String() = %q, want %q", tt.got, tt.got.String(), tt.want)
+			}
+		})
 	}
 }

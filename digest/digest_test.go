@@ -47,9 +47,11 @@ func TestSpecified(t *testing.T) {
 		{SHA256, "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"},
 		{SHA3256, "3a985da74fe225b2045c172d6bd390bd855f086e3e9d525b46bfe24511431532"},
 	} {
-		if got := hex.EncodeToString(c.digest([]byte("abc"))); got != c.want {
-			t.Errorf("%s, want %s", got, c.want)
-		}
+		t.Run(c.want, func(t *testing.T) {
+			if got := hex.EncodeToString(c.digest([]byte("abc"))); got != c.want {
+				t.Errorf("%s, want %s", got, c.want)
+			}
+		})
 	}
 }
 

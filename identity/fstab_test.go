@@ -32,17 +32,19 @@ func TestFstab(t *testing.T) {
 		{"mapper", "/dev/mapper/vg-home /home ext4 defaults\n", "/dev/mapper/vg-home /home ext4 defaults,nofail\n", "line 1, /dev/mapper/vg-home on /home"},
 	}
 	for _, tt := range tests {
-		got, absent := Fstab(tt.fstab, true, present)
-		if got != tt.want || strings.Join(absent, "|") != tt.absent {
-			t.Errorf("%s: %q, absent %q, want %q, %q", tt.name, got, absent, tt.want, tt.absent)
-		}
-		if again, _ := Fstab(got, true, present); again != got {
-			t.Errorf("%s, a second time: %q", tt.name, again)
-		}
-		kept, absent := Fstab(tt.fstab, false, present)
-		if strings.Contains(strings.ReplaceAll(kept, "nofail,rw", ""), "nofail") || strings.Join(absent, "|") != tt.absent {
-			t.Errorf("%s, kept: %q, absent %q", tt.name, kept, absent)
-		}
+		t.Run(tt.name, func(t *testing.T) {
+			got, absent := Fstab(tt.fstab, true, present)
+			if got != tt.want || strings.Join(absent, "|") != tt.absent {
+				t.Errorf("%s: %q, absent %q, want %q, %q", tt.name, got, absent, tt.want, tt.absent)
+			}
+			if again, _ := Fstab(got, true, present); again != got {
+				t.Errorf("%s, a second time: %q", tt.name, again)
+			}
+			kept, absent := Fstab(tt.fstab, false, present)
+			if strings.Contains(strings.ReplaceAll(kept, "nofail,rw", ""), "nofail") || strings.Join(absent, "|") != tt.absent {
+				t.Errorf("%s, kept: %q, absent %q", tt.name, kept, absent)
+			}
+		})
 	}
 }
 

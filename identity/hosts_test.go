@@ -17,12 +17,14 @@ func TestHosts(t *testing.T) {
 		"a whole name":          {local, "node11.a.test", "sidus.test", local + "10.77.0.11\tnode11.a.test # by sidusboot\n"},
 		"a strange domain":      {local, "node11", "x y/../", local + "10.77.0.11\tnode11 # by sidusboot\n"},
 	} {
-		got := Hosts(tt.old, tt.host, tt.domain, addr)
-		if got != tt.want {
-			t.Errorf("%s: got %q, want %q", name, got, tt.want)
-		}
-		if again := Hosts(got, tt.host, tt.domain, addr); again != got {
-			t.Errorf("%s: written twice: %q", name, again)
-		}
+		t.Run(name, func(t *testing.T) {
+			got := Hosts(tt.old, tt.host, tt.domain, addr)
+			if got != tt.want {
+				t.Errorf("%s: got %q, want %q", name, got, tt.want)
+			}
+			if again := Hosts(got, tt.host, tt.domain, addr); again != got {
+				t.Errorf("%s: written twice: %q", name, again)
+			}
+		})
 	}
 }

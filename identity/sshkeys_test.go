@@ -19,22 +19,24 @@ func TestSSHKeysScript(t *testing.T) {
 		"empty":     {map[string]string{"ssh_host_rsa_key": "", "ssh_host_ed25519_key": "key"}, true},
 		"all empty": {map[string]string{"ssh_host_rsa_key": "", "ssh_host_ed25519_key": ""}, true},
 	} {
-		dir := t.TempDir()
-		for key, text := range test.keys {
-			if err := os.WriteFile(dir+"/"+key, []byte(text), 0o600); err != nil {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			for key, text := range test.keys {
+				if err := os.WriteFile(dir+"/"+key, []byte(text), 0o600); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if err := os.WriteFile(dir+"/keygen", []byte("#!/bin/sh\necho \"$@\" >>"+dir+"/made\n"), 0o755); err != nil {
 				t.Fatal(err)
 			}
-		}
-		if err := os.WriteFile(dir+"/keygen", []byte("#!/bin/sh\necho \"$@\" >>"+dir+"/made\n"), 0o755); err != nil {
-			t.Fatal(err)
-		}
-		script := strings.NewReplacer("$$", "$", "/etc/ssh", dir, "/usr/bin/ssh-keygen", dir+"/keygen").Replace(sshKeysScript)
-		if out, err := exec.Command("/bin/sh", "-c", script).CombinedOutput(); err != nil {
-			t.Errorf("%s: %v: %s", name, err, out)
-		}
-		made, _ := os.ReadFile(dir + "/made")
-		if want := map[bool]string{true: "-A\n"}[test.makes]; string(made) != want {
-			t.Errorf("%s: ssh-keygen was run with %q, want %q", name, made, want)
-		}
+			script := strings.NewReplacer("$$", "$", "/etc/ssh", dir, "/usr/bin/ssh-keygen", dir+"/keygen").Replace(sshKeysScript)
+			if out, err := exec.Command("/bin/sh", "-c", script).CombinedOutput(); err != nil {
+				t.Errorf("%s: %v: %s", name, err, out)
+			}
+			made, _ := os.ReadFile(dir + "/made")
+			if want := map[bool]string{true: "-A\n"}[test.makes]; string(made) != want {
+				t.Errorf("%s: ssh-keygen was run with %q, want %q", name, made, want)
+			}
+		})
 	}
 }

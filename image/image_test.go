@@ -14,9 +14,11 @@ func TestPaths(t *testing.T) {
 		{ModulePath("6.1.0-1", "virtio_net"), "/lib/modules/6.1.0-1/virtio_net.ko"},
 		{CanonicalName("xen-netfront"), "xen_netfront"},
 	} {
-		if tt.got != tt.want {
-			t.Errorf("got %q, want %q", tt.got, tt.want)
-		}
+		t.Run(tt.got, func(t *testing.T) {
+			if tt.got != tt.want {
+				t.Errorf("got %q, want %q", tt.got, tt.want)
+			}
+		})
 	}
 }
 
@@ -66,9 +68,11 @@ func TestWithProfile(t *testing.T) {
 		{"generic iscsi", "ext4", ""},
 		{"generic", "ixgbe", ""},
 	} {
-		if got := strings.Join(WithProfile(strings.Fields(tt.have), tt.module), " "); got != tt.want {
-			t.Errorf("%s and %s: got %q, want %q", tt.have, tt.module, got, tt.want)
-		}
+		t.Run(tt.have, func(t *testing.T) {
+			if got := strings.Join(WithProfile(strings.Fields(tt.have), tt.module), " "); got != tt.want {
+				t.Errorf("%s and %s: got %q, want %q", tt.have, tt.module, got, tt.want)
+			}
+		})
 	}
 }
 
@@ -101,16 +105,18 @@ func TestReadManifestErrors(t *testing.T) {
 		manifestHeader + "\nmodule a needs=b":                   "",
 		manifestHeader + "\nmodule a after=b\nmodule b after=a": "",
 	} {
-		_, err := ReadManifest(strings.NewReader(text))
-		if want == "" {
-			if err != nil {
-				t.Errorf("ReadManifest(%.60q) = %v", text, err)
+		t.Run(fmt.Sprintf("%.60q", text), func(t *testing.T) {
+			_, err := ReadManifest(strings.NewReader(text))
+			if want == "" {
+				if err != nil {
+					t.Errorf("ReadManifest(%.60q) = %v", text, err)
+				}
+				return
 			}
-			continue
-		}
-		if err == nil || !strings.Contains(err.Error(), want) {
-			t.Errorf("ReadManifest(%.60q) = %v, want %q", text, err, want)
-		}
+			if err == nil || !strings.Contains(err.Error(), want) {
+				t.Errorf("ReadManifest(%.60q) = %v, want %q", text, err, want)
+			}
+		})
 	}
 }
 
@@ -145,9 +151,11 @@ func TestWriteManifestErrors(t *testing.T) {
 		"module big needs 4097 others, more than 4096":      {Modules: append(modules, Module{Name: "big", Needs: long})},
 		`module "é" has a blank, a comma`:                   {Modules: []Module{{Name: "é"}}},
 	} {
-		if text, err := m.Encode(); err == nil || !strings.Contains(err.Error(), want) || text != "" {
-			t.Errorf("Encode = %q, %v, want %q", text, err, want)
-		}
+		t.Run(want, func(t *testing.T) {
+			if text, err := m.Encode(); err == nil || !strings.Contains(err.Error(), want) || text != "" {
+				t.Errorf("Encode = %q, %v, want %q", text, err, want)
+			}
+		})
 	}
 }
 

@@ -24,9 +24,11 @@ func TestRealEnv(t *testing.T) {
 func TestMendable(t *testing.T) {
 	missing := &bootlog.StageError{Stage: "nfs", Err: fmt.Errorf("x: %w", &kmod.MissingError{Name: "nfsv3"})}
 	for err, want := range map[error]bool{missing: false, &bootlog.StageError{Stage: "union", Err: overlay.ErrNone}: false, &bootlog.StageError{Stage: "nfs", Err: unix.ETIMEDOUT}: true} {
-		if got := retryable(err); got != want {
-			t.Errorf("retryable(%v) = %v, want %v", err, got, want)
-		}
+		t.Run(fmt.Sprint(err), func(t *testing.T) {
+			if got := retryable(err); got != want {
+				t.Errorf("retryable(%v) = %v, want %v", err, got, want)
+			}
+		})
 	}
 }
 

@@ -224,15 +224,17 @@ func TestKernelLink(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, kernel := range []string{"", "all", "current", initrdtest.Release} {
-		opts := fakeOptions(t, root)
-		opts.Kernel = kernel
-		rep, err := Build(t.Context(), opts)
-		if err != nil {
-			t.Fatalf("--kernel %q: %v", kernel, err)
-		}
-		if len(rep.Kernels) != 1 || rep.Kernels[0].Release != initrdtest.Release {
-			t.Errorf("--kernel %q: kernels = %v, want %s", kernel, rep.Kernels, initrdtest.Release)
-		}
+		t.Run(kernel, func(t *testing.T) {
+			opts := fakeOptions(t, root)
+			opts.Kernel = kernel
+			rep, err := Build(t.Context(), opts)
+			if err != nil {
+				t.Fatalf("--kernel %q: %v", kernel, err)
+			}
+			if len(rep.Kernels) != 1 || rep.Kernels[0].Release != initrdtest.Release {
+				t.Errorf("--kernel %q: kernels = %v, want %s", kernel, rep.Kernels, initrdtest.Release)
+			}
+		})
 	}
 	// One that leads elsewhere is the release's own folder.
 	if err := os.Remove(filepath.Join(lib, "current")); err != nil {
@@ -319,12 +321,14 @@ func TestSameFile(t *testing.T) {
 		{"initlink", "report.json"},
 		{"initrd.img", "folder/init"},
 	} {
-		o := opts
-		o.Output, o.Report = tt.output, tt.report
-		_, err := Build(t.Context(), o)
-		if option := (*OptionError)(nil); !errors.As(err, &option) || !option.Invalid || !strings.Contains(err.Error(), "same file") {
-			t.Errorf("Output %s and Report %s: %v, want an error about the same file", tt.output, tt.report, err)
-		}
+		t.Run(tt.output, func(t *testing.T) {
+			o := opts
+			o.Output, o.Report = tt.output, tt.report
+			_, err := Build(t.Context(), o)
+			if option := (*OptionError)(nil); !errors.As(err, &option) || !option.Invalid || !strings.Contains(err.Error(), "same file") {
+				t.Errorf("Output %s and Report %s: %v, want an error about the same file", tt.output, tt.report, err)
+			}
+		})
 	}
 	opts.Output, opts.Report = "initrd.img", "folder/initrd.json"
 	if _, err := Build(t.Context(), opts); err != nil {

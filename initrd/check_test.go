@@ -2,6 +2,7 @@ package initrd
 
 import (
 	"bytes"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -158,16 +159,18 @@ func TestCheckDracut(t *testing.T) {
 		file("usr/lib/initrd-release", "NAME=dracut\n"), member{name: "etc/initrd-release", mode: 0o120777, data: "../usr/lib/initrd-release"},
 		file(dir+"kernel/drivers/net/ethernet/realtek/r8169.ko.xz", "x"), file(dir+"modules.dep", dep), file(dir+"modules.alias", alias))
 	for _, name := range []string{"zstd", "gzip", "xz"} {
-		img := append(early(), packAs(t, name, main)...)
-		v, err := Check(bytes.NewReader(img), CheckOptions{Devices: []string{r8169PCI}})
-		if err != nil {
-			t.Fatal(err)
-		}
-		want := Finding{"network card " + r8169PCI + ": its driver r8169 is without modules that it needs (libphy)",
-			`write add_drivers+=" libphy " into a file in /etc/dracut.conf.d and run dracut --force`}
-		if v.Boots || v.Generator != Dracut || !slices.Contains(v.Reasons, want) {
-			t.Errorf("%s: %+v", name, v)
-		}
+		t.Run(name, func(t *testing.T) {
+			img := append(early(), packAs(t, name, main)...)
+			v, err := Check(bytes.NewReader(img), CheckOptions{Devices: []string{r8169PCI}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			want := Finding{"network card " + r8169PCI + ": its driver r8169 is without modules that it needs (libphy)",
+				`write add_drivers+=" libphy " into a file in /etc/dracut.conf.d and run dracut --force`}
+			if v.Boots || v.Generator != Dracut || !slices.Contains(v.Reasons, want) {
+				t.Errorf("%s: %+v", name, v)
+			}
+		})
 	}
 }
 
@@ -181,9 +184,11 @@ func TestKindOf(t *testing.T) {
 		{usbNIC, "r8152", "kernel/drivers/net/usb/r8152.ko", NIC}, {ahciPCI, "ahci", "", Disk}, {soundPCI, "snd_hda_intel", "kernel/sound/pci/hda/snd-hda-intel.ko", Other},
 		{"platform:Fixed MDIO bus", "", "", Other}, {"pci:bc02", "", "", Other}, {"", "", "", Other},
 	} {
-		if got := kindOf(tt.modalias, tt.module, tt.file); got != tt.want {
-			t.Errorf("kindOf(%s, %s) = %s, want %s", tt.modalias, tt.module, got, tt.want)
-		}
+		t.Run(tt.modalias, func(t *testing.T) {
+			if got := kindOf(tt.modalias, tt.module, tt.file); got != tt.want {
+				t.Errorf("kindOf(%s, %s) = %s, want %s", tt.modalias, tt.module, got, tt.want)
+			}
+		})
 	}
 }
 
@@ -193,10 +198,12 @@ func TestReadDevices(t *testing.T) {
 		"platform:Fixed MDIO bus\n":                    "platform:Fixed MDIO bus",
 		`{"kernel": "6.1", "devices": ["a:b", "c:d"]}`: "a:b c:d",
 	} {
-		got, err := ReadDevices(strings.NewReader(text))
-		if err != nil || strings.Join(got, " ") != want {
-			t.Errorf("ReadDevices(%q) = %q, %v", text, got, err)
-		}
+		t.Run(fmt.Sprintf("%.60q", text), func(t *testing.T) {
+			got, err := ReadDevices(strings.NewReader(text))
+			if err != nil || strings.Join(got, " ") != want {
+				t.Errorf("ReadDevices(%q) = %q, %v", text, got, err)
+			}
+		})
 	}
 	for text, want := range map[string]string{
 		"":                               "no devices are in it",
@@ -208,9 +215,11 @@ func TestReadDevices(t *testing.T) {
 		"{":                              "JSON, but no boot.json",
 		strings.Repeat("pci:x\n", 1<<20): "more than 4 MB",
 	} {
-		if got, err := ReadDevices(strings.NewReader(text)); err == nil || !strings.Contains(err.Error(), want) {
-			t.Errorf("ReadDevices(%.20q) = %d devices, %v, want %q", text, len(got), err, want)
-		}
+		t.Run(fmt.Sprintf("%.60q", text), func(t *testing.T) {
+			if got, err := ReadDevices(strings.NewReader(text)); err == nil || !strings.Contains(err.Error(), want) {
+				t.Errorf("ReadDevices(%.20q) = %d devices, %v, want %q", text, len(got), err, want)
+			}
+		})
 	}
 }
 
@@ -239,9 +248,11 @@ func TestDiff(t *testing.T) {
 		{"modules only first", d.ModulesOnlyFirst, "gone"},
 		{"modules only second", d.ModulesOnlySecond, ""},
 	} {
-		if got := strings.Join(tt.got, " "); got != tt.want {
-			t.Errorf("%s = %q, want %q", tt.what, got, tt.want)
-		}
+		t.Run(tt.what, func(t *testing.T) {
+			if got := strings.Join(tt.got, " "); got != tt.want {
+				t.Errorf("%s = %q, want %q", tt.what, got, tt.want)
+			}
+		})
 	}
 	if d.Same != 3 || d.Equal() {
 		t.Errorf("%d the same, equal %v, want 3 and not", d.Same, d.Equal())
@@ -262,15 +273,17 @@ func TestCat(t *testing.T) {
 		"usr/lib/x": "new", "/lib/x": "new", "lib/./x": "new", "up": "new",
 		"lib/y": "lib/y: no such file in the image", "a": "a circle of links", "d": "a directory, not a file", "null": "a device",
 	} {
-		var b bytes.Buffer
-		if err := Cat(&b, img, name); err != nil {
-			b.WriteString(err.Error())
-		}
-		if !strings.Contains(b.String(), want) {
-			t.Errorf("Cat(%s) = %s, want %s", name, b.String(), want)
-		}
-		if _, err := img.Seek(0, 0); err != nil {
-			t.Fatal(err)
-		}
+		t.Run(name, func(t *testing.T) {
+			var b bytes.Buffer
+			if err := Cat(&b, img, name); err != nil {
+				b.WriteString(err.Error())
+			}
+			if !strings.Contains(b.String(), want) {
+				t.Errorf("Cat(%s) = %s, want %s", name, b.String(), want)
+			}
+			if _, err := img.Seek(0, 0); err != nil {
+				t.Fatal(err)
+			}
+		})
 	}
 }

@@ -207,10 +207,12 @@ func TestClosure(t *testing.T) {
 func TestClosureHardLoop(t *testing.T) {
 	c := newCloser(parseKernel(t, "kernel/a.ko: kernel/b.ko\nkernel/b.ko: kernel/c.ko\nkernel/c.ko: kernel/a.ko\nkernel/d.ko: kernel/b.ko\nkernel/self.ko: kernel/self.ko\nkernel/e.ko:\n", "", "", ""))
 	for _, name := range []string{"a", "b", "c", "d", "self"} {
-		err := c.add(name)
-		if err == nil || !strings.Contains(err.Error(), "need each other") || !strings.Contains(err.Error(), "depmod") {
-			t.Errorf("add(%s) = %v, want an error about a loop", name, err)
-		}
+		t.Run(name, func(t *testing.T) {
+			err := c.add(name)
+			if err == nil || !strings.Contains(err.Error(), "need each other") || !strings.Contains(err.Error(), "depmod") {
+				t.Errorf("add(%s) = %v, want an error about a loop", name, err)
+			}
+		})
 	}
 	if err := c.add("e"); err != nil || len(c.collected()) != 1 {
 		t.Errorf("add(e) = %v, modules %v", err, c.modules)
@@ -275,13 +277,15 @@ func TestClosureWork(t *testing.T) {
 		return k.hard.steps + c.steps
 	}
 	for name, chain := range chains {
-		short, long := work(chain, 500), work(chain, 1000)
-		if long > 5*short {
-			t.Errorf("%s: %d steps for 500 modules, %d for 1000", name, short, long)
-		}
-		if long > 30*1000*1000 {
-			t.Errorf("%s: %d steps for 1000 modules", name, long)
-		}
+		t.Run(name, func(t *testing.T) {
+			short, long := work(chain, 500), work(chain, 1000)
+			if long > 5*short {
+				t.Errorf("%s: %d steps for 500 modules, %d for 1000", name, short, long)
+			}
+			if long > 30*1000*1000 {
+				t.Errorf("%s: %d steps for 1000 modules", name, long)
+			}
+		})
 	}
 }
 
@@ -354,14 +358,16 @@ func TestChooseProfiles(t *testing.T) {
 		{"disk,virtual,disk", "virtual,disk"},
 		{"disk,iscsi,virtual,generic", "generic,virtual,iscsi,disk"},
 	} {
-		chosen := choose(t, strings.FieldsFunc(tt.asked, func(r rune) bool { return r == ',' })...)
-		if got := joinNames(chosen); got != tt.want {
-			t.Errorf("--profile %s is %s, want %s", tt.asked, got, tt.want)
-		}
-		names := joinSets(chosen)
-		if slices.Sort(names); len(slices.Compact(slices.Clone(names))) != len(names) || !slices.Contains(names, "nfs") {
-			t.Errorf("--profile %s: sets %v", tt.asked, names)
-		}
+		t.Run(tt.asked, func(t *testing.T) {
+			chosen := choose(t, strings.FieldsFunc(tt.asked, func(r rune) bool { return r == ',' })...)
+			if got := joinNames(chosen); got != tt.want {
+				t.Errorf("--profile %s is %s, want %s", tt.asked, got, tt.want)
+			}
+			names := joinSets(chosen)
+			if slices.Sort(names); len(slices.Compact(slices.Clone(names))) != len(names) || !slices.Contains(names, "nfs") {
+				t.Errorf("--profile %s: sets %v", tt.asked, names)
+			}
+		})
 	}
 }
 
@@ -393,17 +399,19 @@ func TestDisks(t *testing.T) {
 		"virtual iscsi": "",
 		"virtual disk":  "sd_mod ahci libahci virtio_blk",
 	} {
-		m, _, err := plan(nil, k, choose(t, strings.Fields(profiles)...), nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		got, wanted := slices.Sorted(slices.Values(m.Disks)), slices.Sorted(slices.Values(strings.Fields(want)))
-		if !slices.Equal(got, wanted) {
-			t.Errorf("%s: disks %v, want %v", profiles, got, wanted)
-		}
-		if !slices.Equal(m.Profiles, strings.Fields(profiles)) {
-			t.Errorf("%s: profiles %q", profiles, m.Profiles)
-		}
+		t.Run(profiles, func(t *testing.T) {
+			m, _, err := plan(nil, k, choose(t, strings.Fields(profiles)...), nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			got, wanted := slices.Sorted(slices.Values(m.Disks)), slices.Sorted(slices.Values(strings.Fields(want)))
+			if !slices.Equal(got, wanted) {
+				t.Errorf("%s: disks %v, want %v", profiles, got, wanted)
+			}
+			if !slices.Equal(m.Profiles, strings.Fields(profiles)) {
+				t.Errorf("%s: profiles %q", profiles, m.Profiles)
+			}
+		})
 	}
 }
 
@@ -425,23 +433,25 @@ func TestFolders(t *testing.T) {
 		{"virtual disk", "BusLogic ahci dwc2 dwc3_pci never_heard_of udc_core xhci_pci xhci_pci_prom21 xhci_pci_renesas", hosts, "BusLogic ahci " + hosts},
 		{"generic disk", "BusLogic a ahci dwc2 dwc3_pci mdio_bcm_unimac never_heard_of pci_hyperv pcs_lynx r8152 udc_core xhci_pci xhci_pci_prom21 xhci_pci_renesas", hosts, "BusLogic ahci"},
 	} {
-		m, _, err := plan(nil, k, choose(t, strings.Fields(tt.profiles)...), nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		sorted := func(names []string) string { return strings.Join(slices.Sorted(slices.Values(names)), " ") }
-		if got := strings.Join(moduleNames(m), " "); got != tt.modules {
-			t.Errorf("%s: modules %s, want %s", tt.profiles, got, tt.modules)
-		}
-		if got := sorted(m.USBHosts); got != tt.usb {
-			t.Errorf("%s: USB hosts %s, want %s", tt.profiles, got, tt.usb)
-		}
-		if got := sorted(m.Disks); got != tt.disks {
-			t.Errorf("%s: disks %s, want %s", tt.profiles, got, tt.disks)
-		}
-		if tt.usb != "" && !slices.Contains(m.Aliases, image.Alias{Pattern: "pci:p", Module: "xhci_pci_prom21"}) {
-			t.Errorf("%s: no alias of xhci_pci_prom21", tt.profiles)
-		}
+		t.Run(tt.profiles, func(t *testing.T) {
+			m, _, err := plan(nil, k, choose(t, strings.Fields(tt.profiles)...), nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			sorted := func(names []string) string { return strings.Join(slices.Sorted(slices.Values(names)), " ") }
+			if got := strings.Join(moduleNames(m), " "); got != tt.modules {
+				t.Errorf("%s: modules %s, want %s", tt.profiles, got, tt.modules)
+			}
+			if got := sorted(m.USBHosts); got != tt.usb {
+				t.Errorf("%s: USB hosts %s, want %s", tt.profiles, got, tt.usb)
+			}
+			if got := sorted(m.Disks); got != tt.disks {
+				t.Errorf("%s: disks %s, want %s", tt.profiles, got, tt.disks)
+			}
+			if tt.usb != "" && !slices.Contains(m.Aliases, image.Alias{Pattern: "pci:p", Module: "xhci_pci_prom21"}) {
+				t.Errorf("%s: no alias of xhci_pci_prom21", tt.profiles)
+			}
+		})
 	}
 }
 

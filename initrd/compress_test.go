@@ -2,6 +2,7 @@ package initrd
 
 import (
 	"bytes"
+	"fmt"
 	"io"
 	"math/rand/v2"
 	"os"
@@ -80,10 +81,12 @@ func TestZstdSameOnAnyMachine(t *testing.T) {
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
 	want := compressWith(t, c, data)
 	for _, procs := range []int{2, 4, 16} {
-		runtime.GOMAXPROCS(procs)
-		if !bytes.Equal(compressWith(t, c, data), want) {
-			t.Errorf("output with %d processors differs from that with one", procs)
-		}
+		t.Run(fmt.Sprint(procs), func(t *testing.T) {
+			runtime.GOMAXPROCS(procs)
+			if !bytes.Equal(compressWith(t, c, data), want) {
+				t.Errorf("output with %d processors differs from that with one", procs)
+			}
+		})
 	}
 }
 
@@ -103,9 +106,11 @@ func TestZstdFrame(t *testing.T) {
 		t.Fatalf("zstd -lv: %v: %s", err, out)
 	}
 	for _, want := range []string{"Zstandard Frames: 1\n", "Window Size: 8.00 MiB", "Check: XXH64"} {
-		if !strings.Contains(string(out), want) {
-			t.Errorf("zstd -lv says %s, want %q", out, want)
-		}
+		t.Run(want, func(t *testing.T) {
+			if !strings.Contains(string(out), want) {
+				t.Errorf("zstd -lv says %s, want %q", out, want)
+			}
+		})
 	}
 	if strings.Contains(string(out), "Skippable") {
 		t.Errorf("the frame is followed by a skippable one: %s", out)

@@ -362,30 +362,32 @@ func TestPermissionDenied(t *testing.T) {
 		"", "usr/lib/modules", lib, lib + "/modules.dep", lib + "/modules.alias", lib + "/kernel/fs/nfs/nfsv3.ko",
 		"etc/modprobe.d", "etc/modprobe.d/site.conf", "usr/lib/firmware", "usr/lib/firmware/rtl_nic/a.fw",
 	} {
-		root := filepath.Join(dir, "tree")
-		if err := os.CopyFS(root, os.DirFS(initrdtest.Tree(t))); err != nil {
-			t.Fatal(err)
-		}
-		closed := filepath.Join(root, name)
-		if err := os.Chmod(closed, 0); err != nil {
-			t.Fatal(err)
-		}
-		cmd := exec.Command(program)
-		cmd.Env = append(os.Environ(), inProcess(t, Options{Root: root, Init: filepath.Join(dir, "init"), Output: filepath.Join(dir, "initrd.img")}))
-		if os.Getuid() == 0 {
-			cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}
-		}
-		out, err := cmd.CombinedOutput()
-		tail := strings.TrimPrefix(name, "usr/") // The tree has a link from lib.
-		if err == nil || !strings.Contains(string(out), filepath.Join(root, tail)) ||
-			!strings.Contains(string(out), "permission denied: build as root or make it readable") || strings.Contains(string(out), "install") {
-			t.Errorf("build with %s closed: %v: %s", name, err, out)
-		}
-		if err := os.Chmod(closed, 0o755); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.RemoveAll(root); err != nil {
-			t.Fatal(err)
-		}
+		t.Run(name, func(t *testing.T) {
+			root := filepath.Join(dir, "tree")
+			if err := os.CopyFS(root, os.DirFS(initrdtest.Tree(t))); err != nil {
+				t.Fatal(err)
+			}
+			closed := filepath.Join(root, name)
+			if err := os.Chmod(closed, 0); err != nil {
+				t.Fatal(err)
+			}
+			cmd := exec.Command(program)
+			cmd.Env = append(os.Environ(), inProcess(t, Options{Root: root, Init: filepath.Join(dir, "init"), Output: filepath.Join(dir, "initrd.img")}))
+			if os.Getuid() == 0 {
+				cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}
+			}
+			out, err := cmd.CombinedOutput()
+			tail := strings.TrimPrefix(name, "usr/") // The tree has a link from lib.
+			if err == nil || !strings.Contains(string(out), filepath.Join(root, tail)) ||
+				!strings.Contains(string(out), "permission denied: build as root or make it readable") || strings.Contains(string(out), "install") {
+				t.Errorf("build with %s closed: %v: %s", name, err, out)
+			}
+			if err := os.Chmod(closed, 0o755); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.RemoveAll(root); err != nil {
+				t.Fatal(err)
+			}
+		})
 	}
 }

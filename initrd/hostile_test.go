@@ -194,18 +194,20 @@ func TestXzFilters(t *testing.T) {
 		{[]string{"-9"}, ""},
 		{[]string{"--block-size=100"}, ""},
 	} {
-		root := initrdtest.Tree(t)
-		cmd := exec.Command(xz, append(tt.args, "--stdout")...)
-		cmd.Stdin = bytes.NewReader(plain)
-		packed, err := cmd.Output()
-		if err != nil {
-			t.Fatal(err)
-		}
-		initrdtest.WriteFile(t, filepath.Join(root, "usr/lib/modules", initrdtest.Release, "kernel/fs/nfs/nfs.ko.xz"), packed)
-		_, err = Build(t.Context(), fakeOptions(t, root))
-		if (err == nil) != (tt.want == "") || err != nil && !strings.Contains(err.Error(), tt.want) {
-			t.Errorf("xz %v: build = %v, want %q", tt.args, err, tt.want)
-		}
+		t.Run(strings.Join(tt.args, " "), func(t *testing.T) {
+			root := initrdtest.Tree(t)
+			cmd := exec.Command(xz, append(tt.args, "--stdout")...)
+			cmd.Stdin = bytes.NewReader(plain)
+			packed, err := cmd.Output()
+			if err != nil {
+				t.Fatal(err)
+			}
+			initrdtest.WriteFile(t, filepath.Join(root, "usr/lib/modules", initrdtest.Release, "kernel/fs/nfs/nfs.ko.xz"), packed)
+			_, err = Build(t.Context(), fakeOptions(t, root))
+			if (err == nil) != (tt.want == "") || err != nil && !strings.Contains(err.Error(), tt.want) {
+				t.Errorf("xz %v: build = %v, want %q", tt.args, err, tt.want)
+			}
+		})
 	}
 }
 
@@ -308,7 +310,9 @@ func TestFirmwareStars(t *testing.T) {
 		"chip/hw2.0/board.bin": "b", "chip/hw2.0/regdb.bin.zst": "r", "chip/hw2.1/board.bin": "c", "chip/hw2.0/sub/deep.bin": "no", "chip/hw2.0-x.bin.xz": "x",
 		"updates/chip/hw2.0/board.bin": "newer", "updates/chip/hw2.0/more.bin": "m",
 	} {
-		initrdtest.WriteFile(t, filepath.Join(dir, name), initrdtest.Pack(t, name, []byte(text)))
+		t.Run(name, func(t *testing.T) {
+			initrdtest.WriteFile(t, filepath.Join(dir, name), initrdtest.Pack(t, name, []byte(text)))
+		})
 	}
 	initrdtest.AddModule(t, root, initrdtest.Module{Path: "kernel/drivers/net/ethernet/chip.ko", Firmware: []string{"chip/hw2.0/*", "chip/hw*-x.bin", "chip/hw9/*"}})
 	initrdtest.AddModule(t, root, initrdtest.Module{Path: "kernel/drivers/net/ethernet/none.ko", Firmware: []string{"none/*.bin"}})
@@ -322,10 +326,12 @@ func TestFirmwareStars(t *testing.T) {
 		"updates/chip/hw2.0/board.bin": "newer", "updates/chip/hw2.0/more.bin": "m", "chip/hw2.0/regdb.bin": "r", "chip/hw2.0-x.bin": "x",
 		"chip/hw2.0/board.bin": "", "chip/hw2.1/board.bin": "", "chip/hw2.0/sub/deep.bin": "",
 	} {
-		got, err := os.ReadFile(filepath.Join(unpacked, "lib/firmware", name))
-		if string(got) != want || (err == nil) != (want != "") {
-			t.Errorf("%s = %q, %v, want %q", name, got, err, want)
-		}
+		t.Run(name, func(t *testing.T) {
+			got, err := os.ReadFile(filepath.Join(unpacked, "lib/firmware", name))
+			if string(got) != want || (err == nil) != (want != "") {
+				t.Errorf("%s = %q, %v, want %q", name, got, err, want)
+			}
+		})
 	}
 	if diff := cmp.Diff(map[string][]string{"chip": {"chip/hw9/*"}, "none": {"none/*.bin"}, "r8169": {"rtl_nic/gone.fw"}}, rep.Firmware.MissingFor); diff != "" {
 		t.Errorf("missing (-want +got):\n%s", diff)

@@ -22,9 +22,11 @@ func TestModuleName(t *testing.T) {
 		"":                           "",
 		"/lib/modules/1/kernel/y.ko": "y",
 	} {
-		if got := moduleName(file); got != want {
-			t.Errorf("moduleName(%q) = %q, want %q", file, got, want)
-		}
+		t.Run(file, func(t *testing.T) {
+			if got := moduleName(file); got != want {
+				t.Errorf("moduleName(%q) = %q, want %q", file, got, want)
+			}
+		})
 	}
 }
 
@@ -42,12 +44,14 @@ func TestParseDep(t *testing.T) {
 		t.Errorf("problems = %q", k.problems)
 	}
 	for _, bad := range []string{"a b.ko:\n", "a\u00a0b.ko:\n", "a\x1b[2J.ko:\n", "a,b.ko:\n", "no colon\n", "a.txt:\n", strings.Repeat("a", 56) + ".ko:\n"} {
-		k := &kernel{release: "6.1", tree: "/srv/tree"}
-		k.parseDep(bad + "good.ko:\n")
-		if all := strings.Join(k.problems, "\n"); len(k.order) != 1 || len(k.problems) != 1 ||
-			!strings.Contains(all, "/srv/tree/lib/modules/6.1/modules.dep: ") || !strings.Contains(all, "run depmod -b /srv/tree 6.1") {
-			t.Errorf("parseDep(%q) = %v, problems %q, want one that names the file and depmod", bad, k.order, k.problems)
-		}
+		t.Run(bad, func(t *testing.T) {
+			k := &kernel{release: "6.1", tree: "/srv/tree"}
+			k.parseDep(bad + "good.ko:\n")
+			if all := strings.Join(k.problems, "\n"); len(k.order) != 1 || len(k.problems) != 1 ||
+				!strings.Contains(all, "/srv/tree/lib/modules/6.1/modules.dep: ") || !strings.Contains(all, "run depmod -b /srv/tree 6.1") {
+				t.Errorf("parseDep(%q) = %v, problems %q, want one that names the file and depmod", bad, k.order, k.problems)
+			}
+		})
 	}
 	lzma := &kernel{release: "6.1"}
 	if lzma.parseDep("kernel/a.ko.lzma:\n"); len(lzma.problems) != 1 || !strings.Contains(lzma.problems[0], `"kernel/a.ko.lzma" is packed as "lzma", and initrdgen unpacks xz, zst and gz`) {

@@ -54,34 +54,36 @@ func TestKeepOwner(t *testing.T) {
 		// Who could read it without secrets was not chosen for them.
 		{112, 65534, 0o644, true, "112:65534 0600", ""},
 	} {
-		opts := fakeOptions(t, initrdtest.Tree(t))
-		for _, file := range []string{opts.Output, opts.Report} {
-			initrdtest.WriteFile(t, file, []byte("old"))
-			if err := os.Chown(file, tt.uid, tt.gid); err != nil {
+		t.Run(fmt.Sprintf("%d:%d %04o secrets %t", tt.uid, tt.gid, tt.mode, tt.secrets), func(t *testing.T) {
+			opts := fakeOptions(t, initrdtest.Tree(t))
+			for _, file := range []string{opts.Output, opts.Report} {
+				initrdtest.WriteFile(t, file, []byte("old"))
+				if err := os.Chown(file, tt.uid, tt.gid); err != nil {
+					t.Fatal(err)
+				}
+				if err := os.Chmod(file, tt.mode); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if tt.secrets {
+				opts.Secrets = secrets
+			}
+			rep, err := Build(t.Context(), opts)
+			if err != nil {
 				t.Fatal(err)
 			}
-			if err := os.Chmod(file, tt.mode); err != nil {
-				t.Fatal(err)
+			if got := owner(t, opts.Output); got != tt.want {
+				t.Errorf("%d:%d %o with secrets %v is %s now, want %s", tt.uid, tt.gid, tt.mode, tt.secrets, got, tt.want)
 			}
-		}
-		if tt.secrets {
-			opts.Secrets = secrets
-		}
-		rep, err := Build(t.Context(), opts)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if got := owner(t, opts.Output); got != tt.want {
-			t.Errorf("%d:%d %o with secrets %v is %s now, want %s", tt.uid, tt.gid, tt.mode, tt.secrets, got, tt.want)
-		}
-		if got, want := owner(t, opts.Report), fmt.Sprintf("%d:%d %04o", tt.uid, tt.gid, tt.mode); got != want {
-			t.Errorf("report of %s is %s", want, got)
-		}
-		all := strings.Join(rep.Warnings, "\n")
-		if strings.Contains(all, "keeps mode") != (tt.warning != "") || !strings.Contains(all, tt.warning) {
-			t.Errorf("warnings = %q, want %q", rep.Warnings, tt.warning)
-		}
-		checkClean(t, filepath.Dir(opts.Output), "initrd.img", "report.json")
+			if got, want := owner(t, opts.Report), fmt.Sprintf("%d:%d %04o", tt.uid, tt.gid, tt.mode); got != want {
+				t.Errorf("report of %s is %s", want, got)
+			}
+			all := strings.Join(rep.Warnings, "\n")
+			if strings.Contains(all, "keeps mode") != (tt.warning != "") || !strings.Contains(all, tt.warning) {
+				t.Errorf("warnings = %q, want %q", rep.Warnings, tt.warning)
+			}
+			checkClean(t, filepath.Dir(opts.Output), "initrd.img", "report.json")
+		})
 	}
 }
 
@@ -198,17 +200,19 @@ func TestPlanted(t *testing.T) {
 		{"initrd.img", "report.json"}, {"dead.img", "report.json"}, {"folder/shadow", "report.json"}, {"folder/../new/x", "report.json"},
 		{"good.img", "initrd.img"},
 	} {
-		opts := fakeOptions(t, initrdtest.Tree(t))
-		opts.Output, opts.Report = dir+"/"+tt.output, dir+"/"+tt.report // Not Join, which would take .. away.
-		_, err := Build(t.Context(), opts)
-		if err == nil || !strings.Contains(err.Error(), "is a link to "+filepath.Dir(precious)) || !strings.Contains(err.Error(), "the user 65534 made") {
-			t.Errorf("--output %s --report %s: %v, want an error about the link", tt.output, tt.report, err)
-		}
-		if got, _ := os.ReadFile(precious); string(got) != "precious" {
-			t.Fatalf("--output %s --report %s wrote %d bytes over another file", tt.output, tt.report, len(got))
-		}
-		checkClean(t, filepath.Dir(precious), "shadow")
-		checkClean(t, dir, "initrd.img", "dead.img", "folder")
+		t.Run(tt.output, func(t *testing.T) {
+			opts := fakeOptions(t, initrdtest.Tree(t))
+			opts.Output, opts.Report = dir+"/"+tt.output, dir+"/"+tt.report // Not Join, which would take .. away.
+			_, err := Build(t.Context(), opts)
+			if err == nil || !strings.Contains(err.Error(), "is a link to "+filepath.Dir(precious)) || !strings.Contains(err.Error(), "the user 65534 made") {
+				t.Errorf("--output %s --report %s: %v, want an error about the link", tt.output, tt.report, err)
+			}
+			if got, _ := os.ReadFile(precious); string(got) != "precious" {
+				t.Fatalf("--output %s --report %s wrote %d bytes over another file", tt.output, tt.report, len(got))
+			}
+			checkClean(t, filepath.Dir(precious), "shadow")
+			checkClean(t, dir, "initrd.img", "dead.img", "folder")
+		})
 	}
 
 	// One's own link and root's are followed, in every part of the path.

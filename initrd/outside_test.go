@@ -1,6 +1,7 @@
 package initrd
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -60,9 +61,11 @@ func TestOutsideDrivers(t *testing.T) {
 		}
 	}
 	for _, mod := range left {
-		if slices.Contains(names, moduleName(mod.Path)) {
-			t.Errorf("%s is in the image", mod.Path)
-		}
+		t.Run(fmt.Sprint(mod), func(t *testing.T) {
+			if slices.Contains(names, moduleName(mod.Path)) {
+				t.Errorf("%s is in the image", mod.Path)
+			}
+		})
 	}
 	checkOrder(t, m)
 

@@ -286,9 +286,11 @@ func TestModeString(t *testing.T) {
 		0o100644: "-rw-r--r--", 0o104755: "-rwsr-xr-x", 0o102644: "-rw-r-Sr--", 0o041777: "drwxrwxrwt", 0o041776: "drwxrwxrwT",
 		0o060660: "brw-rw----", 0o120777: "lrwxrwxrwx", 0o010600: "prw-------", 0o140600: "srw-------", 0: "?---------",
 	} {
-		if got := mode.String(); got != want {
-			t.Errorf("%o is %s, want %s", uint32(mode), got, want)
-		}
+		t.Run(fmt.Sprint(mode), func(t *testing.T) {
+			if got := mode.String(); got != want {
+				t.Errorf("%o is %s, want %s", uint32(mode), got, want)
+			}
+		})
 	}
 }
 

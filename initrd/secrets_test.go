@@ -84,12 +84,14 @@ func TestBuildSecretsErrors(t *testing.T) {
 		secretFile(t, "#\nx u geheim\nq\n"):    ": line 2: does not begin with",
 		secretFile(t, "default u geheim\n\"x"): ": line 2: a quote is not closed",
 	} {
-		opts.Secrets = file
-		_, err := Build(t.Context(), opts)
-		if err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "geheim") {
-			t.Errorf("Secrets %s: %v, want %q", file, err, want)
-		}
-		checkClean(t, filepath.Dir(opts.Output))
+		t.Run(file, func(t *testing.T) {
+			opts.Secrets = file
+			_, err := Build(t.Context(), opts)
+			if err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "geheim") {
+				t.Errorf("Secrets %s: %v, want %q", file, err, want)
+			}
+			checkClean(t, filepath.Dir(opts.Output))
+		})
 	}
 	opts.Secrets, opts.Output = readable, readable
 	if option := (*OptionError)(nil); !errors.As(checkOutputs(opts), &option) || !option.Invalid {

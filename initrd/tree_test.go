@@ -38,9 +38,11 @@ func TestTreeLinks(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, name := range []string{"usr/lib/file", "lib/file", "lib2/file", "up/file", "usr/back/file", "usr/chain", "/lib//file", "lib/../lib/file"} {
-		if got, err := tr.readFile(name); string(got) != "the tree's" {
-			t.Errorf("readFile(%s) = %q, %v", name, got, err)
-		}
+		t.Run(name, func(t *testing.T) {
+			if got, err := tr.readFile(name); string(got) != "the tree's" {
+				t.Errorf("readFile(%s) = %q, %v", name, got, err)
+			}
+		})
 	}
 	for name, want := range map[string]error{
 		"loop":       syscall.ELOOP,
@@ -49,12 +51,14 @@ func TestTreeLinks(t *testing.T) {
 		"../secret":  fs.ErrNotExist,
 		"lib/none":   fs.ErrNotExist,
 	} {
-		got, err := tr.readFile(name)
-		if !errors.Is(err, want) {
-			t.Errorf("readFile(%s) = %q, %v, want %v", name, got, err, want)
-		} else if !strings.Contains(err.Error(), root) {
-			t.Errorf("error %q does not name the file on the host", err)
-		}
+		t.Run(name, func(t *testing.T) {
+			got, err := tr.readFile(name)
+			if !errors.Is(err, want) {
+				t.Errorf("readFile(%s) = %q, %v, want %v", name, got, err, want)
+			} else if !strings.Contains(err.Error(), root) {
+				t.Errorf("error %q does not name the file on the host", err)
+			}
+		})
 	}
 	if _, err := tr.readFile("usr/lib"); err == nil {
 		t.Error("readFile of a directory succeeded")

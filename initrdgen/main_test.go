@@ -50,12 +50,24 @@ func goodOptions(t *testing.T) (root string, opts initrd.Options) {
 	return root, opts
 }
 
+// rowName names a row by its arguments, without the directories of this run.
+func rowName(args []string) string {
+	var names []string
+	for _, arg := range args {
+		names = append(names, filepath.Base(arg))
+	}
+	return strings.Join(names, " ")
+}
+
 func TestExitCodes(t *testing.T) {
 	root, opts := goodOptions(t)
 	good := []string{"build", "--root", root, "--output", opts.Output, "--init", opts.Init}
 	with := func(args ...string) []string { return append(append([]string(nil), good...), args...) }
 	devices := filepath.Join(t.TempDir(), "node.modalias")
 	initrdtest.WriteFile(t, devices, []byte("pci:v00001AF4d00001000sv00001AF4sd00000001bc02sc00i00\nvirtio:d00000001v00001AF4\n"))
+	if _, stderr, code := initrdgen(t, "", nil, good...); code != 0 {
+		t.Fatal(stderr) // The rows read its image.
+	}
 	for _, tt := range []struct {
 		args   []string
 		code   int
@@ -118,14 +130,16 @@ func TestExitCodes(t *testing.T) {
 		{with("--kernel", "5.10"), 1, "", "--kernel: "},
 		{with("--module", "none"), 1, "", "--module: none: kernel"},
 	} {
-		stdout, stderr, code := initrdgen(t, "", nil, tt.args...)
-		if code != tt.code || !strings.Contains(stdout, tt.stdout) || !strings.Contains(stderr, tt.stderr) {
-			t.Errorf("initrdgen %q = %d, want %d\nstdout (want %q): %s\nstderr (want %q): %s",
-				tt.args, code, tt.code, tt.stdout, stdout, tt.stderr, stderr)
-		}
-		if tt.code != 0 && (!strings.HasPrefix(stderr, "initrdgen: ") || stdout != "") {
-			t.Errorf("initrdgen %q: stderr = %q, stdout = %q", tt.args, stderr, stdout)
-		}
+		t.Run(rowName(tt.args), func(t *testing.T) {
+			stdout, stderr, code := initrdgen(t, "", nil, tt.args...)
+			if code != tt.code || !strings.Contains(stdout, tt.stdout) || !strings.Contains(stderr, tt.stderr) {
+				t.Errorf("initrdgen %q = %d, want %d\nstdout (want %q): %s\nstderr (want %q): %s",
+					tt.args, code, tt.code, tt.stdout, stdout, tt.stderr, stderr)
+			}
+			if tt.code != 0 && (!strings.HasPrefix(stderr, "initrdgen: ") || stdout != "") {
+				t.Errorf("initrdgen %q: stderr = %q, stdout = %q", tt.args, stderr, stdout)
+			}
+		})
 	}
 }
 

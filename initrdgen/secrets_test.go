@@ -90,21 +90,23 @@ iqn.2013-09.org.example:seven node-10.0.0.7 kJTxl2ZwWa91eqGA
 02:00:00:00:00:08 node-10.0.0.8 RCuf3EKWi2rIo3.B
 `},
 	} {
-		tt.opts.Key = secretFile(t, siteKey+"\n")
-		tt.opts.Format, _, _ = strings.Cut(name, " ")
-		if tt.opts.Target == "" {
-			tt.opts.Target = config.DefaultTarget
-		}
-		var out strings.Builder
-		err := printSecrets(&out, tt.opts)
-		if diff := cmp.Diff(tt.want, out.String()); err != nil || diff != "" {
-			t.Errorf("%s: %v (-want +got):\n%s", name, err, diff)
-		}
-		if tt.opts.Format == "image" {
-			if _, err := config.ParseSecrets(out.String()); err != nil {
-				t.Errorf("%s: initrdgen build --secrets: %v", name, err)
+		t.Run(name, func(t *testing.T) {
+			tt.opts.Key = secretFile(t, siteKey+"\n")
+			tt.opts.Format, _, _ = strings.Cut(name, " ")
+			if tt.opts.Target == "" {
+				tt.opts.Target = config.DefaultTarget
 			}
-		}
+			var out strings.Builder
+			err := printSecrets(&out, tt.opts)
+			if diff := cmp.Diff(tt.want, out.String()); err != nil || diff != "" {
+				t.Errorf("%s: %v (-want +got):\n%s", name, err, diff)
+			}
+			if tt.opts.Format == "image" {
+				if _, err := config.ParseSecrets(out.String()); err != nil {
+					t.Errorf("%s: initrdgen build --secrets: %v", name, err)
+				}
+			}
+		})
 	}
 }
 
@@ -115,14 +117,16 @@ func TestParseRange(t *testing.T) {
 		"10.0.0.254-10.0.1.1":             "10.0.0.254 10.0.0.255 10.0.1.0 10.0.1.1",
 		"255.255.255.254-255.255.255.255": "255.255.255.254 255.255.255.255",
 	} {
-		nodes, err := parseRange(in)
-		var got []string
-		for _, n := range nodes {
-			got = append(got, n.lease.Addr.String())
-		}
-		if err != nil || strings.Join(got, " ") != want {
-			t.Errorf("parseRange(%q) = %q, %v, want %q", in, got, err, want)
-		}
+		t.Run(in, func(t *testing.T) {
+			nodes, err := parseRange(in)
+			var got []string
+			for _, n := range nodes {
+				got = append(got, n.lease.Addr.String())
+			}
+			if err != nil || strings.Join(got, " ") != want {
+				t.Errorf("parseRange(%q) = %q, %v, want %q", in, got, err, want)
+			}
+		})
 	}
 	for in, want := range map[string]string{
 		"":                          "not an IPv4 address",
@@ -136,9 +140,11 @@ func TestParseRange(t *testing.T) {
 		"1.0.0.0-255.255.255.255":   "more than 65536 nodes",
 		"10.0.0.1-10.0.0.2-3.3.3.3": "not an IPv4 address",
 	} {
-		if nodes, err := parseRange(in); err == nil || !strings.Contains(err.Error(), want) {
-			t.Errorf("parseRange(%q) = %d nodes, %v, want %q", in, len(nodes), err, want)
-		}
+		t.Run(in, func(t *testing.T) {
+			if nodes, err := parseRange(in); err == nil || !strings.Contains(err.Error(), want) {
+				t.Errorf("parseRange(%q) = %d nodes, %v, want %q", in, len(nodes), err, want)
+			}
+		})
 	}
 }
 
@@ -195,14 +201,16 @@ func TestSecretsCommand(t *testing.T) {
 		{targets("iqn.2013-09.org.example:a node7\n"), 1, "", `line 1: MATCH "node7" is no IPv4 address`},
 		{targets("x\n"), 1, "", `line 1: target name "x"`},
 	} {
-		stdout, stderr, code := initrdgen(t, "", nil, tt.args...)
-		if code != tt.code || !strings.Contains(stdout, tt.stdout) || !strings.Contains(stderr, tt.stderr) || code != 0 && stdout != "" {
-			t.Errorf("initrdgen %q = %d, want %d\nstdout (want %q): %s\nstderr (want %q): %s",
-				tt.args, code, tt.code, tt.stdout, stdout, tt.stderr, stderr)
-		}
-		if strings.Contains(stderr, firstSecret) || strings.Contains(stderr, siteKey) {
-			t.Errorf("initrdgen %q: a secret in stderr: %s", tt.args, stderr)
-		}
+		t.Run(rowName(tt.args), func(t *testing.T) {
+			stdout, stderr, code := initrdgen(t, "", nil, tt.args...)
+			if code != tt.code || !strings.Contains(stdout, tt.stdout) || !strings.Contains(stderr, tt.stderr) || code != 0 && stdout != "" {
+				t.Errorf("initrdgen %q = %d, want %d\nstdout (want %q): %s\nstderr (want %q): %s",
+					tt.args, code, tt.code, tt.stdout, stdout, tt.stderr, stderr)
+			}
+			if strings.Contains(stderr, firstSecret) || strings.Contains(stderr, siteKey) {
+				t.Errorf("initrdgen %q: a secret in stderr: %s", tt.args, stderr)
+			}
+		})
 	}
 }
 

@@ -17,10 +17,12 @@ func TestResponse(t *testing.T) {
 		SHA256:  "2932e9842590ff48287b164aa9065b15c7197a2ed5d352ed4f2c427be1a816cf",
 		SHA3256: "1c8badb33b11bf03c9b43cbeafefe796e16ea1ef80449ce95dca340e2ff61ba9",
 	} {
-		got := hex.EncodeToString(algorithm.response(7, "secret", []byte("CHALLENGE")))
-		if got != want {
-			t.Errorf("%d: got %s, want %s", algorithm, got, want)
-		}
+		t.Run(fmt.Sprint(algorithm), func(t *testing.T) {
+			got := hex.EncodeToString(algorithm.response(7, "secret", []byte("CHALLENGE")))
+			if got != want {
+				t.Errorf("%d: got %s, want %s", algorithm, got, want)
+			}
+		})
 	}
 }
 
@@ -37,10 +39,12 @@ func TestDecodeBinary(t *testing.T) {
 		{"0x" + strings.Repeat("00", maxBinary+1), nil},
 		{"", nil}, {"0x", nil}, {"0b", nil}, {"1234", nil}, {"0xzz", nil}, {"0b****", nil},
 	} {
-		got, err := decodeBinary(tt.in)
-		if !bytes.Equal(got, tt.want) || (err != nil) != (tt.want == nil) {
-			t.Errorf("%.20q: got %x, %v", tt.in, got, err)
-		}
+		t.Run(fmt.Sprintf("%.40q", tt.in), func(t *testing.T) {
+			got, err := decodeBinary(tt.in)
+			if !bytes.Equal(got, tt.want) || (err != nil) != (tt.want == nil) {
+				t.Errorf("%.20q: got %x, %v", tt.in, got, err)
+			}
+		})
 	}
 }
 
@@ -55,9 +59,11 @@ func TestRespondRefuses(t *testing.T) {
 		"no challenge":  {{"CHAP_A", "5"}, {"CHAP_I", "1"}},
 		"bad challenge": {{"CHAP_A", "5"}, {"CHAP_I", "1"}, {"CHAP_C", "01"}},
 	} {
-		if out, err := (&chap{target: target}).respond(in); err == nil || out != nil {
-			t.Errorf("%s: got %q, %v", name, out, err)
-		}
+		t.Run(name, func(t *testing.T) {
+			if out, err := (&chap{target: target}).respond(in); err == nil || out != nil {
+				t.Errorf("%s: got %q, %v", name, out, err)
+			}
+		})
 	}
 	if out, err := (&chap{target: target}).respond([]Pair{{"CHAP_A", "7"}, {"CHAP_I", "0x10"}, {"CHAP_C", "0x01"}}); err != nil || len(out) != 2 {
 		t.Errorf("got %q, %v", out, err)
@@ -68,9 +74,11 @@ func TestSecrets(t *testing.T) {
 	target := Target{Name: "iqn.2013-09.org.example:t", Initiator: "iqn.2013-09.org.example:n",
 		User: "u", Password: "hush-hush", UserIn: "v", PasswordIn: "hush-hush-in"}
 	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%d", "%t"} {
-		if text := fmt.Sprintf(verb, target) + fmt.Sprintf(verb, &target) + fmt.Sprintf(verb, target.Password); strings.Contains(text, "hush") || strings.Contains(text, "68757368") {
-			t.Errorf("%s: %s", verb, text)
-		}
+		t.Run(verb, func(t *testing.T) {
+			if text := fmt.Sprintf(verb, target) + fmt.Sprintf(verb, &target) + fmt.Sprintf(verb, target.Password); strings.Contains(text, "hush") || strings.Contains(text, "68757368") {
+				t.Errorf("%s: %s", verb, text)
+			}
+		})
 	}
 	for name, change := range map[string]func(*Target){
 		"equal":             func(t *Target) { t.PasswordIn = t.Password },
@@ -83,11 +91,13 @@ func TestSecrets(t *testing.T) {
 		"unknown algorithm": func(t *Target) { t.CHAP = []Algorithm{4} },
 		"name":              func(t *Target) { t.Name = "x" },
 	} {
-		changed := target
-		change(&changed)
-		if _, err := changed.complete(); err == nil || strings.Contains(err.Error(), "hush") {
-			t.Errorf("%s: got %v", name, err)
-		}
+		t.Run(name, func(t *testing.T) {
+			changed := target
+			change(&changed)
+			if _, err := changed.complete(); err == nil || strings.Contains(err.Error(), "hush") {
+				t.Errorf("%s: got %v", name, err)
+			}
+		})
 	}
 	if _, err := target.complete(); err != nil {
 		t.Error(err)
@@ -109,9 +119,11 @@ func TestVerify(t *testing.T) {
 		{[]Pair{{"CHAP_R", good}}, false},
 		{nil, false},
 	} {
-		err := c.verify(tt.in)
-		if (err == nil) != tt.ok || err != nil && !errors.Is(err, ErrAuthentication) {
-			t.Errorf("%q: got %v", tt.in, err)
-		}
+		t.Run(fmt.Sprint(tt.in), func(t *testing.T) {
+			err := c.verify(tt.in)
+			if (err == nil) != tt.ok || err != nil && !errors.Is(err, ErrAuthentication) {
+				t.Errorf("%q: got %v", tt.in, err)
+			}
+		})
 	}
 }

@@ -129,18 +129,20 @@ func TestRuns(t *testing.T) {
 		{"a user's", syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}, false},
 		{"a container's", syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNET}, false},
 	} {
-		cmd := exec.Command(program, "60")
-		cmd.SysProcAttr = &tt.attr
-		if err := cmd.Start(); err != nil {
-			t.Fatal(err)
-		}
-		if got := iscsi.Runs(name); got != tt.want {
-			t.Errorf("%s: runs = %v, want %v", tt.name, got, tt.want)
-		}
-		if err := cmd.Process.Kill(); err != nil {
-			t.Error(err)
-		}
-		_ = cmd.Wait()
+		t.Run(tt.name, func(t *testing.T) {
+			cmd := exec.Command(program, "60")
+			cmd.SysProcAttr = &tt.attr
+			if err := cmd.Start(); err != nil {
+				t.Fatal(err)
+			}
+			if got := iscsi.Runs(name); got != tt.want {
+				t.Errorf("%s: runs = %v, want %v", tt.name, got, tt.want)
+			}
+			if err := cmd.Process.Kill(); err != nil {
+				t.Error(err)
+			}
+			_ = cmd.Wait()
+		})
 	}
 	if iscsi.Runs(name) {
 		t.Error("it runs after its end")

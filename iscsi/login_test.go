@@ -235,9 +235,11 @@ func TestUnknownKeysAreAnswered(t *testing.T) {
 	}
 	seen := target.Seen()
 	for _, want := range []string{"X-org.example=NotUnderstood", "OFMarker=No", "MaxRecvDataSegmentLength=262144", "SessionType=Normal"} {
-		if !slices.Contains(seen, want) {
-			t.Errorf("%s is not among %q", want, seen)
-		}
+		t.Run(want, func(t *testing.T) {
+			if !slices.Contains(seen, want) {
+				t.Errorf("%s is not among %q", want, seen)
+			}
+		})
 	}
 	if slices.ContainsFunc(seen, func(s string) bool { return strings.HasPrefix(s, "Y=") }) {
 		t.Errorf("an answer was answered: %q", seen)

@@ -33,10 +33,12 @@ func TestNormalizeName(t *testing.T) {
 		{"naa.52004567BA64678G", ""},
 		{"nqn.2014-08.org.example:x", ""},
 	} {
-		got, err := NormalizeName(tt.in)
-		if got != tt.want || (err != nil) != (tt.want == "") {
-			t.Errorf("%q: got %q, %v, want %q", tt.in, got, err, tt.want)
-		}
+		t.Run(tt.in, func(t *testing.T) {
+			got, err := NormalizeName(tt.in)
+			if got != tt.want || (err != nil) != (tt.want == "") {
+				t.Errorf("%q: got %q, %v, want %q", tt.in, got, err, tt.want)
+			}
+		})
 	}
 }
 
@@ -66,14 +68,16 @@ func TestParsePortal(t *testing.T) {
 		{"a b", ""},
 		{"10.0.0.1\x00:1", ""},
 	} {
-		portal, err := ParsePortal(tt.in)
-		got := ""
-		if err == nil {
-			got = portal.String()
-		}
-		if got != tt.want {
-			t.Errorf("%q: got %q, %v, want %q", tt.in, got, err, tt.want)
-		}
+		t.Run(tt.in, func(t *testing.T) {
+			portal, err := ParsePortal(tt.in)
+			got := ""
+			if err == nil {
+				got = portal.String()
+			}
+			if got != tt.want {
+				t.Errorf("%q: got %q, %v, want %q", tt.in, got, err, tt.want)
+			}
+		})
 	}
 }
 

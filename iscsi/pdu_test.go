@@ -3,6 +3,7 @@ package iscsi
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"io"
 	"reflect"
 	"strings"
@@ -42,21 +43,25 @@ func TestText(t *testing.T) {
 		t.Errorf("got %q, %v", got, err)
 	}
 	for _, bad := range []string{"a", "=b", "a b=c", strings.Repeat("k", 64) + "=v", strings.Repeat("a=b\x00", maxPairs+1), strings.Repeat("\x00", maxText+1)} {
-		if got, err := ParseText([]byte(bad)); !errors.Is(err, ErrProtocol) {
-			t.Errorf("%.20q: got %q, %v", bad, got, err)
-		}
+		t.Run(fmt.Sprintf("%.40q", bad), func(t *testing.T) {
+			if got, err := ParseText([]byte(bad)); !errors.Is(err, ErrProtocol) {
+				t.Errorf("%.20q: got %q, %v", bad, got, err)
+			}
+		})
 	}
 }
 
 func TestSplit(t *testing.T) {
 	for _, n := range []int{0, 1, 8191, 8192, 8193, 20000} {
-		text := bytes.Repeat([]byte("x"), n)
-		segments := split(text, maxLoginData)
-		if want := max(1, (n+maxLoginData-1)/maxLoginData); len(segments) != want {
-			t.Errorf("%d bytes: %d segments, want %d", n, len(segments), want)
-		}
-		if !bytes.Equal(bytes.Join(segments, nil), text) {
-			t.Errorf("%d bytes changed", n)
-		}
+		t.Run(fmt.Sprint(n), func(t *testing.T) {
+			text := bytes.Repeat([]byte("x"), n)
+			segments := split(text, maxLoginData)
+			if want := max(1, (n+maxLoginData-1)/maxLoginData); len(segments) != want {
+				t.Errorf("%d bytes: %d segments, want %d", n, len(segments), want)
+			}
+			if !bytes.Equal(bytes.Join(segments, nil), text) {
+				t.Errorf("%d bytes changed", n)
+			}
+		})
 	}
 }

@@ -79,9 +79,11 @@ func TestSession(t *testing.T) {
 		18: fmt.Sprint(in.Portals[0].Port), 19: "86400", 22: "node", 23: "nas", 24: "a secret of the node", 25: "a secret of the target",
 		26: "1", 27: "15", 28: "30", 30: "0", 31: "0", 32: "default", 34: nodeName, 35: "30",
 	} {
-		if got := k.Param(p); got != want {
-			t.Errorf("parameter %d: got %q, want %q", p, got, want)
-		}
+		t.Run(fmt.Sprint(p), func(t *testing.T) {
+			if got := k.Param(p); got != want {
+				t.Errorf("parameter %d: got %q, want %q", p, got, want)
+			}
+		})
 	}
 
 	// What iscsid cannot change.

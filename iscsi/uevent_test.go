@@ -53,9 +53,11 @@ func TestLayout(t *testing.T) {
 		{"bind_conn", unsafe.Sizeof(cBindConn{}), 24}, {"stop_conn", unsafe.Sizeof(cStopConn{}), 24}, {"recv_req", unsafe.Sizeof(cRecvReq{}), 16},
 		{"set_param.len", unsafe.Offsetof(s.Len), 12}, {"connerror.error", unsafe.Offsetof(e.Error), 8},
 	} {
-		if tt.got != tt.want {
-			t.Errorf("%s is at %d, want %d", tt.name, tt.got, tt.want)
-		}
+		t.Run(tt.name, func(t *testing.T) {
+			if tt.got != tt.want {
+				t.Errorf("%s is at %d, want %d", tt.name, tt.got, tt.want)
+			}
+		})
 	}
 }
 
@@ -77,9 +79,11 @@ func TestRequests(t *testing.T) {
 		{"stop", stopConn(3, 0, stopRecover), cStopConn{3, 0, 0, 3}},
 		{"set param", plain(3, 0, 17, 5), cSetParam{3, 0, 17, 5}},
 	} {
-		if u := tt.got[offU:offR]; !bytes.Equal(u, wire(tt.want)) {
-			t.Errorf("%s: got % x, want % x", tt.name, u, wire(tt.want))
-		}
+		t.Run(tt.name, func(t *testing.T) {
+			if u := tt.got[offU:offR]; !bytes.Equal(u, wire(tt.want)) {
+				t.Errorf("%s: got % x, want % x", tt.name, u, wire(tt.want))
+			}
+		})
 	}
 }
 

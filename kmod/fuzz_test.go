@@ -82,9 +82,11 @@ func TestLoops(t *testing.T) {
 		t.Fatal("the manifest cannot be read")
 	}
 	for _, name := range []string{"a", "b", "self", "hard1", "hard2", "soft", "soft2", "soft_2"} {
-		if !slices.Contains(l.Loaded(), name) {
-			t.Errorf("%s is not loaded, only %v", name, l.Loaded())
-		}
+		t.Run(name, func(t *testing.T) {
+			if !slices.Contains(l.Loaded(), name) {
+				t.Errorf("%s is not loaded, only %v", name, l.Loaded())
+			}
+		})
 	}
 }
 

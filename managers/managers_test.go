@@ -134,9 +134,11 @@ func TestIPv6(t *testing.T) {
 	}
 	network := file(t, Advice{NICs: []NIC{nic}}.Files(), "/run/systemd/network/00--sidusboot-eth0.network").Text
 	for _, want := range []string{"\nAddress=2001:db8::7/64\n", "\nDestination=::/0\nProtocol=boot\nMetric=1025\nGateway=fe80::1\n", "\nDNS=2001:db8::53\n"} {
-		if !strings.Contains(network, want) {
-			t.Errorf("the .network lacks %q:\n%s", want, network)
-		}
+		t.Run(want, func(t *testing.T) {
+			if !strings.Contains(network, want) {
+				t.Errorf("the .network lacks %q:\n%s", want, network)
+			}
+		})
 	}
 	// The router's address is on every link.
 	if strings.Contains(network, "GatewayOnLink") || strings.Contains(network, "Broadcast") {
@@ -170,7 +172,9 @@ func TestAlone(t *testing.T) {
 	same(t, file(t, files, "/run/network/ifstate"), "bond0.5=bond0.5\nbond0=bond0\neth0=eth0\neth-1=eth-1\n")
 	same(t, file(t, files, "/run/network/ifstate.bond0.5"), "bond0.5\n")
 	for _, device := range []string{"bond0.5", "bond0", "eth0", `eth\x2d1`} {
-		same(t, file(t, files, "/run/systemd/system/ifup@"+device+".service.d/sidusboot.conf"), written+"[Service]\nExecStop=\n")
+		t.Run(device, func(t *testing.T) {
+			same(t, file(t, files, "/run/systemd/system/ifup@"+device+".service.d/sidusboot.conf"), written+"[Service]\nExecStop=\n")
+		})
 	}
 	for _, f := range files {
 		if strings.Contains(f.Path, "system-connections") || strings.Contains(f.Path, "NetworkManager/devices") {

@@ -83,17 +83,19 @@ func TestApply(t *testing.T) {
 			"10.79.0.5/32, default by 10.2.2.2"},
 	}
 	for _, tt := range tests {
-		lease := &Lease{Device: "eth0", Addr: netip.MustParsePrefix(tt.addr), Routes: tt.routes, MTU: tt.mtu}
-		if err := apply(mustLink(t, "eth0"), lease, t.Logf); err != nil {
-			t.Errorf("%s: %v", tt.name, err)
-			continue
-		}
-		if got := state(t, link); got != tt.want {
-			t.Errorf("%s: got %q, want %q", tt.name, got, tt.want)
-		}
-		if got := mustLink(t, "eth0").MTU; tt.mtu > 0 && got != tt.mtu {
-			t.Errorf("%s: MTU %d, want %d", tt.name, got, tt.mtu)
-		}
+		t.Run(tt.name, func(t *testing.T) {
+			lease := &Lease{Device: "eth0", Addr: netip.MustParsePrefix(tt.addr), Routes: tt.routes, MTU: tt.mtu}
+			if err := apply(mustLink(t, "eth0"), lease, t.Logf); err != nil {
+				t.Errorf("%s: %v", tt.name, err)
+				return
+			}
+			if got := state(t, link); got != tt.want {
+				t.Errorf("%s: got %q, want %q", tt.name, got, tt.want)
+			}
+			if got := mustLink(t, "eth0").MTU; tt.mtu > 0 && got != tt.mtu {
+				t.Errorf("%s: MTU %d, want %d", tt.name, got, tt.mtu)
+			}
+		})
 	}
 }
 
@@ -106,17 +108,19 @@ func TestApplyBroadcast(t *testing.T) {
 		{"none on a line between two", "10.79.0.10/31", "", "invalid IP"},
 		{"none of a host", "10.80.0.1/32", "", "invalid IP"},
 	} {
-		lease := &Lease{Device: "eth0", Addr: netip.MustParsePrefix(tt.addr)}
-		if tt.broadcast != "" {
-			lease.Broadcast = netip.MustParseAddr(tt.broadcast)
-		}
-		if err := apply(link, lease, t.Logf); err != nil {
-			t.Fatalf("%s: %v", tt.name, err)
-		}
-		all, err := addresses(link, unix.AF_INET)
-		if err != nil || len(all) != 1 || all[0].Broadcast.String() != tt.want {
-			t.Errorf("%s: %v, %v, want %s", tt.name, all, err, tt.want)
-		}
+		t.Run(tt.name, func(t *testing.T) {
+			lease := &Lease{Device: "eth0", Addr: netip.MustParsePrefix(tt.addr)}
+			if tt.broadcast != "" {
+				lease.Broadcast = netip.MustParseAddr(tt.broadcast)
+			}
+			if err := apply(link, lease, t.Logf); err != nil {
+				t.Fatalf("%s: %v", tt.name, err)
+			}
+			all, err := addresses(link, unix.AF_INET)
+			if err != nil || len(all) != 1 || all[0].Broadcast.String() != tt.want {
+				t.Errorf("%s: %v, %v, want %s", tt.name, all, err, tt.want)
+			}
+		})
 	}
 }
 

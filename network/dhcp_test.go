@@ -103,18 +103,20 @@ func TestRoutes(t *testing.T) {
 		{"damaged 121", []dhcpv4.Modifier{router, opt(dhcpv4.OptionClasslessStaticRoute, 33, 1)}, "0.0.0.0/0 10.77.0.1"},
 	}
 	for _, tt := range tests {
-		lease, err := leaseFrom(ack(t, tt.mods...), "eth0", mac)
-		if err != nil {
-			t.Errorf("%s: %v", tt.name, err)
-			continue
-		}
-		var got []string
-		for _, r := range lease.Routes {
-			got = append(got, r.Dst.String()+" "+r.Gateway.String())
-		}
-		if s := strings.Join(got, ", "); s != tt.want {
-			t.Errorf("%s: routes %q, want %q", tt.name, s, tt.want)
-		}
+		t.Run(tt.name, func(t *testing.T) {
+			lease, err := leaseFrom(ack(t, tt.mods...), "eth0", mac)
+			if err != nil {
+				t.Errorf("%s: %v", tt.name, err)
+				return
+			}
+			var got []string
+			for _, r := range lease.Routes {
+				got = append(got, r.Dst.String()+" "+r.Gateway.String())
+			}
+			if s := strings.Join(got, ", "); s != tt.want {
+				t.Errorf("%s: routes %q, want %q", tt.name, s, tt.want)
+			}
+		})
 	}
 }
 
@@ -126,9 +128,11 @@ func TestLeaseFromBadServers(t *testing.T) {
 		"mask of holes":   {opt(dhcpv4.OptionSubnetMask, 255, 0, 255, 0)},
 		"mask of 0.0.0.0": {opt(dhcpv4.OptionSubnetMask, 0, 0, 0, 0)},
 	} {
-		if lease, err := leaseFrom(ack(t, mods...), "eth0", mac); err == nil {
-			t.Errorf("%s: lease %+v, want an error", name, lease)
-		}
+		t.Run(name, func(t *testing.T) {
+			if lease, err := leaseFrom(ack(t, mods...), "eth0", mac); err == nil {
+				t.Errorf("%s: lease %+v, want an error", name, lease)
+			}
+		})
 	}
 	// Nonsense that can be done without is done without.
 	lease, err := leaseFrom(ack(t, opt(dhcpv4.OptionHostName, []byte("a\nb")...), opt(dhcpv4.OptionRootPath, []byte("/x\x1b[2J")...),

@@ -1,6 +1,7 @@
 package network
 
 import (
+	"fmt"
 	"net"
 	"net/netip"
 	"reflect"
@@ -141,9 +142,11 @@ func TestPhases(t *testing.T) {
 		{short, 106 * time.Second, rebinding, 7500 * time.Millisecond},
 		{short, time.Hour, expired, 15 * time.Second},
 	} {
-		if p, pause := tt.lease.phaseAt(tt.age); p != tt.phase || pause != tt.pause {
-			t.Errorf("at %v of %v: phase %d, %v, want %d, %v", tt.age, tt.lease.Time, p, pause, tt.phase, tt.pause)
-		}
+		t.Run(fmt.Sprint(tt.lease), func(t *testing.T) {
+			if p, pause := tt.lease.phaseAt(tt.age); p != tt.phase || pause != tt.pause {
+				t.Errorf("at %v of %v: phase %d, %v, want %d, %v", tt.age, tt.lease.Time, p, pause, tt.phase, tt.pause)
+			}
+		})
 	}
 }
 

@@ -29,52 +29,54 @@ func TestPredictable(t *testing.T) {
 		{"USB, another configuration and interface", "pci0000:00/0000:00:14.0/usb2/2-1/2-1:2.1", nil, "enp0s20u1c2i1"},
 		{"on no bus that we know", "platform/x/fsl", nil, ""},
 	} {
-		sysfs := t.TempDir()
-		device := filepath.Join(sysfs, "devices", tt.device)
-		card := filepath.Join(device, "net", "eth0")
-		write := func(path, text string) {
-			t.Helper()
-			if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-				t.Fatal(err)
+		t.Run(tt.what, func(t *testing.T) {
+			sysfs := t.TempDir()
+			device := filepath.Join(sysfs, "devices", tt.device)
+			card := filepath.Join(device, "net", "eth0")
+			write := func(path, text string) {
+				t.Helper()
+				if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+					t.Fatal(err)
+				}
+				if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+					t.Fatal(err)
+				}
 			}
-			if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
-				t.Fatal(err)
+			link := func(to, path string) {
+				t.Helper()
+				if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+					t.Fatal(err)
+				}
+				if err := os.Symlink(to, path); err != nil {
+					t.Fatal(err)
+				}
 			}
-		}
-		link := func(to, path string) {
-			t.Helper()
-			if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-				t.Fatal(err)
+			write(filepath.Join(card, "dev_port"), "0\n")
+			link(device, filepath.Join(card, "device"))
+			link(card, filepath.Join(sysfs, "class/net/eth0"))
+			pci := filepath.Dir(filepath.Join(device, "x"))
+			for filepath.Base(filepath.Dir(pci)) != "devices" {
+				if parsePCI(filepath.Base(pci)) != nil {
+					break
+				}
+				pci = filepath.Dir(pci)
 			}
-			if err := os.Symlink(to, path); err != nil {
-				t.Fatal(err)
+			for name, text := range tt.files {
+				switch dir, file := filepath.Split(name); {
+				case name == "slot":
+					write(filepath.Join(sysfs, "bus/pci/slots", text, "address"), strings.TrimSuffix(filepath.Base(pci), ".0")+"\n")
+				case dir != "":
+					write(filepath.Join(card, file), text+"\n")
+				default:
+					write(filepath.Join(pci, name), text)
+				}
 			}
-		}
-		write(filepath.Join(card, "dev_port"), "0\n")
-		link(device, filepath.Join(card, "device"))
-		link(card, filepath.Join(sysfs, "class/net/eth0"))
-		pci := filepath.Dir(filepath.Join(device, "x"))
-		for filepath.Base(filepath.Dir(pci)) != "devices" {
-			if parsePCI(filepath.Base(pci)) != nil {
-				break
+			a := &rtnetlink.Link{Name: "eth0", HardwareAddr: mac}
+			want := strings.TrimSpace("enx525400000001 " + tt.want)
+			if got := strings.Join(predictable(sysfs, a), " "); got != want {
+				t.Errorf("%s: %q, want %q", tt.what, got, want)
 			}
-			pci = filepath.Dir(pci)
-		}
-		for name, text := range tt.files {
-			switch dir, file := filepath.Split(name); {
-			case name == "slot":
-				write(filepath.Join(sysfs, "bus/pci/slots", text, "address"), strings.TrimSuffix(filepath.Base(pci), ".0")+"\n")
-			case dir != "":
-				write(filepath.Join(card, file), text+"\n")
-			default:
-				write(filepath.Join(pci, name), text)
-			}
-		}
-		a := &rtnetlink.Link{Name: "eth0", HardwareAddr: mac}
-		want := strings.TrimSpace("enx525400000001 " + tt.want)
-		if got := strings.Join(predictable(sysfs, a), " "); got != want {
-			t.Errorf("%s: %q, want %q", tt.what, got, want)
-		}
+		})
 	}
 }
 

@@ -1,6 +1,7 @@
 package network
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -56,8 +57,10 @@ func TestNamed(t *testing.T) {
 		{rtnetlink.Link{Name: "eth1", HardwareAddr: mac(1)}, true},
 		{rtnetlink.Link{Name: "sidusboot0", HardwareAddr: mac(1)}, false},
 	} {
-		if got := u.hasFinalName(&test.attrs); got != test.want {
-			t.Errorf("named(%s %s) = %v", test.attrs.Name, test.attrs.HardwareAddr, got)
-		}
+		t.Run(fmt.Sprint(test.attrs), func(t *testing.T) {
+			if got := u.hasFinalName(&test.attrs); got != test.want {
+				t.Errorf("named(%s %s) = %v", test.attrs.Name, test.attrs.HardwareAddr, got)
+			}
+		})
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"net"
 	"net/netip"
 	"os"
@@ -244,9 +245,11 @@ func TestReadRecord(t *testing.T) {
 		t.Errorf("two fragments: %q, %v", got, err)
 	}
 	for _, b := range [][]byte{words(rpcLast | (maxReply + 1)), words(0, 0), words(rpcLast | 4), {1}} {
-		if _, err := readRecord(bytes.NewReader(b)); err == nil {
-			t.Errorf("readRecord of %x: no error", b)
-		}
+		t.Run(fmt.Sprint(b), func(t *testing.T) {
+			if _, err := readRecord(bytes.NewReader(b)); err == nil {
+				t.Errorf("readRecord of %x: no error", b)
+			}
+		})
 	}
 }
 

@@ -44,13 +44,15 @@ func TestWriteOwn(t *testing.T) {
 		"only the node": {"-", "mine", "mine"},
 		"ours already":  {"tree", "own", "own"},
 	} {
-		u, union := newUnion(t, map[string][2]string{"etc/id": {tt.ro, tt.union}})
-		if err := writeOwn(u, "/etc/id", "own"); err != nil {
-			t.Errorf("%s: %v", name, err)
-		}
-		if b, err := os.ReadFile(union + "/etc/id"); err != nil || string(b) != tt.want {
-			t.Errorf("%s: %q, %v, want %q", name, b, err, tt.want)
-		}
+		t.Run(name, func(t *testing.T) {
+			u, union := newUnion(t, map[string][2]string{"etc/id": {tt.ro, tt.union}})
+			if err := writeOwn(u, "/etc/id", "own"); err != nil {
+				t.Errorf("%s: %v", name, err)
+			}
+			if b, err := os.ReadFile(union + "/etc/id"); err != nil || string(b) != tt.want {
+				t.Errorf("%s: %q, %v, want %q", name, b, err, tt.want)
+			}
+		})
 	}
 }
 
@@ -61,21 +63,23 @@ func TestWriteMachineID(t *testing.T) {
 		"no dbus":       {map[string]string{"etc": ""}, map[string]string{"etc": "own", "dbus": "-"}},
 		"dbus's own id": {map[string]string{"etc": "", "dbus": shared}, map[string]string{"etc": "own", "dbus": "own"}},
 	} {
-		files := map[string][2]string{}
-		path := map[string]string{"etc": "etc/machine-id", "dbus": "var/lib/dbus/machine-id"}
-		for key, text := range tt.files {
-			files[path[key]] = [2]string{text, text}
-		}
-		u, union := newUnion(t, files)
-		if err := writeMachineID(u, "own"); err != nil {
-			t.Errorf("%s: %v", name, err)
-		}
-		for key, want := range tt.want {
-			b, err := os.ReadFile(filepath.Join(union, path[key]))
-			if got := string(b); want == "-" && err == nil || want != "-" && got != want {
-				t.Errorf("%s: %s is %q, %v, want %q", name, path[key], got, err, want)
+		t.Run(name, func(t *testing.T) {
+			files := map[string][2]string{}
+			path := map[string]string{"etc": "etc/machine-id", "dbus": "var/lib/dbus/machine-id"}
+			for key, text := range tt.files {
+				files[path[key]] = [2]string{text, text}
 			}
-		}
+			u, union := newUnion(t, files)
+			if err := writeMachineID(u, "own"); err != nil {
+				t.Errorf("%s: %v", name, err)
+			}
+			for key, want := range tt.want {
+				b, err := os.ReadFile(filepath.Join(union, path[key]))
+				if got := string(b); want == "-" && err == nil || want != "-" && got != want {
+					t.Errorf("%s: %s is %q, %v, want %q", name, path[key], got, err, want)
+				}
+			}
+		})
 	}
 	// A link is dbus's way to the one above.
 	u, union := newUnion(t, map[string][2]string{"etc/machine-id": {shared, shared}})

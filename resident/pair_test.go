@@ -184,9 +184,11 @@ func TestParseMapping(t *testing.T) {
 		"7ffd7a8f6000-7ffd7a8f8000 r-xp 00000000 00:00 0                          [vdso]":  {},
 		"": {}, "x-y r-xp 0 0:1 5 /f": {}, "2-1 r-xp 0 0:1 5 /f": {},
 	} {
-		if m, ok := parseMapping(line); ok != (want.size != 0) || ok && m != want {
-			t.Errorf("%q: %+v, %v", line, m, ok)
-		}
+		t.Run(line, func(t *testing.T) {
+			if m, ok := parseMapping(line); ok != (want.size != 0) || ok && m != want {
+				t.Errorf("%q: %+v, %v", line, m, ok)
+			}
+		})
 	}
 }
 

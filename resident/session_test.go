@@ -25,8 +25,10 @@ func TestSessionState(t *testing.T) {
 		}
 	}
 	for _, text := range []string{"name", "name x", "lun \"x\"", "isid \"ab\"", "portal \":::\"", "other \"x\"", "session \"-1\""} {
-		if _, err := decodeSession(text + "\n"); err == nil || strings.Contains(err.Error(), "secret") {
-			t.Errorf("decodeSession(%q) = %v, want an error", text, err)
-		}
+		t.Run(text, func(t *testing.T) {
+			if _, err := decodeSession(text + "\n"); err == nil || strings.Contains(err.Error(), "secret") {
+				t.Errorf("decodeSession(%q) = %v, want an error", text, err)
+			}
+		})
 	}
 }

@@ -21,13 +21,15 @@ func TestResidentState(t *testing.T) {
 		"second":  {Second: 59*time.Second + time.Millisecond},
 		"nothing": {},
 	} {
-		got, err := decodeResident(string(state.encode()))
-		if err != nil || !reflect.DeepEqual(got.Leases, state.Leases) || (got.Session == nil) != (state.Session == nil) || got.Second != state.Second {
-			t.Errorf("%s: %+v, %v", name, got, err)
-		}
-		if got.Session != nil && got.Session.Target.Password != session.Target.Password {
-			t.Errorf("%s: the session is damaged", name)
-		}
+		t.Run(name, func(t *testing.T) {
+			got, err := decodeResident(string(state.encode()))
+			if err != nil || !reflect.DeepEqual(got.Leases, state.Leases) || (got.Session == nil) != (state.Session == nil) || got.Second != state.Second {
+				t.Errorf("%s: %+v, %v", name, got, err)
+			}
+			if got.Session != nil && got.Session.Target.Password != session.Target.Password {
+				t.Errorf("%s: the session is damaged", name)
+			}
+		})
 	}
 	// A lease that was renewed takes its place, and nothing else does.
 	other := *lease
@@ -41,13 +43,17 @@ func TestResidentState(t *testing.T) {
 	}
 	other.Device = "eth2"
 	for _, line := range []string{"", "lease", "lease \n", "lease a b c d e\n", leaseLine + renewed.String(), leaseLine + other.String() + "\n", "over\n"} {
-		if got := withLease(state, line); got != state {
-			t.Errorf("%q changed the state: %q", line, got)
-		}
+		t.Run(line, func(t *testing.T) {
+			if got := withLease(state, line); got != state {
+				t.Errorf("%q changed the state: %q", line, got)
+			}
+		})
 	}
 	for _, text := range []string{"lease \n", "lease \"eth0\"\n", "name\n"} {
-		if _, err := decodeResident(text); err == nil {
-			t.Errorf("%q: no error", text)
-		}
+		t.Run(text, func(t *testing.T) {
+			if _, err := decodeResident(text); err == nil {
+				t.Errorf("%q: no error", text)
+			}
+		})
 	}
 }

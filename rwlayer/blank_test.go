@@ -2,6 +2,7 @@ package rwlayer
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"strings"
 	"testing"
@@ -108,9 +109,11 @@ func TestProveBlankReads(t *testing.T) {
 
 func TestIdentifyNothing(t *testing.T) {
 	for _, size := range []int64{0, 1, 511, 512, 4096, 65536, 65537, 1 << 20} {
-		if _, err := identify(blankDisk(size), size); !errors.Is(err, errUnknown) {
-			t.Errorf("identify of %d zeros = %v", size, err)
-		}
+		t.Run(fmt.Sprint(size), func(t *testing.T) {
+			if _, err := identify(blankDisk(size), size); !errors.Is(err, errUnknown) {
+				t.Errorf("identify of %d zeros = %v", size, err)
+			}
+		})
 	}
 	d := blankDisk(1 << 20)
 	d.broken = 1<<20 - 1

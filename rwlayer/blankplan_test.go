@@ -92,7 +92,9 @@ func checkPlan(t *testing.T, size int64) {
 
 func TestBlankPlan(t *testing.T) {
 	for _, size := range []int64{1, 512, 4096, fullBytes, fullBytes + 1, fullBytes + 512, 1 << 30, 1<<40 + 4096, maxDevice} {
-		checkPlan(t, size)
+		t.Run(fmt.Sprint(size), func(t *testing.T) {
+			checkPlan(t, size)
+		})
 	}
 	for range 200 {
 		checkPlan(t, rand.Int64N(1<<uint(rand.N(62)+1))+1)

@@ -76,16 +76,20 @@ func TestFindDevice(t *testing.T) {
 		"PARTUUID=deadbeef-02":                          "sdc2",
 		"/dev/sdc2":                                     "sdc2",
 	} {
-		if got, err := Find(t.Context(), spec, sysfs, dev, nil); got != dev+"/"+want || err != nil {
-			t.Errorf("Find(%s) = %q, %v, want %s", spec, got, err, want)
-		}
+		t.Run(spec, func(t *testing.T) {
+			if got, err := Find(t.Context(), spec, sysfs, dev, nil); got != dev+"/"+want || err != nil {
+				t.Errorf("Find(%s) = %q, %v, want %s", spec, got, err, want)
+			}
+		})
 	}
 	for _, spec := range []string{"LABEL=other", "LABEL=", "PARTUUID=deadbeef-03", "/dev/sdz", "/dev/loop0", "sda", ""} {
-		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
-		if got, err := Find(ctx, spec, sysfs, dev, nil); err == nil {
-			t.Errorf("Find(%q) = %q, want an error", spec, got)
-		}
-		cancel()
+		t.Run(spec, func(t *testing.T) {
+			ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
+			if got, err := Find(ctx, spec, sysfs, dev, nil); err == nil {
+				t.Errorf("Find(%q) = %q, want an error", spec, got)
+			}
+			cancel()
+		})
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
 	defer cancel()

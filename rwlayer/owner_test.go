@@ -21,9 +21,11 @@ func TestParseOwner(t *testing.T) {
 		"", "\x00\x00", ownerHead, ownerHead + "\n\n", ownerHead + "0x0\nhere\n", ownerHead + "0x12\n\n", ownerHead + "0x12\nhere",
 		ownerHead + "0x12", ownerHead + "twelve\nhere\n", "sidusboot volume 2\n0x12\nhere\n", ownerHead + "0x12345678123456781\nhere\n",
 	} {
-		if got, ok := parseOwner(text); ok {
-			t.Errorf("%q is %+v", text, got)
-		}
+		t.Run(text, func(t *testing.T) {
+			if got, ok := parseOwner(text); ok {
+				t.Errorf("%q is %+v", text, got)
+			}
+		})
 	}
 }
 

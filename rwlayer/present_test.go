@@ -22,8 +22,10 @@ func TestPresent(t *testing.T) {
 		"UUID=" + id: true, "LABEL=swap1": true, "UUID=1234-ABCD": true, "UUID=1234-abcd": true, "LABEL=EFI": true, "LABEL=home": true,
 		"/dev/sda": true, "/dev/sdd": false, "LABEL=other": false, "UUID=4321-ABCD": false, "PARTUUID=1": false, "PARTLABEL=x": false, "/dev/mapper/x": false,
 	} {
-		if got := Present(spec, sysfs, dev); got != want {
-			t.Errorf("Present(%s) = %v", spec, got)
-		}
+		t.Run(spec, func(t *testing.T) {
+			if got := Present(spec, sysfs, dev); got != want {
+				t.Errorf("Present(%s) = %v", spec, got)
+			}
+		})
 	}
 }

@@ -460,8 +460,10 @@ func TestSGIOHeader(t *testing.T) {
 		{"status", unsafe.Offsetof(h.status), 64},
 		{"residual", unsafe.Offsetof(h.residual), 72},
 	} {
-		if tt.got != tt.want {
-			t.Errorf("%s = %d, want %d", tt.name, tt.got, tt.want)
-		}
+		t.Run(tt.name, func(t *testing.T) {
+			if tt.got != tt.want {
+				t.Errorf("%s = %d, want %d", tt.name, tt.got, tt.want)
+			}
+		})
 	}
 }

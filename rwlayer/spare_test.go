@@ -1,6 +1,7 @@
 package rwlayer
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"testing"
@@ -83,9 +84,11 @@ func TestSpareLink(t *testing.T) {
 
 func TestInodeShare(t *testing.T) {
 	for free, want := range map[uint64]int{1 << 20: 128, 256: 128, 100: 50, 33: 16, 32: 28, 8: 7, 1: 1, 0: 0} {
-		if got := inodeShare(free); got != want {
-			t.Errorf("inodeShare(%d) = %d, want %d", free, got, want)
-		}
+		t.Run(fmt.Sprint(free), func(t *testing.T) {
+			if got := inodeShare(free); got != want {
+				t.Errorf("inodeShare(%d) = %d, want %d", free, got, want)
+			}
+		})
 	}
 }
 
@@ -107,8 +110,10 @@ func TestUsage(t *testing.T) {
 		{Usage{Bytes: 1 << 30, Avail: 1 << 29}, false},
 		{Usage{Bytes: 64 << 20, Avail: 7 << 20}, false},
 	} {
-		if got := tt.u.Full(); got != tt.want {
-			t.Errorf("%+v: Full = %v", tt.u, got)
-		}
+		t.Run(fmt.Sprint(tt.u), func(t *testing.T) {
+			if got := tt.u.Full(); got != tt.want {
+				t.Errorf("%+v: Full = %v", tt.u, got)
+			}
+		})
 	}
 }

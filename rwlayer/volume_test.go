@@ -223,8 +223,10 @@ func TestUnsupportedFeatures(t *testing.T) {
 		"/dev/sda: UNEXPECTED INCONSISTENCY; RUN fsck MANUALLY.": "",
 		"": "",
 	} {
-		if got := strings.Join(unsupportedFeatures(output), " "); got != want {
-			t.Errorf("%q: %q, want %q", output, got, want)
-		}
+		t.Run(output, func(t *testing.T) {
+			if got := strings.Join(unsupportedFeatures(output), " "); got != want {
+				t.Errorf("%q: %q, want %q", output, got, want)
+			}
+		})
 	}
 }

@@ -46,9 +46,11 @@ func TestFacts(t *testing.T) {
 		t.Errorf("got %+v, %v, want %+v", got, err, want)
 	}
 	for _, text := range []string{"source\n", " \"a\"\n", "source \"a\n"} {
-		if _, err := ParseFacts(text); err == nil {
-			t.Errorf("%q: no error", text)
-		}
+		t.Run(text, func(t *testing.T) {
+			if _, err := ParseFacts(text); err == nil {
+				t.Errorf("%q: no error", text)
+			}
+		})
 	}
 	// What is not there is empty, also a line that was not written to its end.
 	if got, err := ParseFacts("version \"a\"\nversion \"b\"\nslot \"x\"\nsource \"half"); err != nil || got != (Facts{Version: "b"}) {
@@ -146,10 +148,12 @@ func TestJudge(t *testing.T) {
 		"broken":  {node{Facts: Facts{Target: "iqn.x"}, session: "FAILED"}, Trouble, "the session with iqn.x is FAILED"},
 		"silent":  {node{Facts: Facts{Version: "a"}, current: "b", found: finding{silent: "files of the tree"}}, Trouble, "no answer about files of the tree"},
 	} {
-		v := judge(&c.node)
-		if v.status != c.status || !strings.Contains(strings.Join(v.findings, "\n"), c.text) || c.text == "" && len(v.findings) != 0 {
-			t.Errorf("%s: %+v, want %d with %q", name, v, c.status, c.text)
-		}
+		t.Run(name, func(t *testing.T) {
+			v := judge(&c.node)
+			if v.status != c.status || !strings.Contains(strings.Join(v.findings, "\n"), c.text) || c.text == "" && len(v.findings) != 0 {
+				t.Errorf("%s: %+v, want %d with %q", name, v, c.status, c.text)
+			}
+		})
 	}
 }
 
@@ -235,9 +239,11 @@ func TestJSON(t *testing.T) {
 		t.Errorf("got %+v of\n%s", got, text)
 	}
 	for _, want := range []string{"version      a\n", "current ago  1 min 30 s\n", "lun session  FAILED\n", "rw used      7 MiB\n", "check        3\n"} {
-		if text := n.view(v).text(); !strings.Contains(text, want) {
-			t.Errorf("no %q in\n%s", want, text)
-		}
+		t.Run(want, func(t *testing.T) {
+			if text := n.view(v).text(); !strings.Contains(text, want) {
+				t.Errorf("no %q in\n%s", want, text)
+			}
+		})
 	}
 }
 
@@ -245,9 +251,11 @@ func TestShort(t *testing.T) {
 	for d, want := range map[time.Duration]string{
 		0: "0 s", 59999 * time.Millisecond: "59 s", time.Hour - time.Second: "59 min 59 s", 25 * time.Hour: "1 d 1 h", 90 * time.Minute: "1 h 30 min",
 	} {
-		if got := short(d); got != want {
-			t.Errorf("%v: %q, want %q", d, got, want)
-		}
+		t.Run(fmt.Sprint(d), func(t *testing.T) {
+			if got := short(d); got != want {
+				t.Errorf("%v: %q, want %q", d, got, want)
+			}
+		})
 	}
 }
 
@@ -259,9 +267,11 @@ func TestCalls(t *testing.T) {
 		}
 	}
 	for _, args := range [][]string{nil, {"nonsense"}, {"check", "--json"}, {"status", "a", "b"}} {
-		var b strings.Builder
-		if status, _ := run(&b, args, "v1"); status != Usage {
-			t.Errorf("%q: %d", args, status)
-		}
+		t.Run(fmt.Sprint(args), func(t *testing.T) {
+			var b strings.Builder
+			if status, _ := run(&b, args, "v1"); status != Usage {
+				t.Errorf("%q: %d", args, status)
+			}
+		})
 	}
 }

@@ -158,8 +158,10 @@ func TestSpread(t *testing.T) {
 		first[order[0].Origin]++
 	}
 	for _, name := range []string{"a", "b", "c"} {
-		if first[name] < 27 || first[name] > 40 {
-			t.Errorf("%d of 100 nodes begin with %s", first[name], name)
-		}
+		t.Run(name, func(t *testing.T) {
+			if first[name] < 27 || first[name] > 40 {
+				t.Errorf("%d of 100 nodes begin with %s", first[name], name)
+			}
+		})
 	}
 }

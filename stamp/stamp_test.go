@@ -82,10 +82,12 @@ func TestOpen(t *testing.T) {
 		"empty":           "has no etc",
 		"file":            "is no directory",
 	} {
-		var bad *TreeError
-		if _, err := Open(filepath.Join(dir, name)); !errors.As(err, &bad) || !strings.Contains(err.Error(), says) {
-			t.Errorf("%s: got %v, want %q", name, err, says)
-		}
+		t.Run(name, func(t *testing.T) {
+			var bad *TreeError
+			if _, err := Open(filepath.Join(dir, name)); !errors.As(err, &bad) || !strings.Contains(err.Error(), says) {
+				t.Errorf("%s: got %v, want %q", name, err, says)
+			}
+		})
 	}
 	var bad *TreeError
 	if _, err := Open("/etc/.."); !errors.As(err, &bad) || !strings.Contains(err.Error(), "own root") {
@@ -169,8 +171,10 @@ func TestHook(t *testing.T) {
 func TestParseKeep(t *testing.T) {
 	for text, want := range map[string]time.Duration{"7d": 168 * time.Hour, "12h": 12 * time.Hour, "1m": time.Minute, "3650d": MaxKeep,
 		"": 0, "7": 0, "d": 0, "0d": 0, "-1d": 0, "1.5h": 0, "3651d": 0, "7 d": 0, "99999999999999999999d": 0, "7d\n": 0} {
-		if got, err := ParseKeep(text); got != want || (err == nil) != (want > 0) {
-			t.Errorf("ParseKeep(%q) = %v, %v, want %v", text, got, err, want)
-		}
+		t.Run(text, func(t *testing.T) {
+			if got, err := ParseKeep(text); got != want || (err == nil) != (want > 0) {
+				t.Errorf("ParseKeep(%q) = %v, %v, want %v", text, got, err, want)
+			}
+		})
 	}
 }

@@ -3,6 +3,7 @@ package tree
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"os/exec"
@@ -44,9 +45,11 @@ func TestRunnable(t *testing.T) {
 		t.Errorf("this program: %v", err)
 	}
 	for _, b := range [][]byte{[]byte("\x7fELF"), self[:60], append(bytes.Clone(self[:64]), 1, 2, 3), []byte("#!"), []byte("#! \n")} {
-		if err := check(b); err == nil {
-			t.Errorf("check of %d damaged bytes: no error", len(b))
-		}
+		t.Run(fmt.Sprint(b), func(t *testing.T) {
+			if err := check(b); err == nil {
+				t.Errorf("check of %d damaged bytes: no error", len(b))
+			}
+		})
 	}
 }
 

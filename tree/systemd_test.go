@@ -29,8 +29,10 @@ func TestRunsSystemd(t *testing.T) {
 		t.Fatal(err)
 	}
 	for program, want := range map[string]bool{"/sbin/init": true, "/usr/lib/systemd/systemd": true, "/sbin/openrc-init": false, "/bin/none": false} {
-		if got := At(root).RunsSystemd(program); got != want {
-			t.Errorf("%s: %v", program, got)
-		}
+		t.Run(program, func(t *testing.T) {
+			if got := At(root).RunsSystemd(program); got != want {
+				t.Errorf("%s: %v", program, got)
+			}
+		})
 	}
 }

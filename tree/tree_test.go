@@ -118,41 +118,43 @@ func noLeavings(t *testing.T, root string) {
 // Whatever was left in the tree, nothing outside it is read or written.
 func TestOutside(t *testing.T) {
 	for _, up := range []string{"../outside", "../../../../../../../outside", "ABSOLUTE", "/../outside", "/proc/self/root/ABSOLUTE", "/proc/self/cwd"} {
-		for name, place := range map[string]string{
-			"/etc/hosts":     "etc/hosts.sidusboot",
-			"/opt/hosts":     "opt",
-			"/opt/sub/hosts": "opt",
-			"/real/secret":   "real/secret",
-		} {
-			tree, top := foreign(t)
-			target := strings.ReplaceAll(up, "ABSOLUTE", top+"/outside")
-			if place != "opt" {
-				target += "/secret"
-			}
-			link(t, target, filepath.Join(top, "tree", place))
-			err := tree.Replace(name, []byte("x"))
-			if content(top+"/outside/secret") != "secret" {
-				t.Fatalf("%s -> %s, Replace(%s): written outside, %v", place, target, name, err)
-			}
-			entries, _ := os.ReadDir(top + "/outside")
-			if len(entries) != 1 {
-				t.Errorf("%s -> %s, Replace(%s): made outside: %v, %v", place, target, name, entries, err)
-			}
-			if place == "opt" {
-				for _, file := range []string{"/opt/secret", "/opt"} {
-					if got, err := tree.ReadFile(file); err == nil {
-						t.Errorf("%s -> %s: read %q outside", file, target, got)
-					}
+		t.Run(up, func(t *testing.T) {
+			for name, place := range map[string]string{
+				"/etc/hosts":     "etc/hosts.sidusboot",
+				"/opt/hosts":     "opt",
+				"/opt/sub/hosts": "opt",
+				"/real/secret":   "real/secret",
+			} {
+				tree, top := foreign(t)
+				target := strings.ReplaceAll(up, "ABSOLUTE", top+"/outside")
+				if place != "opt" {
+					target += "/secret"
 				}
-				_ = tree.Remove("/opt/secret")
-				_ = tree.MkdirAll("/opt/made")
-			} else if err != nil {
-				t.Errorf("%s -> %s, Replace(%s): %v", place, target, name, err)
+				link(t, target, filepath.Join(top, "tree", place))
+				err := tree.Replace(name, []byte("x"))
+				if content(top+"/outside/secret") != "secret" {
+					t.Fatalf("%s -> %s, Replace(%s): written outside, %v", place, target, name, err)
+				}
+				entries, _ := os.ReadDir(top + "/outside")
+				if len(entries) != 1 {
+					t.Errorf("%s -> %s, Replace(%s): made outside: %v, %v", place, target, name, entries, err)
+				}
+				if place == "opt" {
+					for _, file := range []string{"/opt/secret", "/opt"} {
+						if got, err := tree.ReadFile(file); err == nil {
+							t.Errorf("%s -> %s: read %q outside", file, target, got)
+						}
+					}
+					_ = tree.Remove("/opt/secret")
+					_ = tree.MkdirAll("/opt/made")
+				} else if err != nil {
+					t.Errorf("%s -> %s, Replace(%s): %v", place, target, name, err)
+				}
+				if entries, _ := os.ReadDir(top + "/outside"); len(entries) != 1 {
+					t.Errorf("%s -> %s: changed outside: %v", place, target, entries)
+				}
 			}
-			if entries, _ := os.ReadDir(top + "/outside"); len(entries) != 1 {
-				t.Errorf("%s -> %s: changed outside: %v", place, target, entries)
-			}
-		}
+		})
 	}
 }
 
@@ -210,9 +212,11 @@ func TestResolve(t *testing.T) {
 	link(t, "/real", root+"/linked")
 	link(t, "../../../linked/etc/file", root+"/etc/link")
 	for name, want := range map[string]string{"/": "/", "/etc": "/etc", "etc/": "/etc", "/linked/etc": "/real/etc", "/etc/link": "/real/etc/file", "/../../linked/../etc": "/etc"} {
-		if got, err := tree.Resolve(name); got != want || err != nil {
-			t.Errorf("Resolve(%s) = %q, %v, want %q", name, got, err, want)
-		}
+		t.Run(name, func(t *testing.T) {
+			if got, err := tree.Resolve(name); got != want || err != nil {
+				t.Errorf("Resolve(%s) = %q, %v, want %q", name, got, err, want)
+			}
+		})
 	}
 	if _, err := tree.Resolve("/none"); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("Resolve(/none): %v", err)

@@ -23,9 +23,11 @@ func TestVersionAtFault(t *testing.T) {
 		{false, unix.ENOSPC, false},
 		{false, unix.ENOMEM, false},
 	} {
-		b := &Builder{Kept: tt.kept}
-		if got := b.VersionAtFault(overlay.Overlay, fmt.Errorf("list /etc: %w", tt.err)); got != tt.want {
-			t.Errorf("%v kept %v: VersionAtFault = %v, want %v", tt.err, tt.kept, got, tt.want)
-		}
+		t.Run(fmt.Sprint(tt.kept), func(t *testing.T) {
+			b := &Builder{Kept: tt.kept}
+			if got := b.VersionAtFault(overlay.Overlay, fmt.Errorf("list /etc: %w", tt.err)); got != tt.want {
+				t.Errorf("%v kept %v: VersionAtFault = %v, want %v", tt.err, tt.kept, got, tt.want)
+			}
+		})
 	}
 }

@@ -3,6 +3,7 @@ package dhcp6
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"net/netip"
 	"testing"
 	"time"
@@ -59,9 +60,11 @@ func TestAnswer(t *testing.T) {
 func TestParseErrors(t *testing.T) {
 	b := reply().Encode()
 	for _, n := range []int{0, 3, 5, 7, len(b) - 1} {
-		if m, err := Parse(b[:n]); !errors.Is(err, ErrMalformed) {
-			t.Errorf("the first %d bytes: %+v, %v, want ErrMalformed", n, m, err)
-		}
+		t.Run(fmt.Sprint(n), func(t *testing.T) {
+			if m, err := Parse(b[:n]); !errors.Is(err, ErrMalformed) {
+				t.Errorf("the first %d bytes: %+v, %v, want ErrMalformed", n, m, err)
+			}
+		})
 	}
 }
 
