@@ -41,29 +41,31 @@ func TestNetwork(t *testing.T) {
 		"ip=auto6":                                                                   "with a cable by 2",
 		"ip=eth0:dhcp6":                                                              "eth0 by 3",
 	} {
-		c, err := config.Parse(cmdline, "")
-		if err != nil {
-			t.Errorf("%s: %v", cmdline, err)
-			continue
-		}
-		p := Network(&c)
-		var got []string
-		for _, w := range p.Interfaces {
-			text := w.String()
-			if w.Method > network.MethodDHCP {
-				text += fmt.Sprintf(" by %d", w.Method)
+		t.Run(cmdline, func(t *testing.T) {
+			c, err := config.Parse(cmdline, "")
+			if err != nil {
+				t.Errorf("%s: %v", cmdline, err)
+				return
 			}
-			if w.Secondary {
-				text += " aside"
+			p := Network(&c)
+			var got []string
+			for _, w := range p.Interfaces {
+				text := w.String()
+				if w.Method > network.MethodDHCP {
+					text += fmt.Sprintf(" by %d", w.Method)
+				}
+				if w.Secondary {
+					text += " aside"
+				}
+				got = append(got, text)
 			}
-			got = append(got, text)
-		}
-		for _, name := range p.Ignore {
-			got = append(got, "not "+name)
-		}
-		if s := strings.Join(got, ", "); s != want {
-			t.Errorf("%q: %s, want %s", cmdline, s, want)
-		}
+			for _, name := range p.Ignore {
+				got = append(got, "not "+name)
+			}
+			if s := strings.Join(got, ", "); s != want {
+				t.Errorf("%q: %s, want %s", cmdline, s, want)
+			}
+		})
 	}
 }
 
@@ -72,66 +74,64 @@ func TestNetwork(t *testing.T) {
 // documents: nfsroot.rst for the kernel's, klibc's README.ipconfig,
 // dracut.cmdline(7).
 func TestIPForms(t *testing.T) {
-	t.Parallel()
-	networktest.Isolated(t, func() {
-		net := networktest.New(t)
-		net.Server.DNSMasq("--dhcp-range=10.77.0.100,10.77.0.199,255.255.255.0,1h", "--enable-ra", "--dhcp-range=fd77::,ra-stateless",
-			"--dhcp-host=52:54:00:77:00:01,10.77.0.11,node11", "--dhcp-host=52:54:00:77:00:02,10.77.0.12,node12",
-			"--dhcp-host=id:00:6e:6f:64:65,10.77.0.33", "--dhcp-option=option:dns-server,10.77.0.53", "--dhcp-option=option:ntp-server,10.77.0.4")
-		const dhcp11 = "eth0 10.77.0.11/24 via 10.77.0.1 dns 10.77.0.53 ntp 10.77.0.4 mtu 1500 mac 52:54:00:77:00:01 name node11"
-		const dhcp12 = "eth1 10.77.0.12/24 via 10.77.0.1 dns 10.77.0.53 ntp 10.77.0.4 mtu 1500 mac 52:54:00:77:00:02 name node12"
-		const static = "eth0 10.77.0.7/24 via - dns - ntp - mtu 1500 mac 52:54:00:77:00:01 name -"
-		for _, tt := range []struct{ cmdline, want string }{
-			// The kernel's.
-			{"ip=dhcp", dhcp11}, {"ip=on", dhcp11}, {"ip=any", dhcp11}, {"ip=", dhcp11}, {"", dhcp11}, {"ip=off", dhcp11},
-			{"ip=10.77.0.7:10.77.0.1:10.77.0.254:255.255.255.0:node7:eth0:off:10.77.0.2:10.77.0.3:10.77.0.5",
-				"eth0 10.77.0.7/24 via 10.77.0.254 dns 10.77.0.2 10.77.0.3 ntp 10.77.0.5 mtu 1500 mac 52:54:00:77:00:01 name node7"},
-			{"ip=10.77.0.7:::255.255.255.0::eth0:none", static},
-			{"ip=10.77.0.7:::24", static},
-			{"ip=10.77.0.7:::24::eth1", strings.NewReplacer("eth0", "eth1", "00:01", "00:02").Replace(static)},
-			{"ip=10.77.0.7:", strings.Replace(static, "/24", "/8", 1)},
-			// pxelinux's IPAPPEND 1.
-			{"ip=10.77.0.7:10.77.0.1:10.77.0.254:255.255.255.0", strings.Replace(static, "via -", "via 10.77.0.254", 1)},
-			// klibc's.
-			{"ip=:::::eth1:dhcp", dhcp12}, {"ip=::::mine::dhcp", strings.Replace(dhcp11, "node11", "mine", 1)},
-			{"ip=::10.77.0.254::::dhcp", strings.Replace(dhcp11, "via 10.77.0.1 ", "via 10.77.0.254 ", 1)},
-			{"ip=:::::eth0:off ip=:::::eth1:dhcp", dhcp12},
-			{"ip=eth0:off", dhcp12},
-			// dracut's.
-			{"ip=eth1:dhcp", dhcp12}, {"ip=eth1:dhcp:1400", strings.Replace(dhcp12, "mtu 1500", "mtu 1400", 1)},
-			{"ip=eth1:dhcp:1400:52:54:00:77:00:01", strings.NewReplacer("eth0", "eth1", "mtu 1500", "mtu 1400").Replace(dhcp11)},
-			{"ip=10.77.0.7:::24::eth0:none:1400", strings.Replace(static, "mtu 1500", "mtu 1400", 1)},
-			{"ip=eth0:dhcp ip=eth1:dhcp bootdev=eth1", dhcp12 + " and eth0 10.77.0.11/24"},
-			{"ip=10.77.0.7:::24::eth0:none ip=eth1:dhcp bootdev=eth1", dhcp12 + " and eth0 10.77.0.7/24"},
-			{"ip=auto6", "eth0 fd77::5054:ff:fe77:1/64 via - dns fd77::1 ntp - mtu 1500 mac 52:54:00:77:00:01 name -"},
-			{"ip=[fd77::7]:::64::eth0:none:[fd77::53]", "eth0 fd77::7/64 via - dns fd77::53 ntp - mtu 1500 mac 52:54:00:77:00:01 name -"},
-			// Of both, and of others.
-			{"ip=single-dhcp", dhcp11}, {"ip=dhcp,dhcp6", dhcp11}, {"ip=eth1:dhcp,auto6", dhcp12 + " and eth1 fd77::5054:ff:fe77:2/64"},
-			{"ip=enx525400770002:dhcp", strings.Replace(dhcp12, "eth1", "enx525400770002", 1)},
-			{"nameserver=10.77.0.99", strings.Replace(dhcp11, "dns ", "dns 10.77.0.99 ", 1)},
-			{"nameserver=10.77.0.99 rd.peerdns=0", strings.Replace(dhcp11, "dns 10.77.0.53", "dns 10.77.0.99", 1)},
-			{"rd.peerdns=0", strings.Replace(dhcp11, "dns 10.77.0.53", "dns -", 1)},
-			{"rd.route=0.0.0.0/0:10.77.0.9", strings.Replace(dhcp11, "via 10.77.0.1 ", "via 10.77.0.9 ", 1)},
-			// Whose NIC.
-			{"BOOTIF=01-52-54-00-77-00-02", dhcp12}, {"BOOTIF=01-52-54-00-77-00-02 ip=BOOTIF:dhcp", dhcp12},
-			{"BOOTIF=01-52-54-00-77-00-02 rd.bootif=0", dhcp11}, {"BOOTIF=01-02-00-00-00-00-01", dhcp11},
-			{"BOOTIF=01-52-54-00-77-00-02 ip=::::mine:BOOTIF", strings.Replace(dhcp12, "node12", "mine", 1)},
-			{"sidus.nic=eth1", dhcp12}, {"sidus.nic=52:54:00:77:00:02", dhcp12},
-			{"ifname=eth0:52:54:00:77:00:02 ip=eth0:dhcp", strings.Replace(dhcp12, "eth1", "eth0", 1)},
-			// The kernel's client identifier, last: dnsmasq remembers whose it was.
-			{"ip=dhcp,0,node", strings.NewReplacer("0.11/", "0.33/", "name node11", "name -").Replace(dhcp11)},
-		} {
-			net.Plug("eth0", networktest.Cable{})
-			net.Plug("eth1", networktest.Cable{})
-			got, err := carryOut(t, net, tt.cmdline)
-			if got != tt.want || err != nil {
-				t.Errorf("%s: %v\ngot  %s\nwant %s", tt.cmdline, err, got, tt.want)
-			}
-			// By whichever name: the second may have got another one.
-			net.Run("for d in /sys/class/net/e*; do ip link del ${d##*/}; done; ip -6 route flush proto boot")
-			net.Unplugged(2)
-		}
-	})
+	const dhcp11 = "eth0 10.77.0.11/24 via 10.77.0.1 dns 10.77.0.53 ntp 10.77.0.4 mtu 1500 mac 52:54:00:77:00:01 name node11"
+	const dhcp12 = "eth1 10.77.0.12/24 via 10.77.0.1 dns 10.77.0.53 ntp 10.77.0.4 mtu 1500 mac 52:54:00:77:00:02 name node12"
+	const static = "eth0 10.77.0.7/24 via - dns - ntp - mtu 1500 mac 52:54:00:77:00:01 name -"
+	for _, tt := range []struct{ cmdline, want string }{
+		// The kernel's.
+		{"ip=dhcp", dhcp11}, {"ip=on", dhcp11}, {"ip=any", dhcp11}, {"ip=", dhcp11}, {"", dhcp11}, {"ip=off", dhcp11},
+		{"ip=10.77.0.7:10.77.0.1:10.77.0.254:255.255.255.0:node7:eth0:off:10.77.0.2:10.77.0.3:10.77.0.5",
+			"eth0 10.77.0.7/24 via 10.77.0.254 dns 10.77.0.2 10.77.0.3 ntp 10.77.0.5 mtu 1500 mac 52:54:00:77:00:01 name node7"},
+		{"ip=10.77.0.7:::255.255.255.0::eth0:none", static},
+		{"ip=10.77.0.7:::24", static},
+		{"ip=10.77.0.7:::24::eth1", strings.NewReplacer("eth0", "eth1", "00:01", "00:02").Replace(static)},
+		{"ip=10.77.0.7:", strings.Replace(static, "/24", "/8", 1)},
+		// pxelinux's IPAPPEND 1.
+		{"ip=10.77.0.7:10.77.0.1:10.77.0.254:255.255.255.0", strings.Replace(static, "via -", "via 10.77.0.254", 1)},
+		// klibc's.
+		{"ip=:::::eth1:dhcp", dhcp12}, {"ip=::::mine::dhcp", strings.Replace(dhcp11, "node11", "mine", 1)},
+		{"ip=::10.77.0.254::::dhcp", strings.Replace(dhcp11, "via 10.77.0.1 ", "via 10.77.0.254 ", 1)},
+		{"ip=:::::eth0:off ip=:::::eth1:dhcp", dhcp12},
+		{"ip=eth0:off", dhcp12},
+		// dracut's.
+		{"ip=eth1:dhcp", dhcp12}, {"ip=eth1:dhcp:1400", strings.Replace(dhcp12, "mtu 1500", "mtu 1400", 1)},
+		{"ip=eth1:dhcp:1400:52:54:00:77:00:01", strings.NewReplacer("eth0", "eth1", "mtu 1500", "mtu 1400").Replace(dhcp11)},
+		{"ip=10.77.0.7:::24::eth0:none:1400", strings.Replace(static, "mtu 1500", "mtu 1400", 1)},
+		{"ip=eth0:dhcp ip=eth1:dhcp bootdev=eth1", dhcp12 + " and eth0 10.77.0.11/24"},
+		{"ip=10.77.0.7:::24::eth0:none ip=eth1:dhcp bootdev=eth1", dhcp12 + " and eth0 10.77.0.7/24"},
+		{"ip=auto6", "eth0 fd77::5054:ff:fe77:1/64 via - dns fd77::1 ntp - mtu 1500 mac 52:54:00:77:00:01 name -"},
+		{"ip=[fd77::7]:::64::eth0:none:[fd77::53]", "eth0 fd77::7/64 via - dns fd77::53 ntp - mtu 1500 mac 52:54:00:77:00:01 name -"},
+		// Of both, and of others.
+		{"ip=single-dhcp", dhcp11}, {"ip=dhcp,dhcp6", dhcp11}, {"ip=eth1:dhcp,auto6", dhcp12 + " and eth1 fd77::5054:ff:fe77:2/64"},
+		{"ip=enx525400770002:dhcp", strings.Replace(dhcp12, "eth1", "enx525400770002", 1)},
+		{"nameserver=10.77.0.99", strings.Replace(dhcp11, "dns ", "dns 10.77.0.99 ", 1)},
+		{"nameserver=10.77.0.99 rd.peerdns=0", strings.Replace(dhcp11, "dns 10.77.0.53", "dns 10.77.0.99", 1)},
+		{"rd.peerdns=0", strings.Replace(dhcp11, "dns 10.77.0.53", "dns -", 1)},
+		{"rd.route=0.0.0.0/0:10.77.0.9", strings.Replace(dhcp11, "via 10.77.0.1 ", "via 10.77.0.9 ", 1)},
+		// Whose NIC.
+		{"BOOTIF=01-52-54-00-77-00-02", dhcp12}, {"BOOTIF=01-52-54-00-77-00-02 ip=BOOTIF:dhcp", dhcp12},
+		{"BOOTIF=01-52-54-00-77-00-02 rd.bootif=0", dhcp11}, {"BOOTIF=01-02-00-00-00-00-01", dhcp11},
+		{"BOOTIF=01-52-54-00-77-00-02 ip=::::mine:BOOTIF", strings.Replace(dhcp12, "node12", "mine", 1)},
+		{"sidus.nic=eth1", dhcp12}, {"sidus.nic=52:54:00:77:00:02", dhcp12},
+		{"ifname=eth0:52:54:00:77:00:02 ip=eth0:dhcp", strings.Replace(dhcp12, "eth1", "eth0", 1)},
+		// The kernel's client identifier.
+		{"ip=dhcp,0,node", strings.NewReplacer("0.11/", "0.33/", "name node11", "name -").Replace(dhcp11)},
+	} {
+		t.Run(tt.cmdline, func(t *testing.T) {
+			t.Parallel()
+			networktest.Isolated(t, func() {
+				net := networktest.New(t)
+				net.Server.DNSMasq("--dhcp-range=10.77.0.100,10.77.0.199,255.255.255.0,1h", "--enable-ra", "--dhcp-range=fd77::,ra-stateless",
+					"--dhcp-host=52:54:00:77:00:01,10.77.0.11,node11", "--dhcp-host=52:54:00:77:00:02,10.77.0.12,node12",
+					"--dhcp-host=id:00:6e:6f:64:65,10.77.0.33", "--dhcp-option=option:dns-server,10.77.0.53", "--dhcp-option=option:ntp-server,10.77.0.4")
+				net.Plug("eth0", networktest.Cable{})
+				net.Plug("eth1", networktest.Cable{})
+				if got, err := carryOut(t, net, tt.cmdline); got != tt.want || err != nil {
+					t.Errorf("%v\ngot  %s\nwant %s", err, got, tt.want)
+				}
+			})
+		})
+	}
 }
 
 // TestRoutesOfParameters gives routes beside those of a lease, for each NIC or

@@ -61,10 +61,6 @@ func (n *Net) Plug(name string, c Cable) {
 	}
 }
 
-// Unplugged tells that the last cards were removed by other means: their MAC
-// addresses will be those of the next ones.
-func (n *Net) Unplugged(cards int) { n.cables -= cards }
-
 // Unplug takes a card of the node away.
 func (n *Net) Unplug(name string) {
 	n.t.Helper()
