@@ -8,13 +8,14 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"net"
 	"net/netip"
 	"slices"
 	"strings"
 	"time"
 
 	"golang.org/x/net/dns/dnsmessage"
+
+	"github.com/sidusboot/sidusboot/socket"
 )
 
 // A Resolver asks name servers.
@@ -211,7 +212,7 @@ func askOne(ctx context.Context, server netip.AddrPort, full string, q question)
 	if err != nil {
 		return err
 	}
-	conn, err := net.DialUDP("udp", nil, net.UDPAddrFromAddrPort(server))
+	conn, err := socket.Dialer{}.Dial(ctx, "udp", server)
 	if err != nil {
 		return err
 	}

@@ -28,7 +28,6 @@ var layers = [][]string{
 		"clock",
 		"command",
 		"digest",
-		"dns",
 		"hostname",
 		"image",
 		"mounts",
@@ -40,7 +39,13 @@ var layers = [][]string{
 		"versions/layout",
 		"watchdog",
 	},
-	{"managers"},
+	{
+		"managers",
+		"socket",
+	},
+	{
+		"dns",
+	},
 	// Stages of the boot, and its log.
 	{
 		"bootlog",
@@ -49,7 +54,6 @@ var layers = [][]string{
 		"initrd/initrdtest",
 		"iscsi",
 		"kmod",
-		"managers",
 		"network",
 		"nfs",
 		"overlay",

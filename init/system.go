@@ -9,10 +9,10 @@ import (
 
 	"github.com/sidusboot/sidusboot/chroot"
 	"github.com/sidusboot/sidusboot/kmod"
-	"github.com/sidusboot/sidusboot/network"
 	"github.com/sidusboot/sidusboot/nfs"
 	"github.com/sidusboot/sidusboot/overlay"
 	"github.com/sidusboot/sidusboot/rwlayer"
+	"github.com/sidusboot/sidusboot/socket"
 	"github.com/sidusboot/sidusboot/source"
 	"github.com/sidusboot/sidusboot/watchdog"
 )
@@ -60,5 +60,5 @@ func (s *system) Run(onLine func(line string), argv ...string) (output string, s
 func (s *system) Verify(dir string) error { return source.Verify(dir, s.initProgram) }
 
 func (s *system) Connect(ctx context.Context, transport string, address netip.AddrPort) (nfs.Conn, error) {
-	return network.Dial(ctx, "", transport, address)
+	return socket.Dialer{}.Dial(ctx, transport, address)
 }

@@ -7,6 +7,8 @@ import (
 	"net"
 	"net/netip"
 	"time"
+
+	"github.com/sidusboot/sidusboot/socket"
 )
 
 // maxRedirects is how many times in a row one portal may redirect the initiator.
@@ -109,8 +111,7 @@ func (t *Target) dial(ctx context.Context, portal Portal) (net.Conn, error) {
 			return nil, err
 		}
 	}
-	dialer := net.Dialer{Timeout: t.Timeouts.Dial}
-	return dialer.DialTCP(ctx, "tcp", netip.AddrPort{}, netip.AddrPortFrom(addr, portal.Port))
+	return socket.Dialer{Timeout: t.Timeouts.Dial}.Dial(ctx, "tcp", netip.AddrPortFrom(addr, portal.Port))
 }
 
 func (t *Target) attempt(ctx context.Context, portal, home Portal, try func(context.Context, Portal, net.Conn) error) error {

@@ -6,8 +6,9 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"net/netip"
 	"time"
+
+	"github.com/sidusboot/sidusboot/socket"
 )
 
 // A LogicalUnit is the LUN over a session of this process alone, beside the
@@ -94,8 +95,7 @@ func (t *Target) admit(ctx context.Context, c net.Conn) (next net.Conn, skipped,
 	if err != nil {
 		return nil, nil, err
 	}
-	dialer := net.Dialer{Timeout: t.Timeouts.Dial}
-	next, err = dialer.DialTCP(ctx, "tcp", netip.AddrPort{}, remote.AddrPort())
+	next, err = socket.Dialer{Timeout: t.Timeouts.Dial}.Dial(ctx, "tcp", remote.AddrPort())
 	return next, skipped, err
 }
 

@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"net"
 	"net/netip"
@@ -28,11 +29,11 @@ const (
 )
 
 // servers6 are all DHCPv6 servers and relays on the link.
-var servers6 = netip.MustParseAddr("ff02::1:2")
+var servers6 = netip.AddrPortFrom(netip.MustParseAddr("ff02::1:2"), serverPort6)
 
 // A client6 speaks DHCPv6 on one link.
 type client6 struct {
-	conn   net.PacketConn
+	conn   *udpPort
 	device string
 	index  int
 	duid   []byte
@@ -57,8 +58,11 @@ func newClient6(device string, index int, mac net.HardwareAddr) (*client6, error
 	return c, nil
 }
 
+// A udpPort is a port that is open on one device.
+type udpPort struct{ file *os.File }
+
 // listenUDP opens a port on one device, whatever has it open on others.
-func listenUDP(family int, device string, port int) (net.PacketConn, error) {
+func listenUDP(family int, device string, port int) (*udpPort, error) {
 	fd, err := unix.Socket(family, unix.SOCK_DGRAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return nil, fmt.Errorf("network: UDP socket: %w", err)
@@ -71,13 +75,39 @@ func listenUDP(family int, device string, port int) (net.PacketConn, error) {
 		err = errors.Join(err, unix.SetsockoptInt(fd, unix.SOL_SOCKET, option, 1))
 	}
 	err = errors.Join(err, unix.BindToDevice(fd, device), unix.Bind(fd, any))
-	f := os.NewFile(uintptr(fd), "udp")
-	defer f.Close()
 	if err != nil {
-		return nil, fmt.Errorf("network: UDP port %d on %s: %w", port, device, err)
+		return nil, fmt.Errorf("network: UDP port %d on %s: %w", port, device, errors.Join(err, unix.Close(fd)))
 	}
-	// It has a copy of the socket from here on.
-	return net.FilePacketConn(f)
+	return &udpPort{os.NewFile(uintptr(fd), "udp")}, nil
+}
+
+func (p *udpPort) Close() error { return p.file.Close() }
+
+// send sends a datagram. To all hosts on the link it goes by the port's device.
+func (p *udpPort) send(b []byte, to netip.AddrPort) error {
+	raw, err := p.file.SyscallConn()
+	if err != nil {
+		return err
+	}
+	var addr unix.Sockaddr = &unix.SockaddrInet6{Port: int(to.Port()), Addr: to.Addr().As16()}
+	if to.Addr().Is4() {
+		addr = &unix.SockaddrInet4{Port: int(to.Port()), Addr: to.Addr().As4()}
+	}
+	var sent error
+	err = raw.Write(func(fd uintptr) bool {
+		sent = unix.Sendto(int(fd), b, 0, addr)
+		return !errors.Is(sent, unix.EAGAIN)
+	})
+	return errors.Join(err, sent)
+}
+
+// receive waits for a datagram, which may be empty, until the read deadline.
+func (p *udpPort) receive(b []byte) (int, error) {
+	n, err := p.file.Read(b)
+	if errors.Is(err, io.EOF) {
+		return 0, nil
+	}
+	return n, err
 }
 
 func (c *client6) message(kind byte) *dhcp6.Message {
@@ -92,24 +122,23 @@ func (c *client6) message(kind byte) *dhcp6.Message {
 // ask sends a message until an answer fits, with growing waits, or ctx ends.
 // The error is then ctx's.
 func (c *client6) ask(ctx context.Context, m *dhcp6.Message, fits func(*dhcp6.Message) bool) (*dhcp6.Message, error) {
-	stop := panics.AfterFunc(ctx, func() { _ = c.conn.SetReadDeadline(time.Unix(1, 0)) })
+	stop := panics.AfterFunc(ctx, func() { _ = c.conn.file.SetReadDeadline(time.Unix(1, 0)) })
 	defer stop()
-	to := net.UDPAddrFromAddrPort(netip.AddrPortFrom(servers6.WithZone(c.device), serverPort6))
 	buffer := make([]byte, 64<<10)
 	for wait := firstAnswer; ; wait = min(2*wait, maxAnswer) {
 		elapsed := binary.BigEndian.AppendUint16(nil, uint16(min(time.Since(c.start)/(10*time.Millisecond), 0xffff)))
 		timed := dhcp6.Message{Kind: m.Kind, XID: m.XID, Options: append(slices.Clone(m.Options), dhcp6.Option{Code: dhcp6.OptElapsedTime, Value: elapsed})}
-		if _, err := c.conn.WriteTo(timed.Encode(), to); err != nil && !isTemporary(err) {
+		if err := c.conn.send(timed.Encode(), servers6); err != nil && !isTemporary(err) {
 			return nil, fmt.Errorf("network: DHCPv6 on %s: %w", c.device, err)
 		}
-		if err := c.conn.SetReadDeadline(time.Now().Add(jitter(wait))); err != nil {
+		if err := c.conn.file.SetReadDeadline(time.Now().Add(jitter(wait))); err != nil {
 			return nil, err
 		}
 		for {
 			if ctx.Err() != nil {
 				return nil, ctx.Err()
 			}
-			n, _, err := c.conn.ReadFrom(buffer)
+			n, err := c.conn.receive(buffer)
 			if errors.Is(err, os.ErrDeadlineExceeded) {
 				break
 			}
@@ -213,7 +242,7 @@ func getDHCP6Lease(ctx context.Context, link *rtnetlink.Link, l *Lease) error {
 			m := c.message(dhcp6.Decline)
 			m.Add(dhcp6.OptServerID, b.Server)
 			m.Add(dhcp6.OptIANA, dhcp6.IANA(c.iaid, b.Addr))
-			_, _ = c.conn.WriteTo(m.Encode(), net.UDPAddrFromAddrPort(netip.AddrPortFrom(servers6.WithZone(name), serverPort6)))
+			_ = c.conn.send(m.Encode(), servers6)
 			err = errors.Join(err, rtnetlink.DeleteAddress(link, addr))
 		}
 		return err

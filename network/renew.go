@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"net/netip"
 	"os"
 	"time"
@@ -167,7 +166,7 @@ func (r *renewal) request4(ctx context.Context, p phase) error {
 // An exchange4 is one exchange for a lease whose address is in place.
 type exchange4 struct {
 	*renewal
-	conn net.PacketConn
+	conn *udpPort
 	xid  dhcpv4.TransactionID
 }
 
@@ -255,12 +254,12 @@ func (s *LeaseState) setTimes(lease, t1, t2 time.Duration) {
 
 // roundTrip sends a message and waits for an answer that fits; nil is none.
 func (x *exchange4) roundTrip(ctx context.Context, m *dhcpv4.DHCPv4, to netip.Addr, fits func(*dhcpv4.DHCPv4) bool) (*dhcpv4.DHCPv4, error) {
-	stop := panics.AfterFunc(ctx, func() { _ = x.conn.SetReadDeadline(time.Unix(1, 0)) })
+	stop := panics.AfterFunc(ctx, func() { _ = x.conn.file.SetReadDeadline(time.Unix(1, 0)) })
 	defer stop()
-	if _, err := x.conn.WriteTo(m.ToBytes(), net.UDPAddrFromAddrPort(netip.AddrPortFrom(to, serverPort))); err != nil && !isTemporary(err) {
+	if err := x.conn.send(m.ToBytes(), netip.AddrPortFrom(to, serverPort)); err != nil && !isTemporary(err) {
 		return nil, err
 	}
-	if err := x.conn.SetReadDeadline(time.Now().Add(answerTime)); err != nil {
+	if err := x.conn.file.SetReadDeadline(time.Now().Add(answerTime)); err != nil {
 		return nil, err
 	}
 	buffer := make([]byte, 64<<10)
@@ -268,7 +267,7 @@ func (x *exchange4) roundTrip(ctx context.Context, m *dhcpv4.DHCPv4, to netip.Ad
 		if ctx.Err() != nil {
 			return nil, ctx.Err()
 		}
-		n, _, err := x.conn.ReadFrom(buffer)
+		n, err := x.conn.receive(buffer)
 		if errors.Is(err, os.ErrDeadlineExceeded) {
 			return nil, nil
 		}

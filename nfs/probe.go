@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"io/fs"
 	"math/rand/v2"
 	"net"
 	"net/netip"
@@ -122,7 +123,7 @@ func (m *Mounter) Answers(ctx context.Context, src Source) error {
 	case err != nil && (ctx.Err() != nil || isTimeout(err)):
 		err = fmt.Errorf("%s does not answer within %v: %w", address, dialTimeout, unix.ETIMEDOUT)
 	case err != nil:
-		if op := (*net.OpError)(nil); errors.As(err, &op) {
+		if op := (*fs.PathError)(nil); errors.As(err, &op) {
 			err = op.Err // The rest of it is the address once more.
 		}
 		err = fmt.Errorf("%s: %w", address, err)

@@ -11,6 +11,7 @@ import (
 	"github.com/sidusboot/sidusboot/network/rtnetlink"
 	"github.com/sidusboot/sidusboot/nfs"
 	"github.com/sidusboot/sidusboot/panics"
+	"github.com/sidusboot/sidusboot/socket"
 )
 
 // Reach tells whether one of the servers, at least one, answers over a lease.
@@ -37,7 +38,7 @@ func reach(ctx context.Context, l *network.Lease, s nfs.Source) error {
 	if !l.NextHop(s.Addr).IsValid() {
 		return fmt.Errorf("%s: there is no route to it", s.Addr)
 	}
-	conn, err := network.Dial(ctx, l.Device, "tcp", netip.AddrPortFrom(s.Addr, port))
+	conn, err := socket.Dialer{Device: l.Device}.Dial(ctx, "tcp", netip.AddrPortFrom(s.Addr, port))
 	if err != nil {
 		return fmt.Errorf("%s: %w", s.Addr, err)
 	}
