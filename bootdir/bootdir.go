@@ -26,7 +26,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/sidusboot/sidusboot/config"
+	"github.com/sidusboot/sidusboot/bootfiles"
 	"github.com/sidusboot/sidusboot/initrd"
 )
 
@@ -36,30 +36,18 @@ const (
 	DefaultKeep = 3
 )
 
-// The labels: what becomes of that which a node writes.
-const (
-	LabelTmpfs = "tmpfs" // It is lost at the next boot.
-	LabelISCSI = "iscsi" // It is kept, on the node's own volume.
-)
-
 // Options say what Install puts where.
 type Options struct {
 	// Dir is what the boot server offers by TFTP or HTTP. Required.
 	Dir string
-	// Image is an initrd of initrdgen. Required.
-	Image string
-	// Kernel is the file of the kernel; or Root is a root tree that has it in boot/.
-	Kernel, Root string
+	// Options name the files and the parameters. Nodes boot the label Default for
+	// which nothing else is set.
+	bootfiles.Options
 	// Name is that of the directory and of the blocks, so that several trees can
 	// be in one Dir. Empty: DefaultName.
 	Name string
 	// Loaders are some of Loaders(). Empty: all.
 	Loaders []string
-	// Default is the label that nodes boot for which nothing else is set. Empty: LabelTmpfs.
-	Default string
-	// Append are the kernel's parameters for both labels, Tmpfs and ISCSI those for
-	// one of them in addition.
-	Append, Tmpfs, ISCSI string
 	// Path is what Dir is called in requests to the boot server, for GRUB. Empty: "/".
 	Path string
 	// Owner is the user that the boot server runs as, where the image holds
@@ -108,7 +96,7 @@ var goodName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,31}$`)
 // complete fills in the defaults and refuses what cannot be right.
 func (o *Options) complete() error {
 	o.Name = cmp.Or(o.Name, DefaultName)
-	o.Default = cmp.Or(o.Default, LabelTmpfs)
+	o.Default = cmp.Or(o.Default, bootfiles.Tmpfs)
 	o.Keep = cmp.Or(o.Keep, DefaultKeep)
 	o.Path = "/" + strings.Trim(o.Path, "/")
 	if len(o.Loaders) == 0 {
@@ -125,8 +113,6 @@ func (o *Options) complete() error {
 		return invalidf("Path", "%q is not a path of letters, digits and . _ - /", o.Path)
 	case o.Keep < 2:
 		return invalidf("Keep", "%d: the version in use and the one before it are the least: 2 or more", o.Keep)
-	case o.Default != LabelTmpfs && o.Default != LabelISCSI:
-		return invalidf("Default", "%q is not a label: choose one of %s, %s", o.Default, LabelTmpfs, LabelISCSI)
 	}
 	for _, name := range o.Loaders {
 		if _, err := loaderOf(name); err != nil {
@@ -150,12 +136,12 @@ func Install(ctx context.Context, opts Options) (*Report, error) {
 	if err := opts.complete(); err != nil {
 		return nil, err
 	}
-	src, err := open(opts)
+	src, err := bootfiles.Open(opts.Options)
 	if err != nil {
 		return nil, err
 	}
-	defer src.close()
-	v, warnings, err := src.plan(ctx, opts)
+	defer src.Close()
+	v, err := plan(ctx, opts, src)
 	if err != nil {
 		return nil, err
 	}
@@ -164,7 +150,7 @@ func Install(ctx context.Context, opts Options) (*Report, error) {
 		return nil, err
 	}
 	defer d.close()
-	d.warnings = warnings
+	d.warnings = src.Warnings
 	s, err := d.readState()
 	if err != nil {
 		return nil, err
@@ -215,49 +201,3 @@ func Rollback(opts Options, version string) (*Report, error) {
 	}
 	return d.use(s, v, files, opts.Keep)
 }
-
-// checkWords refuses parameters that a loader would not hand on as they are.
-func checkWords(field, text string) error {
-	for _, c := range text {
-		switch {
-		case c < ' ' || c > '~':
-			return invalidf(field, "has the character %q: only printable ASCII on one line reaches a kernel through every loader", c)
-		case strings.ContainsRune("\"'\\`", c):
-			return invalidf(field, "has the character %c, which GRUB does not hand on as it is: put the parameter into the image, by initrdgen build --config", c)
-		}
-	}
-	if strings.Contains(text, "${") {
-		return invalidf(field, "has ${, which iPXE would replace: put the parameter into the image, by initrdgen build --config")
-	}
-	for word := range strings.FieldsSeq(text) {
-		if strings.HasPrefix(word, "#") || slices.Contains([]string{";", "||", "&&", "--", "---"}, word) {
-			return invalidf(field, "has %q, which means something else to a loader: leave it out", word)
-		}
-		if name, _, _ := strings.Cut(word, "="); slices.Contains([]string{"initrd", "BOOT_IMAGE", "BOOTIF"}, name) {
-			return invalidf(field, "has %s=, which the loaders set: leave it out", name)
-		} else if name == "sidus.rw" {
-			return invalidf(field, "has sidus.rw=, which the labels set: leave it out, and choose a label by --default")
-		}
-	}
-	return nil
-}
-
-// checkParameters refuses parameters that /init would not understand, and those
-// that are too long for the kernel.
-func checkParameters(text string) (notes []string, err error) {
-	if len(text) > maxLine {
-		return nil, invalidf("Append", "%d bytes are more than the %d that a kernel and the loaders take: put parameters into the image, by initrdgen build --config", len(text), maxLine)
-	}
-	c, err := config.Parse(text, "")
-	if err != nil {
-		return nil, optionErrorf("Append", "%s", strings.ReplaceAll(err.Error(), "\n", "; "))
-	}
-	if c.ISCSI.Password != "" || c.ISCSI.PasswordIn != "" {
-		c.Notes = append(c.Notes, "the parameters have a password, and everybody can fetch the loaders' configuration: put it into the image, by initrdgen build --secrets")
-	}
-	return c.Notes, nil
-}
-
-// maxLine is how long a command line may be: the kernel takes 2047 bytes on x86
-// (COMMAND_LINE_SIZE), and loaders add names of files and the MAC.
-const maxLine = 1900

@@ -18,6 +18,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/sidusboot/sidusboot/bootfiles"
 	"github.com/sidusboot/sidusboot/initrd"
 	"github.com/sidusboot/sidusboot/initrd/initrdtest"
 )
@@ -50,7 +51,10 @@ func goodOptions(t *testing.T) Options {
 	t.Helper()
 	kernel := filepath.Join(t.TempDir(), "vmlinuz")
 	initrdtest.WriteFile(t, kernel, kernelOf(release, "one"))
-	return Options{Dir: t.TempDir(), Image: plainImage(t), Kernel: kernel, Append: "nfsroot=10.0.0.1:/srv", Owner: -1}
+	return Options{
+		Options: bootfiles.Options{Image: plainImage(t), Kernel: kernel, Append: "nfsroot=10.0.0.1:/srv"},
+		Dir:     t.TempDir(), Owner: -1,
+	}
 }
 
 // plainImage is an image that is made once.
@@ -362,16 +366,16 @@ func TestOptionErrors(t *testing.T) {
 		{func(o *Options) { o.Default = "disk" }, "Default", "not a label"},
 		{func(o *Options) { o.Default = "iscsi" }, "Image", "--profile generic,iscsi"},
 		{func(o *Options) { o.Loaders = []string{"lilo"} }, "Loaders", "choose from pxelinux, grub, ipxe"},
-		{func(o *Options) { o.Append = "a\nLABEL evil" }, "Append", `the character '\n'`},
+		{func(o *Options) { o.Append = "a\nLABEL evil" }, "Append", "a control character"},
 		{func(o *Options) { o.Append = "a'; reboot; '" }, "Append", "the character '"},
 		{func(o *Options) { o.Append = "x=${net0/ip}" }, "Append", "has ${"},
-		{func(o *Options) { o.Append = "x || shell" }, "Append", `has "||"`},
+		{func(o *Options) { o.Append = "x || shell" }, "Append", "has ||"},
 		{func(o *Options) { o.Append = "initrd=x" }, "Append", "which the loaders set"},
-		{func(o *Options) { o.Append = "x=\x1b[2J" }, "Append", "the character"},
+		{func(o *Options) { o.Append = "x=\x1b[2J" }, "Append", "a control character"},
 		{func(o *Options) { o.Append = strings.Repeat("x", 3000) }, "Append", "bytes are more"},
 		{func(o *Options) { o.Append = "sidus.rw=tmpfs" }, "Append", "which the labels set"},
 		{func(o *Options) { o.Append = "sidus.mkfs=perhaps" }, "Append", "sidus.mkfs"},
-		{func(o *Options) { o.Tmpfs = "\"" }, "Tmpfs", "the character"},
+		{func(o *Options) { o.AppendTmpfs = "\"" }, "AppendTmpfs", "the character"},
 	} {
 		t.Run(tt.field, func(t *testing.T) {
 			opts := good

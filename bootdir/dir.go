@@ -369,3 +369,35 @@ func (d *dir) removeAll(name string) {
 		d.warnf("%s cannot be removed: %v", d.path(name), cause(err))
 	}
 }
+
+// digest reads a file from its beginning.
+func digest(ctx context.Context, f *os.File) (string, error) {
+	h := sha256.New()
+	if err := copyFile(ctx, h, f); err != nil {
+		return "", err
+	}
+	return hex.EncodeToString(h.Sum(nil)), nil
+}
+
+// copyFile copies a file from its beginning, until ctx ends.
+func copyFile(ctx context.Context, w io.Writer, f *os.File) error {
+	if _, err := f.Seek(0, io.SeekStart); err != nil {
+		return err
+	}
+	buf := make([]byte, 1<<20)
+	for {
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		n, err := f.Read(buf)
+		if _, err := w.Write(buf[:n]); err != nil {
+			return err
+		}
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+	}
+}

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"github.com/sidusboot/sidusboot/bootfiles"
 )
 
 // pxelinuxText makes pxelinux.cfg/default. Files are named relative to pxelinux.0.
@@ -25,7 +27,7 @@ func pxelinuxText(v *version, old []byte) ([]byte, error) {
 		case "default", "ui", "ontimeout":
 			hasDefault = true
 		case "label":
-			if len(fields) > 1 && slices.ContainsFunc(v.Labels, func(l label) bool { return v.labelName(l.Name) == fields[1] }) {
+			if len(fields) > 1 && slices.ContainsFunc(v.Labels, func(l bootfiles.Label) bool { return v.labelName(l.Name) == fields[1] }) {
 				return nil, &EntryError{fields[1]}
 			}
 		}

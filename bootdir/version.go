@@ -3,6 +3,8 @@ package bootdir
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -11,29 +13,25 @@ import (
 	"path"
 	"slices"
 	"strings"
+
+	"github.com/sidusboot/sidusboot/bootfiles"
 )
 
 // A version is a kernel and an image that were installed, and all that the
 // configuration of the loaders is made of.
 type version struct {
-	ID           string   `json:"id,omitempty"`
-	Name         string   `json:"name"`
-	Release      string   `json:"release"`
-	KernelSHA256 string   `json:"kernel_sha256"`
-	ImageSHA256  string   `json:"image_sha256"`
-	Labels       []label  `json:"labels"`
-	Default      string   `json:"default"`
-	Loaders      []string `json:"loaders"`
-	Path         string   `json:"path"`
+	ID           string            `json:"id,omitempty"`
+	Name         string            `json:"name"`
+	Release      string            `json:"release"`
+	KernelSHA256 string            `json:"kernel_sha256"`
+	ImageSHA256  string            `json:"image_sha256"`
+	Labels       []bootfiles.Label `json:"labels"`
+	Default      string            `json:"default"`
+	Loaders      []string          `json:"loaders"`
+	Path         string            `json:"path"`
 	// Secret says that only Owner may read the image.
 	Secret bool `json:"secret"`
 	Owner  int  `json:"owner"`
-}
-
-// A label is one way to boot a version.
-type label struct {
-	Name   string `json:"name"`
-	Append string `json:"append"`
 }
 
 // The files of a version.
@@ -42,6 +40,35 @@ const (
 	imageFile   = "initrd.img"
 	versionFile = "version.json"
 )
+
+// plan makes a version out of the files and the options.
+func plan(ctx context.Context, opts Options, src *bootfiles.Set) (*version, error) {
+	v := &version{Release: src.Release, Name: opts.Name, Labels: src.Labels, Loaders: slices.Clone(opts.Loaders), Default: opts.Default, Path: opts.Path, Owner: -1}
+	slices.Sort(v.Loaders)
+	v.Loaders = slices.Compact(v.Loaders)
+	if src.Secret {
+		if v.Secret, v.Owner = true, opts.Owner; opts.Owner < 0 {
+			return nil, optionErrorf("Owner", "is missing: %s holds the passwords of volumes, so that only the boot server's user may read it: name that user, such as tftp, dnsmasq or www-data", opts.Image)
+		}
+		if me := os.Geteuid(); me != 0 && me != opts.Owner {
+			return nil, optionErrorf("Owner", "only root can give a file to another user: run this as root, or as that user")
+		}
+	}
+	var err error
+	if v.KernelSHA256, err = digest(ctx, src.Kernel); err == nil {
+		v.ImageSHA256, err = digest(ctx, src.Image)
+	}
+	if err != nil {
+		return nil, err
+	}
+	text, err := json.Marshal(v)
+	if err != nil {
+		return nil, err
+	}
+	sum := sha256.Sum256(text)
+	v.ID = src.Release + "-" + hex.EncodeToString(sum[:5])
+	return v, nil
+}
 
 func (v *version) file(name string) string { return path.Join(v.Name, v.ID, name) }
 
@@ -116,7 +143,7 @@ func (d *dir) writeJSON(name string, value any) error {
 }
 
 // add puts a version into the directory, unless it is there already.
-func (d *dir) add(ctx context.Context, s *state, v *version, src *source) (err error) {
+func (d *dir) add(ctx context.Context, s *state, v *version, src *bootfiles.Set) (err error) {
 	fresh := !slices.Contains(s.Versions, v.ID)
 	if fresh {
 		// It is first: where this is interrupted, the next install that removes old
@@ -138,8 +165,8 @@ func (d *dir) add(ctx context.Context, s *state, v *version, src *source) (err e
 		mode   fs.FileMode
 		owner  int
 	}{
-		{kernelFile, src.kernel, v.KernelSHA256, 0o644, -1},
-		{imageFile, src.image, v.ImageSHA256, v.imageMode(), v.Owner},
+		{kernelFile, src.Kernel, v.KernelSHA256, 0o644, -1},
+		{imageFile, src.Image, v.ImageSHA256, v.imageMode(), v.Owner},
 	} {
 		if err := d.copy(ctx, v.file(f.name), f.from, f.sha256, f.mode, f.owner); err != nil {
 			return err
@@ -167,7 +194,7 @@ func (d *dir) readVersion(id string) (*version, error) {
 			return nil, fmt.Errorf("%s: %q is not a label: it was changed by hand or damaged", d.path(v.file(versionFile)), l.Name)
 		}
 		// Without the parameter that the label has added.
-		if err := checkWords("Append", strings.Replace(l.Append, "sidus.rw="+l.Name, "", 1)); err != nil {
+		if err := bootfiles.CheckWords(strings.Replace(l.Append, "sidus.rw="+l.Name, "", 1)); err != nil {
 			return nil, fmt.Errorf("%s: %w: it was changed by hand or damaged", d.path(v.file(versionFile)), err)
 		}
 	}

@@ -1,10 +1,9 @@
-package bootdir
+// Package bootfiles finds a kernel, an image and the parameters that boot together,
+// and checks that they do: for the loaders of bootdir, and for one file with all of
+// it (uki).
+package bootfiles
 
 import (
-	"context"
-	"crypto/sha256"
-	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -19,33 +18,62 @@ import (
 	"github.com/sidusboot/sidusboot/tree"
 )
 
-// A source is what is to be installed: a kernel and an image that belong together.
-type source struct {
-	kernel, image *os.File
-	facts         imageFacts
-	release       string
+// The labels: what becomes of that which a node writes.
+const (
+	Tmpfs = "tmpfs" // It is lost at the next boot.
+	ISCSI = "iscsi" // It is kept, on the node's own volume.
+)
+
+// Options name the files and the parameters.
+type Options struct {
+	// Image is an initrd of initrdgen. Required.
+	Image string
+	// Kernel is the file of the kernel; or Root is a root tree that has it in boot/.
+	Kernel, Root string
+	// Default is the label for which nothing else need be chosen. Empty: Tmpfs.
+	Default string
+	// Append are the kernel's parameters for both labels, AppendTmpfs and AppendISCSI
+	// those for one of them in addition.
+	Append, AppendTmpfs, AppendISCSI string
 }
 
-// imageFacts are what is read of an image.
-type imageFacts struct {
-	releases, profiles []string
-	secrets            bool
+// A Label is one way to boot.
+type Label struct {
+	Name   string `json:"name"`
+	Append string `json:"append"`
 }
 
-func (s *source) close() {
-	for _, f := range []*os.File{s.kernel, s.image} {
+// A Set is what boots together. Close it.
+type Set struct {
+	Kernel, Image *os.File
+	// Release is that of the kernel.
+	Release string
+	// Labels are Tmpfs and, where the image is of the profile iscsi, ISCSI; the
+	// default one first.
+	Labels []Label
+	// Secret says that the image holds the passwords of volumes.
+	Secret bool
+	// Warnings are about the parameters.
+	Warnings []string
+}
+
+// Close closes the files.
+func (s *Set) Close() {
+	for _, f := range []*os.File{s.Kernel, s.Image} {
 		if f != nil {
 			f.Close()
 		}
 	}
 }
 
-// open opens the files and checks that they belong together.
-func open(opts Options) (s *source, err error) {
-	s = &source{}
+// Open opens the files and checks that they belong together, and that /init
+// understands the parameters. An error that is about one of the options is an
+// *initrd.OptionError.
+func Open(opts Options) (s *Set, err error) {
+	s = &Set{}
 	defer func() {
 		if err != nil {
-			s.close()
+			s.Close()
 		}
 	}()
 	switch {
@@ -54,38 +82,48 @@ func open(opts Options) (s *source, err error) {
 	case opts.Kernel == "" && opts.Root == "":
 		return s, invalidf("Kernel", "is missing: name the kernel's file, or with --root the tree that has it in boot/")
 	}
-	if s.image, err = initrd.OpenFile(opts.Image); err != nil {
+	if s.Image, err = initrd.OpenFile(opts.Image); err != nil {
 		return s, optionErrorf("Image", "%w: name an image of initrdgen build", err)
 	}
-	if s.facts, err = readImage(s.image); err != nil {
+	facts, err := readImage(s.Image)
+	if err != nil {
 		return s, optionErrorf("Image", "%s: %w", opts.Image, err)
 	}
-	if len(s.facts.releases) == 0 {
+	if len(facts.releases) == 0 {
 		return s, optionErrorf("Image", "%s is no image of initrdgen: it has no kernel's list of modules", opts.Image)
 	}
-	name := opts.Kernel
-	if name != "" {
-		if s.kernel, err = initrd.OpenFile(name); err != nil {
-			return s, optionErrorf("Kernel", "%w: name the kernel's file, such as boot/vmlinuz-%s of the tree", err, s.facts.releases[0])
-		}
-	} else if s.kernel, name, err = findKernel(opts.Root, s.facts.releases); err != nil {
+	s.Secret = facts.secrets
+	if err := s.findKernel(opts, facts.releases); err != nil {
 		return s, err
 	}
-	if s.release, err = initrd.KernelRelease(s.kernel); err != nil {
-		return s, optionErrorf("Kernel", "%s: %w", name, err)
-	}
-	switch {
-	case s.release == "" && len(s.facts.releases) == 1:
-		s.release = s.facts.releases[0] // Of arm64, which does not say it.
-	case !slices.Contains(s.facts.releases, s.release):
-		return s, optionErrorf("Kernel", "%s is the kernel %s, and the image %s has modules for %s: build the image anew, or name the kernel that belongs to it",
-			name, s.release, opts.Image, strings.Join(s.facts.releases, ", "))
-	}
-	return s, nil
+	return s, s.label(opts, facts.profiles)
 }
 
-// findKernel looks in a tree for the kernel of an image.
-func findKernel(root string, releases []string) (*os.File, string, error) {
+// findKernel opens the kernel, and checks that the image has modules for it.
+func (s *Set) findKernel(opts Options, releases []string) (err error) {
+	name := opts.Kernel
+	if name != "" {
+		if s.Kernel, err = initrd.OpenFile(name); err != nil {
+			return optionErrorf("Kernel", "%w: name the kernel's file, such as boot/vmlinuz-%s of the tree", err, releases[0])
+		}
+	} else if s.Kernel, name, err = kernelOfTree(opts.Root, releases); err != nil {
+		return err
+	}
+	if s.Release, err = initrd.KernelRelease(s.Kernel); err != nil {
+		return optionErrorf("Kernel", "%s: %w", name, err)
+	}
+	switch {
+	case s.Release == "" && len(releases) == 1:
+		s.Release = releases[0] // Of arm64, which does not say it.
+	case !slices.Contains(releases, s.Release):
+		return optionErrorf("Kernel", "%s is the kernel %s, and the image %s has modules for %s: build the image anew, or name the kernel that belongs to it",
+			name, s.Release, opts.Image, strings.Join(releases, ", "))
+	}
+	return nil
+}
+
+// kernelOfTree looks in a tree for the kernel of an image.
+func kernelOfTree(root string, releases []string) (*os.File, string, error) {
 	if len(releases) > 1 {
 		return nil, "", optionErrorf("Root", "the image is for the kernels %s: choose one by --kernel, such as %s/boot/vmlinuz-%s",
 			strings.Join(releases, ", "), strings.TrimRight(root, "/"), releases[0])
@@ -105,6 +143,12 @@ func findKernel(root string, releases []string) (*os.File, string, error) {
 		return nil, "", optionErrorf("Root", "%s has no boot/vmlinuz-%s, the kernel of the image: install its package, or name the file by --kernel", root, releases[0])
 	}
 	return nil, "", optionErrorf("Root", "%s: %w: make it readable, or run this as root", root, first)
+}
+
+// imageFacts are what is read of an image.
+type imageFacts struct {
+	releases, profiles []string
+	secrets            bool
 }
 
 // readImage reads what matters of an image.
@@ -127,7 +171,7 @@ func readImage(f io.Reader) (facts imageFacts, err error) {
 			if err != nil {
 				return facts, fmt.Errorf("%s: %w", file.Path, err)
 			}
-			if err := image.CheckName(release); err != nil || !goodRelease(release) {
+			if !goodRelease(release) {
 				return facts, fmt.Errorf("%s: %q cannot be a part of a file's name in a loader's configuration", file.Path, release)
 			}
 			facts.releases = append(facts.releases, release)
@@ -141,95 +185,10 @@ func goodRelease(release string) bool {
 	return release[0] != '.' && len(release) < 64 && strings.Trim(release, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._+-") == ""
 }
 
-// plan makes the version out of the files and the options.
-func (s *source) plan(ctx context.Context, opts Options) (v *version, warnings []string, err error) {
-	v = &version{Release: s.release, Name: opts.Name, Loaders: slices.Clone(opts.Loaders), Default: opts.Default, Path: opts.Path, Owner: -1}
-	slices.Sort(v.Loaders)
-	v.Loaders = slices.Compact(v.Loaders)
-	labels := []label{{Name: LabelTmpfs, Append: join(opts.Append, "sidus.rw=tmpfs", opts.Tmpfs)}}
-	if slices.Contains(s.facts.profiles, "iscsi") {
-		labels = append(labels, label{Name: LabelISCSI, Append: join(opts.Append, "sidus.rw=iscsi", opts.ISCSI)})
-	} else if opts.Default == LabelISCSI || opts.ISCSI != "" {
-		return nil, nil, optionErrorf("Image", "%s cannot have the label %s, because it is not of the profile iscsi: build it with --profile %s,iscsi",
-			opts.Image, LabelISCSI, strings.Join(s.facts.profiles, ","))
-	}
-	for _, field := range []struct{ name, text string }{{"Append", opts.Append}, {"Tmpfs", opts.Tmpfs}, {"ISCSI", opts.ISCSI}} {
-		if err := checkWords(field.name, field.text); err != nil {
-			return nil, nil, err
-		}
-	}
-	for _, l := range labels {
-		notes, err := checkParameters(l.Append)
-		if err != nil {
-			return nil, nil, err
-		}
-		for _, note := range notes {
-			if !slices.Contains(warnings, note) {
-				warnings = append(warnings, note)
-			}
-		}
-		v.Labels = append(v.Labels, l)
-	}
-	if s.facts.secrets {
-		if v.Secret, v.Owner = true, opts.Owner; opts.Owner < 0 {
-			return nil, nil, optionErrorf("Owner", "is missing: %s holds the passwords of volumes, so that only the boot server's user may read it: name that user, such as tftp, dnsmasq or www-data", opts.Image)
-		}
-		if me := os.Geteuid(); me != 0 && me != opts.Owner {
-			return nil, nil, optionErrorf("Owner", "only root can give a file to another user: run this as root, or as that user")
-		}
-	}
-	if v.KernelSHA256, err = digest(ctx, s.kernel); err == nil {
-		v.ImageSHA256, err = digest(ctx, s.image)
-	}
-	if err != nil {
-		return nil, nil, err
-	}
-	text, err := json.Marshal(v)
-	if err != nil {
-		return nil, nil, err
-	}
-	sum := sha256.Sum256(text)
-	v.ID = s.release + "-" + hex.EncodeToString(sum[:5])
-	return v, warnings, nil
+func invalidf(field, format string, args ...any) error {
+	return &initrd.OptionError{Field: field, Invalid: true, Err: fmt.Errorf(format, args...)}
 }
 
-// join puts parameters together, with one blank between them.
-func join(texts ...string) string {
-	var fields []string
-	for _, text := range texts {
-		fields = append(fields, strings.Fields(text)...)
-	}
-	return strings.Join(fields, " ")
-}
-
-// digest reads a file from its beginning.
-func digest(ctx context.Context, f *os.File) (string, error) {
-	h := sha256.New()
-	if err := copyFile(ctx, h, f); err != nil {
-		return "", err
-	}
-	return hex.EncodeToString(h.Sum(nil)), nil
-}
-
-// copyFile copies a file from its beginning, until ctx ends.
-func copyFile(ctx context.Context, w io.Writer, f *os.File) error {
-	if _, err := f.Seek(0, io.SeekStart); err != nil {
-		return err
-	}
-	buf := make([]byte, 1<<20)
-	for {
-		if ctx.Err() != nil {
-			return context.Cause(ctx)
-		}
-		n, err := f.Read(buf)
-		if _, err := w.Write(buf[:n]); err != nil {
-			return err
-		}
-		if errors.Is(err, io.EOF) {
-			return nil
-		}
-		if err != nil {
-			return err
-		}
-	}
+func optionErrorf(field, format string, args ...any) error {
+	return &initrd.OptionError{Field: field, Err: fmt.Errorf(format, args...)}
 }

@@ -91,7 +91,11 @@ var layers = [][]string{
 	},
 	// Ways of an image to the nodes.
 	{
+		"bootfiles",
+	},
+	{
 		"bootdir",
+		"uki",
 	},
 	{
 		"qemu-tests",

@@ -270,3 +270,25 @@ func (o *output) abort() {
 	_ = unix.Unlinkat(o.folder.fd, o.temp, 0)
 	o.folder.close()
 }
+
+// WriteFile writes a file as Build writes its image: whole or not at all, with owner,
+// mode and access list of the one that it replaces. A secret is for its owner alone.
+// An error that is about the name is an *OptionError for Output.
+func WriteFile(name string, secret bool, content []byte) (warnings []string, err error) {
+	mode := publicMode
+	if secret {
+		mode = secretMode
+	}
+	out, err := createOutput("Output", name, mode)
+	if err != nil {
+		return nil, err
+	}
+	defer out.abort()
+	if _, err := out.Write(content); err != nil {
+		return nil, err
+	}
+	if err := out.finish(); err != nil {
+		return nil, err
+	}
+	return out.warnings, out.commit()
+}

@@ -124,7 +124,7 @@ kernels. What went in, and what it weighs, is printed at the end.`,
 // not the flag's.
 var flags = map[string]string{
 	"Profiles": "profile", "Modules": "module",
-	"Dir": "tftp", "Loaders": "loader", "Tmpfs": "append-tmpfs", "ISCSI": "append-iscsi", "Version": "to",
+	"Dir": "tftp", "Loaders": "loader", "AppendTmpfs": "append-tmpfs", "AppendISCSI": "append-iscsi", "Version": "to", "Labels": "label",
 }
 
 // withFlag names the flag where an error is about one of the options.

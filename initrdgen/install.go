@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/sidusboot/sidusboot/bootdir"
+	"github.com/sidusboot/sidusboot/bootfiles"
 	"github.com/sidusboot/sidusboot/command"
 )
 
@@ -94,9 +95,9 @@ An image with secrets gets mode 0600 and the owner that --owner names.`,
 	f.StringVar(&opts.Root, "root", "", "the root `TREE` that has the image's kernel in boot/")
 	f.StringVar(&opts.Kernel, "kernel", "", "the kernel's `FILE`, instead of --root")
 	f.StringVar(&opts.Append, "append", "", "kernel `PARAMETERS` for both labels")
-	f.StringVar(&opts.Tmpfs, "append-tmpfs", "", "further `PARAMETERS` for the label tmpfs")
-	f.StringVar(&opts.ISCSI, "append-iscsi", "", "further `PARAMETERS` for the label iscsi")
-	f.StringVar(&opts.Default, "default", bootdir.LabelTmpfs, "the `LABEL` that nodes boot: "+bootdir.LabelTmpfs+" or "+bootdir.LabelISCSI)
+	f.StringVar(&opts.AppendTmpfs, "append-tmpfs", "", "further `PARAMETERS` for the label tmpfs")
+	f.StringVar(&opts.AppendISCSI, "append-iscsi", "", "further `PARAMETERS` for the label iscsi")
+	f.StringVar(&opts.Default, "default", bootfiles.Tmpfs, "the `LABEL` that nodes boot: "+bootfiles.Tmpfs+" or "+bootfiles.ISCSI)
 	f.StringSliceVar(&opts.Loaders, "loader", bootdir.Loaders(), "for which loaders: `NAME`s are "+strings.Join(bootdir.Loaders(), ", ")+"; may be repeated")
 	f.StringVar(&opts.Name, "name", bootdir.DefaultName, "`NAME` of the directory in DIR and of the blocks")
 	f.StringVar(&opts.Path, "path", "/", "what DIR is called in requests to the boot server, a `PATH`; for GRUB")

@@ -138,3 +138,56 @@ func TestPXE(t *testing.T) {
 	g = b.powerOn(GuestOptions{Firmware: BIOS})
 	b.bootedBy(g, "ext4")
 }
+
+// http offers the boot server's directory by HTTP.
+func (b *bootServer) http() *HTTPServer {
+	b.t.Helper()
+	server, err := b.StartHTTP(b.dir)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	b.t.Cleanup(func() { server.Close() })
+	return server
+}
+
+// TestUEFI boots a node from its power button: OVMF, UEFI's PXE, Debian's GRUB, and
+// by the node's own file the label that is not the default.
+func TestUEFI(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, "bookworm")
+	b := s.bootServer("/usr/lib/grub/x86_64-efi/monolithic/grubnetx64.efi")
+	s.nfs(Export{}, NFSOptions{})
+	b.serve("grubnetx64.efi")
+	b.install("--default", "iscsi")
+	b.put(own("grub/grub.cfg-"), "source $prefix/grub.cfg\nset default=tmpfs\n")
+	b.bootedBy(b.powerOn(GuestOptions{Firmware: UEFI}), "tmpfs")
+}
+
+// TestIPXE boots a node by iPXE over HTTP, on UEFI and, in a soak, from a card's own
+// iPXE under SeaBIOS: by the node's own file, which is fetched first.
+func TestIPXE(t *testing.T) {
+	t.Parallel()
+	Require(t)
+	for name, test := range map[string]struct {
+		firmware Firmware
+		soak     bool
+	}{"uefi": {UEFI, false}, "bios": {BIOS, true}} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			if test.soak {
+				Soak(t)
+			}
+			s := newSite(t, "bookworm")
+			b := s.bootServer("/usr/lib/ipxe/snponly.efi")
+			s.nfs(Export{}, NFSOptions{})
+			server := b.http()
+			b.serve("snponly.efi", "--dhcp-userclass=set:ipxe,iPXE", "--dhcp-boot=tag:ipxe,http://"+ServerAddr+"/sidus.ipxe")
+			b.install("--default", "iscsi")
+			b.put(own("ipxe.cfg/"), "#!ipxe\nset label tmpfs\n")
+			b.bootedBy(b.powerOn(GuestOptions{Firmware: test.firmware}), "tmpfs")
+			if asked := strings.Join(server.Requests(), "\n"); !strings.Contains(asked, "/initrd.img") {
+				t.Errorf("the image did not come by HTTP:\n%s", asked)
+			}
+		})
+	}
+}

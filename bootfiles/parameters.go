@@ -1,0 +1,110 @@
+package bootfiles
+
+import (
+	"cmp"
+	"slices"
+	"strings"
+
+	"github.com/sidusboot/sidusboot/config"
+)
+
+// label makes the labels out of the parameters.
+func (s *Set) label(opts Options, profiles []string) error {
+	chosen := cmp.Or(opts.Default, Tmpfs)
+	if chosen != Tmpfs && chosen != ISCSI {
+		return invalidf("Default", "%q is not a label: choose one of %s, %s", chosen, Tmpfs, ISCSI)
+	}
+	for _, field := range []struct{ name, text string }{{"Append", opts.Append}, {"AppendTmpfs", opts.AppendTmpfs}, {"AppendISCSI", opts.AppendISCSI}} {
+		if err := CheckWords(field.text); err != nil {
+			return invalidf(field.name, "%w", err)
+		}
+	}
+	s.Labels = []Label{{Tmpfs, join(opts.Append, "sidus.rw="+Tmpfs, opts.AppendTmpfs)}}
+	if slices.Contains(profiles, "iscsi") {
+		s.Labels = append(s.Labels, Label{ISCSI, join(opts.Append, "sidus.rw="+ISCSI, opts.AppendISCSI)})
+	} else if chosen == ISCSI || opts.AppendISCSI != "" {
+		return optionErrorf("Image", "%s cannot have the label %s, because it is not of the profile iscsi: build it with --profile %s,iscsi",
+			opts.Image, ISCSI, strings.Join(profiles, ","))
+	}
+	if chosen == ISCSI {
+		slices.Reverse(s.Labels)
+	}
+	for _, l := range s.Labels {
+		notes, err := checkParameters(l.Append)
+		if err != nil {
+			return err
+		}
+		for _, note := range notes {
+			if !slices.Contains(s.Warnings, note) {
+				s.Warnings = append(s.Warnings, note)
+			}
+		}
+	}
+	return nil
+}
+
+// A WordError is about parameters that a loader would not hand on as they are.
+type WordError struct {
+	// Problem says what is wrong and what to do.
+	Problem string
+}
+
+func (e *WordError) Error() string { return e.Problem }
+
+// CheckWords refuses parameters that a loader would not hand on as they are, or that
+// the labels or the loaders set: it returns a *WordError.
+func CheckWords(text string) error {
+	const remedy = ": put the parameter into the image, by initrdgen build --config"
+	for _, c := range text {
+		switch {
+		case c < ' ' || c > '~':
+			return &WordError{"has a control character, or one outside ASCII: only printable ASCII on one line reaches a kernel through every loader"}
+		case strings.ContainsRune("\"'\\`", c):
+			return &WordError{"has the character " + string(c) + ", which GRUB does not hand on as it is" + remedy}
+		}
+	}
+	if strings.Contains(text, "${") {
+		return &WordError{"has ${, which iPXE would replace" + remedy}
+	}
+	for word := range strings.FieldsSeq(text) {
+		name, _, _ := strings.Cut(word, "=")
+		switch {
+		case strings.HasPrefix(word, "#"), slices.Contains([]string{";", "||", "&&", "--", "---"}, word):
+			return &WordError{"has " + word + ", which means something else to a loader: leave it out"}
+		case slices.Contains([]string{"initrd", "BOOT_IMAGE", "BOOTIF"}, name):
+			return &WordError{"has " + name + "=, which the loaders set: leave it out"}
+		case name == "sidus.rw":
+			return &WordError{"has sidus.rw=, which the labels set: leave it out, and choose a label by --default"}
+		}
+	}
+	return nil
+}
+
+// maxLine is how long a command line may be: the kernel takes 2047 bytes on x86
+// (COMMAND_LINE_SIZE), and loaders add names of files and the MAC.
+const maxLine = 1900
+
+// checkParameters refuses parameters that /init would not understand, and those
+// that are too long for the kernel.
+func checkParameters(text string) (notes []string, err error) {
+	if len(text) > maxLine {
+		return nil, invalidf("Append", "%d bytes are more than the %d that a kernel and the loaders take: put parameters into the image, by initrdgen build --config", len(text), maxLine)
+	}
+	c, err := config.Parse(text, "")
+	if err != nil {
+		return nil, optionErrorf("Append", "%s", strings.ReplaceAll(err.Error(), "\n", "; "))
+	}
+	if c.ISCSI.Password != "" || c.ISCSI.PasswordIn != "" {
+		c.Notes = append(c.Notes, "the parameters have a password, and everybody can fetch them: put it into the image, by initrdgen build --secrets")
+	}
+	return c.Notes, nil
+}
+
+// join puts parameters together, with one blank between them.
+func join(texts ...string) string {
+	var fields []string
+	for _, text := range texts {
+		fields = append(fields, strings.Fields(text)...)
+	}
+	return strings.Join(fields, " ")
+}

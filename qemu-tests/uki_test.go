@@ -1,0 +1,125 @@
+//go:build qemu
+
+package qemutests
+
+import (
+	"crypto/rand"
+	"crypto/rsa"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/pem"
+	"math/big"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+// hostStub is Debian's stub on this machine: the site's tree has none.
+const hostStub = "/usr/lib/systemd/boot/efi/linuxx64.efi.stub"
+
+// uki makes a unified kernel image of the site's kernel and image, and returns its
+// path.
+func (s *site) uki(params string) string {
+	s.t.Helper()
+	file := filepath.Join(s.t.TempDir(), "sidus.efi")
+	s.initrdgen("uki", "--image", s.image, "--root", s.tree, "--stub", hostStub, "--output", file, "--append", params)
+	return file
+}
+
+// A signer has a key and its certificate, as files and in DER.
+type signer struct {
+	key, certificate string
+	der              []byte
+}
+
+// signer makes a key of the site's own.
+func (s *site) signer() signer {
+	s.t.Helper()
+	key, err := rsa.GenerateKey(rand.Reader, 2048)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	now := time.Now()
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "sidusboot lab"},
+		NotBefore: now.AddDate(-1, 0, 0), NotAfter: now.AddDate(10, 0, 0)}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	dir := s.t.TempDir()
+	k := signer{key: filepath.Join(dir, "key"), certificate: filepath.Join(dir, "certificate"), der: der}
+	for name, block := range map[string]*pem.Block{
+		k.key:         {Type: "RSA PRIVATE KEY", Bytes: x509.MarshalPKCS1PrivateKey(key)},
+		k.certificate: {Type: "CERTIFICATE", Bytes: der},
+	} {
+		if err := os.WriteFile(name, pem.EncodeToMemory(block), 0o600); err != nil {
+			s.t.Fatal(err)
+		}
+	}
+	return k
+}
+
+// sign signs a program, and has the signature checked.
+func (s *site) sign(k signer, from, to string) {
+	s.t.Helper()
+	for _, argv := range [][]string{
+		{"sbsign", "--key", k.key, "--cert", k.certificate, "--output", to, from},
+		{"sbverify", "--cert", k.certificate, to},
+	} {
+		if out, err := exec.CommandContext(s.ctx, argv[0], argv[1:]...).CombinedOutput(); err != nil {
+			s.t.Fatalf("%s: %v: %s", strings.Join(argv, " "), err, out)
+		}
+	}
+}
+
+// httpBoot are dnsmasq's options for nodes whose UEFI boots by HTTP, and PXE is not
+// answered.
+func httpBoot(file string) []string {
+	return []string{
+		"--dhcp-vendorclass=set:http,HTTPClient", "--dhcp-vendorclass=set:pxe,PXEClient", "--dhcp-ignore=tag:pxe",
+		"--dhcp-option-force=tag:http,60,HTTPClient", "--dhcp-boot=tag:http,http://" + ServerAddr + "/" + file,
+	}
+}
+
+// TestSecureBoot boots a node from its power button by UEFI's HTTP boot and a unified
+// kernel image, with Secure Boot on and a key of the site's own: the image that is
+// not signed is refused, the signed one boots, by the parameters in it.
+func TestSecureBoot(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, "bookworm")
+	b := &bootServer{site: s, dir: t.TempDir()}
+	s.nfs(Export{}, NFSOptions{})
+	server := b.http()
+	k := s.signer()
+	store, err := enrolled(k.der)
+	if err != nil {
+		t.Fatal(err)
+	}
+	keys := s.file("variables.fd", string(store))
+	unsigned, offered := s.uki("console=ttyS0 "+s.root("vers=3")+" "+probeParams), filepath.Join(b.dir, "sidus.efi")
+	s.dhcp(DHCPOptions{Router: ServerAddr, Extra: httpBoot("sidus.efi")})
+
+	if content, err := os.ReadFile(unsigned); err != nil || os.WriteFile(offered, content, 0o644) != nil {
+		t.Fatal(err)
+	}
+	g := b.powerOn(GuestOptions{Firmware: UEFI, Variables: keys})
+	if _, err := g.Expect(s.ctx, `(?i)access denied|security violation`); err != nil {
+		t.Fatal(err)
+	}
+	g.Kill()
+
+	s.sign(k, unsigned, offered)
+	g = b.powerOn(GuestOptions{Firmware: UEFI, Variables: keys})
+	s.same(g, map[string]string{
+		"uname -r": s.release,
+		"od -An -tu1 -j4 /sys/firmware/efi/efivars/SecureBoot-8be4df61-93ca-11d2-aa0d-00e098032b8c 2>/dev/null || " +
+			"{ mount -t efivarfs efivarfs /sys/firmware/efi/efivars; od -An -tu1 -j4 /sys/firmware/efi/efivars/SecureBoot-8be4df61-93ca-11d2-aa0d-00e098032b8c; }": "1",
+		"grep -o 'sidus.rw=[a-z]*' /proc/cmdline": "sidus.rw=tmpfs",
+	})
+	if asked := server.Requests(); len(asked) == 0 {
+		t.Error("nothing came by HTTP")
+	}
+}

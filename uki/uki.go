@@ -1,0 +1,258 @@
+// Package uki makes a unified kernel image: one EFI program with a kernel, an
+// image and the kernel's parameters in it, which a node's UEFI fetches and starts
+// without any loader or configuration, and which can be signed for Secure Boot.
+//
+// It is an EFI stub (linuxx64.efi.stub of systemd-boot-efi) with sections behind it:
+// .osrel, .uname, .cmdline, .initrd, .linux. Where there are several labels each is a
+// profile (.profile and its .cmdline), of which the stub takes the first unless it
+// is told another (systemd-stub(7)).
+package uki
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/sidusboot/sidusboot/bootfiles"
+	"github.com/sidusboot/sidusboot/initrd"
+	"github.com/sidusboot/sidusboot/tree"
+)
+
+// Options say what Build makes.
+type Options struct {
+	// Options name the files and the parameters.
+	bootfiles.Options
+	// Stub is the EFI stub. Empty: that of Root.
+	Stub string
+	// Output is the file to write. Required.
+	Output string
+	// Labels are those that go in, the first one being what a node boots that is told
+	// nothing else. Empty: Default, or the first one of the image.
+	Labels []string
+	// DryRun says that nothing is to be written.
+	DryRun bool
+}
+
+// A Report says what went in.
+type Report struct {
+	Output   string          `json:"output"`
+	Kernel   string          `json:"kernel"`
+	Stub     string          `json:"stub"`
+	Labels   []string        `json:"labels"`
+	Bytes    int64           `json:"bytes"`
+	Sections []SectionReport `json:"sections"`
+	Warnings []string        `json:"warnings"`
+}
+
+// A SectionReport is about one section that was added to the stub.
+type SectionReport struct {
+	Name  string `json:"name"`
+	Bytes int64  `json:"bytes"`
+}
+
+// profilesSince is the first version of systemd whose stub knows profiles.
+const profilesSince = 257
+
+// maxStub is larger than any stub; maxFile than any kernel or image that a firmware loads.
+const (
+	maxStub = 16 << 20
+	maxFile = 1 << 30
+)
+
+func invalidf(field, format string, args ...any) error {
+	return &initrd.OptionError{Field: field, Invalid: true, Err: fmt.Errorf(format, args...)}
+}
+
+func optionErrorf(field, format string, args ...any) error {
+	return &initrd.OptionError{Field: field, Err: fmt.Errorf(format, args...)}
+}
+
+// Build makes a unified kernel image. Output appears whole or not at all; the same
+// files and options give the same bytes.
+//
+// An error that is about one of the options is an *initrd.OptionError.
+func Build(ctx context.Context, opts Options) (*Report, error) {
+	if opts.Output == "" {
+		return nil, invalidf("Output", "is missing: name the file to write, which firmware wants to end in .efi")
+	}
+	src, err := bootfiles.Open(opts.Options)
+	if err != nil {
+		return nil, err
+	}
+	defer src.Close()
+	labels, err := choose(src.Labels, opts)
+	if err != nil {
+		return nil, err
+	}
+	machine, err := kernelMachine(src.Kernel)
+	if err != nil {
+		return nil, err
+	}
+	stub, name, err := openStub(opts, machine)
+	if err != nil {
+		return nil, err
+	}
+	if version := stubVersion(stub.magic()); len(labels) > 1 && version < profilesSince {
+		return nil, optionErrorf("Stub", "%s is %s, which knows no profiles: choose one label by --label, or name a stub of systemd %d or later (Debian 13)",
+			name, cmp.Or(stub.magic(), "not systemd's"), profilesSince)
+	}
+	sections, err := read(ctx, src, labels, osRelease(opts.Root, src.Release))
+	if err != nil {
+		return nil, err
+	}
+	image, err := stub.with(sections)
+	if err != nil {
+		return nil, optionErrorf("Stub", "%s: %w", name, err)
+	}
+	r := &Report{Output: opts.Output, Kernel: src.Release, Stub: name, Bytes: int64(len(image)), Warnings: slices.Concat([]string{}, src.Warnings)}
+	for _, l := range labels {
+		r.Labels = append(r.Labels, l.Name)
+	}
+	for _, s := range sections {
+		r.Sections = append(r.Sections, SectionReport{s.name, int64(len(s.data))})
+	}
+	if src.Secret {
+		r.Warnings = append(r.Warnings, fmt.Sprintf("the image holds the passwords of volumes, so that only the owner of %s may read it (mode 0600): give it to the boot server's user by chown, which later builds keep", opts.Output))
+	}
+	if opts.DryRun {
+		return r, nil
+	}
+	warnings, err := initrd.WriteFile(opts.Output, src.Secret, image)
+	r.Warnings = append(r.Warnings, warnings...)
+	return r, err
+}
+
+// choose takes the labels that were asked for, in that order.
+func choose(have []bootfiles.Label, opts Options) (chosen []bootfiles.Label, err error) {
+	if len(opts.Labels) == 0 {
+		return have[:1], nil // The default one is first.
+	}
+	for _, name := range opts.Labels {
+		i := slices.IndexFunc(have, func(l bootfiles.Label) bool { return l.Name == name })
+		switch {
+		case i < 0 && name == bootfiles.ISCSI:
+			return nil, optionErrorf("Labels", "%s: %s is not of the profile iscsi: build it with this profile", name, opts.Image)
+		case i < 0:
+			return nil, invalidf("Labels", "%q is not a label: choose from %s, %s", name, bootfiles.Tmpfs, bootfiles.ISCSI)
+		case slices.Contains(chosen, have[i]):
+			return nil, invalidf("Labels", "%s is named twice", name)
+		}
+		chosen = append(chosen, have[i])
+	}
+	return chosen, nil
+}
+
+// stubs are the names of systemd's stubs by what they run on.
+var stubs = map[string]string{"amd64": "linuxx64.efi.stub", "arm64": "linuxaa64.efi.stub"}
+
+// openStub reads the stub that was named, or that of the tree.
+func openStub(opts Options, machine string) (*stub, string, error) {
+	name := opts.Stub
+	var file []byte
+	var err error
+	if name != "" {
+		if file, err = initrd.ReadFile(name); err != nil {
+			return nil, "", optionErrorf("Stub", "%w: name the stub of systemd-boot-efi", err)
+		}
+	} else {
+		if opts.Root == "" {
+			return nil, "", invalidf("Stub", "is missing: name the stub, or by --root a tree that has systemd-boot-efi installed")
+		}
+		inTree := path.Join("usr/lib/systemd/boot/efi", stubs[machine])
+		name = path.Join(opts.Root, inTree)
+		file, err = tree.At(opts.Root).ReadFileMax(inTree, maxStub)
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil, "", optionErrorf("Root", "%s is not there: install systemd-boot-efi in the tree, or name a stub by --stub", name)
+		}
+		if err != nil {
+			return nil, "", optionErrorf("Root", "%s: %w: name a stub by --stub", name, err)
+		}
+	}
+	s, err := readStub(file)
+	if err != nil {
+		return nil, "", optionErrorf("Stub", "%s: %w", name, err)
+	}
+	if got := s.machine(); got != machine {
+		return nil, "", optionErrorf("Stub", "%s is for %s, and the kernel for %s: name the stub that belongs to it", name, cmp.Or(got, "another processor"), machine)
+	}
+	return s, name, nil
+}
+
+// kernelMachine is what a kernel runs on, as Debian calls it.
+func kernelMachine(kernel io.ReaderAt) (string, error) {
+	head := make([]byte, 0x40)
+	if _, err := kernel.ReadAt(head, 0); err != nil {
+		return "", err
+	}
+	if string(head[0x38:0x3c]) == "ARM\x64" {
+		return "arm64", nil
+	}
+	return "amd64", nil
+}
+
+// stubVersion is the version of systemd in what a stub says of itself; 0: none.
+func stubVersion(magic string) int {
+	rest, ok := strings.CutPrefix(magic, "systemd-stub ")
+	if !ok {
+		return 0
+	}
+	end := strings.IndexFunc(rest, func(r rune) bool { return r < '0' || r > '9' })
+	if end < 0 {
+		end = len(rest)
+	}
+	n, _ := strconv.Atoi(rest[:end])
+	return n
+}
+
+// read reads what goes into the sections.
+func read(ctx context.Context, src *bootfiles.Set, labels []bootfiles.Label, release string) ([]section, error) {
+	sections := []section{{".osrel", []byte(release)}, {".uname", []byte(src.Release)}}
+	if len(labels) == 1 {
+		sections = append(sections, section{".cmdline", []byte(labels[0].Append)})
+	}
+	for _, f := range []struct {
+		section string
+		file    *os.File
+	}{{".initrd", src.Image}, {".linux", src.Kernel}} {
+		if ctx.Err() != nil {
+			return nil, context.Cause(ctx)
+		}
+		if _, err := f.file.Seek(0, io.SeekStart); err != nil {
+			return nil, err
+		}
+		data, err := io.ReadAll(io.LimitReader(f.file, maxFile+1))
+		if err != nil {
+			return nil, err
+		}
+		if len(data) > maxFile {
+			return nil, fmt.Errorf("%s has more than %d MB, more than firmware loads", f.file.Name(), maxFile>>20)
+		}
+		sections = append(sections, section{f.section, data})
+	}
+	if len(labels) > 1 {
+		for _, l := range labels {
+			sections = append(sections, section{".profile", fmt.Appendf(nil, "ID=%s\nTITLE=%s\n", l.Name, l.Name)}, section{".cmdline", []byte(l.Append)})
+		}
+	}
+	return sections, nil
+}
+
+// osRelease is the tree's, from which boot loaders take a name for their menu.
+func osRelease(root, release string) string {
+	if root != "" {
+		for _, name := range []string{"etc/os-release", "usr/lib/os-release"} {
+			if text, err := tree.At(root).ReadFile(name); err == nil && len(text) > 0 {
+				return string(text)
+			}
+		}
+	}
+	return fmt.Sprintf("ID=sidusboot\nNAME=\"sidusboot\"\nPRETTY_NAME=\"sidusboot, kernel %s\"\nVERSION_ID=\"%s\"\n", release, release)
+}
