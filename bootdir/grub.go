@@ -13,7 +13,11 @@ var (
 	grubEntry   = regexp.MustCompile(`(?m)^\s*(?:menuentry|submenu)\s+(?:'([^'\n]*)'|"([^"\n]*)"|(\S+))`)
 )
 
-// grubText makes grub/grub.cfg. GRUB looks for grub.cfg-01-MAC beside it first.
+// grubText makes grub/grub.cfg.
+//
+// A node's own file (grub/01-MAC.cfg, the MAC with colons) is read at the end of the
+// block and can set another default. Upstream's GRUB looks for grub.cfg-01-MAC by
+// itself; Debian's, whose own small configuration names grub.cfg, does not.
 func grubText(v *version, old []byte) ([]byte, error) {
 	before, after, err := split(v.Name, old)
 	if err != nil {
@@ -42,5 +46,6 @@ func grubText(v *version, old []byte) ([]byte, error) {
 		}
 		fmt.Fprintf(&b, " \"BOOTIF=01-$net_default_mac\"\n  initrd %s\n}\n", path.Join(v.Path, v.file(imageFile)))
 	}
+	b.WriteString("if [ -e \"$prefix/01-$net_default_mac.cfg\" ]; then\n  source \"$prefix/01-$net_default_mac.cfg\"\nfi\n")
 	return insert(v.Name, before, b.String(), after), nil
 }

@@ -41,8 +41,7 @@ the profile iscsi. --default says which one nodes boot. One node boots another:
   pxelinux  pxelinux.cfg/01-MAC with the lines
               INCLUDE pxelinux.cfg/default
               DEFAULT iscsi
-  grub      grub/grub.cfg-01-MAC with the lines
-              source $prefix/grub.cfg
+  grub      grub/01-MAC.cfg, the MAC with colons, with the line
               set default=iscsi
   ipxe      ipxe.cfg/01-MAC with the lines
               #!ipxe

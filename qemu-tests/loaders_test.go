@@ -159,7 +159,7 @@ func TestUEFI(t *testing.T) {
 	s.nfs(Export{}, NFSOptions{})
 	b.serve("grubnetx64.efi")
 	b.install("--default", "iscsi")
-	b.put(own("grub/grub.cfg-"), "source $prefix/grub.cfg\nset default=tmpfs\n")
+	b.put("grub/01-"+MAC(1)+".cfg", "set default=tmpfs\n")
 	b.bootedBy(b.powerOn(GuestOptions{Firmware: UEFI}), "tmpfs")
 }
 
