@@ -46,6 +46,7 @@ func grubText(v *version, old []byte) ([]byte, error) {
 		}
 		fmt.Fprintf(&b, " \"BOOTIF=01-$net_default_mac\"\n  initrd %s\n}\n", path.Join(v.Path, v.file(imageFile)))
 	}
-	b.WriteString("if [ -e \"$prefix/01-$net_default_mac.cfg\" ]; then\n  source \"$prefix/01-$net_default_mac.cfg\"\nfi\n")
+	// Over the network -e and -f find nothing (GRUB's test.c asks for a directory), -s opens the file.
+	b.WriteString("if [ -s \"$prefix/01-$net_default_mac.cfg\" ]; then\n  source \"$prefix/01-$net_default_mac.cfg\"\nfi\n")
 	return insert(v.Name, before, b.String(), after), nil
 }

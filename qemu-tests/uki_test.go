@@ -20,13 +20,11 @@ import (
 // hostStub is Debian's stub on this machine: the site's tree has none.
 const hostStub = "/usr/lib/systemd/boot/efi/linuxx64.efi.stub"
 
-// uki makes a unified kernel image of the site's kernel and image, and returns its
-// path.
-func (s *site) uki(params string) string {
+// uki makes a unified kernel image of the site's kernel and image for a probe.
+func (s *site) uki(file string, more ...string) {
 	s.t.Helper()
-	file := filepath.Join(s.t.TempDir(), "sidus.efi")
-	s.initrdgen("uki", "--image", s.image, "--root", s.tree, "--stub", hostStub, "--output", file, "--append", params)
-	return file
+	s.initrdgen(append([]string{"uki", "--image", s.image, "--root", s.tree, "--output", file,
+		"--append", "console=ttyS0 " + s.root("vers=3") + " " + probeParams}, more...)...)
 }
 
 // A signer has a key and its certificate, as files and in DER.
@@ -99,7 +97,8 @@ func TestSecureBoot(t *testing.T) {
 		t.Fatal(err)
 	}
 	keys := s.file("variables.fd", string(store))
-	unsigned, offered := s.uki("console=ttyS0 "+s.root("vers=3")+" "+probeParams), filepath.Join(b.dir, "sidus.efi")
+	unsigned, offered := filepath.Join(t.TempDir(), "sidus.efi"), filepath.Join(b.dir, "sidus.efi")
+	s.uki(unsigned, "--stub", hostStub)
 	s.dhcp(DHCPOptions{Router: ServerAddr, Extra: httpBoot("sidus.efi")})
 
 	if content, err := os.ReadFile(unsigned); err != nil || os.WriteFile(offered, content, 0o644) != nil {
@@ -122,4 +121,23 @@ func TestSecureBoot(t *testing.T) {
 	if asked := server.Requests(); len(asked) == 0 {
 		t.Error("nothing came by HTTP")
 	}
+}
+
+// TestUKIProfiles boots a unified kernel image with both labels after the stub of a
+// Debian 13 tree, which knows profiles: the first one counts.
+func TestUKIProfiles(t *testing.T) {
+	t.Parallel()
+	Soak(t)
+	s := newSiteOf(t, Variant{Suite: "trixie", Packages: []string{"systemd-boot-efi"}})
+	s.image = s.build(lunProfile)
+	b := &bootServer{site: s, dir: t.TempDir()}
+	s.nfs(Export{}, NFSOptions{})
+	b.http()
+	s.dhcp(DHCPOptions{Router: ServerAddr, Extra: httpBoot("sidus.efi")})
+	s.uki(filepath.Join(b.dir, "sidus.efi"), "--label", "tmpfs,iscsi", "--append-tmpfs", "from=tmpfs")
+	g := b.powerOn(GuestOptions{Firmware: UEFI})
+	s.same(g, map[string]string{
+		"uname -r": s.release,
+		"grep -o 'sidus.rw=[a-z]* from=[a-z]*' /proc/cmdline": "sidus.rw=tmpfs from=tmpfs",
+	})
 }
