@@ -82,6 +82,10 @@ func httpBoot(file string) []string {
 	}
 }
 
+// withoutPXE has OVMF leave out PXE, for which it would wait a minute before it tries
+// HTTP.
+var withoutPXE = []string{"-fw_cfg", "name=opt/org.tianocore/IPv4PXESupport,string=no"}
+
 // TestSecureBoot boots a node from its power button by UEFI's HTTP boot and a unified
 // kernel image, with Secure Boot on and a key of the site's own: the image that is
 // not signed is refused, the signed one boots, by the parameters in it.
@@ -104,14 +108,14 @@ func TestSecureBoot(t *testing.T) {
 	if content, err := os.ReadFile(unsigned); err != nil || os.WriteFile(offered, content, 0o644) != nil {
 		t.Fatal(err)
 	}
-	g := b.powerOn(GuestOptions{Firmware: UEFI, Variables: keys})
+	g := b.powerOn(GuestOptions{Firmware: UEFI, Variables: keys, QEMU: withoutPXE})
 	if _, err := g.Expect(s.ctx, `(?i)access denied|security violation`); err != nil {
 		t.Fatal(err)
 	}
 	g.Kill()
 
 	s.sign(k, unsigned, offered)
-	g = b.powerOn(GuestOptions{Firmware: UEFI, Variables: keys})
+	g = b.powerOn(GuestOptions{Firmware: UEFI, Variables: keys, QEMU: withoutPXE})
 	s.same(g, map[string]string{
 		"uname -r": s.release,
 		"od -An -tu1 -j4 /sys/firmware/efi/efivars/SecureBoot-8be4df61-93ca-11d2-aa0d-00e098032b8c 2>/dev/null || " +
@@ -135,7 +139,7 @@ func TestUKIProfiles(t *testing.T) {
 	b.http()
 	s.dhcp(DHCPOptions{Router: ServerAddr, Extra: httpBoot("sidus.efi")})
 	s.uki(filepath.Join(b.dir, "sidus.efi"), "--label", "tmpfs,iscsi", "--append-tmpfs", "from=tmpfs")
-	g := b.powerOn(GuestOptions{Firmware: UEFI})
+	g := b.powerOn(GuestOptions{Firmware: UEFI, QEMU: withoutPXE})
 	s.same(g, map[string]string{
 		"uname -r": s.release,
 		"grep -o 'sidus.rw=[a-z]* from=[a-z]*' /proc/cmdline": "sidus.rw=tmpfs from=tmpfs",
