@@ -223,18 +223,12 @@ func TestUpDriver(t *testing.T) {
 func TestUpComesBack(t *testing.T) {
 	isolated(t, func(n *node) {
 		n.Plug("eth0", networktest.Cable{})
-		timer := time.AfterFunc(2*time.Second, func() {
-			n.Unplug("eth0")
-			time.Sleep(time.Second)
+		n.when("an answer from DHCP", func() { n.Unplug("eth0") })
+		n.when("eth0 has gone away", func() {
 			n.Plug("eth0", networktest.Cable{})
 			n.Server.DNSMasq(pool)
 		})
-		defer timer.Stop()
-		start := time.Now()
 		n.must("eth0", "", network.Plan{Interfaces: []network.Interface{{Selector: network.Selector{Device: "eth0"}}}}, network.Options{LeaseTime: 90 * time.Second})
-		if took := time.Since(start); took > 45*time.Second {
-			t.Errorf("it took %v", took)
-		}
 	})
 }
 

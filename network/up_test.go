@@ -28,6 +28,8 @@ type node struct {
 	t    *testing.T
 	mu   sync.Mutex
 	said []string
+	// awaited are actions by the text that they wait for.
+	awaited map[string]func()
 	// port of the server that is to be reached.
 	port uint16
 }
@@ -45,8 +47,25 @@ func isolated(t *testing.T, test func(n *node)) {
 func (n *node) logf(format string, args ...any) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	n.said = append(n.said, fmt.Sprintf(format, args...))
+	text := fmt.Sprintf(format, args...)
+	n.said = append(n.said, text)
+	for awaited, action := range n.awaited {
+		if strings.Contains(text, awaited) {
+			delete(n.awaited, awaited)
+			go action()
+		}
+	}
 	n.t.Logf(format, args...)
+}
+
+// when does something in the background as soon as the node says a text, once.
+func (n *node) when(text string, action func()) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.awaited == nil {
+		n.awaited = make(map[string]func())
+	}
+	n.awaited[text] = action
 }
 
 // says tells whether the node has said a text.
@@ -202,14 +221,20 @@ func TestUpNoEth0(t *testing.T) {
 	})
 }
 
-// A carrier that comes after 40 s, within a limit of 60 s.
+// A carrier that comes when other cards than eth0 are looked for already.
 func TestUpLateCarrier(t *testing.T) {
 	isolated(t, func(n *node) {
 		n.Plug("eth0", networktest.Cable{Loose: true})
 		n.Server.DNSMasq(pool)
-		timer := time.AfterFunc(40*time.Second, func() { n.Server.Run("ip link set p-eth0 up") })
-		defer timer.Stop()
-		n.must("eth0", "", network.Plan{}, network.Options{CarrierTime: time.Minute})
+		rescans := 0
+		n.must("eth0", "", network.Plan{}, network.Options{CarrierTime: time.Minute, Rescan: func() {
+			if rescans++; rescans == 3 {
+				n.Server.Run("ip link set p-eth0 up")
+			}
+		}})
+		if rescans < 3 {
+			t.Errorf("drivers were looked for %d times before eth0 had a lease", rescans)
+		}
 	})
 }
 
