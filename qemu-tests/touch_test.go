@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -35,7 +36,7 @@ func (c changedTree) sh(script string) string {
 func (c changedTree) try(script string) (string, error) {
 	cmd := exec.CommandContext(c.t.Context(), "unshare", "--mount", "--pid", "--fork", "--kill-child", "sh", "-ec", script)
 	cmd.Dir = c.dir
-	cmd.Env = append(os.Environ(), "DEBIAN_FRONTEND=noninteractive", "LC_ALL=C")
+	cmd.Env = append(os.Environ(), "DEBIAN_FRONTEND=noninteractive", "LC_ALL=C", "TMPDIR=/tmp")
 	out, err := cmd.CombinedOutput()
 	if err != nil {
 		err = fmt.Errorf("%w: %s", err, out)
@@ -232,4 +233,82 @@ func TestDpkgHook(t *testing.T) {
 	if got := c.counter(); got != before {
 		t.Errorf("the hook is removed and was run: %s, was %s", got, before)
 	}
+}
+
+// TestDpkgHookKilled kills the hook (SIGKILL) while it waits for each of the programs
+// that it runs, before a run of apt and after it, and cp at each link. The tree is as it
+// was, the stamp is whole, and the next run works and leaves nothing of the killed one.
+// Only in a soak it is each of them, else a third.
+func TestDpkgHookKilled(t *testing.T) {
+	t.Parallel()
+	Require(t)
+	if out, err := exec.Command("strace", "-f", "-e", "trace=none", "true").CombinedOutput(); err != nil {
+		t.Skipf("strace does not work here: %v: %s", err, out)
+	}
+	c := newChangedTree(t)
+	const kept = "usr/share/sidustest/kept"
+	c.sh("chroot . apt-get install -y /root/1.deb")
+	if _, err := sidustree(t.Context(), "touch", c.dir, "--install-hook"); err != nil {
+		t.Fatal(err)
+	}
+	// What apt tells of an upgrade (apt.conf(5)).
+	c.sh(`printf 'VERSION 3\n\nsidustest 1 all none < 2 all none /root/2.deb\n' >root/list; chroot . /etc/sidusboot/dpkg-hook after`)
+	for _, test := range []struct {
+		way, call string
+		least     int
+		// killed is the exit status of the hook: itself is killed, or fails since cp is.
+		killed int
+	}{{"apt", "wait4", 20, 137}, {"apt", "linkat", 3, 1}, {"after", "wait4", 12, 137}} {
+		follow := ""
+		if test.call == "linkat" {
+			follow = "-f"
+		}
+		hook := "chroot . /etc/sidusboot/dpkg-hook " + test.way + " <root/list 2>&1"
+		// The file and the stamp after the killed run; the stamp after the next one, in how
+		// many sets the file is then, and what is left of the killed one.
+		const counter = "cut -d ' ' -f 2 etc/sidusboot/stamp\n"
+		look := "cat " + kept + "; wc -l <etc/sidusboot/stamp; " + counter + hook + " >/dev/null\n" + counter + `
+ls -d .sidusboot-aside/until-*/` + kept + ` 2>/dev/null | wc -l
+ls -d .sidusboot-aside/until-*/.names .sidusboot-aside/until-*/.files etc/sidusboot/stamp.sidusboot .sidusboot-aside/until-2020* 2>/dev/null || :
+find .sidusboot-aside -mindepth 1 -maxdepth 1 -empty 2>/dev/null || :`
+		n, step := 1, 3
+		if Soaking() {
+			step = 1
+		}
+		for ; ; n += step {
+			when := fmt.Sprintf("%s killed at %s number %d", test.way, test.call, n)
+			before := "rm -rf .sidusboot-aside\n"
+			if test.way == "after" {
+				before += "mkdir -p .sidusboot-aside/until-20200101-000000-1; echo old >.sidusboot-aside/until-20200101-000000-1/x\n"
+			}
+			old := c.sh(before + counter)
+			out, err := c.try(fmt.Sprintf("strace %s -qq -o /dev/null -e trace=%s -e inject=%[2]s:signal=KILL:when=%d %s", follow, test.call, n, hook))
+			var exit *exec.ExitError
+			if err == nil {
+				break
+			} else if !errors.As(err, &exit) || exit.ExitCode() != test.killed {
+				t.Fatalf("%s: %v: %s", when, err, out)
+			}
+			got := strings.Fields(c.sh(look))
+			if len(got) != 5 || got[0] != "one" || got[1] != "1" || got[2] != old && (test.way == "apt" || got[2] != next(old)) {
+				t.Fatalf("%s: the tree has %q", when, got)
+			}
+			if test.way == "apt" && (got[3] != old || got[4] == "0") || test.way == "after" && got[3] != next(got[2]) {
+				t.Fatalf("%s: after the next run the tree has %q", when, got)
+			}
+		}
+		if t.Logf("%s: %d calls of %s", test.way, n-step, test.call); n <= test.least {
+			t.Errorf("%s: killed up to call %d of %s, want %d at least", test.way, n-step, test.call, test.least)
+		}
+	}
+	// And apt works as ever.
+	old := c.hold(kept)
+	c.sh("chroot . apt-get install -y /root/2.deb")
+	old.still("upgrade")
+}
+
+// next is the counter after one more renewal.
+func next(counter string) string {
+	n, _ := strconv.Atoi(counter)
+	return strconv.Itoa(n + 1)
 }

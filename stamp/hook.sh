@@ -104,6 +104,11 @@ set_aside() {
 	[ -d $aside ] || mkdir $aside
 	# In there are programs with setuid bits and known faults.
 	chmod 700 $aside
+	# What a hook has left that was killed. Nothing was changed after it.
+	for set in "$aside"/until-*; do
+		[ ! -f "$set/.names" ] || rm -rf --one-file-system "$set"
+		rmdir "$set" 2>/dev/null || :
+	done
 	set=$aside/until-$(date -u -d "+$keep minutes" +%Y%m%d-%H%M%S)-$$
 	mkdir "$set"
 	trap 'rm -rf "$set"' EXIT
@@ -121,7 +126,8 @@ set_aside() {
 	cd /
 	tr '\n' '\0' <"$set/.files" | xargs -0 -r cp --link --no-dereference --parents --target-directory="$set" -- ||
 		fail "files could not be set aside for the nodes that have them open: free space or inodes, or go on without by SIDUSBOOT_ASIDE=no"
-	rm -f "$set/.names" "$set/.files"
+	rm -f "$set/.files"
+	rm -f "$set/.names" # The last one: it is complete now.
 	trap - EXIT
 }
 
