@@ -27,7 +27,8 @@ there and counts as in use. --newest-mount leaves out what a client has mounted
 before the last publication after which it has mounted another version: say it
 where every address is one node and nobody mounts a second version there.
 
-A client of which it is not known what it runs, as one of NFSv4, counts for every
+A client of NFSv4 counts for each version that has all the files that it has open.
+One of which it is not known what it runs, since it has none open, counts for every
 version, and then nothing is removed: name those that run no version of this
 base with --ignore-client. Where the server keeps no list of clients at all, as
 nfs-ganesha does not, say --assume-unused when you know that no node runs an old

@@ -79,31 +79,78 @@ func ReadUsage(base string, s UsageSources) (Usage, error) {
 	for client := range known {
 		delete(unknown, client)
 	}
-	infos, err := filepath.Glob(filepath.Join(s.Clients, "*", "info"))
-	if err != nil {
+	if err := u.addOpen(base, s, known, unknown); err != nil {
 		return u, err
-	}
-	for _, name := range infos {
-		text, err := os.ReadFile(name)
-		if errors.Is(err, fs.ErrNotExist) {
-			continue // It has gone meanwhile.
-		}
-		if err != nil {
-			return u, err
-		}
-		client := clientAddress(string(text))
-		if client == "" {
-			client = name
-		}
-		if !known[client] && !slices.Contains(s.Ignore, client) {
-			unknown[client] = true
-		}
 	}
 	for client := range unknown {
 		u.Unknown = append(u.Unknown, client)
 	}
 	slices.Sort(u.Unknown)
 	return u, nil
+}
+
+// graceClients stands in Usage.Unknown for NFSv4 clients that the server has not heard of
+// since its start.
+const graceClients = "(the NFS server was started a moment ago, and its clients of NFSv4 are not all back: try again in two minutes)"
+
+// addOpen adds what the kernel knows of NFSv4 clients: of each that is not known yet, the
+// versions whose files it has open, or that nothing is known.
+func (u *Usage) addOpen(base string, s UsageSources, known, unknown map[string]bool) error {
+	// Its clients are listed when they have reclaimed what they had (RFC 8881, section 8.4.2.1).
+	if ended, err := os.ReadFile(filepath.Join(filepath.Dir(s.Clients), "v4_end_grace")); err == nil && strings.HasPrefix(string(ended), "N") {
+		unknown[graceClients] = true
+	}
+	infos, err := filepath.Glob(filepath.Join(s.Clients, "*", "info"))
+	if err != nil {
+		return err
+	}
+	type client struct {
+		address string
+		open    []openFile
+	}
+	var clients []client
+	files := make(map[openFile]bool)
+	for _, name := range infos {
+		text, err := os.ReadFile(name)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue // It has gone meanwhile.
+		}
+		if err != nil {
+			return err
+		}
+		c := client{address: clientAddress(string(text))}
+		if c.address == "" {
+			c.address = name
+		}
+		if known[c.address] || slices.Contains(s.Ignore, c.address) {
+			continue
+		}
+		states, err := os.ReadFile(filepath.Join(filepath.Dir(name), "states"))
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+		c.open = parseStates(string(states))
+		for _, f := range c.open {
+			files[f] = true
+		}
+		clients = append(clients, c)
+	}
+	found, err := versionsOf(base, files)
+	if err != nil {
+		return err
+	}
+	for _, c := range clients {
+		ids := runs(c.open, found)
+		if len(ids) == 0 {
+			unknown[c.address] = true
+		}
+		for _, id := range ids {
+			if !slices.Contains(u.Clients[id], c.address) {
+				u.Clients[id] = append(u.Clients[id], c.address)
+			}
+		}
+	}
+	return nil
 }
 
 // addMount counts a client's mounts of a version and of what is in it together.

@@ -2,14 +2,17 @@ package versions
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"golang.org/x/sys/unix"
 )
 
 func TestReadUsage(t *testing.T) {
@@ -76,6 +79,79 @@ garbage
 	s = UsageSources{Rmtab: filepath.Join(dir, "none"), Clients: filepath.Join(dir, "nothing")}
 	if _, err := ReadUsage(base, s); !errors.Is(err, ErrNoSource) {
 		t.Errorf("got %v, want ErrNoSource", err)
+	}
+}
+
+// TestOpenFiles has NFSv4 clients with files open that are in one version or in
+// several, in none, and in versions of which none has all.
+func TestOpenFiles(t *testing.T) {
+	f := newBase(t)
+	f.sh(`cd staging; echo >same; echo >changed`)
+	publish := func(id string) {
+		t.Helper()
+		if _, err := f.Publish(t.Context(), PublishOptions{ID: id, Now: time.Now()}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	publish("a")
+	f.sh(`cd staging; echo b >changed; echo >new`)
+	publish("b")
+	f.sh(`cd staging; echo c >changed`)
+	publish("c")
+	clients := filepath.Join(t.TempDir(), "clients")
+	if err := os.Mkdir(clients, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	client := func(address string, names ...string) {
+		t.Helper()
+		states := ""
+		for i, name := range names {
+			var st syscall.Stat_t
+			if err := syscall.Stat(filepath.Join(f.Path(), name), &st); err != nil {
+				t.Fatal(err)
+			}
+			// As a kernel 6.1 says it.
+			states += fmt.Sprintf("- 0x%08x: { type: %s, access: r-, deny: --, superblock: \"%02x:%02x:%d\", filename: \"x/%s\", owner: \"open id:\\x00\" }\n",
+				i, []string{"open", "deleg"}[i%2], unix.Major(st.Dev), unix.Minor(st.Dev), st.Ino, filepath.Base(name))
+		}
+		dir := filepath.Join(clients, address)
+		if err := errors.Join(os.Mkdir(dir, 0o755), os.WriteFile(dir+"/info", []byte("address: \""+address+":700\"\n"), 0o600), os.WriteFile(dir+"/states", []byte(states), 0o600)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	client("10.0.0.1", "versions/a/same", "versions/a/changed", ".sidustree")
+	client("10.0.0.2", "versions/b/same", "versions/b/new")
+	client("10.0.0.3", "versions/b/changed")
+	client("10.0.0.4", "versions/a/changed", "versions/b/changed")
+	client("10.0.0.5", ".sidustree")
+	client("10.0.0.6")
+	s := UsageSources{Rmtab: filepath.Join(clients, "none"), Clients: clients}
+	u, err := ReadUsage(f.Path(), s)
+	want := Usage{Clients: map[string][]string{
+		"a": {"10.0.0.1", "10.0.0.4"}, "b": {"10.0.0.2", "10.0.0.3", "10.0.0.4"}, "c": {"10.0.0.2"},
+	}, Unknown: []string{"10.0.0.5", "10.0.0.6"}, Mounts: []Mount{}}
+	if diff := cmp.Diff(want, u); diff != "" || err != nil {
+		t.Errorf("%v: %s", err, diff)
+	}
+	// With those that are not known nothing is removed, without them what nobody runs.
+	if _, err := f.GC(GCOptions{Keep: 1, Usage: Usage{Unknown: u.Unknown}, DryRun: true}); err == nil {
+		t.Error("gc with clients that are not known: no error")
+	}
+	s.Ignore = []string{"10.0.0.1", "10.0.0.4", "10.0.0.5", "10.0.0.6"}
+	if u, err = ReadUsage(f.Path(), s); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := f.GC(GCOptions{Keep: 1, Usage: u, DryRun: true}); err != nil || !slices.Equal(got.Removed, []string{"a"}) {
+		t.Errorf("gc: %+v, %v", got, err)
+	}
+	// In a grace period not all are there yet.
+	for text, want := range map[string]int{"N\n": 1, "Y\n": 0} {
+		if err := os.WriteFile(filepath.Join(filepath.Dir(clients), "v4_end_grace"), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if u, err := ReadUsage(f.Path(), s); err != nil || len(u.Unknown) != want {
+			t.Errorf("grace ended: %q: %q, %v", text, u.Unknown, err)
+		}
 	}
 }
 
