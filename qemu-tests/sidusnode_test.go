@@ -5,14 +5,11 @@ package qemutests
 import (
 	"encoding/json"
 	"fmt"
-	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
-	treestamp "github.com/sidusboot/sidusboot/stamp"
 	"github.com/sidusboot/sidusboot/versions"
 )
 
@@ -123,129 +120,4 @@ func TestNodeStatus(t *testing.T) {
 		t.Errorf("with a silent server check says %q", out)
 	}
 	g.Kill()
-}
-
-// busy are the names of a plain tree that a node uses before they are replaced, as
-// the table of docs/updates.md has them.
-var busy = []string{"plain", "held", "running", "cwd/file", "idle"}
-
-// heals boots a node on a plain tree, has it use files, replaces them as dpkg
-// does, and tells what the node finds under these names for some minutes.
-func heals(t *testing.T, renew bool) map[string]string {
-	s := newSite(t, "bookworm")
-	s.dhcp(DHCPOptions{})
-	dir := filepath.Join(t.TempDir(), "tree")
-	if out, err := exec.CommandContext(s.ctx, "cp", "-a", "--reflink=auto", s.tree, dir).CombinedOutput(); err != nil {
-		t.Fatalf("copy the tree: %v, %s", err, out)
-	}
-	s.tree = dir
-	s.nfs(Export{}, NFSOptions{})
-	replace := func(text string) {
-		t.Helper()
-		for _, name := range busy {
-			file := filepath.Join(dir, "srv/heal", name)
-			if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
-				t.Fatal(err)
-			}
-			if name == "running" && text == "old" {
-				b, err := os.ReadFile(filepath.Join(dir, "usr/bin/sleep"))
-				if err != nil {
-					t.Fatal(err)
-				}
-				if err := os.WriteFile(file, b, 0o755); err != nil {
-					t.Fatal(err)
-				}
-				continue
-			}
-			if filepath.Base(name) == "file" && text == "new" {
-				// The directory is replaced, which somebody works in.
-				if err := os.Rename(filepath.Dir(file), filepath.Dir(file)+".old"); err != nil {
-					t.Fatal(err)
-				}
-				if err := os.Mkdir(filepath.Dir(file), 0o755); err != nil {
-					t.Fatal(err)
-				}
-			}
-			if err := os.WriteFile(file+".new", []byte(text), 0o755); err != nil {
-				t.Fatal(err)
-			}
-			if err := os.Rename(file+".new", file); err != nil {
-				t.Fatal(err)
-			}
-		}
-	}
-	replace("old")
-	plain, err := treestamp.Open(dir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if renew {
-		if _, err := plain.Renew(time.Now()); err != nil {
-			t.Fatal(err)
-		}
-	}
-	g := s.boot("nfsroot="+ServerAddr+":"+dir+",vers=3 "+probeParams, GuestOptions{NICs: []NIC{{MAC: MAC(1)}}})
-	s.run(g, `cd /srv/heal; cat plain idle held cwd/file >/dev/null; ./running 100000 & { sleep 100000 <held & }; { cd cwd; exec sleep 100000; } &`)
-	// The keeper has seen the stamp of the boot.
-	s.rest(time.Minute)
-	s.run(g, "until grep -q stamp /run/sidusboot/state.json; do sleep 1; done")
-	replace("new")
-	if renew {
-		if _, err := plain.Renew(time.Now()); err != nil {
-			t.Fatal(err)
-		}
-	}
-	s.run(g, `cat >/run/poll <<'END'
-read begin rest </proc/uptime
-while :; do
-	read now rest </proc/uptime
-	for f in `+strings.Join(busy, " ")+`; do
-		text=$(head -c 3 /srv/heal/$f 2>&1); case $text in new) ;; *Stale*) text=stale;; *) text=old;; esac
-		key=$(echo $f | tr -d /); eval "last=\$last_$key"
-		[ "$text" = "$last" ] || echo $f $text $((${now%.*}-${begin%.*}))
-		eval "last_$key=\$text"
-	done
-	sleep 1
-done
-END
-sh /run/poll >/run/polled 2>&1 &`)
-	for range 4 {
-		s.rest(time.Minute)
-		s.run(g, "tail -n 1 /run/polled")
-	}
-	found := map[string]string{}
-	for line := range strings.Lines(s.run(g, "cat /run/polled")) {
-		t.Logf("%s", strings.TrimSpace(line))
-		var name, state string
-		var at int
-		if _, err := fmt.Sscanf(line, "%s %s %d", &name, &state, &at); err != nil {
-			t.Fatalf("%v in %q", err, line)
-		}
-		found[name] = state
-	}
-	t.Logf("%s", s.run(g, "cat /run/sidusboot/state.json; dmesg | grep -v sidusboot-keeper | grep -i 'sidusboot: .*\\(tree\\|stale\\)' || true"))
-	return found
-}
-
-// TestHealing replaces files of a plain tree and renews its stamp: what no program
-// holds open is found anew.
-func TestHealing(t *testing.T) {
-	t.Parallel()
-	found := heals(t, true)
-	for _, name := range []string{"plain", "idle"} {
-		if found[name] != "new" {
-			t.Errorf("%s is %q in the end, want new", name, found[name])
-		}
-	}
-}
-
-// TestHealingUnknown is the same without a stamp: to show that it is the stamp by
-// which the node knows.
-func TestHealingUnknown(t *testing.T) {
-	Soak(t)
-	t.Parallel()
-	found := heals(t, false)
-	if found["plain"] != "stale" {
-		t.Errorf("plain is %q in the end, want stale", found["plain"])
-	}
 }

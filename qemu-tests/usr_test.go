@@ -4,25 +4,35 @@ package qemutests
 
 import (
 	"fmt"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 )
 
-// replaceLibc replaces each file of libc6 in a tree as dpkg does it: a new file,
-// renamed over the old one.
-const replaceLibc = `
-chroot "$1" dpkg -L libc6 libc-bin | while read -r name; do
-	if [ -f "$1$name" ] && [ ! -L "$1$name" ]; then
-		cp -a "$1$name" "$1$name.dpkg-new"
-		mv "$1$name.dpkg-new" "$1$name"
-	fi
-done
-chroot "$1" ldconfig`
+// withLibc is a suite's tree with the packages of its libc at hand, to install them
+// once more without a network.
+func withLibc(suite string) Variant {
+	return Variant{Suite: suite, Script: `
+apt-get update -qq
+apt-get install -y -qq --reinstall --download-only libc6 libc-bin
+mkdir /root/libc
+mv /var/cache/apt/archives/*.deb /root/libc
+apt-get clean
+rm -rf /var/lib/apt/lists/*`}
+}
 
-// TestUsrDirect replaces libc in the tree below running nodes. With
-// sidus.usr=direct new programs start, and systemd ends the node as usual. By way
-// of the union no program starts any more: so the test can fail.
+// reinstallLibc has apt install libc once more in a tree, in which /proc is mounted
+// meanwhile.
+const reinstallLibc = `
+mount -t proc proc "$1/proc"
+chroot "$1" sh -c 'DEBIAN_FRONTEND=noninteractive TMPDIR=/tmp apt-get install -y --reinstall /root/libc/*.deb'`
+
+// TestUsrDirect has apt install libc once more in the tree below running nodes. With
+// sidus.usr=direct and the hook in the tree, programs that run go on, also with
+// parts of libc that they had not read before, new programs start, and systemd ends
+// the node as usual. By way of the union no program starts any more: so the
+// test can fail.
 func TestUsrDirect(t *testing.T) {
 	t.Parallel()
 	Require(t)
@@ -32,7 +42,7 @@ func TestUsrDirect(t *testing.T) {
 			if suite != "bookworm" {
 				Soak(t)
 			}
-			s := newSite(t, suite)
+			s := newSiteOf(t, withLibc(suite))
 			s.dhcp(DHCPOptions{})
 			tree, err := s.CopyTree(s.ctx, s.tree)
 			if err != nil {
@@ -44,12 +54,10 @@ func TestUsrDirect(t *testing.T) {
 				t.Fatal(err)
 			}
 			root := "nfsroot=" + ServerAddr + ":" + tree + ",vers=3,actimeo=1 "
-			replace := func(g *Guest) {
+			reinstall := func() {
 				t.Helper()
-				// What runs goes on with what is in memory of the old libc: the server
-				// has it no more (docs/updates.md).
-				s.run(g, "ls / >/dev/null; for f in /usr/lib/*/libc.so.6 /usr/lib/*/ld-linux*.so.* /usr/bin/dash; do cat $f >/dev/null; done")
-				if out, err := s.Output(s.ctx, "sh", "-c", replaceLibc, "replace", tree); err != nil {
+				out, err := s.Output(s.ctx, "unshare", "--mount", "sh", "-ec", reinstallLibc, "reinstall", tree)
+				if err != nil || !strings.Contains(out, "Setting up libc6") {
 					t.Fatalf("%v: %s", err, out)
 				}
 			}
@@ -58,10 +66,17 @@ func TestUsrDirect(t *testing.T) {
 			if r := s.report(g); r.Union.UsrDirect {
 				t.Errorf("union %+v", r.Union)
 			}
-			replace(g)
+			reinstall()
 			s.breaks(g, "ls / >/dev/null")
 			g.Kill()
 
+			program, err := filepath.Abs("../bin/sidustree")
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := s.Output(s.ctx, program, "touch", tree, "--install-hook"); err != nil {
+				t.Fatal(err)
+			}
 			g = s.boot(root+smallParams+" sidus.usr=direct", GuestOptions{})
 			if _, err := failedUnits(g, t); err != nil {
 				t.Fatal(err)
@@ -75,11 +90,18 @@ func TestUsrDirect(t *testing.T) {
 				"touch /etc/x; echo $?":                                                 "0",
 				"systemctl is-active usr.mount":                                         "active",
 			})
-			replace(g)
-			s.worksFor(g, 30, "ls / >/dev/null && dpkg --version >/dev/null && perl -e 'print 42' >/dev/null && tar --version >/dev/null")
+			before := s.run(g, "stat -c %i /usr/lib/*/libc.so.6")
+			reinstall()
+			s.worksFor(g, 30, "echo 3 >/proc/sys/vm/drop_caches; ls / >/dev/null && dpkg --version >/dev/null && perl -e 'print 42' >/dev/null && tar --version >/dev/null")
+			if now := s.run(g, "stat -c %i /usr/lib/*/libc.so.6"); now == before {
+				t.Errorf("libc is the same file as before, %s", now)
+			}
 			// And systemd starts some.
 			s.run(g, "printf '[Service]\nType=oneshot\nExecStart=/usr/bin/perl -e 1\n' >/run/systemd/system/new.service; systemctl daemon-reload; systemctl start new.service")
-			s.same(g, map[string]string{"cmp /usr/bin/ldd /ro/usr/bin/ldd && systemctl is-active usr.mount": "active"})
+			s.same(g, map[string]string{
+				"cmp /usr/bin/ldd /ro/usr/bin/ldd && systemctl is-active usr.mount":         "active",
+				"systemctl --failed --no-legend; dmesg | grep -i -e segfault -e stale || :": "",
+			})
 			s.shutsDown(g, "poweroff", PoweredOff)
 		})
 	}
