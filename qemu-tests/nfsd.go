@@ -32,6 +32,10 @@ type NFSDOptions struct {
 	Grace int
 	// Threads is the number of nfsd's threads. 0: 4.
 	Threads int
+	// Port and MountPort are where nfsd and mountd listen. 0: 2049 and 20048.
+	Port, MountPort int
+	// SilentPortmapper lets rpcbind answer nobody while the server serves.
+	SilentPortmapper bool
 	// Options are further options of the export, with commas.
 	Options string
 	// Script is run by sh on the server before it serves, for more exports.
@@ -103,21 +107,25 @@ printf '[exports]\nrootdir=/export\n' >/etc/nfs.conf
 mount -t nfsd nfsd /proc/fs/nfsd
 ip link set lo up
 rpcbind -w
-rpc.mountd -p 20048
+rpc.mountd -p %[4]d
 exportfs -o %[3]s 10.77.0.0/24:%[1]s
 %[2]s
-`, s.options.Tree, s.options.Script, options) + s.start()
+`, s.options.Tree, s.options.Script, options, cmp.Or(s.options.MountPort, 20048)) + s.start()
 }
 
 // start lets nfsd listen.
 func (s *NFSD) start() string {
-	argv := "rpc.nfsd"
+	argv := fmt.Sprintf("rpc.nfsd -p %d", cmp.Or(s.options.Port, NFSPort))
 	for _, version := range s.options.Without {
 		argv += " -N " + version
 	}
 	script := ""
 	if s.options.Grace > 0 {
 		script += fmt.Sprintf("echo %d >/proc/fs/nfsd/nfsv4gracetime\n", s.options.Grace)
+	}
+	if s.options.SilentPortmapper {
+		// nfsd registers there.
+		argv, script = "pkill -CONT rpcbind; "+argv, script+"trap 'pkill -STOP rpcbind' EXIT\n"
 	}
 	script += fmt.Sprintf("%s %d\n", argv, cmp.Or(s.options.Threads, 4))
 	if s.options.Grace == 0 {

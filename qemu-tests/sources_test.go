@@ -84,3 +84,83 @@ func TestSources(t *testing.T) {
 		s.same(g, map[string]string{`awk '$2 == "/ro" { print $4 }' /proc/mounts | grep -o '[^a-z]port=2050'`: ",port=2050"})
 	})
 }
+
+// TestSourcesNFSD is about the kernel's server as one of two, beside nfs-ganesha: it
+// listens at other ports, and its portmapper is silent. The first server is
+// down, or nfsd is silent; nfsd restarts under a node, and serves version 4 only.
+func TestSourcesNFSD(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, "bookworm")
+	s.dhcp(DHCPOptions{})
+	root, err := NFSDRoot(s.ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.StartNFS(s.ctx, NFSOptions{Exports: []Export{{Path: s.tree}, {Path: root}}}); err != nil {
+		t.Fatal(err)
+	}
+	server := s.nfsd(NFSDOptions{Port: 2051, MountPort: 20051, SilentPortmapper: true})
+	down := "nfsroot=" + ServerAddr + ":" + s.tree + ",port=2050 "
+	nfsd := "nfsroot=" + NFSDAddr + ":" + s.tree + ",port=2051,mountport=20051 "
+	const from = `awk '$2 == "/ro" { print $1 }' /proc/mounts`
+	mounted := func(t *testing.T, g *Guest, address, version string) {
+		t.Helper()
+		s := s.with(t)
+		if r := s.report(g); !strings.HasPrefix(r.Root.NFSVersion, version) || r.Attempts != 1 {
+			t.Errorf("root %+v in attempt %d, want version %s in the first", r.Root, r.Attempts, version)
+		}
+		s.same(g, map[string]string{from: address + ":" + s.tree, "cat /usr/share/sidusboot-test/lower": "from the shared tree"})
+	}
+
+	t.Run("firstDown", func(t *testing.T) {
+		s := s.with(t)
+		g := s.boot(down+nfsd+probeParams, GuestOptions{})
+		defer g.Kill()
+		s.says(g, ServerAddr+":2050: connect: connection refused", "trying the next of 2 servers")
+		mounted(t, g, NFSDAddr, "3")
+		// nfsd restarts while the node reads.
+		s.run(g, "{ for f in /usr/bin/[a-d]*; do cat $f >/dev/null || exit; done; echo read; } >/run/read 2>&1 &")
+		if err := server.Stop(s.ctx); err != nil {
+			t.Fatal(err)
+		}
+		if err := server.Start(s.ctx); err != nil {
+			t.Fatal(err)
+		}
+		s.until(g, "cat /run/read", "read")
+		s.same(g, map[string]string{"echo 3 >/proc/sys/vm/drop_caches; cat /usr/share/sidusboot-test/lower": "from the shared tree"})
+	})
+	t.Run("nfsdSilent", func(t *testing.T) {
+		s := s.with(t)
+		if err := server.Pause(s.ctx); err != nil {
+			t.Fatal(err)
+		}
+		defer func() {
+			if err := server.Resume(s.ctx); err != nil {
+				t.Error(err)
+			}
+			s.Idle()
+		}()
+		// The second one would have the ports of the first.
+		g := s.boot(nfsd+s.root("port=2049")+" "+probeParams, GuestOptions{})
+		defer g.Kill()
+		s.says(g, NFSDAddr+":2051 does not answer within 3s", "trying the next of 2 servers")
+		mounted(t, g, ServerAddr, "3")
+	})
+	t.Run("version4Only", func(t *testing.T) {
+		s := s.with(t)
+		if err := server.Stop(s.ctx); err != nil {
+			t.Fatal(err)
+		}
+		server.options.Without = []string{"3"}
+		if err := server.Start(s.ctx); err != nil {
+			t.Fatal(err)
+		}
+		g := s.boot(down+strings.Replace(nfsd, ",mountport=20051", "", 1)+probeParams, GuestOptions{})
+		defer g.Kill()
+		mounted(t, g, NFSDAddr, "4.2")
+		// By what the node has open the server's kernel says which tree it runs:
+		// sidustree gc reads this.
+		s.run(server.Guest, `grep -qF "$(printf 'superblock: "%02x:%02x:%d"' $(stat -c '%Hd %Ld %i' /export`+s.tree+`/usr/bin/dash))" /proc/fs/nfsd/clients/*/states || { cat /proc/fs/nfsd/clients/*/states; false; }`)
+		s.same(server.Guest, map[string]string{"cat /proc/fs/nfsd/v4_end_grace": "Y"})
+	})
+}

@@ -20,13 +20,38 @@ func (r bootReport) noted(texts ...string) bool {
 	})
 }
 
-// TestOtherVersion boots a node whose layer is kept on a disk, and was begun on
+// TestOtherVersion boots a node whose layer is kept on a LUN, and was begun on
 // version a, on version b under each policy of sidus.rw.mismatch=, and empties it
-// by sidus.rw.reset=, once for each token.
+// by sidus.rw.reset=, once for each token. Then it boots it on a plain tree that
+// changes. In a soak a disk takes the place of the LUN as well.
 func TestOtherVersion(t *testing.T) {
 	t.Parallel()
-	s := newSite(t, "bookworm")
-	s.image = s.build("--profile=disk")
+	Require(t)
+	t.Run("LUN", func(t *testing.T) {
+		t.Parallel()
+		s := newSite(t, "bookworm")
+		s.image = s.build(lunProfile)
+		host, file := s.volume("lun", 64<<20)
+		s.tgt(LUN{Target: nodeTarget, File: file, User: "node", Password: "a-secret-of-16-b"})
+		s.otherVersion(host, "sidus.rw=iscsi sidus.iscsi.lun=1 sidus.iscsi.user=node sidus.iscsi.password=a-secret-of-16-b sidus.mkfs=blank",
+			GuestOptions{NICs: []NIC{{MAC: MAC(1)}}})
+	})
+	t.Run("disk", func(t *testing.T) {
+		t.Parallel()
+		Soak(t)
+		s := newSite(t, "bookworm")
+		s.image = s.build("--profile=disk")
+		host, file := s.volume("disk", 64<<20)
+		command(t, host, "mkfs.ext4 -q -L mine $F")
+		s.otherVersion(host, "sidus.rw=LABEL=mine", localDisk(file))
+	})
+}
+
+// otherVersion is TestOtherVersion for a volume, with the parameters and the
+// machine for it.
+func (s *site) otherVersion(host, rw string, machine GuestOptions) {
+	t := s.t
+	t.Helper()
 	s.dhcp(DHCPOptions{})
 	dir := filepath.Join(t.TempDir(), "base")
 	if err := versions.Init(t.Context(), dir, s.tree, nil); err != nil {
@@ -37,8 +62,9 @@ func TestOtherVersion(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer base.Close()
-	for _, id := range []string{"a", "b"} {
-		// As useradd and dpkg do it: a new file, renamed over the old one.
+	// As useradd and dpkg do it: a new file, renamed over the old one.
+	change := func() {
+		t.Helper()
 		for _, name := range []string{"etc/passwd", "var/lib/dpkg/status"} {
 			path := filepath.Join(dir, "staging", name)
 			text, err := os.ReadFile(path)
@@ -52,19 +78,20 @@ func TestOtherVersion(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
+	}
+	for _, id := range []string{"a", "b"} {
+		change()
 		if _, err := base.Publish(t.Context(), versions.PublishOptions{ID: id, Now: time.Now()}); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if _, err := s.StartNFS(s.ctx, NFSOptions{Exports: []Export{{Path: dir}}}); err != nil {
+	if _, err := s.StartNFS(s.ctx, NFSOptions{Exports: []Export{{Path: dir}}, Config: "EXPORT_DEFAULTS { Attr_Expiration_Time = 0; }"}); err != nil {
 		t.Fatal(err)
 	}
-	host, file := s.volume("disk", 64<<20)
-	command(t, host, "mkfs.ext4 -q -L mine $F")
-	params := "nfsroot=" + ServerAddr + ":" + dir + ",vers=3 " + probeParams + " sidus.rw=LABEL=mine "
+	exported, params := dir, ",vers=3 "+probeParams+" "+rw+" "
 	node := func(more string) *Guest {
 		t.Helper()
-		return s.boot(params+more, localDisk(file))
+		return s.boot("nfsroot="+ServerAddr+":"+exported+params+more, machine)
 	}
 	off := func(g *Guest) {
 		s.run(g, "sync")
@@ -109,10 +136,10 @@ func TestOtherVersion(t *testing.T) {
 	// That of b is deleted on a; the archived one of a stays where it is.
 	g = node("sidus.version=a sidus.rw.mismatch=reset")
 	s.same(g, map[string]string{
-		"ls /root/two 2>/dev/null || true":                                       "",
-		"cat /rw/" + r.RW.Archived + "/root/mine":                                "thesis",
-		"ls -A /rw | grep -c sidusboot-reset || true":                            "0",
-		"echo three >/root/three; findmnt -n -o FSTYPE,LABEL -M /rw | tr -s ' '": "ext4 mine",
+		"ls /root/two 2>/dev/null || true":                     "",
+		"cat /rw/" + r.RW.Archived + "/root/mine":              "thesis",
+		"ls -A /rw | grep -c sidusboot-reset || true":          "0",
+		"echo three >/root/three; findmnt -n -o FSTYPE -M /rw": "ext4",
 	})
 	if r := s.report(g); !r.noted("begun on the tree b, has been emptied (sidus.rw.mismatch=reset)") {
 		t.Errorf("reset: notes %q", r.Notes)
@@ -125,6 +152,32 @@ func TestOtherVersion(t *testing.T) {
 		s.run(g, "echo four >/root/four")
 		off(g)
 	}
+
+	// A plain tree that changes is another one, too.
+	exported = filepath.Join(dir, "staging")
+	g = node("sidus.rw.mismatch=reset")
+	s.run(g, "echo plain >/root/plain; echo >>/var/lib/dpkg/status")
+	off(g)
+	g = node("sidus.rw.mismatch=stop")
+	s.same(g, map[string]string{"cat /root/*": "plain"})
+	if r := s.report(g); !strings.HasPrefix(r.RW.Begun, "plain-") || len(r.Notes) > 0 {
+		t.Errorf("the same plain tree: rw %+v, notes %q", r.RW, r.Notes)
+	}
+	off(g)
+	change()
+	g = node("")
+	s.same(g, map[string]string{"cat /root/*": "plain"})
+	if r := s.report(g); !r.noted("was begun on the tree plain-", "it hides the tree's /var/lib/dpkg/status") {
+		t.Errorf("a changed plain tree: rw %+v, notes %q", r.RW, r.Notes)
+	}
+	off(g)
+	g = node("sidus.rw.mismatch=archive")
+	r = s.report(g)
+	s.same(g, map[string]string{"ls /root; cat /rw/" + r.RW.Archived + "/root/plain": "plain"})
+	if !strings.HasPrefix(r.RW.Archived, "upper-plain-") {
+		t.Errorf("a changed plain tree, archived: rw %+v, notes %q", r.RW, r.Notes)
+	}
+	off(g)
 	clean := "e2fsck -fp $F >/dev/null || [ $? = 1 ]"
 	command(t, host, clean)
 }
