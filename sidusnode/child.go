@@ -15,22 +15,23 @@ import (
 // Name is argv[0] of this program.
 const Name = "sidusnode"
 
-// lookVerb is the verb of the process that looks.
-const lookVerb = "look"
+// probeVerb is the verb of the process that probes.
+const probeVerb = "probe"
 
-// A finding is what the looks found out.
+// A finding is what the probes found out.
 type finding struct {
 	record
 	// silent says what had no answer in time; empty where all had one.
 	silent string
-	// troubles are looks that failed.
-	troubles []string
+	// failures are the errors of those that failed.
+	failures []string
 }
 
-// ask does looks in a process of its own, and gives it a time. Nothing can end
-// a process that waits for a disk in the kernel: it is killed and left behind.
-func ask(box time.Duration, looks ...string) (finding, error) {
-	said, err := runChild(box, append([]string{Name, lookVerb}, looks...))
+// ask runs probes in a process of its own, for as long as limit at most. Nothing
+// can end a process that waits for a disk in the kernel: it is killed, and not
+// waited for.
+func ask(limit time.Duration, probes ...string) (finding, error) {
+	said, err := runChild(limit, append([]string{Name, probeVerb}, probes...))
 	if err != nil {
 		return finding{}, err
 	}
@@ -41,21 +42,21 @@ func ask(box time.Duration, looks ...string) (finding, error) {
 	return found(r), nil
 }
 
-// found tells from what a process said how far it came.
+// found is what a process wrote, and which probe had no answer.
 func found(r record) finding {
-	f := finding{record: r, troubles: r.all(saidTrouble)}
+	f := finding{record: r, failures: r.all(saidFailure)}
 	if len(r.all(saidEnd)) == 0 {
 		f.silent = r.get(saidDoing)
 		if f.silent == "" {
-			f.silent = "the first look"
+			f.silent = "the first question"
 		}
 	}
 	return f
 }
 
-// runChild runs this program anew and returns what it wrote until its end, or until
+// runChild runs this program as another process and returns what it wrote until its end, or until
 // its time was over.
-func runChild(box time.Duration, argv []string) (string, error) {
+func runChild(limit time.Duration, argv []string) (string, error) {
 	// The child is to end with this process, that is with the thread that started it.
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
@@ -73,7 +74,7 @@ func runChild(box time.Duration, argv []string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	err = r.SetReadDeadline(time.Now().Add(box))
+	err = r.SetReadDeadline(time.Now().Add(limit))
 	if err != nil {
 		return "", errors.Join(err, p.Kill(), p.Release())
 	}
@@ -82,7 +83,7 @@ func runChild(box time.Duration, argv []string) (string, error) {
 		return string(said), errors.Join(p.Kill(), p.Release())
 	}
 	if err != nil {
-		return "", errors.Join(fmt.Errorf("read what the looks found: %w", err), p.Kill(), p.Release())
+		return "", errors.Join(fmt.Errorf("read what the probes found: %w", err), p.Kill(), p.Release())
 	}
 	_, err = p.Wait()
 	return string(said), err

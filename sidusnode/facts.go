@@ -19,7 +19,7 @@ type Facts struct {
 	// Pinned says that sidus.version= named it.
 	Pinned bool
 	// Base is SERVER:PATH of the base that the version is in, and Data how it is
-	// mounted for a look at what is current.
+	// mounted to see what is current.
 	Base, Data string
 	// Union is the kind of union, RW what /rw is: tmpfs, iscsi or device.
 	Union, RW string

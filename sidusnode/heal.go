@@ -22,11 +22,11 @@ type heal struct {
 	stale []string
 }
 
-// An action is what a look leads to.
+// An action is what a probe leads to.
 type action struct {
 	// forget lets the kernel forget what it remembers of the tree.
 	forget bool
-	// names looks at the names that matter.
+	// names: look at the names that matter.
 	names bool
 }
 
@@ -38,7 +38,7 @@ const serverTime = 65 * time.Second
 // how long the client keeps attributes.
 func (h *heal) next(now time.Duration, stamp string, wait, attrs time.Duration) (a action) {
 	switch {
-	case stamp == "": // Nobody could look.
+	case stamp == "": // The probe failed.
 	case h.stamp == "":
 		h.stamp = stamp
 	case stamp != h.stamp:

@@ -21,7 +21,7 @@ import (
 const (
 	// FactsFile is written by /init.
 	FactsFile = Dir + "/node"
-	// stateFile is what the last look left for the next one, jsonFile for others.
+	// stateFile is what the last watch wrote for the next one, jsonFile for others.
 	stateFile = Dir + "/state"
 	jsonFile  = Dir + "/state.json"
 	// LeasesFile is written by the keeper: the leases that it renews, a line each.
@@ -36,7 +36,7 @@ type lease struct {
 	length, age, rebind time.Duration
 }
 
-// state is where in its life the lease is.
+// state is whether the lease is renewed in time.
 func (l lease) state() string {
 	switch {
 	case l.age >= l.length:
@@ -80,8 +80,8 @@ type node struct {
 	// current is the base's current version, looked at when.
 	current   string
 	currentAt time.Duration
-	// troubles are what could not be found out.
-	troubles []string
+	// failures are what could not be found out.
+	failures []string
 }
 
 // errNoNode says that this is not a node of sidusboot's, or one of an older image.
@@ -111,22 +111,22 @@ func known() (*node, error) {
 	}
 	all, err := mounts.Read("/proc/self/mountinfo")
 	if err != nil {
-		n.trouble(err)
+		n.fail(err)
 	}
 	n.layers = findLayers(all)
 	return n, nil
 }
 
-func (n *node) trouble(err error) { n.troubles = append(n.troubles, err.Error()) }
+func (n *node) fail(err error) { n.failures = append(n.failures, err.Error()) }
 
 func (n *node) readState() {
 	text, err := os.ReadFile(stateFile)
 	if errors.Is(err, fs.ErrNotExist) {
-		return // Nobody has looked yet.
+		return // No watch has run yet.
 	}
 	r, parseErr := parseRecord(string(text))
 	if err := errors.Join(err, parseErr); err != nil {
-		n.trouble(err)
+		n.fail(err)
 		return
 	}
 	n.heal = parseHeal(r)
@@ -142,7 +142,7 @@ func (n *node) readLeases() {
 		n.leases, err = parseLeases(string(text), n.now)
 	}
 	if err != nil {
-		n.trouble(err)
+		n.fail(err)
 	}
 }
 
@@ -192,26 +192,26 @@ func attributes(layers []mounts.Point) time.Duration {
 	return longest
 }
 
-// looksFor are the looks that tell how a node is; base is whether one at the base
+// probesFor are the probes that tell how a node is; base is whether one at the base
 // is wanted, too.
-func (n *node) looksFor(base bool) []string {
-	looks := []string{lookNames}
+func (n *node) probesFor(base bool) []string {
+	probes := []string{probeNames}
 	if n.Version == "" {
-		looks = append(looks, lookStamp)
+		probes = append(probes, probeStamp)
 	} else if base && n.Base != "" {
-		looks = append(looks, lookBase)
+		probes = append(probes, probeBase)
 	}
 	// A volume may be silent while the tree is well, and the other way round:
-	// what is asked last is lost with what hangs before it.
-	return append(looks, lookFill)
+	// what comes after a probe that hangs is not asked.
+	return append(probes, probeFill)
 }
 
-// take takes what the looks found.
-func (n *node) take(f finding) {
+// merge adds what the probes found.
+func (n *node) merge(f finding) {
 	n.found = f
 	n.heal.stale = f.all("stale")
 	if id := f.get("current"); id != "" {
 		n.current, n.currentAt = id, n.now
 	}
-	n.troubles = append(n.troubles, f.troubles...)
+	n.failures = append(n.failures, f.failures...)
 }

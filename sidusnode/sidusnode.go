@@ -26,10 +26,10 @@ Tells what this node was booted from and how it is.
                      0  the node runs what the server has
                      1  a new version is current and waits
                      2  files of the tree are stale
-                     3  the lease, the LUN or the server is in trouble
+                     3  the lease is not renewed, or the LUN or a server fails
   --help, --version
 
-Servers and disks get 5 seconds to answer; a silent one is status 3.
+Servers and disks get 5 seconds to answer; no answer is status 3.
 To be run by root. docs/updates.md and docs/operations.md say more.
 `
 
@@ -66,12 +66,12 @@ func run(w io.Writer, args []string, version string) (int, error) {
 		return check(w)
 	case verb == WatchVerb && len(rest) == 0:
 		return 0, watch(toKernel)
-	case verb == lookVerb:
+	case verb == probeVerb:
 		n, err := known()
 		if err != nil {
 			return 1, err
 		}
-		return 0, look(w, rest, n.Facts)
+		return 0, probe(w, rest, n.Facts)
 	}
 	return Usage, fmt.Errorf("unknown: %q; see sidusnode --help", args)
 }
@@ -82,11 +82,11 @@ func present() (*node, verdict, error) {
 	if err != nil {
 		return nil, verdict{}, err
 	}
-	f, err := ask(checkBox, n.looksFor(os.Geteuid() == 0)...)
+	f, err := ask(checkLimit, n.probesFor(os.Geteuid() == 0)...)
 	if err != nil {
 		return nil, verdict{}, err
 	}
-	n.take(f)
+	n.merge(f)
 	return n, judge(n), nil
 }
 

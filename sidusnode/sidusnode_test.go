@@ -12,16 +12,16 @@ import (
 	"github.com/sidusboot/sidusboot/mounts"
 )
 
-// TestMain is also the process that looks and hangs.
+// TestMain is also the process that probes and hangs.
 func TestMain(m *testing.M) {
 	if len(os.Args) == 2 && os.Args[1] == "hang" {
-		fmt.Print(line("stale", "/a"), line(saidDoing, lookBase))
+		fmt.Print(line("stale", "/a"), line(saidDoing, probeBase))
 		time.Sleep(time.Hour)
 	}
 	os.Exit(m.Run())
 }
 
-// A look that hangs is given up, and what it has said before counts.
+// A probe that hangs is ended, and what it wrote before counts.
 func TestHangs(t *testing.T) {
 	said, err := runChild(2*time.Second, []string{Name, "hang"})
 	if err != nil {
@@ -31,7 +31,7 @@ func TestHangs(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if f := found(r); f.silent != lookBase || f.get("stale") != "/a" {
+	if f := found(r); f.silent != probeBase || f.get("stale") != "/a" {
 		t.Errorf("said %q, found %+v", said, f)
 	}
 }
@@ -58,7 +58,7 @@ func TestFacts(t *testing.T) {
 	}
 }
 
-// at is the heal of a plain tree, one look after the other.
+// at is the heal of a plain tree, one probe after the other.
 func at(h *heal, now time.Duration, stamp string) string {
 	a := h.next(now, stamp, 10*time.Second, time.Minute)
 	text := ""
@@ -78,7 +78,7 @@ func TestHeal(t *testing.T) {
 		stamp string
 		want  string
 	}{
-		{10 * time.Second, "", ""},     // Nobody could look.
+		{10 * time.Second, "", ""},     // The probe failed.
 		{60 * time.Second, "none", ""}, // The first one is that of the boot.
 		{120 * time.Second, "none", ""},
 		{180 * time.Second, "1", ""}, // This node's turn comes later.
@@ -96,7 +96,7 @@ func TestHeal(t *testing.T) {
 		if got := at(&h, step.now, step.stamp); got != step.want {
 			t.Fatalf("at %v with stamp %q: %q, want %q", step.now, step.stamp, got, step.want)
 		}
-		// Each look is a process of its own.
+		// Each probe is a process of its own.
 		r, err := parseRecord(h.record().String())
 		if again := parseHeal(r); err != nil || !reflect.DeepEqual(again, h) {
 			t.Fatalf("%+v became %+v, %v", h, again, err)
@@ -140,13 +140,13 @@ func TestJudge(t *testing.T) {
 		"waiting": {node{Facts: Facts{Version: "a"}, current: "b"}, Waiting, "version b is current, this node runs a"},
 		"pinned":  {node{Facts: Facts{Version: "a", Pinned: true}, current: "b"}, Current, ""},
 		"stale":   {node{Facts: Facts{Version: "a"}, current: "b", heal: heal{stale: []string{"/lib/ld.so"}}}, Stale, "/lib/ld.so is stale"},
-		"changed": {node{now: time.Minute, heal: heal{due: 90 * time.Second}}, Stale, "anew in 30 s"},
+		"changed": {node{now: time.Minute, heal: heal{due: 90 * time.Second}}, Stale, "names up again in 30 s"},
 		"bound":   {node{leases: []lease{{length: time.Hour, rebind: 50 * time.Minute, age: 49 * time.Minute}}}, Current, ""},
-		"rebind":  {node{leases: []lease{{addr: "10.0.0.7", device: "eth0", length: time.Hour, rebind: 50 * time.Minute, age: 51 * time.Minute}}}, Trouble, "10.0.0.7 on eth0 is not renewed: it runs out in 9 min 0 s"},
-		"expired": {node{leases: []lease{{length: time.Hour, rebind: 50 * time.Minute, age: 61 * time.Minute}}}, Trouble, "has run out 1 min 0 s ago"},
+		"rebind":  {node{leases: []lease{{addr: "10.0.0.7", device: "eth0", length: time.Hour, rebind: 50 * time.Minute, age: 51 * time.Minute}}}, Failed, "10.0.0.7 on eth0 is not renewed: it runs out in 9 min 0 s"},
+		"expired": {node{leases: []lease{{length: time.Hour, rebind: 50 * time.Minute, age: 61 * time.Minute}}}, Failed, "ran out 1 min 0 s ago"},
 		"lun":     {node{session: loggedIn}, Current, ""},
-		"broken":  {node{Facts: Facts{Target: "iqn.x"}, session: "FAILED"}, Trouble, "the session with iqn.x is FAILED"},
-		"silent":  {node{Facts: Facts{Version: "a"}, current: "b", found: finding{silent: "files of the tree"}}, Trouble, "no answer about files of the tree"},
+		"broken":  {node{Facts: Facts{Target: "iqn.x"}, session: "FAILED"}, Failed, "the session with iqn.x is FAILED"},
+		"silent":  {node{Facts: Facts{Version: "a"}, current: "b", found: finding{silent: "files of the tree"}}, Failed, "no answer about files of the tree"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			v := judge(&c.node)
@@ -158,11 +158,11 @@ func TestJudge(t *testing.T) {
 }
 
 func TestFound(t *testing.T) {
-	r, err := parseRecord("doing \"files\"\nstale \"/a\"\nstale \"/b c\"\ndoing \"how full /rw is\"\ntrouble \"x\"\nus")
+	r, err := parseRecord("doing \"files\"\nstale \"/a\"\nstale \"/b c\"\ndoing \"how full /rw is\"\nfailure \"x\"\nus")
 	if err != nil {
 		t.Fatal(err)
 	}
-	if f := found(r); f.silent != "how full /rw is" || len(f.all("stale")) != 2 || len(f.troubles) != 1 {
+	if f := found(r); f.silent != "how full /rw is" || len(f.all("stale")) != 2 || len(f.failures) != 1 {
 		t.Errorf("%+v", f)
 	}
 	if f := found(append(r, pair{saidEnd, ""})); f.silent != "" {
@@ -233,7 +233,7 @@ func TestJSON(t *testing.T) {
 	if err := json.Unmarshal([]byte(text), &got); err != nil {
 		t.Fatalf("%v in\n%s", err, text)
 	}
-	if got.Uptime != 90 || got.Check != Trouble || got.Tree != "s\"\x01\ufffd\u00e9" || got.Version != "a" || got.Current != "b" ||
+	if got.Uptime != 90 || got.Check != Failed || got.Tree != "s\"\x01\ufffd\u00e9" || got.Version != "a" || got.Current != "b" ||
 		!reflect.DeepEqual(got.Lease, []string{"10.0.0.7 eth0 bound", "10.0.0.8 eth1 bound"}) || !reflect.DeepEqual(got.Ends, []int{3540, 3540}) ||
 		got.Session != "FAILED" || got.Used != 7<<20 || len(got.Finding) != 2 {
 		t.Errorf("got %+v of\n%s", got, text)

@@ -125,7 +125,7 @@ func (r record) json() string {
 	return b.String() + "\n}\n"
 }
 
-// state is what the next look is to know.
+// state is what the next watch is to know.
 func (n *node) state() string {
 	r := n.heal.record()
 	r.add("current", n.current)

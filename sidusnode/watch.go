@@ -10,69 +10,69 @@ import (
 	"github.com/sidusboot/sidusboot/versions/layout"
 )
 
-// WatchVerb is the verb by which the resident process has this program look at
-// the tree, once a minute.
+// WatchVerb is the verb by which the resident process has this program watch the
+// tree, once a minute.
 const WatchVerb = "watch"
 
 const (
-	// watchBox is what the looks of a watch get, checkBox those of a person who
-	// waits.
-	watchBox = 20 * time.Second
-	checkBox = 5 * time.Second
-	// baseTime is how often a watch looks what is current: each look is a mount.
+	// watchLimit is how long the probes of a watch may take, checkLimit those of a
+	// person who waits.
+	watchLimit = 20 * time.Second
+	checkLimit = 5 * time.Second
+	// baseTime is how often a watch asks what is current: each time is a mount.
 	baseTime = 10 * time.Minute
 )
 
-// watch looks once, heals a changed tree and leaves what is known for others.
+// watch probes once, heals a changed tree and writes what is known for others.
 func watch(logf func(format string, args ...any)) error {
 	n, err := known()
 	if err != nil {
 		return err
 	}
-	var looks []string
+	var probes []string
 	plain := n.Version == ""
 	if plain {
-		looks = append(looks, lookStamp)
+		probes = append(probes, probeStamp)
 	} else if n.Base != "" && (n.currentAt == 0 || n.now-n.currentAt >= baseTime) {
-		looks = append(looks, lookBase)
+		probes = append(probes, probeBase)
 	}
-	f, err := ask(watchBox, append(looks, lookFill)...)
+	f, err := ask(watchLimit, append(probes, probeFill)...)
 	if err != nil {
 		return err
 	}
 	stale := n.heal.stale
-	n.take(f)
-	n.heal.stale = stale // Not looked at yet.
+	n.merge(f)
+	n.heal.stale = stale // Not probed yet.
 	if plain {
-		if err := n.mend(f.get("stamp"), logf); err != nil {
+		if err := n.healTree(f.get("stamp"), logf); err != nil {
 			return err
 		}
 	}
-	return n.leave()
+	return n.writeState()
 }
 
-// mend does what is to be done about a plain tree at this moment.
-func (n *node) mend(stamp string, logf func(format string, args ...any)) error {
+// healTree does what is to be done about a plain tree at this moment.
+func (n *node) healTree(stamp string, logf func(format string, args ...any)) error {
 	before := n.heal
 	act := n.heal.next(n.now, stamp, delay(n.Slot, n.Spread), attributes(n.layers))
 	if before.stamp != "" && n.heal.stamp != before.stamp {
 		logf("the tree was changed on its server (%s): names in it are looked up anew", layout.Stamp)
 	}
-	var looks []string
+	var probes []string
 	if act.forget && n.Union != "aufs" { // aufs asks the tree each time.
-		looks = append(looks, lookForget)
+		probes = append(probes, probeForget)
 	}
 	if act.names {
-		looks = append(looks, lookNames)
+		probes = append(probes, probeNames)
 	}
-	if len(looks) == 0 {
+	if len(probes) == 0 {
 		return nil
 	}
-	f, err := ask(watchBox, looks...)
+	f, err := ask(watchLimit, probes...)
 	if err != nil {
 		return err
 	}
-	n.troubles = append(n.troubles, f.troubles...)
+	n.failures = append(n.failures, f.failures...)
 	if f.silent != "" {
 		n.found.silent = f.silent
 	}
@@ -89,8 +89,8 @@ func (n *node) mend(stamp string, logf func(format string, args ...any)) error {
 	return nil
 }
 
-// leave writes what is known. Who reads it finds the old or the new, whole.
-func (n *node) leave() error {
+// writeState writes what is known. Who reads it finds the old or the new, whole.
+func (n *node) writeState() error {
 	return errors.Join(replace(stateFile, n.state()), replace(jsonFile, n.view(judge(n)).json()))
 }
 

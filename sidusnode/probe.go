@@ -26,27 +26,27 @@ const (
 	rwDir = image.ReadWrite
 )
 
-// The looks that may hang, by what they are about. They are done in a process of
+// The probes that may hang, by what they are about. They run in a process of
 // their own.
 const (
-	lookFill   = "how full /rw is"
-	lookStamp  = "the stamp of the tree"
-	lookForget = "the kernel, which is to forget names of the tree"
-	lookNames  = "files of the tree"
-	lookBase   = "which version of the tree is current"
+	probeFill   = "how full /rw is"
+	probeStamp  = "the stamp of the tree"
+	probeForget = "the kernel, which is to forget names of the tree"
+	probeNames  = "files of the tree"
+	probeBase   = "which version of the tree is current"
 )
 
-// What a look says. doing comes before each step, so that who waits for it can
-// say what had no answer.
+// What a probe writes. doing comes before each one, so that the process that waits
+// can say what had no answer.
 const (
 	saidDoing   = "doing"
 	saidEnd     = "end"
-	saidTrouble = "trouble"
+	saidFailure = "failure"
 )
 
-// look does the looks that are named and writes what it found. It may hang for as
+// probe runs the probes that are named and writes what they find. It may hang for as
 // long as a server or a disk does not answer.
-func look(w io.Writer, names []string, f Facts) error {
+func probe(w io.Writer, names []string, f Facts) error {
 	var failed error
 	say := func(key, value string) {
 		if _, err := io.WriteString(w, line(key, value)); err != nil {
@@ -57,21 +57,21 @@ func look(w io.Writer, names []string, f Facts) error {
 		say(saidDoing, name)
 		var err error
 		switch name {
-		case lookFill:
+		case probeFill:
 			err = fill(say)
-		case lookStamp:
+		case probeStamp:
 			err = stamp(say)
-		case lookForget:
+		case probeForget:
 			err = forget(say)
-		case lookNames:
+		case probeNames:
 			err = openNames(say)
-		case lookBase:
+		case probeBase:
 			err = current(say, f)
 		default:
-			return fmt.Errorf("there is no look %q", name)
+			return fmt.Errorf("there is no probe %q", name)
 		}
 		if err != nil {
-			say(saidTrouble, err.Error())
+			say(saidFailure, err.Error())
 		}
 	}
 	say(saidEnd, "")
@@ -89,7 +89,7 @@ func fill(say func(key, value string)) error {
 	return nil
 }
 
-// noStamp is what the look says where the tree has none.
+// noStamp is what the probe says where the tree has none.
 const noStamp = "none"
 
 // stamp looks at the tree below the union. To open a file is to ask the server, whatever
