@@ -13,6 +13,7 @@ import (
 
 	"github.com/sidusboot/sidusboot/clock"
 	"github.com/sidusboot/sidusboot/panics"
+	"github.com/sidusboot/sidusboot/printable"
 )
 
 // Levels of the kernel's log (include/linux/kern_levels.h). Errors and
@@ -95,8 +96,14 @@ func (l *Logger) Background(f func() error) {
 	}()
 }
 
+// oneLine is a text that a console shows in one line, see package printable. The end
+// of a line becomes "; ".
+func oneLine(s string) string {
+	return printable.Text(strings.NewReplacer("\n", "; ", "\t", " ").Replace(s))
+}
+
 func (l *Logger) write(level int, format string, args ...any) {
-	line := printable(fmt.Sprintf(format, args...))
+	line := oneLine(fmt.Sprintf(format, args...))
 	if len(line) > maxLine {
 		line = strings.ToValidUTF8(line[:maxLine], "") + " …"
 	}

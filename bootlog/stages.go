@@ -64,7 +64,7 @@ func (s *Stages) event(name, state string, at, took time.Duration, text string) 
 	if s.events == nil {
 		return
 	}
-	text = printable(text)
+	text = oneLine(text)
 	// A tty that takes no deadline blocks as ttys do.
 	_ = s.events.SetWriteDeadline(time.Now().Add(eventTime))
 	_, err := fmt.Fprintf(s.events, "sidusboot-stage %s %s %.3f %.3f %s\n", name, state, at.Seconds(), took.Seconds(), text)

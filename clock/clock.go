@@ -3,6 +3,7 @@
 package clock
 
 import (
+	"math/rand/v2"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -16,6 +17,10 @@ func Uptime() time.Duration {
 	}
 	return time.Duration(ts.Nano())
 }
+
+// Jitter is between half and one and a half times d, at random: machines that start
+// to wait at once must not come back at once.
+func Jitter(d time.Duration) time.Duration { return d/2 + rand.N(d) }
 
 // SleepForever does what select{} cannot: a Go program in which everything
 // sleeps ends with a "deadlock", and where it is PID 1 so would the kernel.

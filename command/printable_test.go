@@ -6,7 +6,7 @@ import "testing"
 func TestPrintable(t *testing.T) {
 	for text, want := range map[string]string{
 		"plain, with é and %": "plain, with é and %",
-		"a\x1b[2J\nb\r\u009b": `a\x1b[2J\nb\r\u009b`,
+		"a\x1b[2J\nb\r\u009b": `a\u001b[2J\nb\u000d\u009b`,
 		"a\u202eb":            `a\u202eb`,
 		"\xff":                `\xff`,
 	} {

@@ -26,7 +26,6 @@ const (
 var layers = [][]string{
 	{
 		"clock",
-		"command",
 		"digest",
 		"hostname",
 		"image",
@@ -35,11 +34,13 @@ var layers = [][]string{
 		"network/ipv4",
 		"network/rtnetlink",
 		"panics",
+		"printable",
 		"tree",
 		"versions/layout",
 		"watchdog",
 	},
 	{
+		"command",
 		"managers",
 		"socket",
 	},

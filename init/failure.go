@@ -2,7 +2,6 @@ package main
 
 import (
 	"errors"
-	"math/rand/v2"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -132,11 +131,8 @@ func retryDelay(attempt int) time.Duration {
 	if attempt < 6 {
 		d = min(firstRetry<<(attempt-1), maxRetry)
 	}
-	return jitter(d)
+	return clock.Jitter(d)
 }
-
-// jitter is between half and one and a half times d.
-func jitter(d time.Duration) time.Duration { return d/2 + rand.N(d) }
 
 // restart reboots the machine after delay, or never where delay is negative.
 func (n *node) restart(delay time.Duration) {

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"time"
+
+	"github.com/sidusboot/sidusboot/clock"
 )
 
 const (
@@ -43,7 +45,7 @@ func (k *Kernel) Await(ctx context.Context, t Target, logf func(format string, a
 		select {
 		case <-ctx.Done():
 			return nil, err
-		case <-time.After(jitter(pause)):
+		case <-time.After(clock.Jitter(pause)):
 		}
 	}
 }

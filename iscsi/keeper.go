@@ -3,9 +3,10 @@ package iscsi
 import (
 	"context"
 	"errors"
-	"math/rand/v2"
 	"sync/atomic"
 	"time"
+
+	"github.com/sidusboot/sidusboot/clock"
 )
 
 // A Keeper keeps a session logged in: it watches the session, and logs in again
@@ -151,15 +152,12 @@ func (k *Keeper) logInAgain(ctx context.Context) error {
 			k.Logf("%s; trying again", text)
 			said = text
 		}
-		k.wait(ctx, jitter(pause))
+		// Many nodes lose one target at the same moment.
+		k.wait(ctx, clock.Jitter(pause))
 		pause = min(2*pause, maxPause)
 	}
 	return nil
 }
-
-// jitter is between half and one and a half times d: many nodes lose one target
-// at the same moment.
-func jitter(d time.Duration) time.Duration { return d/2 + rand.N(d) }
 
 // wait pauses for d, or for a second when there is hurry.
 func (k *Keeper) wait(ctx context.Context, d time.Duration) {

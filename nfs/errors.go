@@ -4,8 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"math/rand/v2"
-	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -109,7 +107,3 @@ func isTimeout(err error) bool {
 	var t interface{ Timeout() bool }
 	return errors.As(err, &t) && t.Timeout()
 }
-
-// jitter is between half and one and a half times d: all nodes of a room may
-// start at once, and the load is to be spread.
-func jitter(d time.Duration) time.Duration { return d/2 + rand.N(d) }

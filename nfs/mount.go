@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/sidusboot/sidusboot/clock"
 	"github.com/sidusboot/sidusboot/panics"
 )
 
@@ -280,7 +281,7 @@ func (m *Mounter) awaitServer(ctx context.Context, src Source) (Conn, error) {
 		select {
 		case <-ctx.Done():
 			return nil, err
-		case <-time.After(jitter(backoff)):
+		case <-time.After(clock.Jitter(backoff)):
 		}
 	}
 }

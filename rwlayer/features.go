@@ -3,6 +3,8 @@ package rwlayer
 import (
 	"fmt"
 	"strings"
+
+	"github.com/sidusboot/sidusboot/printable"
 )
 
 // A FeatureError says that an ext4 has features that the tree's e2fsprogs are too
@@ -36,7 +38,7 @@ func unsupportedFeatures(output string) []string {
 		return nil
 	}
 	line, _, _ := strings.Cut(rest, "\n")
-	names := strings.Fields(printable(line))
+	names := strings.Fields(printable.Text(line))
 	for i, name := range names {
 		if _, rest, known := strings.Cut(newFeatures, " "+name+"="); known {
 			names[i], _, _ = strings.Cut(rest, " ")

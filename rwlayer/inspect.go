@@ -10,6 +10,8 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/sidusboot/sidusboot/printable"
 )
 
 // A finding is what was found on a device that may become /rw: a file system of
@@ -297,7 +299,7 @@ func (e *UnknownOwnerError) Unwrap() error { return e.Err }
 func printableAll(names []string) []string {
 	var all []string
 	for _, name := range names {
-		all = append(all, printable(name))
+		all = append(all, printable.Text(name))
 	}
 	return all
 }

@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/sidusboot/sidusboot/printable"
 )
 
 // lowerAttr is the extended attribute of the upper directory that says on which
@@ -89,7 +91,7 @@ func parseRecord(text string) record {
 	if len(lines) < 4 || lines[0] != lowerHead {
 		return record{}
 	}
-	return record{tree: printable(lines[1]), reset: lines[2]}
+	return record{tree: printable.Text(lines[1]), reset: lines[2]}
 }
 
 // MatchLower compares the tree on which the upper directory in dir was begun with

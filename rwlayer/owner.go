@@ -10,6 +10,8 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/sidusboot/sidusboot/printable"
 )
 
 // A volume says which node had it last, in a file beside the upper directory:
@@ -80,7 +82,7 @@ func (o VolumeOptions) markOwner(dir string) (replaced bool) {
 	}
 	if known && before.key != now.key {
 		o.Logf("%s was another machine's until now, that of key %s, as %s: that is as it should be after a new mainboard or network card, or a takeover; otherwise this node was given a volume that is not meant for it",
-			o.Name, before.key, printable(before.place))
+			o.Name, before.key, printable.Text(before.place))
 	}
 	if err := now.write(dir); err != nil {
 		o.Logf("%s: save whose it is: %v", o.Name, err)
@@ -118,5 +120,5 @@ type OwnerError struct {
 
 func (e *OwnerError) Error() string {
 	return fmt.Sprintf("it is the volume of the node with key %s, which had it as %s (this node's key is %s): check whether the target has exchanged its volumes",
-		e.Key, printable(e.Place), e.Own)
+		e.Key, printable.Text(e.Place), e.Own)
 }

@@ -8,6 +8,8 @@ import (
 	"io"
 	"slices"
 	"strings"
+
+	"github.com/sidusboot/sidusboot/printable"
 )
 
 // A Volume is what a superblock says about a file system.
@@ -208,22 +210,10 @@ func uuid(b []byte) string {
 	return fmt.Sprintf("%x-%x-%x-%x-%x", b[0:4], b[4:6], b[6:8], b[8:10], b[10:16])
 }
 
-// label is a label up to its first NUL, without what a terminal would act on.
+// label is a label up to its first NUL, as a terminal can show it.
 func label(b []byte) string {
 	b, _, _ = bytes.Cut(b, []byte{0})
-	return printable(string(b))
-}
-
-// printable is a text from a disk without what a terminal would act on: control
-// characters, marks that turn the direction of writing, bytes that are no text.
-func printable(s string) string {
-	return strings.Map(func(r rune) rune {
-		switch {
-		case r < ' ', r >= 0x7f && r < 0xa0, r >= 0x200b && r < 0x2010, r >= 0x2028 && r < 0x202f, r >= 0x2060 && r < 0x2070, r == 0xfeff, r == 0xfffd:
-			return -1
-		}
-		return r
-	}, s)
+	return printable.Text(string(b))
 }
 
 // guid is a GPT's GUID as text: its first three fields are little endian

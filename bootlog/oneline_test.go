@@ -30,9 +30,9 @@ func safe(t *testing.T, what, text string) {
 	}
 }
 
-func TestPrintable(t *testing.T) {
+func TestOneLine(t *testing.T) {
 	const want = `a\u001b[2Jb\u009b2Jc\x9b2Jd; <0>e\u007f\xff\u202ef\u2066g\u200fh\u061ci\u200bj\u2028k\U000e0041l\u000dm\u0000n\ufeff é…日 ` + "\U0001F642"
-	if got := printable(hostile); got != want {
+	if got := oneLine(hostile); got != want {
 		t.Errorf("got  %q\nwant %q", got, want)
 	}
 }
