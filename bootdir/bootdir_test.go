@@ -216,8 +216,14 @@ func TestForeignEntries(t *testing.T) {
 func TestNames(t *testing.T) {
 	opts := goodOptions(t)
 	install(t, opts)
-	opts.Name = "trixie"
+	opts.Name, opts.Path = "trixie", "/boot/"
 	install(t, opts)
+	grub := contents(t, filepath.Join(opts.Dir, "grub/grub.cfg"))
+	for _, want := range []string{"linux /sidus/", "linux /boot/trixie/", "initrd /boot/trixie/"} {
+		if !strings.Contains(grub, want) {
+			t.Errorf("no %q in\n%s", want, grub)
+		}
+	}
 	text := contents(t, filepath.Join(opts.Dir, "pxelinux.cfg/default"))
 	for _, want := range []string{"LABEL tmpfs\n  LINUX sidus/", "LABEL trixie-tmpfs\n  LINUX trixie/"} {
 		if !strings.Contains(text, want) {

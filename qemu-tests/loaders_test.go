@@ -22,6 +22,7 @@ type bootServer struct {
 // copies files of boot loaders into it.
 func (s *site) bootServer(files ...string) *bootServer {
 	s.t.Helper()
+	s.needs(files...)
 	s.image = s.build(lunProfile)
 	b := &bootServer{site: s, dir: s.t.TempDir()}
 	for _, file := range files {
@@ -40,6 +41,22 @@ func (s *site) bootServer(files ...string) *bootServer {
 	}
 	b.install()
 	return b
+}
+
+// needs skips a test for which a file of the host is missing, or fails it where
+// Require would.
+func (s *site) needs(files ...string) {
+	s.t.Helper()
+	for _, file := range files {
+		_, err := os.Stat(file)
+		switch {
+		case err == nil:
+		case os.Getenv("SIDUSBOOT_QEMU") == "1" || os.Getenv("CI") == "true":
+			s.t.Fatalf("%v; run tools/prerequisites", err)
+		default:
+			s.t.Skipf("%v; run tools/prerequisites", err)
+		}
+	}
 }
 
 // initrdgen runs the program.
@@ -85,6 +102,9 @@ func (b *bootServer) serve(file string, more ...string) *Server {
 // powerOn starts the node by its firmware, from the network.
 func (b *bootServer) powerOn(o GuestOptions) *Guest {
 	b.t.Helper()
+	if o.Firmware == UEFI {
+		b.needs(ovmfCode, ovmfVariables)
+	}
 	o.Name, o.NICs = NodeName, []NIC{{MAC: MAC(1)}}
 	g, err := b.Boot(b.ctx, o)
 	if err != nil {

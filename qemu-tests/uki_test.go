@@ -92,6 +92,7 @@ var withoutPXE = []string{"-fw_cfg", "name=opt/org.tianocore/IPv4PXESupport,stri
 func TestSecureBoot(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, "bookworm")
+	s.needs(ovmfVariables, hostStub, "/usr/bin/sbsign")
 	b := &bootServer{site: s, dir: t.TempDir()}
 	s.nfs(Export{}, NFSOptions{})
 	server := b.http()

@@ -20,6 +20,9 @@ const (
 	imageSizeAt       = 56
 	checksumAt        = 64
 	sectionEntry      = 40 // Bytes of an entry in the table of sections.
+	// symbolsBefore is where the header of the file, which ends where the optional one
+	// begins, has the place and the number of symbols.
+	symbolsBefore = 12
 )
 
 // pageSize is how sections are aligned in memory. Some stubs say less, and not
@@ -91,6 +94,19 @@ func (s *stub) magic() string {
 	return strings.TrimSpace(strings.TrimPrefix(text, "LoaderInfo:"))
 }
 
+// end is where the file ends without its table of symbols, if that is behind the
+// sections: signing tools warn of what is between sections and belongs to none.
+func (s *stub) end() int {
+	end := 0
+	for _, have := range s.pe.Sections {
+		end = max(end, int(have.Offset)+int(have.Size))
+	}
+	if symbols := int(s.pe.PointerToSymbolTable); symbols == 0 || symbols < end || end > len(s.file) {
+		return len(s.file)
+	}
+	return end
+}
+
 func alignUp(n, to uint64) uint64 { return (n + to - 1) / to * to }
 
 // with is the program with sections added, in their order.
@@ -118,7 +134,7 @@ func (s *stub) with(sections []section) ([]byte, error) {
 			return nil, errors.New("its headers have something behind the table of sections: name another stub")
 		}
 	}
-	out := bytes.NewBuffer(bytes.Clone(s.file))
+	out := bytes.NewBuffer(bytes.Clone(s.file[:s.end()]))
 
 	added := make([]byte, 0, sectionEntry*len(sections))
 	size, align := uint64(s.header.SizeOfInitializedData), uint64(s.header.FileAlignment)
@@ -144,6 +160,9 @@ func (s *stub) with(sections []section) ([]byte, error) {
 	}
 	pad()
 	head := out.Bytes()
+	if s.end() < len(s.file) {
+		clear(head[s.headers-symbolsBefore : s.headers-symbolsBefore+8])
+	}
 	copy(head[s.table+sectionEntry*count:], added)
 	binary.LittleEndian.PutUint16(head[s.headers-binary.Size(s.pe.FileHeader)+2:], uint16(count+len(sections)))
 	binary.LittleEndian.PutUint32(head[s.headers+initializedDataAt:], uint32(min(size, math.MaxUint32)))

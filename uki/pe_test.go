@@ -174,6 +174,11 @@ func TestRealStub(t *testing.T) {
 			t.Errorf("objdump does not say %q:\n%s", want, out)
 		}
 	}
+	if sbverify, err := exec.LookPath("sbverify"); err == nil {
+		if out, _ := exec.Command(sbverify, "--list", name).CombinedOutput(); strings.Contains(string(out), "warning") {
+			t.Errorf("sbverify warns:\n%s", out)
+		}
+	}
 	if strings.Contains(string(out), "warning") {
 		t.Errorf("objdump warns:\n%s", out)
 	}

@@ -112,7 +112,7 @@ func Build(ctx context.Context, opts Options) (*Report, error) {
 	if err != nil {
 		return nil, optionErrorf("Stub", "%s: %w", name, err)
 	}
-	r := &Report{Output: opts.Output, Kernel: src.Release, Stub: name, Bytes: int64(len(image)), Warnings: slices.Concat([]string{}, src.Warnings)}
+	r := &Report{Output: opts.Output, Kernel: src.Release, Stub: name, Bytes: int64(len(image)), Warnings: append([]string{}, src.Warnings...)}
 	for _, l := range labels {
 		r.Labels = append(r.Labels, l.Name)
 	}
