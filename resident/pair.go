@@ -26,14 +26,9 @@ const (
 	LogName = "sidusboot-keeper"
 )
 
-// What one says to the other, a line each. The state goes before it, to the one
-// that was started, up to an empty line.
-const (
-	// ready: it has settled down and works.
-	ready = "ready\n"
-	// over: nothing is left to keep, and no process has to be started again.
-	over = "over\n"
-)
+// ready is the line that a process which was started says when it works. The state
+// goes before it, to that process, up to an empty line.
+const ready = "ready\n"
 
 // readyTime is what a process gets from its start until it is ready.
 const readyTime = 30 * time.Second

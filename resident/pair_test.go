@@ -7,7 +7,6 @@ import (
 	"os/exec"
 	"slices"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -42,19 +41,8 @@ func TestPeer(t *testing.T) {
 	if s := <-got; s != state {
 		t.Errorf("the state became %q", s)
 	}
-	// An end without a word is none that was meant.
 	b.conn.Close()
-	if a.await() {
-		t.Error("an end without a word was meant")
-	}
-	a, b = ends(t)
-	if err := b.say(over); err != nil {
-		t.Fatal(err)
-	}
-	b.conn.Close()
-	if !a.await() {
-		t.Error("an end with the word for it was not meant")
-	}
+	a.await()
 	// One that ends before it is ready.
 	a, b = ends(t)
 	dies := b
@@ -113,21 +101,14 @@ func errorText(err error) string {
 // A peer is started again at once, and with pauses where it does not live long
 // or cannot be started; that is told, but not each time.
 func TestStarter(t *testing.T) {
-	var mu sync.Mutex // For now and far, between which and the peers lies only the kernel.
 	now := 10 * time.Second
 	var pauses []time.Duration
 	starts, failures := 0, 9
 	var far *peer
 	log := &recorder{}
 	s := newStarter("@x", "state", log)
-	s.now = func() time.Duration {
-		mu.Lock()
-		defer mu.Unlock()
-		return now
-	}
+	s.now = func() time.Duration { return now }
 	s.sleep = func(d time.Duration) {
-		mu.Lock()
-		defer mu.Unlock()
 		pauses = append(pauses, d)
 		now += d
 	}
@@ -138,34 +119,15 @@ func TestStarter(t *testing.T) {
 			return nil, errors.New("no memory")
 		}
 		near, other := ends(t)
-		mu.Lock()
-		defer mu.Unlock()
 		far = other
 		return near, nil
 	}
 	near, first := ends(t)
 	first.conn.Close()
-	done := make(chan struct{})
-	used := make(chan *peer, 2)
-	go func() {
-		defer close(done)
-		s.attend(near, func(p *peer) { used <- p })
-	}()
-	last := func(later time.Duration) *peer {
-		mu.Lock()
-		defer mu.Unlock()
-		now += later
-		return far
-	}
-	<-used
-	last(time.Hour).conn.Close() // It has lived long.
-	<-used
-	end := last(0)
-	if err := end.say(over); err != nil {
-		t.Fatal(err)
-	}
-	end.conn.Close()
-	<-done
+	near = s.next(near)
+	now += time.Hour // It has lived long.
+	far.conn.Close()
+	s.next(near)
 	second := time.Second
 	if want := []time.Duration{second, 2 * second, 4 * second, 8 * second, 16 * second, 32 * second, 60 * second, 60 * second, 60 * second}; starts != 11 || !slices.Equal(pauses, want) {
 		t.Errorf("%d starts with pauses %v, want 11 with %v", starts, pauses, want)
@@ -218,8 +180,11 @@ func TestStopped(t *testing.T) {
 	near.logf = func(format string, args ...any) { said <- fmt.Sprintf(format, args...) }
 	var learned []string
 	near.learn = func(line string) { learned = append(learned, line) }
-	done := make(chan bool)
-	go func() { done <- near.await() }()
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		near.await()
+	}()
 	if err := far.say("lease a\n"); err != nil {
 		t.Fatal(err)
 	}
@@ -232,7 +197,8 @@ func TestStopped(t *testing.T) {
 		t.Error("it is left as it is")
 	}
 	far.conn.Close()
-	if <-done || !slices.Equal(learned, []string{"lease a\n"}) {
+	<-done
+	if !slices.Equal(learned, []string{"lease a\n"}) {
 		t.Errorf("learned %q", learned)
 	}
 }
@@ -245,14 +211,14 @@ func TestStarterLearns(t *testing.T) {
 	handed := make(chan string, 1)
 	s.start = func(_, state string) (*peer, error) {
 		handed <- state
-		next, end := ends(t)
-		return next, errors.Join(end.say(over), end.conn.Close())
+		next, _ := ends(t)
+		return next, nil
 	}
 	if err := far.say(renewed); err != nil {
 		t.Fatal(err)
 	}
 	far.conn.Close()
-	s.attend(near, func(*peer) {})
+	s.next(near)
 	if got := <-handed; got != "session \"1\"\n"+renewed {
 		t.Errorf("handed over: %q", got)
 	}

@@ -114,19 +114,16 @@ func (p *peer) say(word string) error {
 // lookTime is how often it is looked whether the peer is dying.
 const lookTime = 5 * time.Second
 
-// await waits for the end of the peer, and tells whether that was meant. The
-// connection is closed when the last thread has ended, and one may be in the
+// await waits for the end of the peer. The connection is closed when the last thread has ended, and one may be in the
 // kernel and wait for the disk: for another keeper to bring that back.
-func (p *peer) await() (meant bool) {
+func (p *peer) await() {
 	pid := p.pid()
 	for {
 		if err := p.conn.SetReadDeadline(time.Now().Add(lookTime)); err != nil {
-			return meant
+			return
 		}
 		line, err := p.in.ReadString('\n')
 		switch {
-		case line == over:
-			meant = true
 		case err == nil && p.learn != nil && strings.HasPrefix(line, leaseLine):
 			p.learn(line)
 		case errors.Is(err, os.ErrDeadlineExceeded) && stopped(pid):
@@ -135,7 +132,7 @@ func (p *peer) await() (meant bool) {
 			}
 		case errors.Is(err, os.ErrDeadlineExceeded) && !dying(pid):
 		case err != nil:
-			return meant
+			return
 		}
 	}
 }

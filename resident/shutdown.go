@@ -52,7 +52,7 @@ func Shutdown(args []string, log Log) {
 		act(log, args)
 	}()
 	takeApart(log)
-	if err := boxed(syncTime, "sync"); err != nil {
+	if err := within(syncTime, "sync"); err != nil {
 		log.Errorf("sync: %v", err)
 	}
 	if err := endSession(log); err != nil {
@@ -92,7 +92,7 @@ func takeApart(log Log) {
 			continue
 		}
 		if m.Data {
-			if err = boxed(unmountTime, "unmount", m.Dir); err == nil {
+			if err = within(unmountTime, "unmount", m.Dir); err == nil {
 				continue
 			}
 			// Still in use, or no answer from its disk: out of the way with it.
@@ -189,10 +189,10 @@ func processes(names ...string) (pids []int, err error) {
 // maxOutput is how much is read of what a step says.
 const maxOutput = 4096
 
-// boxed runs one step of the shutdown in a process of its own, which is left
+// within runs one step of the shutdown in a process of its own, which is left
 // behind when its time is over: unmount(2) and sync(2) of a file system whose
 // disk does not answer cannot be ended.
-func boxed(box time.Duration, step ...string) error {
+func within(limit time.Duration, step ...string) error {
 	r, w, err := os.Pipe()
 	if err != nil {
 		return err
@@ -217,13 +217,13 @@ func boxed(box time.Duration, step ...string) error {
 			err = errors.New(strings.TrimSpace(string(said)))
 		}
 		return err
-	case <-time.After(box):
+	case <-time.After(limit):
 		_ = p.Kill()
-		return fmt.Errorf("no end after %v", box)
+		return fmt.Errorf("no end after %v", limit)
 	}
 }
 
-// StepName is argv[0] of a process that boxed runs.
+// StepName is argv[0] of a process that within runs.
 const StepName = "@sidusboot-step"
 
 // RunStep is what such a process does, by its arguments.

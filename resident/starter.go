@@ -73,21 +73,23 @@ func (s *starter) again() *peer {
 	}
 }
 
-// attend waits for the ends of the peer and starts it again, until an end is
-// meant. use is told each new one.
+// attend starts the peer again whenever it ends, and does not return. use is told
+// each new one.
 func (s *starter) attend(p *peer, use func(*peer)) {
 	for {
-		p.learn, p.logf = s.learn, s.log.Errorf
-		meant := p.await()
-		err := p.end()
-		if meant {
-			return
-		}
-		if err == nil {
-			err = errors.New("exit status 0")
-		}
-		s.log.Errorf("%s HAS ENDED (%v): starting it again", s.name, err)
-		p = s.again()
+		p = s.next(p)
 		use(p)
 	}
+}
+
+// next waits for the end of the peer and starts the one after it.
+func (s *starter) next(p *peer) *peer {
+	p.learn, p.logf = s.learn, s.log.Errorf
+	p.await()
+	err := p.end()
+	if err == nil {
+		err = errors.New("exit status 0")
+	}
+	s.log.Errorf("%s HAS ENDED (%v): starting it again", s.name, err)
+	return s.again()
 }
