@@ -13,6 +13,9 @@ import (
 type Usage struct {
 	// Clients are the clients of each version, by ID.
 	Clients map[string][]string
+	// Open are those of Clients that have files of the version open: what they have
+	// mounted since does not count.
+	Open map[string][]string
 	// Mounts are what clients have mounted and not unmounted, as far as mountd knows
 	// it.
 	Mounts []Mount
@@ -68,10 +71,11 @@ func (b *Base) GC(o GCOptions) (GCResult, error) {
 		for i, id := range all {
 			since := 0
 			clients := slices.DeleteFunc(slices.Clone(o.Usage.Clients[id]), func(c string) bool {
-				if replaced[id][c] {
+				gone := replaced[id][c] && !slices.Contains(o.Usage.Open[id], c)
+				if gone {
 					since++
 				}
-				return replaced[id][c] && o.NewestMount
+				return gone && o.NewestMount
 			})
 			switch {
 			case id == current:

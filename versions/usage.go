@@ -41,7 +41,7 @@ var ErrNoSource = errors.New("the NFS server tells nothing about its clients: th
 // An rmtab without a kernel's server, which its package leaves behind, proves
 // nothing: that is ErrNoSource.
 func ReadUsage(base string, s UsageSources) (Usage, error) {
-	u := Usage{Clients: make(map[string][]string), Mounts: []Mount{}}
+	u := Usage{Clients: make(map[string][]string), Open: make(map[string][]string), Mounts: []Mount{}}
 	if !kernelServes(s.Clients) {
 		return u, ErrNoSource
 	}
@@ -93,8 +93,9 @@ func ReadUsage(base string, s UsageSources) (Usage, error) {
 // since its start.
 const graceClients = "(the NFS server was started a moment ago, and its clients of NFSv4 are not all back: try again in two minutes)"
 
-// addOpen adds what the kernel knows of NFSv4 clients: of each that is not known yet, the
-// versions whose files it has open, or that nothing is known.
+// addOpen adds what the kernel knows of NFSv4 clients: of each the versions whose files it
+// has open, or that nothing is known of it. mountd may know another version by an address,
+// from before a restart of the node or of a second node behind it: both count.
 func (u *Usage) addOpen(base string, s UsageSources, known, unknown map[string]bool) error {
 	// Its clients are listed when they have reclaimed what they had (RFC 8881, section 8.4.2.1).
 	if ended, err := os.ReadFile(filepath.Join(filepath.Dir(s.Clients), "v4_end_grace")); err == nil && strings.HasPrefix(string(ended), "N") {
@@ -122,7 +123,7 @@ func (u *Usage) addOpen(base string, s UsageSources, known, unknown map[string]b
 		if c.address == "" {
 			c.address = name
 		}
-		if known[c.address] || slices.Contains(s.Ignore, c.address) {
+		if slices.Contains(s.Ignore, c.address) {
 			continue
 		}
 		states, err := os.ReadFile(filepath.Join(filepath.Dir(name), "states"))
@@ -141,10 +142,11 @@ func (u *Usage) addOpen(base string, s UsageSources, known, unknown map[string]b
 	}
 	for _, c := range clients {
 		ids := runs(c.open, found)
-		if len(ids) == 0 {
+		if len(ids) == 0 && !known[c.address] {
 			unknown[c.address] = true
 		}
 		for _, id := range ids {
+			u.Open[id] = append(u.Open[id], c.address)
 			if !slices.Contains(u.Clients[id], c.address) {
 				u.Clients[id] = append(u.Clients[id], c.address)
 			}

@@ -53,6 +53,7 @@ garbage
 	write("clients/3/info", "clientid: 0x3\naddress: \"10.0.0.99:1\"\n")
 	s := UsageSources{Rmtab: rmtab, Clients: filepath.Join(dir, "clients"), Ignore: []string{"10.0.0.99"}}
 	want := Usage{
+		Open:    map[string][]string{},
 		Clients: map[string][]string{"a": {"10.0.0.1", "fd00::5"}, "b": {"10.0.0.2"}, "c": {"10.0.0.9", "10.0.0.10"}},
 		Unknown: []string{"10.0.0.6", "fd00::9"},
 		Mounts: []Mount{{Client: "10.0.0.1", ID: "a", Count: 2}, {Client: "10.0.0.2", ID: "b", Count: 2}, {Client: "fd00::5", ID: "a", Count: 1},
@@ -125,11 +126,20 @@ func TestOpenFiles(t *testing.T) {
 	client("10.0.0.4", "versions/a/changed", "versions/b/changed")
 	client("10.0.0.5", ".sidustree")
 	client("10.0.0.6")
-	s := UsageSources{Rmtab: filepath.Join(clients, "none"), Clients: clients}
+	// One that mounted a by NFSv3 before it was restarted, and another that has no file open.
+	client("10.0.0.7", "versions/c/changed")
+	client("10.0.0.8")
+	rmtab := filepath.Join(clients, "../rmtab")
+	if err := os.WriteFile(rmtab, []byte("10.0.0.7:"+f.Path()+"/versions/a:0x1\n10.0.0.8:"+f.Path()+"/versions/a:0x1\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s := UsageSources{Rmtab: rmtab, Clients: clients}
 	u, err := ReadUsage(f.Path(), s)
 	want := Usage{Clients: map[string][]string{
-		"a": {"10.0.0.1", "10.0.0.4"}, "b": {"10.0.0.2", "10.0.0.3", "10.0.0.4"}, "c": {"10.0.0.2"},
-	}, Unknown: []string{"10.0.0.5", "10.0.0.6"}, Mounts: []Mount{}}
+		"a": {"10.0.0.7", "10.0.0.8", "10.0.0.1", "10.0.0.4"}, "b": {"10.0.0.2", "10.0.0.3", "10.0.0.4"}, "c": {"10.0.0.2", "10.0.0.7"},
+	}, Open: map[string][]string{
+		"a": {"10.0.0.1", "10.0.0.4"}, "b": {"10.0.0.2", "10.0.0.3", "10.0.0.4"}, "c": {"10.0.0.2", "10.0.0.7"},
+	}, Unknown: []string{"10.0.0.5", "10.0.0.6"}, Mounts: []Mount{{Client: "10.0.0.7", ID: "a", Count: 1}, {Client: "10.0.0.8", ID: "a", Count: 1}}}
 	if diff := cmp.Diff(want, u); diff != "" || err != nil {
 		t.Errorf("%v: %s", err, diff)
 	}
@@ -137,7 +147,7 @@ func TestOpenFiles(t *testing.T) {
 	if _, err := f.GC(GCOptions{Keep: 1, Usage: Usage{Unknown: u.Unknown}, DryRun: true}); err == nil {
 		t.Error("gc with clients that are not known: no error")
 	}
-	s.Ignore = []string{"10.0.0.1", "10.0.0.4", "10.0.0.5", "10.0.0.6"}
+	s.Ignore = []string{"10.0.0.1", "10.0.0.4", "10.0.0.5", "10.0.0.6", "10.0.0.7", "10.0.0.8"}
 	if u, err = ReadUsage(f.Path(), s); err != nil {
 		t.Fatal(err)
 	}
@@ -190,6 +200,12 @@ func TestNewestMount(t *testing.T) {
 	}
 	got, err = f.GC(GCOptions{Keep: 1, Usage: usage, DryRun: true, NewestMount: true})
 	if err != nil || !slices.Contains(got.Removed, "a") {
+		t.Errorf("%+v, %v", got, err)
+	}
+	// Who has files of it open runs it, whatever it has mounted since.
+	usage.Open = map[string][]string{"a": {"1"}}
+	got, err = f.GC(GCOptions{Keep: 1, Usage: usage, DryRun: true, NewestMount: true})
+	if err != nil || slices.Contains(got.Removed, "a") {
 		t.Errorf("%+v, %v", got, err)
 	}
 	// A note that cannot be read tells nothing.
