@@ -53,7 +53,7 @@ func TestCommands(t *testing.T) {
 	write(filepath.Join(base, "staging/etc/new\x1b[31m"), "")
 	sidustree(0, "version b is current", "publish", base, "--id=b")
 	sidustree(0, "b *", "list", base)
-	sidustree(0, "~ etc/file content\n  + etc/new\\x1b[31m", "diff", base, "a", "b")
+	sidustree(0, "~ etc/file content\n  + etc/new\\u001b[31m", "diff", base, "a", "b")
 	sidustree(0, "version a is current, it was b", "rollback", base)
 	var d struct{ Etc []struct{ Name string } }
 	if err := json.Unmarshal([]byte(sidustree(0, "", "diff", base, "a", "b", "--json")), &d); err != nil || len(d.Etc) != 2 {
