@@ -2,7 +2,6 @@ package main
 
 import (
 	"fmt"
-	"os"
 	"strings"
 	"testing"
 
@@ -39,21 +38,5 @@ func TestRetryDelay(t *testing.T) {
 				t.Fatalf("retryDelay(%d) = %v", attempt, d)
 			}
 		}
-	}
-}
-
-func mustMkdir(t *testing.T, dirs ...string) {
-	t.Helper()
-	for _, dir := range dirs {
-		if err := os.MkdirAll(dir, 0o755); err != nil {
-			t.Fatal(err)
-		}
-	}
-}
-
-func mustLink(t *testing.T, target, name string) {
-	t.Helper()
-	if err := os.Symlink(target, name); err != nil {
-		t.Fatal(err)
 	}
 }
