@@ -1,6 +1,6 @@
 // Package config knows what this node should do: the kernel command line and
 // the image's /etc/sidusboot.conf, read into one Config, and what a DHCP lease
-// adds to it. It reads no file itself and has no side effects: /init hands it
+// adds to it. It reads no file itself and has no side effects: /init gives it
 // text. docs/parameters.md lists the parameters.
 package config
 

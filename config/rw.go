@@ -38,7 +38,7 @@ func applyRW(c *Config, a arg) error {
 
 func applySize(c *Config, a arg) error {
 	if n, ok := strings.CutSuffix(a.value, "%"); ok {
-		// tmpfs takes 0% for no limit at all, which would let /rw eat the node.
+		// tmpfs takes 0% for no limit at all, which would let /rw use all memory of the node.
 		if p, err := strconv.Atoi(n); err != nil || !isNumber(n) || p < 1 || p > 100 {
 			return errors.New("not from 1% to 100%")
 		}

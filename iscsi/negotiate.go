@@ -181,7 +181,7 @@ func (n *negotiation) takeReplies() []Pair {
 	return replies
 }
 
-// noValue tells the words by which an end declines to talk about a key.
+// noValue tells whether a value is one by which a peer declines to negotiate a key.
 func noValue(v string) bool {
 	return v == "NotUnderstood" || v == "Reject" || v == "Irrelevant"
 }

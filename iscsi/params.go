@@ -32,7 +32,7 @@ func (s *Session) before() []setting {
 // after is what the login agreed on, and what iscsid reads from sysfs when it
 // takes the session over (iscsi_sysfs_get_sessioninfo_by_id of open-iscsi): it
 // skips a session that lacks the group tag, the address or the interface.
-func (s *Session) after(p Params, home Portal) []setting {
+func (s *Session) after(p Params, persistent Portal) []setting {
 	t := s.target
 	group := p.PortalGroup
 	if group < 0 { // Not said; most targets have one group, the first.
@@ -53,8 +53,8 @@ func (s *Session) after(p Params, home Portal) []setting {
 		{paramERL, number(p.ErrorRecoveryLevel)},
 		{paramExpStatSN, number(p.ExpStatSN)},
 		{paramTPGT, strconv.Itoa(group)},
-		{paramPersistentAddr, home.Host},
-		{paramPersistentPort, strconv.Itoa(int(home.Port))},
+		{paramPersistentAddr, persistent.Host},
+		{paramPersistentPort, strconv.Itoa(int(persistent.Port))},
 		{paramIfaceName, "default"},
 		{paramFastAbort, "1"},
 		{paramAbortTimeout, seconds(t.Timeouts.Abort)},

@@ -43,17 +43,17 @@ func (l *login) redirected(p *PDU, detail byte) error {
 // first connection that try accepts, or with the errors of all of them. A
 // KernelError or AdmitError is final: it would be the same everywhere. The result is the
 // portal to come back to: a temporary redirect is not remembered.
-func (t *Target) eachPortal(ctx context.Context, try func(ctx context.Context, home Portal, c net.Conn) error) (Portal, error) {
+func (t *Target) eachPortal(ctx context.Context, try func(ctx context.Context, persistent Portal, c net.Conn) error) (Portal, error) {
 	if len(t.Portals) == 0 {
 		return Portal{}, fmt.Errorf("iscsi: login to %s: %w", t.Name, ErrNoPortal)
 	}
 	var all PortalsError
 	for i, portal := range t.Portals {
 		one, cancel := share(ctx, len(t.Portals)-i)
-		home, err := t.follow(one, portal, try)
+		persistent, err := t.follow(one, portal, try)
 		cancel()
 		if err == nil {
-			return home, nil
+			return persistent, nil
 		}
 		var kernel *KernelError
 		var admit *AdmitError
@@ -84,15 +84,15 @@ func share(ctx context.Context, n int) (context.Context, context.CancelFunc) {
 
 // follow logs in at one portal, or where it redirects to.
 func (t *Target) follow(ctx context.Context, portal Portal, try func(context.Context, Portal, net.Conn) error) (Portal, error) {
-	home := portal
+	persistent := portal
 	for range maxRedirects + 1 {
-		err := t.attempt(ctx, portal, home, try)
+		err := t.attempt(ctx, portal, persistent, try)
 		var r *redirect
 		if !errors.As(err, &r) {
-			return home, err
+			return persistent, err
 		}
-		if r.permanent && portal == home {
-			home = r.to
+		if r.permanent && portal == persistent {
+			persistent = r.to
 		}
 		portal = r.to
 	}
@@ -114,12 +114,12 @@ func (t *Target) dial(ctx context.Context, portal Portal) (net.Conn, error) {
 	return socket.Dialer{Timeout: t.Timeouts.Dial}.Dial(ctx, "tcp", netip.AddrPortFrom(addr, portal.Port))
 }
 
-func (t *Target) attempt(ctx context.Context, portal, home Portal, try func(context.Context, Portal, net.Conn) error) error {
+func (t *Target) attempt(ctx context.Context, portal, persistent Portal, try func(context.Context, Portal, net.Conn) error) error {
 	ctx, cancel := context.WithTimeout(ctx, t.Timeouts.Dial+t.Timeouts.Login)
 	defer cancel()
 	c, err := t.dial(ctx, portal)
 	if err == nil {
-		err = try(ctx, home, c)
+		err = try(ctx, persistent, c)
 		c.Close()
 	}
 	var login *LoginError

@@ -24,7 +24,7 @@ func (s *Session) Recover(ctx context.Context) error {
 	if err := s.stop(); err != nil {
 		return err
 	}
-	home, err := s.target.eachPortal(ctx, func(ctx context.Context, home Portal, c net.Conn) (err error) {
+	persistent, err := s.target.eachPortal(ctx, func(ctx context.Context, persistent Portal, c net.Conn) (err error) {
 		if s.bound() {
 			return &KernelError{Op: opBind, Err: ErrTakenOver}
 		}
@@ -32,13 +32,13 @@ func (s *Session) Recover(ctx context.Context) error {
 			return err
 		}
 		defer c.Close()
-		if err := s.establish(ctx, home, c); err != nil {
+		if err := s.establish(ctx, persistent, c); err != nil {
 			return errors.Join(err, s.stop())
 		}
 		return nil
 	})
 	if err == nil {
-		s.remember(home)
+		s.remember(persistent)
 		s.online()
 	}
 	return err
@@ -81,8 +81,8 @@ func (s *Session) bound() bool {
 }
 
 // remember puts the portal first to which the target has moved permanently.
-func (s *Session) remember(home Portal) {
-	if !slices.Contains(s.target.Portals, home) {
-		s.target.Portals = append([]Portal{home}, s.target.Portals...)
+func (s *Session) remember(persistent Portal) {
+	if !slices.Contains(s.target.Portals, persistent) {
+		s.target.Portals = append([]Portal{persistent}, s.target.Portals...)
 	}
 }

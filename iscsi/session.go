@@ -43,11 +43,11 @@ func (k *Kernel) Connect(ctx context.Context, t Target) (*Session, error) {
 		return nil, err
 	}
 	var s *Session
-	home, err := t.eachPortal(ctx, func(ctx context.Context, home Portal, c net.Conn) error {
+	persistent, err := t.eachPortal(ctx, func(ctx context.Context, persistent Portal, c net.Conn) error {
 		if s, err = k.create(t); err != nil {
 			return err
 		}
-		if err := s.establish(ctx, home, c); err != nil {
+		if err := s.establish(ctx, persistent, c); err != nil {
 			return errors.Join(err, s.destroy())
 		}
 		return nil
@@ -55,7 +55,7 @@ func (k *Kernel) Connect(ctx context.Context, t Target) (*Session, error) {
 	if err != nil {
 		return nil, err
 	}
-	s.remember(home)
+	s.remember(persistent)
 	if err := s.fixRecoveryTimeout(); err != nil {
 		return nil, errors.Join(err, s.destroy())
 	}
@@ -144,7 +144,7 @@ func (s *Session) destroy() error {
 
 // establish takes a session from a TCP connection to full feature phase. The
 // kernel keeps its own reference to the socket.
-func (s *Session) establish(ctx context.Context, home Portal, c net.Conn) error {
+func (s *Session) establish(ctx context.Context, persistent Portal, c net.Conn) error {
 	if err := s.bind(c); err != nil {
 		return err
 	}
@@ -155,7 +155,7 @@ func (s *Session) establish(ctx context.Context, home Portal, c net.Conn) error 
 	if err != nil {
 		return err
 	}
-	if err := s.set(s.after(params, home)); err != nil {
+	if err := s.set(s.after(params, persistent)); err != nil {
 		return err
 	}
 	s.params = params

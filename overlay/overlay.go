@@ -1,6 +1,6 @@
 // Package overlay stacks two directories into one: the shared tree below, the
 // node's own layer above. aufs is taken where the kernel has it, because it
-// copes with a tree that is updated in place; else overlayfs.
+// works with a tree that is updated in place; else overlayfs.
 //
 // Choose finds the kind that the kernel has, Opaque prepares the upper layer for
 // overlayfs, Mount mounts the union and tests it. The package needs the module

@@ -30,13 +30,13 @@ const (
 // goes before it, to that process, up to an empty line.
 const ready = "ready\n"
 
-// readyTime is what a process gets from its start until it is ready.
+// readyTime is how long a process may take from its start until it is ready.
 const readyTime = 30 * time.Second
 
 // residentEnv keeps the resident set small.
 var residentEnv = []string{"GOGC=20", "GOMEMLIMIT=8MiB", "GOMAXPROCS=1"}
 
-// Run is the life of both, by their names and arguments. It returns the exit
+// Run runs the keeper or the guard, by name and arguments. It returns the exit
 // status. openLog opens the kernel's log, in this process's own /dev.
 func Run(name string, args []string, openLog func() (Log, error)) (status int) {
 	if len(args) == 1 && args[0] == firstGuard {
@@ -63,7 +63,7 @@ func reside(name string, log Log) error {
 	unix.CloseOnExec(peerFD)
 	// Not blocking, as it was made, so that it takes deadlines.
 	p := newPeer(KeeperName, os.NewFile(peerFD, "peer"))
-	state, err := p.state()
+	state, err := p.receiveState()
 	if err != nil {
 		return err
 	}
@@ -81,7 +81,7 @@ func reside(name string, log Log) error {
 	return nil
 }
 
-// guardFirst makes the place where the resident processes live, starts the
+// guardFirst makes the file system in which the resident processes run, starts the
 // keeper and tells PID 1 that all is well.
 func guardFirst(openLog func() (Log, error)) error {
 	b, err := io.ReadAll(os.Stdin)
@@ -112,7 +112,7 @@ func guardFirst(openLog func() (Log, error)) error {
 	return nil
 }
 
-// forgetPipes lets go of the pipes to PID 1.
+// forgetPipes closes the pipes to PID 1.
 func forgetPipes() error {
 	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
 	if err != nil {

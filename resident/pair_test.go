@@ -29,13 +29,13 @@ func TestPeer(t *testing.T) {
 	const state = "session \"1\"\nlease \"eth0\"\n"
 	got := make(chan string, 1)
 	go func() {
-		s, err := b.state()
+		s, err := b.receiveState()
 		if err == nil {
 			err = b.say(ready)
 		}
 		got <- s + errorText(err)
 	}()
-	if err := a.hand(state); err != nil {
+	if err := a.sendState(state); err != nil {
 		t.Fatal(err)
 	}
 	if s := <-got; s != state {
@@ -47,10 +47,10 @@ func TestPeer(t *testing.T) {
 	a, b = ends(t)
 	dies := b
 	go func() {
-		_, _ = dies.state()
+		_, _ = dies.receiveState()
 		dies.conn.Close()
 	}()
-	if err := a.hand(state); err == nil || !strings.Contains(err.Error(), "ready") {
+	if err := a.sendState(state); err == nil || !strings.Contains(err.Error(), "ready") {
 		t.Errorf("hand = %v", err)
 	}
 	// Half a state is none.
@@ -59,7 +59,7 @@ func TestPeer(t *testing.T) {
 		t.Fatal(err)
 	}
 	a.conn.Close()
-	if s, err := b.state(); err == nil {
+	if s, err := b.receiveState(); err == nil {
 		t.Errorf("half a state became %q", s)
 	}
 }

@@ -24,7 +24,7 @@ type peer struct {
 	// process is nil where the peer has started this one.
 	process *os.Process
 	// learn, which may be nil, is told of a lease that was renewed, and logf of
-	// what was found strange.
+	// what was not expected.
 	learn func(line string)
 	logf  func(format string, args ...any)
 }
@@ -43,7 +43,7 @@ func startPeer(name, state string) (*peer, error) {
 	p.process, err = startResident(name, theirs)
 	theirs.Close()
 	if err == nil {
-		err = p.hand(state)
+		err = p.sendState(state)
 	}
 	if err != nil {
 		return nil, errors.Join(err, p.end())
@@ -72,24 +72,24 @@ func startResident(name string, conn *os.File) (*os.Process, error) {
 	})
 }
 
-// hand gives the state to a process that was started, and waits until it is
+// sendState gives the state to a process that was started, and waits until it is
 // ready.
-func (p *peer) hand(state string) error {
+func (p *peer) sendState(state string) error {
 	if err := p.conn.SetDeadline(time.Now().Add(readyTime)); err != nil {
 		return err
 	}
 	if _, err := p.conn.WriteString(state + "\n"); err != nil {
-		return fmt.Errorf("hand over the state: %w", err)
+		return fmt.Errorf("send the state: %w", err)
 	}
 	said, err := p.in.ReadString('\n')
 	if said != ready {
-		return errors.Join(fmt.Errorf("it does not get ready, says %q", said), err)
+		return errors.Join(fmt.Errorf("it is not ready: its answer is %q", said), err)
 	}
 	return p.conn.SetDeadline(time.Time{})
 }
 
-// state reads what hand gives.
-func (p *peer) state() (string, error) {
+// receiveState reads what sendState sent.
+func (p *peer) receiveState() (string, error) {
 	var b strings.Builder
 	for {
 		line, err := p.in.ReadString('\n')
@@ -103,15 +103,15 @@ func (p *peer) state() (string, error) {
 	}
 }
 
-func (p *peer) say(word string) error {
+func (p *peer) say(message string) error {
 	if err := p.conn.SetWriteDeadline(time.Now().Add(readyTime)); err != nil {
 		return err
 	}
-	_, err := p.conn.WriteString(word)
+	_, err := p.conn.WriteString(message)
 	return err
 }
 
-// lookTime is how often it is looked whether the peer is dying.
+// lookTime is how often it is checked whether the peer is ending.
 const lookTime = 5 * time.Second
 
 // await waits for the end of the peer. The connection is closed when the last thread has ended, and one may be in the
@@ -128,7 +128,7 @@ func (p *peer) await() {
 			p.learn(line)
 		case errors.Is(err, os.ErrDeadlineExceeded) && stopped(pid):
 			if err := unix.Kill(pid, unix.SIGCONT); err == nil && p.logf != nil {
-				p.logf("%s was stopped by a signal of an unknown sender: it is told to go on", p.name)
+				p.logf("%s was stopped by a signal of an unknown sender: it is continued (SIGCONT)", p.name)
 			}
 		case errors.Is(err, os.ErrDeadlineExceeded) && !dying(pid):
 		case err != nil:
@@ -184,7 +184,7 @@ func dying(pid int) bool {
 	return false
 }
 
-// endTime is what a process that was killed gets to be collected.
+// endTime is how long the end of a process that was killed is waited for.
 const endTime = 2 * time.Second
 
 // end collects the peer, which has ended or is to: two keepers would work
@@ -226,8 +226,8 @@ func (c *currentPeer) set(p *peer) {
 	c.p = p
 }
 
-func (c *currentPeer) say(word string) error {
+func (c *currentPeer) say(message string) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.p.say(word)
+	return c.p.say(message)
 }

@@ -27,12 +27,12 @@ func newStarter(name, state string, log Log) *starter {
 }
 
 const (
-	// calmTime is how long a peer has to have lived for the next start to come
+	// calmTime is how long a peer has to have run for the next start to come
 	// without a pause; the pauses double from firstPause to maxPause.
 	calmTime   = time.Minute
 	firstPause = time.Second
 	maxPause   = time.Minute
-	// sayAgain is how often the same failure is told.
+	// sayAgain is how often the same failure is logged.
 	sayAgain = 10 * time.Minute
 )
 
@@ -50,7 +50,7 @@ func (s *starter) known() string {
 	return s.state
 }
 
-// again starts the peer, after a pause where the last one has not lived long.
+// again starts the peer, after a pause where the last one did not run long.
 func (s *starter) again() *peer {
 	said, saidAt := "", time.Duration(0)
 	for {

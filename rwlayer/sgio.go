@@ -46,7 +46,7 @@ const (
 // An sgDevice sends commands to a block device of this kernel by SG_IO.
 type sgDevice struct{ *os.File }
 
-// Host statuses (include/scsi/scsi_status.h) that no second try mends.
+// Host statuses (include/scsi/scsi_status.h) that a second try does not change.
 var finalHost = map[uint16]string{
 	0x01: "no connection", 0x04: "no such target", 0x0f: "the connection was given up",
 }

@@ -26,7 +26,7 @@ const (
 	Fatal Severity = "fatal"
 	// Warning: something on the nodes will not work, or is not safe.
 	Warning Severity = "warning"
-	// Note: something to know; sidusboot copes with it.
+	// Note: something to know; sidusboot handles it.
 	Note Severity = "note"
 )
 
@@ -108,7 +108,7 @@ func Check(ctx context.Context, dir string, o Options) ([]Finding, error) {
 	if err := c.exports(o.Exports); err != nil {
 		return nil, err
 	}
-	if err := c.walk(ctx); err != nil {
+	if err := c.files(ctx); err != nil {
 		return nil, err
 	}
 	order := []Severity{Fatal, Warning, Note}

@@ -12,8 +12,8 @@ import (
 	"github.com/sidusboot/sidusboot/versions/layout"
 )
 
-// walk looks at every file.
-func (c *check) walk(ctx context.Context) error {
+// files looks at every file.
+func (c *check) files(ctx context.Context) error {
 	var whiteouts, auwhiteouts, capabilities, sockets, devices, files, dirs, mounts []string
 	var top unix.Stat_t
 	if err := unix.Stat(c.dir, &top); err != nil {

@@ -112,14 +112,14 @@ func (b *Base) change(f func() error) error {
 	} else if err != nil {
 		return fmt.Errorf("lock %s: %w", b.path, err)
 	}
-	if err := b.tidy(); err != nil {
+	if err := b.removeUnfinished(); err != nil {
 		return fmt.Errorf("remove what an earlier run left in %s: %w", b.path, err)
 	}
 	return f()
 }
 
-// tidy removes what has the name of something unfinished.
-func (b *Base) tidy() error {
+// removeUnfinished removes what has the name of something unfinished.
+func (b *Base) removeUnfinished() error {
 	for _, place := range []struct {
 		dir      int
 		prefixes []string

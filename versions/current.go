@@ -32,7 +32,7 @@ func (b *Base) Current() (string, error) {
 	}
 	id, err := layout.ParseCurrent(string(target[:n]))
 	if err != nil {
-		return "", fmt.Errorf("%s: %w: mend it with sidustree rollback ID", b.path, err)
+		return "", fmt.Errorf("%s: %w: choose a version with sidustree rollback ID", b.path, err)
 	}
 	if err := b.exists(id); err != nil {
 		return "", err

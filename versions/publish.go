@@ -54,7 +54,7 @@ func (b *Base) Publish(ctx context.Context, o PublishOptions) (Note, error) {
 func (b *Base) publish(ctx context.Context, o PublishOptions) (Note, error) {
 	previous, err := b.Current()
 	if missing := (*NotFoundError)(nil); errors.As(err, &missing) {
-		err = nil // Its version was removed by hand: this mends it.
+		err = nil // Its version was removed by hand: this publication repairs it.
 	}
 	if err != nil {
 		return Note{}, err
@@ -158,7 +158,7 @@ func (b *Base) Rollback(id string) (from, to string, err error) {
 		if err := b.canPoint(); err != nil {
 			return err
 		}
-		from, _ = b.Current() // It may be what is to be mended.
+		from, _ = b.Current() // It may be damaged.
 		to = id
 		if to == "" {
 			if to, err = b.before(from); err != nil {
