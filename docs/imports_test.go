@@ -38,6 +38,7 @@ var layers = [][]string{
 		"tree",
 		"versions/layout",
 		"watchdog",
+		"zstd",
 	},
 	{
 		"command",

@@ -3,7 +3,10 @@
 // how the list of kernel modules is written down. It opens no file.
 package image
 
-import "path"
+import (
+	"path"
+	"strings"
+)
 
 // Paths inside the image. All are absolute.
 const (
@@ -47,7 +50,31 @@ func ManifestPath(release string) string {
 }
 
 // ModulePath is the path of a module, stored uncompressed and under its
-// canonical name (underscores).
+// canonical name (underscores). One that few nodes need is stored packed, under
+// this path with a suffix.
 func ModulePath(release, name string) string {
 	return path.Join(Modules, release, name+".ko")
+}
+
+// Suffixes of packed modules.
+const (
+	// PackedZstd is of one that /init unpacks: a frame of zstd that says its size.
+	PackedZstd = ".zst"
+	// PackedXz is of one that the kernel unpacks.
+	PackedXz = ".xz"
+)
+
+// MaxModule is how many bytes a module may have, unpacked.
+const MaxModule = 256 << 20
+
+// UnpackedPath is the path of a packed module without its suffix, or false where it
+// is none. Modules of images of others lie deeper.
+func UnpackedPath(file string) (string, bool) {
+	for _, suffix := range []string{PackedZstd, PackedXz} {
+		name, ok := strings.CutSuffix(path.Join("/", file), suffix)
+		if ok && path.Ext(name) == ".ko" && path.Dir(path.Dir(name)) == Modules {
+			return strings.TrimSuffix(file, suffix), true
+		}
+	}
+	return "", false
 }

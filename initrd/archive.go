@@ -75,14 +75,19 @@ type archive struct {
 	files []PackedFile
 }
 
+// appendArchive starts an archive that follows another one.
+func appendArchive(w io.Writer) *archive {
+	bw := bufio.NewWriterSize(w, 1<<20)
+	return &archive{w: bw, cw: cpio.NewWriter(bw)}
+}
+
 // newArchive starts an archive with the device nodes.
 func newArchive(w io.Writer) (*archive, error) {
-	bw := bufio.NewWriterSize(w, 1<<20)
-	a := &archive{w: bw, cw: cpio.NewWriter(bw)}
+	a := appendArchive(w)
 	// The writer for the rest cannot write device nodes. Records of newc simply
 	// follow one another, so these go ahead, without a trailer of their own:
 	// cpio -t would end there.
-	dw := ucpio.Newc.Writer(bw)
+	dw := ucpio.Newc.Writer(a.w)
 	for i, rec := range devices {
 		rec = ucpio.MakeReproducible(rec)
 		rec.Ino = uint64(1<<20 + i) // Out of the way of the other writer's.

@@ -1,9 +1,11 @@
 package initrd
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
+	"slices"
 	"time"
 
 	"github.com/sidusboot/sidusboot/image"
@@ -74,10 +76,13 @@ func Build(ctx context.Context, opts Options) (*Report, error) {
 			return nil, fmt.Errorf("kernel %s: %w", release, err)
 		}
 		entries = append(entries, fileEntry(image.ManifestPath(release), 0o644, []byte(text)))
+		how := packRare(t, k, chosen, manifest)
 		for _, mod := range manifest.Modules {
-			m := newModuleFile(k, mod.Name)
+			m := newModuleFile(k, mod.Name, how[mod.Name])
 			modules = append(modules, m)
-			entries = append(entries, m.entry())
+			if m.packing == unpacked {
+				entries = append(entries, m.entry())
+			}
 		}
 	}
 
@@ -148,8 +153,8 @@ func write(ctx context.Context, out io.Writer, comp compressor, t *tree, entries
 	if err != nil {
 		return err
 	}
-	unpacked := &counter{ctx: ctx, w: cw}
-	a, err := newArchive(unpacked)
+	unarchived := &counter{ctx: ctx, w: cw}
+	a, err := newArchive(unarchived)
 	if err != nil {
 		return err
 	}
@@ -198,7 +203,40 @@ func write(ctx context.Context, out io.Writer, comp compressor, t *tree, entries
 	if err := cw.Close(); err != nil {
 		return err
 	}
-	rep.Files, rep.Unpacked, rep.Packed = a.files, unpacked.n, packed.n
+	rep.Files, rep.Unpacked = a.files, unarchived.n
+	if err := writeRare(ctx, packed, modules, rep); err != nil {
+		return err
+	}
+	rep.Packed = packed.n
+	return nil
+}
+
+// writeRare adds an archive that is not compressed, of the modules that are.
+func writeRare(ctx context.Context, w *counter, modules []*moduleFile, rep *Report) error {
+	var entries []entry
+	for _, m := range modules {
+		if m.packing != unpacked {
+			entries = append(entries, m.entry())
+		}
+	}
+	if len(entries) == 0 {
+		return nil
+	}
+	slices.SortFunc(entries, func(a, b entry) int { return cmp.Compare(a.path, b.path) })
+	// The kernel looks for such an archive at multiples of four.
+	if _, err := w.Write(make([]byte, padding(w.n))); err != nil {
+		return err
+	}
+	before := w.n
+	a := appendArchive(w)
+	if err := a.add(ctx, entries); err != nil {
+		return err
+	}
+	if err := a.close(); err != nil {
+		return err
+	}
+	rep.Files = append(rep.Files, a.files...)
+	rep.Unpacked += w.n - before
 	return nil
 }
 

@@ -19,9 +19,11 @@ import (
 type moduleFile struct {
 	release, name string
 	file, path    string // Below lib/modules/RELEASE, and in the tree.
+	packing       packing
 
 	done     chan struct{} // Closed when what follows is set.
 	data     []byte
+	packed   []byte // What is stored of one that is packed.
 	arch     arch
 	firmware []string
 	err      error
@@ -31,20 +33,23 @@ type moduleFile struct {
 // firmware: a node has all of it in memory.
 const maxImage = 2 << 30
 
-func newModuleFile(k *kernel, name string) *moduleFile {
+func newModuleFile(k *kernel, name string, how packing) *moduleFile {
 	return &moduleFile{
-		release: k.release, name: name, file: k.files[name],
+		release: k.release, name: name, file: k.files[name], packing: how,
 		path: path.Join(modulesDir, k.release, k.files[name]),
 		done: make(chan struct{}),
 	}
 }
 
-// entry is the module in the archive, plain whatever it was in the tree.
+// entry is the module in the archive.
 func (m *moduleFile) entry() entry {
-	e := fileEntry(image.ModulePath(m.release, m.name), 0o644, nil)
+	e := fileEntry(image.ModulePath(m.release, m.name)+string(m.packing), 0o644, nil)
 	e.data = func(ctx context.Context) ([]byte, error) {
 		select {
 		case <-m.done:
+			if m.packing != unpacked {
+				return m.packed, m.err
+			}
 			return m.data, m.err
 		case <-ctx.Done():
 			return nil, context.Cause(ctx)
@@ -85,7 +90,10 @@ func (m *moduleFile) load(t *tree) error {
 	if m.firmware, err = firmwareNames(f); err != nil {
 		return m.broken(t, err)
 	}
-	return nil
+	if m.packing == packedZstd {
+		m.packed, err = packModule(m.data)
+	}
+	return err
 }
 
 func (m *moduleFile) read(t *tree) (*elf.File, error) {
@@ -98,6 +106,9 @@ func (m *moduleFile) read(t *tree) (*elf.File, error) {
 	}
 	if m.data, err = decompress(m.path, raw); err != nil {
 		return nil, m.broken(t, err)
+	}
+	if m.packing == packedXz {
+		m.packed = raw
 	}
 	f, err := openModule(m.data)
 	if err != nil {

@@ -33,7 +33,7 @@ func readImports(t *tree, k *kernel) {
 			continue
 		}
 		g.Go(func() error {
-			m := newModuleFile(k, name)
+			m := newModuleFile(k, name, unpacked)
 			f, err := m.read(t)
 			var symbols map[string]bool
 			if err == nil {

@@ -30,6 +30,8 @@ type set struct {
 	// disks says that those devices are disks: only a node that wants one loads
 	// them.
 	disks bool
+	// rare says that a node needs few of these: each is packed by itself, see packRare.
+	rare bool
 }
 
 // A Profile is a choice of drivers. Several of them add up.
@@ -104,8 +106,8 @@ var sets = map[string]set{
 	"stack": {modules: []string{"bonding", "8021q"}},
 
 	"ethernet": {
-		devices: true,
-		dirs:    []string{"drivers/net/ethernet", "drivers/net/mdio", "drivers/net/pcs"},
+		devices: true, rare: true,
+		dirs: []string{"drivers/net/ethernet", "drivers/net/mdio", "drivers/net/pcs"},
 		// qlge: staging, up to Linux 6.6. The others bring PCI devices of the host to
 		// light in a guest of Hyper-V or Xen.
 		modules: []string{"qlge", "pci_hyperv", "xen_pcifront"},
@@ -117,7 +119,7 @@ var sets = map[string]set{
 	// NICs that use phylib fall back to a generic PHY driver, which some chips
 	// do not stand; and nobody asks modprobe for the right one in here.
 	"phy": {
-		devices: true,
+		devices: true, rare: true,
 		dirs:    []string{"drivers/net/phy"},
 		imports: []string{"phy_drivers_register", "phy_driver_register"},
 	},
@@ -135,13 +137,13 @@ var sets = map[string]set{
 	"iscsi": {modules: image.ProfileModules("iscsi")},
 
 	// The cards whose links are InfiniBand's or Omni-Path's, not Ethernet's.
-	"infiniband": {devices: true, modules: slices.Concat(image.ProfileModules("infiniband"), []string{
+	"infiniband": {devices: true, rare: true, modules: slices.Concat(image.ProfileModules("infiniband"), []string{
 		"mlx4_core", "mlx4_ib", "mlx5_core", "mlx5_ib", "ib_mthca", "ib_qib", "hfi1",
 	})},
 
 	// Adapters of storage networks (Fibre Channel, FCoE, iSCSI offload) are left out:
 	// what is behind one is no disk of the node's own.
-	"disk": {devices: true, disks: true, modules: []string{
+	"disk": {devices: true, disks: true, rare: true, modules: []string{
 		"sd_mod", "mmc_block",
 		"nvme", "vmd", "mtip32xx",
 		"virtio_blk", "virtio_scsi", "virtio_pci", "virtio_mmio",
@@ -154,7 +156,7 @@ var sets = map[string]set{
 		except: []string{"ums_eneub6250"}},
 
 	"usb": {
-		devices: true,
+		devices: true, rare: true,
 		dirs:    []string{"drivers/net/usb"},
 		usb:     usbHosts,
 		imports: []string{"usbnet_probe"},

@@ -2,6 +2,7 @@ package initrd
 
 import (
 	"bufio"
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -32,6 +33,8 @@ type Reader struct {
 	size int64
 	left int64
 	pad  int
+	// unpacked has a module that was packed by itself.
+	unpacked *bytes.Reader
 	// names has the first name of each file with several.
 	names map[linkKey]string
 	spent int64
@@ -74,6 +77,9 @@ type File struct {
 	Link string `json:"link,omitempty"`
 	// HardLink is the first name of a file that has several, for the others.
 	HardLink string `json:"hard_link,omitempty"`
+	// Packed is the size in the archive of a module that sidusboot packed by itself. Path,
+	// Bytes and what is read are those of the module.
+	Packed int64 `json:"packed_bytes,omitempty"`
 	// Device has the numbers of a device, as in "1:3".
 	Device string `json:"device,omitempty"`
 	// Archive is the number of its archive, from 0.
@@ -138,6 +144,9 @@ func (r *Reader) Read(p []byte) (int, error) {
 	if r.err != nil {
 		return 0, r.err
 	}
+	if r.unpacked != nil {
+		return r.unpacked.Read(p)
+	}
 	if r.left == 0 {
 		return 0, io.EOF
 	}
@@ -192,7 +201,7 @@ func (r *Reader) next() (*File, error) {
 	if err := r.skip(r.left + int64(r.pad)); err != nil {
 		return nil, err
 	}
-	r.name, r.size, r.left, r.pad = "", 0, 0, 0
+	r.name, r.size, r.left, r.pad, r.unpacked = "", 0, 0, 0, nil
 	for {
 		if r.stream == nil {
 			if err := r.open(); err != nil {
@@ -312,6 +321,9 @@ func (r *Reader) file(h header) (*File, error) {
 			} else {
 				r.names[key] = f.Path
 			}
+		}
+		if err := r.showUnpacked(f); err != nil {
+			return nil, err
 		}
 	case syscall.S_IFLNK:
 		if h.size == 0 || h.size > maxPath {

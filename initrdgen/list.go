@@ -23,7 +23,8 @@ func listCommand() *cobra.Command {
 		Use:   "list IMAGE",
 		Short: "List what is in an initrd",
 		Long: `List the files of an initrd: mode in octal, bytes and path of each, where a link
-leads to, the numbers of a device.
+leads to, the numbers of a device. A module that sidusboot packed by itself is
+listed, printed, extracted and compared as what it is once it is unpacked.
 
 ` + inspected,
 		Example: "  initrdgen list /srv/tftp/initrd.img\n  initrdgen list --json /boot/initrd.img-6.1.0-56-amd64",

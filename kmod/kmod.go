@@ -304,19 +304,3 @@ func (l *Loader) missing(name string) error {
 	profile := image.WithProfile(l.manifest.Profiles, name)
 	return &MissingError{Name: name, Kernel: l.manifest.Kernel, Profile: strings.Join(profile, ",")}
 }
-
-// insertFile is finit_module(2). The image holds modules uncompressed, so no
-// flag is needed.
-func insertFile(path, params string) error {
-	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC, 0)
-	if err != nil {
-		return err
-	}
-	defer unix.Close(fd)
-	err = unix.FinitModule(fd, params, 0)
-	if errors.Is(err, unix.ENOENT) {
-		// Not a missing file, that is open's ENOENT: an unknown symbol.
-		return errors.New("unknown symbol, a module that it needs is not loaded")
-	}
-	return err
-}

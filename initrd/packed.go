@@ -1,0 +1,119 @@
+package initrd
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"path"
+	"strings"
+
+	"github.com/klauspost/compress/zstd"
+
+	"github.com/sidusboot/sidusboot/image"
+)
+
+// A packing says how a module is stored.
+type packing string
+
+const (
+	// unpacked modules are needed at once. They are in the archive that is compressed as a
+	// whole.
+	unpacked packing = ""
+	// packedZstd is packed here, packedXz is the tree's own file.
+	packedZstd packing = image.PackedZstd
+	packedXz   packing = image.PackedXz
+)
+
+// packRare chooses how each module is stored. A node needs few of the drivers for devices
+// that it may have, and most of the time that a large image takes is the kernel's, which
+// unpacks all of them. So each one is packed by itself, the kernel only copies it, and it
+// is unpacked when a device or a parameter asks for it. What is sure to be needed is not:
+// the modules of the other sets, those that were asked for by name, and what they need.
+func packRare(t *tree, k *kernel, chosen []Profile, m *image.Manifest) map[string]packing {
+	listed := make(map[string]*image.Module, len(m.Modules))
+	for i := range m.Modules {
+		listed[m.Modules[i].Name] = &m.Modules[i]
+	}
+	sure := make(map[string]bool)
+	open := append([]string{}, m.Load...)
+	for _, name := range joinSets(chosen) {
+		if !sets[name].rare {
+			open = append(open, sets[name].choose(k)...)
+		}
+	}
+	for len(open) > 0 {
+		mod := listed[open[len(open)-1]]
+		open = open[:len(open)-1]
+		if mod == nil || sure[mod.Name] {
+			continue
+		}
+		sure[mod.Name] = true
+		open = append(append(append(open, mod.Needs...), mod.Before...), mod.After...)
+	}
+	unpacks := kernelUnpacksXz(t, k.release)
+	how := make(map[string]packing, len(listed))
+	for name := range listed {
+		switch file := k.files[name]; {
+		case sure[name]:
+		case unpacks && strings.HasSuffix(file, ".xz") && !isOutside(file):
+			how[name] = packedXz
+		default:
+			how[name] = packedZstd
+		}
+	}
+	return how
+}
+
+// kernelUnpacksXz tells whether a kernel takes a module that is compressed by xz
+// (MODULE_INIT_COMPRESSED_FILE), as far as the tree says so.
+func kernelUnpacksXz(t *tree, release string) bool {
+	for _, name := range []string{path.Join("boot", "config-"+release), path.Join(modulesDir, release, "config")} {
+		if text, err := t.readFile(name); err == nil {
+			lines := "\n" + string(text)
+			return strings.Contains(lines, "\nCONFIG_MODULE_DECOMPRESS=y\n") && strings.Contains(lines, "\nCONFIG_MODULE_COMPRESS_XZ=y\n")
+		}
+	}
+	return false
+}
+
+// packModule packs a module so that /init can unpack it (package zstd of sidusboot).
+func packModule(data []byte) ([]byte, error) {
+	e, err := zstd.NewWriter(nil,
+		zstd.WithEncoderLevel(zstd.SpeedBetterCompression),
+		zstd.WithEncoderCRC(true),
+		zstd.WithSingleSegment(true), // So that even a small one says its size.
+		zstd.WithEncoderConcurrency(1))
+	if err != nil {
+		return nil, err
+	}
+	defer e.Close()
+	return e.EncodeAll(data, nil), nil
+}
+
+// showUnpacked shows a packed module as what it stands for: under the name and with the
+// content that it has once it is unpacked.
+func (r *Reader) showUnpacked(f *File) error {
+	name, ok := image.UnpackedPath(f.Path)
+	if !ok || !f.Mode.IsRegular() || f.HardLink != "" {
+		return nil
+	}
+	if f.Bytes > maxFile {
+		return fmt.Errorf("%d bytes are too many for a module", f.Bytes)
+	}
+	packed, err := io.ReadAll(r)
+	if err != nil {
+		return err
+	}
+	module, err := decompress(f.Path, packed)
+	if err == nil {
+		err = r.spend(int64(len(module)))
+	}
+	if err != nil {
+		// Not wrapped: that a decoder comes to an end does not mean that the image does.
+		return errors.New("the packed module is damaged: build the image or copy it again: " + err.Error())
+	}
+	f.Path, f.Packed, f.Bytes = name, f.Bytes, int64(len(module))
+	r.unpacked = bytes.NewReader(module)
+	return nil
+}
