@@ -10,13 +10,21 @@ import (
 // them.
 type AliasIndex struct {
 	buses []string
-	byBus map[string][]Alias
+	byBus map[string][]indexed
+}
+
+// An indexed alias has what its pattern begins with, before anything that stands for
+// several characters: few aliases of thousands begin as a device does, and the rest takes
+// longer to compare.
+type indexed struct {
+	Alias
+	literal string
 }
 
 // NewAliasIndex indexes aliases by their bus: "pci" for "pci:v00001AF4d…". Those
 // without a bus are left out.
 func NewAliasIndex(aliases []Alias) *AliasIndex {
-	x := &AliasIndex{byBus: make(map[string][]Alias)}
+	x := &AliasIndex{byBus: make(map[string][]indexed)}
 	for _, a := range aliases {
 		bus, _, ok := strings.Cut(a.Pattern, ":")
 		if !ok {
@@ -25,7 +33,11 @@ func NewAliasIndex(aliases []Alias) *AliasIndex {
 		if x.byBus[bus] == nil {
 			x.buses = append(x.buses, bus)
 		}
-		x.byBus[bus] = append(x.byBus[bus], a)
+		literal := a.Pattern
+		if i := strings.IndexAny(literal, "*?["); i >= 0 {
+			literal = literal[:i]
+		}
+		x.byBus[bus] = append(x.byBus[bus], indexed{a, literal})
 	}
 	return x
 }
@@ -39,11 +51,7 @@ func (x *AliasIndex) Match(modalias string) []string {
 	bus, _, _ := strings.Cut(modalias, ":")
 	var names []string
 	for _, a := range x.byBus[bus] {
-		literal := strings.IndexAny(a.Pattern, "*?[")
-		if literal < 0 {
-			literal = len(a.Pattern)
-		}
-		if !strings.HasPrefix(modalias, a.Pattern[:literal]) {
+		if !strings.HasPrefix(modalias, a.literal) {
 			continue
 		}
 		ok, err := path.Match(a.Pattern, modalias)

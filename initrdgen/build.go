@@ -32,6 +32,10 @@ Profiles add up: --profile virtual,disk, or --profile virtual --profile disk.
 Where none of them has network drivers, generic comes along. Other file systems
 than ext4 are modules: --module xfs, --module btrfs.
 
+Drivers for devices that few nodes have stay packed in the image, each by itself,
+and are unpacked on the nodes that need them. Those of virtual, and those named by
+--module, are unpacked at each boot.
+
 Drivers that DKMS or a vendor installed (updates/, extra/, weak-updates/) take
 the place of the kernel's own: generic has every one that makes wired network
 interfaces, and the report names them. A driver that the tree's modprobe.d

@@ -69,6 +69,7 @@ func printTargets(rows []row) {
 	}
 	target("kernel start to real init, virtual, times the floor", virtual.figures.realinit/floor.figures.realinit, 1.25, false)
 	target("/init to real init, virtual, times the floor", virtual.figures.afterInit()/floor.figures.afterInit(), 1.4, false)
+	target("kernel start to real init, generic, times virtual", generic.figures.realinit/virtual.figures.realinit, 1.02, false)
 	target("image virtual, MB", megabytes(virtual.image.path), 4, false)
 	target("image generic, MB", megabytes(generic.image.path), 14.5, false)
 	target("building generic, times faster than mkinitramfs", peer.image.built.Seconds()/generic.image.built.Seconds(), 8, true)
