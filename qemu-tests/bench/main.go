@@ -78,22 +78,26 @@ func run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	// The peer needs its own initiator in the tree; both boot that one.
-	lunTree, err := qemutests.Variant{Suite: *suite, Packages: []string{"open-iscsi"}}.Tree(ctx)
-	if err != nil {
-		return err
-	}
 	_, release, err := qemutests.Kernel(tree)
 	if err != nil {
 		return err
+	}
+	chosen := func(lunTree string) []row {
+		return slices.DeleteFunc(makeRows(ctx, dir, tree, lunTree, release), func(r row) bool { return !strings.Contains(r.name, *only) })
+	}
+	// The peer needs its own initiator in the tree; both boot that one.
+	lunTree := tree
+	if slices.ContainsFunc(chosen(""), func(r row) bool { return r.lun }) {
+		if lunTree, err = (qemutests.Variant{Suite: *suite, Packages: []string{"open-iscsi"}}).Tree(ctx); err != nil {
+			return err
+		}
 	}
 	for _, tree := range []string{tree, lunTree} {
 		if err := compile(ctx, realinitSource, tree+realinit); err != nil {
 			return err
 		}
 	}
-	rows := makeRows(ctx, dir, tree, lunTree, release)
-	rows = slices.DeleteFunc(rows, func(r row) bool { return !strings.Contains(r.name, *only) })
+	rows := chosen(lunTree)
 	for i := range rows {
 		fmt.Fprintf(os.Stderr, "bench: building the image of %s\n", rows[i].name)
 		if rows[i].image, err = rows[i].build(); err != nil {
