@@ -112,6 +112,10 @@ func applyUsr(c *Config, a arg) error {
 	return nil
 }
 
+func applyFollow(c *Config, a arg) error {
+	return setNamed(&c.Follow, followNames[:], a.value)
+}
+
 func applySpread(c *Config, a arg) error {
 	n, err := strconv.Atoi(a.value)
 	if err != nil || n < 0 || n > 86400 {

@@ -96,6 +96,9 @@ type Config struct {
 	TreeVersion string
 	// UsrDirect is sidus.usr=direct: /usr is the tree's own, not the union's.
 	UsrDirect bool
+	// Follow is sidus.follow: what a running node does when another version becomes
+	// current. Default FollowBoot.
+	Follow Follow
 	// Spread is sidus.follow.spread: over what time the nodes of a room act on a
 	// change of their tree. Default 0: each within a minute.
 	Spread time.Duration
@@ -140,6 +143,19 @@ const (
 	FstabKeep Fstab = iota
 	// FstabNoFail gives them the option nofail.
 	FstabNoFail
+)
+
+// Follow is what a running node does when another version becomes current.
+type Follow int
+
+// What sidus.follow= says.
+const (
+	// FollowBoot does nothing: the next boot takes it.
+	FollowBoot Follow = iota
+	// FollowIdle changes over when nobody uses the node.
+	FollowIdle
+	// FollowNow changes over at once.
+	FollowNow
 )
 
 // LeaseOwner says which program keeps the node's address after the switch.
@@ -260,6 +276,7 @@ type Lease struct {
 
 var (
 	onErrorNames = [...]string{Retry: "retry", Reboot: "reboot", PowerOff: "poweroff", Shell: "shell"}
+	followNames  = [...]string{FollowBoot: "boot", FollowIdle: "idle", FollowNow: "now"}
 	fstabNames   = [...]string{FstabKeep: "keep", FstabNoFail: "nofail"}
 	ownerNames   = [...]string{OwnerResident: "resident", OwnerTree: "tree"}
 	unionNames   = [...]string{UnionAuto: "auto", UnionAufs: "aufs", UnionOverlay: "overlay"}
@@ -271,6 +288,9 @@ func (p OnError) String() string { return nameOf(onErrorNames[:], int(p)) }
 
 // String is the owner as sidus.lease= spells it.
 func (o LeaseOwner) String() string { return nameOf(ownerNames[:], int(o)) }
+
+// String is the value as sidus.follow= spells it.
+func (f Follow) String() string { return nameOf(followNames[:], int(f)) }
 
 // String is the kind as sidus.union= spells it.
 func (u Union) String() string { return nameOf(unionNames[:], int(u)) }

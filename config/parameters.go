@@ -58,6 +58,7 @@ var parameters = []parameter{
 	{name: "sidus.union", value: "auto, aufs or overlay", example: "sidus.union=overlay", apply: applyUnion},
 	{name: "sidus.usr", value: "union or direct", example: "sidus.usr=direct", apply: applyUsr},
 	{name: "sidus.version", value: "ID", example: "sidus.version=20261126-101500", apply: applyTreeVersion},
+	{name: "sidus.follow", tolerant: true, value: "boot, idle or now", example: "sidus.follow=idle", apply: applyFollow},
 	{name: "sidus.follow.spread", tolerant: true, value: "SECONDS, 0 to 86400", example: "sidus.follow.spread=600", apply: applySpread},
 	{name: "sidus.root.spread", value: "none or hash", example: "sidus.root.spread=hash", apply: applyRootSpread},
 	{name: "sidus.ro.strict", value: "0 or 1", example: "sidus.ro.strict=1", apply: applyStrict},

@@ -101,6 +101,8 @@ func TestParseParameters(t *testing.T) {
 		{"sidus.rw.mismatch=stop", "", func(c Config) any { return c.RW.Mismatch }, "stop"},
 		{"sidus.rw.reset=2026-11-26_a:1.b", "", func(c Config) any { return c.RW.Reset }, "2026-11-26_a:1.b"},
 		{"sidus.usr=union", "sidus.usr=direct", func(c Config) any { return c.UsrDirect }, false},
+		{"sidus.follow=idle", "", func(c Config) any { return c.Follow }, FollowIdle},
+		{"sidus.follow=later", "", func(c Config) any { return c.Follow }, FollowBoot},
 		{"sidus.follow.spread=600", "", func(c Config) any { return c.Spread }, 10 * time.Minute},
 		{"sidus.follow.spread=-1", "", func(c Config) any { return c.Spread }, time.Duration(0)},
 		{"", "sidus.usr=direct", func(c Config) any { return c.UsrDirect }, true},

@@ -20,13 +20,24 @@ func (n *node) leaveNode() error {
 	if err := os.WriteFile(sidusnode.FactsFile, []byte(n.facts().String()), 0o644); err != nil {
 		return fmt.Errorf("what %s is to know: %w", sidusnode.Name, err)
 	}
+	if n.root.Version == "" {
+		return nil
+	}
+	files, err := n.nodeFiles()
+	n.optional(err)
+	recipe := sidusnode.Recipe{
+		Options: n.report.Root.Options, Init: n.cfg.Init, Size: n.cfg.RW.Size, UsrDirect: n.cfg.UsrDirect, Files: *files,
+	}
+	if err := os.WriteFile(sidusnode.RecipeFile, []byte(recipe.String()), 0o600); err != nil {
+		return fmt.Errorf("what an update is to know: %w", err)
+	}
 	return nil
 }
 
 func (n *node) facts() sidusnode.Facts {
 	f := sidusnode.Facts{
 		Product: version, Source: n.root.String(), NFS: n.root.NFS, Version: n.root.Version, Pinned: n.cfg.TreeVersion != "",
-		Union: n.report.Union.Kind, RW: n.report.RW.Kind, Device: n.report.RW.Device, Slot: n.slot(), Spread: n.cfg.Spread,
+		Union: n.report.Union.Kind, RW: n.report.RW.Kind, Device: n.report.RW.Device, Slot: n.slot(), Spread: n.cfg.Spread, Follow: n.cfg.Follow.String(),
 	}
 	if n.root.Version != "" {
 		f.Base = n.root.Base.String()

@@ -145,3 +145,24 @@ func agentAnswer(text, mark string) (output string, exit int, ok bool) {
 	exit, err := strconv.Atoi(status)
 	return output, exit, err == nil
 }
+
+// AgentStarts is how often the agent has started so far.
+func (g *Guest) AgentStarts() int {
+	text, _, _ := g.agentLog.state()
+	return bytes.Count(text, []byte(agentHello))
+}
+
+// WaitAgentStart waits until the agent has started n times.
+func (g *Guest) WaitAgentStart(ctx context.Context, n int) error {
+	ctx, cancel := g.lab.bounded(ctx, "another start of the agent")
+	defer cancel()
+	for {
+		text, changed, ended := g.agentLog.state()
+		if bytes.Count(text, []byte(agentHello)) >= n {
+			return nil
+		}
+		if err := g.waitChange(ctx, changed, ended); err != nil {
+			return g.explain(fmt.Errorf("waiting for start %d of the agent: %w", n, err))
+		}
+	}
+}

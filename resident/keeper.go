@@ -61,6 +61,7 @@ func work(log Log, text string, guard *peer) error {
 		log.Background(func() error { return keepLease(lease, log) })
 	}
 	log.Background(func() error { return lookAfter(state.Second, log) })
+	log.Background(func() error { return awaitUpdates(log) })
 	if k != nil {
 		if err := k.run(); err != nil {
 			return err // The guard starts another one.

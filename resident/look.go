@@ -1,10 +1,8 @@
 package resident
 
 import (
-	"fmt"
 	"os"
 	"path/filepath"
-	"runtime"
 	"strings"
 	"syscall"
 	"time"
@@ -81,8 +79,8 @@ func runLook() error {
 	if err := asOthers(); err != nil {
 		return err
 	}
-	if err := enterInit(); err != nil {
-		return fmt.Errorf("enter the mounts of PID 1: %w", err)
+	if err := enterInitWithProgram(); err != nil {
+		return err
 	}
 	return unix.Exec(Program, []string{sidusnode.Name, sidusnode.WatchVerb}, othersEnv)
 }
@@ -91,21 +89,6 @@ func runLook() error {
 func asOthers() error {
 	_ = unix.Prctl(unix.PR_SET_IO_FLUSHER, 0, 0, 0, 0)
 	return os.WriteFile("/proc/self/oom_score_adj", []byte("0"), 0)
-}
-
-// enterInit takes this thread, which must become another program, into PID 1's mount
-// namespace (setns(2): threads that share their root directory cannot).
-func enterInit() error {
-	runtime.LockOSThread()
-	f, err := os.Open("/proc/1/ns/mnt")
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	if err := unix.Unshare(unix.CLONE_FS); err != nil {
-		return err
-	}
-	return unix.Setns(int(f.Fd()), unix.CLONE_NEWNS)
 }
 
 // leaveLeases writes the leases of a state down for sidusnode, whole or not at

@@ -22,6 +22,7 @@ import (
 
 	"github.com/sidusboot/sidusboot/iscsi"
 	"github.com/sidusboot/sidusboot/rwlayer"
+	"github.com/sidusboot/sidusboot/sidusnode"
 )
 
 // What stays in memory after the switch lives here: this program, under the
@@ -88,6 +89,9 @@ func installFiles(volume bool) error {
 		if err := os.Mkdir(filepath.Join(residentDir, dir), 0o755); err != nil {
 			return err
 		}
+	}
+	if err := unix.Mkfifo(sidusnode.UpdateFIFO, 0o600); err != nil {
+		return err
 	}
 	program := filepath.Join(residentDir, residentName)
 	if err := copyFile("/proc/self/exe", program); err != nil || !volume {

@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"runtime"
+	"strings"
 	"syscall"
 	"time"
 
@@ -32,7 +33,7 @@ type finding struct {
 // waited for.
 func ask(limit time.Duration, probes ...string) (finding, error) {
 	said, err := runChild(limit, append([]string{Name, probeVerb}, probes...))
-	if err != nil {
+	if err != nil && !errors.Is(err, errSilent) {
 		return finding{}, err
 	}
 	r, err := parseRecord(said)
@@ -54,8 +55,11 @@ func found(r record) finding {
 	return f
 }
 
-// runChild runs this program as another process and returns what it wrote until its end, or until
-// its time was over.
+// errSilent says that a process did not end in its time.
+var errSilent = errors.New("no answer in time")
+
+// runChild runs this program as another process and returns what it wrote until its
+// end, or, with errSilent, until its time was over.
 func runChild(limit time.Duration, argv []string) (string, error) {
 	// The child is to end with this process, that is with the thread that started it.
 	runtime.LockOSThread()
@@ -80,12 +84,15 @@ func runChild(limit time.Duration, argv []string) (string, error) {
 	}
 	said, err := io.ReadAll(io.LimitReader(r, maxSaid))
 	if errors.Is(err, os.ErrDeadlineExceeded) {
-		return string(said), errors.Join(p.Kill(), p.Release())
+		return string(said), errors.Join(errSilent, p.Kill(), p.Release())
 	}
 	if err != nil {
 		return "", errors.Join(fmt.Errorf("read what the probes found: %w", err), p.Kill(), p.Release())
 	}
-	_, err = p.Wait()
+	state, err := p.Wait()
+	if err == nil && !state.Success() {
+		err = errors.New(strings.TrimSpace(state.String() + " " + string(said)))
+	}
 	return string(said), err
 }
 

@@ -26,6 +26,9 @@ type Facts struct {
 	// Device is the volume's, Target the name of its iSCSI target, and Session
 	// the session's in /sys/class/iscsi_session.
 	Device, Target, Session string
+	// Follow is what the node does about a version that becomes current: nothing
+	// unless it is "idle" or "now".
+	Follow string
 	// Slot is a number of this node's own, by which the room's nodes are spread.
 	Slot uint32
 	// Spread is over what time; 0 where nobody said.
@@ -44,10 +47,10 @@ func (f Facts) String() string {
 	return r.String()
 }
 
-var textKeys = [...]string{"product", "source", "nfs", "version", "base", "data", "union", "rw", "device", "target", "session"}
+var textKeys = [...]string{"product", "source", "nfs", "version", "base", "data", "union", "rw", "device", "target", "session", "follow"}
 
 func (f *Facts) texts() [len(textKeys)]*string {
-	return [...]*string{&f.Product, &f.Source, &f.NFS, &f.Version, &f.Base, &f.Data, &f.Union, &f.RW, &f.Device, &f.Target, &f.Session}
+	return [...]*string{&f.Product, &f.Source, &f.NFS, &f.Version, &f.Base, &f.Data, &f.Union, &f.RW, &f.Device, &f.Target, &f.Session, &f.Follow}
 }
 
 // ParseFacts reads what String wrote.

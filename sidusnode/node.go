@@ -15,6 +15,7 @@ import (
 	"github.com/sidusboot/sidusboot/clock"
 	"github.com/sidusboot/sidusboot/mounts"
 	"github.com/sidusboot/sidusboot/network"
+	"github.com/sidusboot/sidusboot/versions/layout"
 )
 
 // Files beside those that people read.
@@ -26,6 +27,8 @@ const (
 	jsonFile  = Dir + "/state.json"
 	// LeasesFile is written by the keeper: the leases that it renews, a line each.
 	LeasesFile = "/run/initramfs/leases"
+	// UpdateFIFO is the keeper's: it is to wait for a soft-reboot.
+	UpdateFIFO = "/run/initramfs/update"
 )
 
 // A lease is one that the keeper renews.
@@ -67,6 +70,8 @@ func parseLeases(text string, now time.Duration) (all []lease, err error) {
 type node struct {
 	Facts
 	kernel string
+	// booted is the version of the boot; Version is that which runs after updates.
+	booted string
 	// now is the time since the machine started.
 	now    time.Duration
 	leases []lease
@@ -77,6 +82,7 @@ type node struct {
 	layers []mounts.Point
 	found  finding
 	heal   heal
+	follow follow
 	// current is the base's current version, looked at when.
 	current   string
 	currentAt time.Duration
@@ -114,7 +120,19 @@ func known() (*node, error) {
 		n.fail(err)
 	}
 	n.layers = findLayers(all)
+	n.seeVersion()
 	return n, nil
+}
+
+// seeVersion sees which version runs by what is mounted: an update may have changed
+// it since the boot.
+func (n *node) seeVersion() {
+	n.booted = n.Version
+	source := mounts.Unescape(n.layers[slices.Index(layerDirs, roDir)].Source)
+	id, ok := strings.CutPrefix(source, n.Base+"/"+layout.Dir+"/")
+	if n.Base != "" && ok && layout.CheckID(id) == nil {
+		n.Version, n.Source = id, source
+	}
 }
 
 func (n *node) fail(err error) { n.failures = append(n.failures, err.Error()) }
@@ -129,7 +147,7 @@ func (n *node) readState() {
 		n.fail(err)
 		return
 	}
-	n.heal = parseHeal(r)
+	n.heal, n.follow = parseHeal(r), parseFollow(r)
 	n.current, n.currentAt = r.get("current"), time.Duration(r.number("current_at"))
 }
 

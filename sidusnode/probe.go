@@ -34,6 +34,7 @@ const (
 	probeForget = "the kernel, which is to forget names of the tree"
 	probeNames  = "files of the tree"
 	probeBase   = "which version of the tree is current"
+	probeIdle   = "whether this node is idle"
 )
 
 // What a probe writes. doing comes before each one, so that the process that waits
@@ -67,6 +68,8 @@ func probe(w io.Writer, names []string, f Facts) error {
 			err = openNames(say)
 		case probeBase:
 			err = current(say, f)
+		case probeIdle:
+			err = idle(say)
 		default:
 			return fmt.Errorf("there is no probe %q", name)
 		}

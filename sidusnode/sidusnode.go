@@ -27,6 +27,17 @@ Tells what this node was booted from and how it is.
                      1  a new version is current and waits
                      2  files of the tree are stale
                      3  the lease is not renewed, or the LUN or a server fails
+  update [--soft|--kexec|--reboot] [--to ID]
+                   change to the version that is current, or to ID, by the
+                   cheapest way that suffices, and say before which one and why.
+                   A way that was asked for and is not possible is refused, and
+                   nothing changed.
+                     soft-reboot  all but the kernel is started anew: systemd 254
+                                  or later, a tmpfs as /rw, the same kernel
+                     kexec        the version's /boot/vmlinuz-RELEASE with its
+                                  /boot/initrd-sidus-RELEASE, without the firmware
+                     reboot       else
+                   exit status 0: under way, or nothing to do
   --help, --version
 
 Servers and disks get 5 seconds to answer; no answer is status 3.
@@ -66,6 +77,20 @@ func run(w io.Writer, args []string, version string) (int, error) {
 		return check(w)
 	case verb == WatchVerb && len(rest) == 0:
 		return 0, watch(toKernel)
+	case verb == "update":
+		c, err := parseUpdate(rest)
+		if err != nil {
+			return Usage, err
+		}
+		if err := update(w, c); err != nil {
+			return 1, err
+		}
+		return 0, nil
+	case verb == stepVerb:
+		if err := doStep(w, rest); err != nil {
+			return 1, err
+		}
+		return 0, nil
 	case verb == probeVerb:
 		n, err := known()
 		if err != nil {

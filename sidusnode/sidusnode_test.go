@@ -2,6 +2,7 @@ package sidusnode
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"reflect"
@@ -24,7 +25,7 @@ func TestMain(m *testing.M) {
 // A probe that hangs is ended, and what it wrote before counts.
 func TestHangs(t *testing.T) {
 	said, err := runChild(2*time.Second, []string{Name, "hang"})
-	if err != nil {
+	if !errors.Is(err, errSilent) {
 		t.Fatal(err)
 	}
 	r, err := parseRecord(said)
@@ -39,7 +40,7 @@ func TestHangs(t *testing.T) {
 func TestFacts(t *testing.T) {
 	want := Facts{
 		Product: "v1", Source: "10.0.0.1:/srv/a \"b\"\n", NFS: "3", Version: "v", Pinned: true, Base: "b", Data: "vers=3,actimeo=0",
-		Union: "overlay", RW: "iscsi", Device: "/dev/sda", Target: "iqn.x", Session: "session1", Slot: 1<<32 - 1, Spread: time.Hour,
+		Union: "overlay", RW: "iscsi", Device: "/dev/sda", Target: "iqn.x", Session: "session1", Follow: "idle", Slot: 1<<32 - 1, Spread: time.Hour,
 	}
 	got, err := ParseFacts(want.String())
 	if err != nil || got != want {

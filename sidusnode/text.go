@@ -127,7 +127,7 @@ func (r record) json() string {
 
 // state is what the next watch is to know.
 func (n *node) state() string {
-	r := n.heal.record()
+	r := append(n.heal.record(), n.follow.record()...)
 	r.add("current", n.current)
 	r.add("current_at", strconv.FormatInt(int64(n.currentAt), 10))
 	return r.String()

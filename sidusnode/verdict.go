@@ -29,7 +29,11 @@ func (v *verdict) add(status int, format string, args ...any) {
 // judge makes a verdict of what is known.
 func judge(n *node) (v verdict) {
 	if n.Version != "" && n.current != "" && n.current != n.Version && !n.Pinned {
-		v.add(Waiting, "version %s is current, this node runs %s: reboot it to change", n.current, n.Version)
+		tried := ""
+		if n.follow.tried == n.current {
+			tried = ", and does not try again by itself"
+		}
+		v.add(Waiting, "version %s is current, this node runs %s%s: sidusnode update changes to it", n.current, n.Version, tried)
 	}
 	for _, name := range n.heal.stale {
 		v.add(Stale, "%s is stale: it was replaced in the tree while a program had it open: restart that program, or reboot the node", name)

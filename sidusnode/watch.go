@@ -19,7 +19,8 @@ const (
 	// person who waits.
 	watchLimit = 20 * time.Second
 	checkLimit = 5 * time.Second
-	// baseTime is how often a watch asks what is current: each time is a mount.
+	// baseTime is how often a watch asks what is current, unless the node follows:
+	// each time is a mount.
 	baseTime = 10 * time.Minute
 )
 
@@ -33,7 +34,7 @@ func watch(logf func(format string, args ...any)) error {
 	plain := n.Version == ""
 	if plain {
 		probes = append(probes, probeStamp)
-	} else if n.Base != "" && (n.currentAt == 0 || n.now-n.currentAt >= baseTime) {
+	} else if n.Base != "" && (n.follows() || n.currentAt == 0 || n.now-n.currentAt >= baseTime) {
 		probes = append(probes, probeBase)
 	}
 	f, err := ask(watchLimit, append(probes, probeFill)...)
@@ -47,6 +48,8 @@ func watch(logf func(format string, args ...any)) error {
 		if err := n.healTree(f.get("stamp"), logf); err != nil {
 			return err
 		}
+	} else if err := n.followCurrent(logf); err != nil {
+		n.fail(err)
 	}
 	return n.writeState()
 }

@@ -1,0 +1,176 @@
+//go:build qemu
+
+package qemutests
+
+import (
+	"os"
+	"path/filepath"
+	"strconv"
+	"testing"
+	"time"
+
+	"github.com/sidusboot/sidusboot/versions"
+)
+
+// A versionSite is a site with a base of versions, a and b, of which a is current.
+type versionSite struct {
+	*site
+	dir    string
+	base   *versions.Base
+	server *Server
+}
+
+// unread is a file that has the version's ID in it.
+const unread = "/usr/share/sidusboot-test/unread"
+
+func newVersionSite(t *testing.T, suite string) *versionSite {
+	t.Helper()
+	s := &versionSite{site: newSite(t, suite), dir: filepath.Join(t.TempDir(), "base")}
+	s.dhcp(DHCPOptions{Lease: 4 * time.Minute}) // Renewed several times in a test.
+	if err := versions.Init(t.Context(), s.dir, s.tree, nil); err != nil {
+		t.Fatal(err)
+	}
+	var err error
+	if s.base, err = versions.Open(s.dir); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(s.base.Close)
+	if err := os.MkdirAll(filepath.Join(s.dir, "staging/etc/ssh"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	s.publish("b")
+	s.publish("a")
+	s.serve()
+	return s
+}
+
+// serve starts the server.
+func (s *versionSite) serve() {
+	s.t.Helper()
+	ganesha := NFSOptions{Exports: []Export{{Path: s.dir}}, Config: "EXPORT_DEFAULTS { Attr_Expiration_Time = 0; }"}
+	var err error
+	if s.server, err = s.StartNFS(s.ctx, ganesha); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+// publish makes a version.
+func (s *versionSite) publish(id string) {
+	s.t.Helper()
+	path := filepath.Join(s.dir, "staging", unread)
+	if err := os.WriteFile(path+".new", []byte(id+"\n"), 0o644); err != nil {
+		s.t.Fatal(err)
+	}
+	if err := os.Rename(path+".new", path); err != nil {
+		s.t.Fatal(err)
+	}
+	if _, err := s.base.Publish(s.t.Context(), versions.PublishOptions{ID: id, Now: time.Now()}); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+// makeCurrent makes a version current that there is.
+func (s *versionSite) makeCurrent(id string) {
+	s.t.Helper()
+	if _, _, err := s.base.Rollback(id); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+// params is the command line of a node of the base.
+func (s *versionSite) params(more string) string {
+	return "nfsroot=" + ServerAddr + ":" + s.dir + " " + smallParams + " " + more
+}
+
+// updates has a node update itself and waits until it is up again.
+func (s *versionSite) updates(g *Guest, args string) {
+	s.t.Helper()
+	starts := g.AgentStarts()
+	s.run(g, "{ sleep 0.3; "+sidusnode+" update "+args+"; echo status $?; } >/run/update.log 2>&1 </dev/null &")
+	if err := g.WaitAgentStart(s.ctx, starts+1); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+// number is what a command prints.
+func (s *site) number(g *Guest, command string) int {
+	s.t.Helper()
+	n, err := strconv.Atoi(s.run(g, command))
+	if err != nil {
+		s.t.Fatalf("%s: %v", command, err)
+	}
+	return n
+}
+
+// keeperOf is the process of the keeper.
+const keeperOf = "pgrep -f ^@sidusboot-keeper"
+
+// TestUpdateSoft updates a Debian 13 by soft-reboots, to and fro.
+func TestUpdateSoft(t *testing.T) {
+	t.Parallel()
+	rounds := 3
+	if Soaking() {
+		rounds = 20
+	}
+	s := newVersionSite(t, "trixie")
+	g := s.boot(s.params(""), GuestOptions{NICs: []NIC{{MAC: MAC(1)}}})
+	if failed, err := failedUnits(g, t); err != nil || len(failed) > 0 {
+		t.Fatal(failed, err)
+	}
+	keeper, id := s.run(g, keeperOf), s.run(g, "cat /etc/machine-id /etc/hostname /etc/hosts")
+	s.run(g, "umask 077; echo secret >/etc/ssh/ssh_host_test_key")
+	const mountsOf, free = "grep -c . /proc/self/mountinfo", "sed -n 's/^MemAvailable: *\\([0-9]*\\) kB/\\1/p' /proc/meminfo"
+	var mounts, memory []int
+	for i := range rounds {
+		before, next := "a", "b"
+		if i%2 == 1 {
+			before, next = next, before
+		}
+		s.makeCurrent(next)
+		s.run(g, "dd if=/dev/zero of=/root/waste bs=1M count=30 2>&1")
+		s.updates(g, "")
+		if failed, err := failedUnits(g, t); err != nil || len(failed) > 0 {
+			t.Fatalf("round %d: %q, %v", i+1, failed, err)
+		}
+		s.same(g, map[string]string{
+			"cat " + unread:                next,
+			keeperOf:                       keeper,
+			"test -e /root/waste; echo $?": "1",
+			"head -n 1 /run/update.log":    "update from version " + before + " to " + next + " by soft-reboot: kernel and image stay",
+			"cat /etc/machine-id /etc/hostname /etc/hosts":                          id,
+			"cat /etc/ssh/ssh_host_test_key; stat -c %a /etc/ssh/ssh_host_test_key": "secret\n600",
+		})
+		// The keeper mounts what the soft-reboot has left behind.
+		s.run(g, "until test -x "+sidusnode+"; do sleep 1; done")
+		s.same(g, map[string]string{sidusnode + " check": "current"})
+		n := s.state(g, sidusnode+" status --json")
+		if n.Version != next || len(n.Lease) != 1 || n.Lease[0] != NodeAddr+" eth0 bound" {
+			t.Errorf("round %d: %+v", i+1, n)
+		}
+		s.run(g, "sync; echo 3 >/proc/sys/vm/drop_caches")
+		mounts, memory = append(mounts, s.number(g, mountsOf)), append(memory, s.number(g, free))
+	}
+	t.Logf("mounts %d, MemAvailable in kB %d", mounts, memory)
+	flat(t, "mounts", mounts, 0)
+	flat(t, "MemAvailable", memory, 4096)
+	runs, other := "b", "a"
+	if rounds%2 == 0 {
+		runs, other = other, runs
+	}
+	s.same(g, map[string]string{
+		sidusnode + " update; echo $?":                                 "nothing to do: this node runs version " + runs + "\n0",
+		sidusnode + " update --to none 2>&1; echo $?":                  "sidusnode: update to version none: " + ServerAddr + ":" + s.dir + " has no version none for this node: permission denied; nothing was changed\n1",
+		sidusnode + " update --to " + other + " --reboot 2>&1 || true": "sidusnode: update to version " + other + ": no update by reboot: the node would come up with version " + runs + ", not " + other + "; nothing was changed",
+	})
+	s.shutsDown(g, "poweroff", PoweredOff)
+}
+
+// flat checks that what was measured after each round does not grow, or fall, from
+// the first to the last by more than some for each round.
+func flat(t *testing.T, what string, values []int, some int) {
+	t.Helper()
+	first, last := values[0], values[len(values)-1]
+	if d := last - first; d > some*len(values) || d < -some*len(values) {
+		t.Errorf("%s: %d after the first round, %d after the last of %d", what, first, last, len(values))
+	}
+}

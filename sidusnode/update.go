@@ -1,0 +1,209 @@
+package sidusnode
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/sidusboot/sidusboot/mounts"
+	"github.com/sidusboot/sidusboot/versions/layout"
+)
+
+// An updateCall is what was asked for.
+type updateCall struct{ way, id string }
+
+// parseUpdate reads the arguments of the verb.
+func parseUpdate(args []string) (c updateCall, err error) {
+	for i := 0; i < len(args); i++ {
+		way := ""
+		switch arg := args[i]; {
+		case arg == "--soft":
+			way = soft
+		case arg == "--kexec":
+			way = kexec
+		case arg == "--reboot":
+			way = reboot
+		case arg == "--to" && i+1 < len(args):
+			i++
+			c.id = args[i]
+		case strings.HasPrefix(arg, "--to="):
+			c.id = strings.TrimPrefix(arg, "--to=")
+		default:
+			return c, fmt.Errorf("update: unknown: %q; see sidusnode --help", arg)
+		}
+		if way != "" && c.way != "" {
+			return c, errors.New("update: only one of --soft, --kexec and --reboot")
+		}
+		if way != "" {
+			c.way = way
+		}
+	}
+	if c.id != "" {
+		err = layout.CheckID(c.id)
+	}
+	return c, err
+}
+
+// An updater changes a node over to another version.
+type updater struct {
+	*node
+	recipe *Recipe
+	say    func(format string, args ...any)
+}
+
+// update changes over to another version of the tree and says by which way before
+// it does.
+func update(w io.Writer, c updateCall) error {
+	if os.Geteuid() != 0 {
+		return errors.New("update: this needs root")
+	}
+	if err := amongInit(); err != nil {
+		return fmt.Errorf("update: enter the mounts of PID 1: %w", err)
+	}
+	lock, err := os.OpenFile(Dir+"/update.lock", os.O_CREATE|os.O_RDWR|unix.O_CLOEXEC, 0o600)
+	if err != nil {
+		return err
+	}
+	defer lock.Close()
+	if err := unix.Flock(int(lock.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		return errors.New("update: another update of this node is under way")
+	}
+	n, err := known()
+	if err != nil {
+		return err
+	}
+	if n.Version == "" {
+		return errors.New("update: this node runs a plain tree, not a version of a base: reboot it where it needs what has changed")
+	}
+	recipe, err := readRecipe()
+	if err != nil {
+		return err
+	}
+	u := &updater{node: n, recipe: recipe, say: func(format string, args ...any) {
+		fmt.Fprintf(w, format+"\n", args...)
+		toKernel(format, args...)
+	}}
+	t, err := u.target(c.id)
+	if err != nil || t == nil {
+		return err
+	}
+	way, why, err := t.choose(c.way)
+	if err != nil {
+		return fmt.Errorf("update to version %s: %w", t.id, err)
+	}
+	u.say("update from version %s to %s by %s: %s", u.Version, t.id, way, why)
+	// A connection that is lost ends no update in the middle.
+	ignoreEnd()
+	if err := u.act(way, t); err != nil {
+		err = fmt.Errorf("update to version %s by %s: %w: undone, this node goes on with version %s", t.id, way, err, u.Version)
+		toKernel("%v", err)
+		return err
+	}
+	return nil
+}
+
+func ignoreEnd() { signal.Ignore(unix.SIGHUP, unix.SIGINT, unix.SIGTERM) }
+
+// amongInit starts this program anew in PID 1's mount namespace where it is in
+// another one: there the next root must be mounted.
+func amongInit() error {
+	own, err := os.Readlink("/proc/self/ns/mnt")
+	if err != nil {
+		return err
+	}
+	if of1, err := os.Readlink("/proc/1/ns/mnt"); err != nil || own == of1 {
+		return err
+	}
+	if err := mounts.EnterInit(); err != nil {
+		return err
+	}
+	return unix.Exec("/proc/self/exe", os.Args, os.Environ())
+}
+
+// target finds out what an update leads to. It is nil where there is nothing to do.
+func (u *updater) target(id string) (*target, error) {
+	t := &target{rw: u.RW, boots: u.booted}
+	if !u.Pinned {
+		f, err := ask(stepLimit, probeBase)
+		if err == nil {
+			err = f.failed()
+		}
+		if err != nil {
+			return nil, fmt.Errorf("update: %w; nothing was changed", err)
+		}
+		t.boots = f.get("current")
+	}
+	t.id = t.boots
+	if id != "" {
+		t.id = id
+	}
+	if t.id == u.Version {
+		u.say("nothing to do: this node runs version %s", t.id)
+		return nil, nil
+	}
+	if _, err := os.Stat("/run/systemd/system"); err == nil {
+		text, err := u.run("systemctl", "--version")
+		if err != nil {
+			return nil, fmt.Errorf("update: %w; nothing was changed", err)
+		}
+		t.systemd = parseSystemd(text)
+	}
+	f, err := u.step(inspectStep, t.id)
+	if err != nil {
+		return nil, fmt.Errorf("update to version %s: %w; nothing was changed", t.id, err)
+	}
+	t.stays, t.newInit, t.release = f.get("stays"), f.get("new_init"), f.get("release")
+	if text, err := os.ReadFile("/proc/sys/kernel/kexec_load_disabled"); err != nil || strings.TrimSpace(string(text)) != "0" {
+		t.noKexec = "this kernel starts no other one (kernel.kexec_load_disabled)"
+	}
+	return t, nil
+}
+
+// act goes a way. After an error nothing is left of it.
+func (u *updater) act(way string, t *target) error {
+	undo := func() error { return nil }
+	args := []string{t.id}
+	switch way {
+	case soft:
+		undo = func() error { return mounts.Detach(nextRoot) }
+		if err := undo(); err != nil { // Of one that was killed.
+			return err
+		}
+	case kexec:
+		const unload = 1 // KEXEC_FILE_UNLOAD in linux/kexec.h
+		undo = func() error { return unix.KexecFileLoad(-1, -1, "", unload) }
+		more := ""
+		if t.id != t.boots {
+			more = " sidus.version=" + t.id
+		}
+		args = append(args, t.release, more)
+	}
+	if way != reboot {
+		f, err := u.step(append([]string{way}, args...)...)
+		if err != nil {
+			return errors.Join(err, undo())
+		}
+		for _, note := range f.all(saidNote) {
+			u.say("the node's own files: %s: it goes on without it", note)
+		}
+	}
+	if way == soft {
+		// Nobody else may open it, so that nobody waits: without the keeper the next look does.
+		if fd, err := unix.Open(UpdateFIFO, unix.O_WRONLY|unix.O_NONBLOCK|unix.O_CLOEXEC, 0); err == nil {
+			unix.Close(fd)
+		}
+	}
+	program := []string{"systemctl", way}
+	if t.systemd == 0 {
+		program = []string{"reboot"}
+	}
+	if _, err := u.run(program...); err != nil {
+		return errors.Join(err, undo())
+	}
+	return nil
+}
