@@ -62,6 +62,9 @@ func TestExtract(t *testing.T) {
 	))...)
 	img = append(img, newc(file("etc/conf", "new"), member{name: "suid", mode: 0o040750}, file("deep/er/file", "x"))...)
 	dir := filepath.Join(t.TempDir(), "new")
+	// Its mode keeps a user from removing what is in it.
+	etc := filepath.Join(dir, "etc")
+	t.Cleanup(func() { _ = os.Chmod(etc, 0o755) })
 	x, err := Extract(t.Context(), bytes.NewReader(img), dir)
 	if err != nil {
 		t.Fatal(err)

@@ -36,6 +36,7 @@ func TestDisk(t *testing.T) {
 	device := filepath.Join(luns, "2:0:0:1")
 	write(t, "blocked\n", device, "state")
 	write(t, "0\n", device, "block/sdq/size")
+	write(t, "", device, "timeout")
 	waits := func(what string) {
 		t.Helper()
 		ctx, cancel := context.WithTimeout(t.Context(), 30*time.Millisecond)
