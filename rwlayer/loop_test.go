@@ -40,7 +40,8 @@ func (kernelSystem) SetReadOnly(device string, on bool) error {
 func (kernelSystem) Run(_ func(string), argv ...string) (string, int, error) { return runHere(argv) }
 
 // privately gives the test's goroutine mounts of its own, on a thread that ends
-// with it.
+// with it. A subtest runs on another thread, where every mount is the machine's: such
+// a test has none.
 func privately(t *testing.T) {
 	t.Helper()
 	if os.Getuid() != 0 {
