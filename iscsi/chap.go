@@ -2,7 +2,6 @@ package iscsi
 
 import (
 	"bytes"
-	"encoding/base64"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -63,7 +62,7 @@ func decodeBinary(v string) ([]byte, error) {
 		}
 		b, err = hex.DecodeString(rest)
 	case "0b", "0B":
-		b, err = base64.RawStdEncoding.DecodeString(strings.TrimRight(rest, "="))
+		b, err = decodeBase64(rest)
 	default:
 		return nil, protocolErrorf("a binary value starts with neither 0x nor 0b")
 	}
