@@ -174,3 +174,32 @@ func flat(t *testing.T, what string, values []int, some int) {
 		t.Errorf("%s: %d after the first round, %d after the last of %d", what, first, last, len(values))
 	}
 }
+
+// TestUpdateKexec updates a Debian 12, whose systemd has no soft-reboot, by kexec.
+// Ways that are not possible are refused.
+func TestUpdateKexec(t *testing.T) {
+	t.Parallel()
+	s := newVersionSite(t, "bookworm")
+	image, err := os.ReadFile(s.image)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(s.dir, "staging/boot/initrd-sidus-"+s.release), image, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	g := s.boot(s.params(""), GuestOptions{NICs: []NIC{{MAC: MAC(1)}}})
+	s.same(g, map[string]string{
+		sidusnode + " update --to b --soft 2>&1 || true":  "sidusnode: update to version b: no update by soft-reboot: systemd is version 252, and soft-reboot needs 254; nothing was changed",
+		sidusnode + " update --to b --kexec 2>&1 || true": "sidusnode: update to version b: no update by kexec: the version has no /boot/initrd-sidus-RELEASE with /boot/vmlinuz-RELEASE; nothing was changed",
+		"cat " + unread: "a",
+	})
+	s.publish("k")
+	s.run(g, "touch /run/before")
+	s.updates(g, "")
+	s.says(g, "update from version a to k by kexec: no soft-reboot: systemd is version 252")
+	s.same(g, map[string]string{"cat " + unread: "k", "test -e /run/before; echo $?": "1"})
+	if r := s.report(g); r.Root.TreeVersion != "k" {
+		t.Errorf("root %+v", r.Root)
+	}
+	g.Kill()
+}
