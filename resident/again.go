@@ -41,7 +41,7 @@ func awaitUpdates(log Log) error {
 				return err
 			}
 			if !slices.ContainsFunc(all, func(m mounts.Point) bool { return m.Dir == residentDir }) {
-				if err := stepInBox(lookBox, lookStep); err != nil {
+				if err := stepWithin(lookLimit, lookStep); err != nil {
 					log.Errorf("look at the tree: %v", err)
 				}
 				break

@@ -20,9 +20,9 @@ import (
 // a program, and there is none under another init.
 const (
 	lookPeriod = time.Minute
-	// lookBox is what one look gets; its own limits are shorter.
-	lookBox  = 50 * time.Second
-	lookStep = "look"
+	// lookLimit is what one look gets; its own limits are shorter.
+	lookLimit = 50 * time.Second
+	lookStep  = "look"
 )
 
 // lookAfter has the tree looked at in this second of each minute: a room whose
@@ -33,7 +33,7 @@ func lookAfter(second time.Duration, log Log) error {
 		now := clock.Uptime() % lookPeriod
 		time.Sleep((second-now+lookPeriod)%lookPeriod + time.Second)
 		text := ""
-		if err := stepInBox(lookBox, lookStep); err != nil {
+		if err := stepWithin(lookLimit, lookStep); err != nil {
 			text = err.Error()
 		}
 		if text != "" && text != said {
@@ -43,9 +43,9 @@ func lookAfter(second time.Duration, log Log) error {
 	}
 }
 
-// stepInBox runs a step in a process of its own, which gets a time, and waits for
+// stepWithin runs a step in a process of its own, which gets a time, and waits for
 // its end: one that hangs in the kernel is not joined by others.
-func stepInBox(box time.Duration, step ...string) error {
+func stepWithin(limit time.Duration, step ...string) error {
 	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
 	if err != nil {
 		return err
@@ -57,7 +57,7 @@ func stepInBox(box time.Duration, step ...string) error {
 	if err != nil {
 		return err
 	}
-	timer := time.AfterFunc(box, func() {
+	timer := time.AfterFunc(limit, func() {
 		defer panics.Ignore()
 		_ = p.Kill()
 	})
