@@ -29,25 +29,28 @@ type Recipe struct {
 	Files     nodefiles.Node
 }
 
-func (r *Recipe) texts() map[string]*string {
-	return map[string]*string{
-		"options": &r.Options, "init": &r.Init, "size": &r.Size, "machine": &r.Files.Machine, "initiator": &r.Files.Initiator,
-	}
+var (
+	recipeTexts = [...]string{"options", "init", "size", "machine", "initiator"}
+	recipeFlags = [...]string{"usr_direct", "tree_owns_leases", "nofail"}
+)
+
+func (r *Recipe) texts() [len(recipeTexts)]*string {
+	return [...]*string{&r.Options, &r.Init, &r.Size, &r.Files.Machine, &r.Files.Initiator}
 }
 
-func (r *Recipe) flags() map[string]*bool {
-	return map[string]*bool{"usr_direct": &r.UsrDirect, "tree_owns_leases": &r.Files.TreeOwnsLeases, "nofail": &r.Files.NoFail}
+func (r *Recipe) flags() [len(recipeFlags)]*bool {
+	return [...]*bool{&r.UsrDirect, &r.Files.TreeOwnsLeases, &r.Files.NoFail}
 }
 
 // String is the Recipe as parseRecipe reads it. Of a lease it has what files in the
 // tree need.
 func (r *Recipe) String() string {
 	var out record
-	for key, p := range r.texts() {
-		out.add(key, *p)
+	for i, p := range r.texts() {
+		out.add(recipeTexts[i], *p)
 	}
-	for key, p := range r.flags() {
-		out.add(key, strconv.FormatBool(*p))
+	for i, p := range r.flags() {
+		out.add(recipeFlags[i], strconv.FormatBool(*p))
 	}
 	for kind, omit := range r.Files.Omit {
 		if omit {
@@ -97,11 +100,11 @@ func parseRecipe(text string) (*Recipe, error) {
 		return nil, err
 	}
 	r := &Recipe{}
-	for key, p := range r.texts() {
-		*p = in.get(key)
+	for i, p := range r.texts() {
+		*p = in.get(recipeTexts[i])
 	}
-	for key, p := range r.flags() {
-		*p = in.get(key) == "true"
+	for i, p := range r.flags() {
+		*p = in.get(recipeFlags[i]) == "true"
 	}
 	r.Files.Init = r.Init
 	r.Files.Omit = make(map[string]bool)

@@ -28,9 +28,10 @@ func enterSandbox() error {
 	if err := unix.Mount("sidusboot", dir, "tmpfs", unix.MS_NOSUID, "mode=0700,size=1m"); err != nil {
 		return fmt.Errorf("tmpfs on %s: %w", dir, err)
 	}
-	for name, from := range map[string]string{
-		"/proc": "/proc", "/sys": "/sys", "/dev": "/dev", oldDir: roDir, oldRW: rwDir, roDir: "", rwDir: "", unionDir: "", "/run": "",
+	for _, d := range [...][2]string{
+		{"/proc", "/proc"}, {"/sys", "/sys"}, {"/dev", "/dev"}, {oldDir, roDir}, {oldRW, rwDir}, {roDir}, {rwDir}, {unionDir}, {"/run"},
 	} {
+		name, from := d[0], d[1]
 		if err := os.Mkdir(dir+name, 0o755); err != nil {
 			return err
 		}

@@ -38,7 +38,7 @@ func makeUnion(say func(key, value string), kind overlay.Kind, r *Recipe) error 
 	}
 	note := func(text string) { say(saidNote, text) }
 	b := &union.Builder{
-		System: kernel{}, Lower: roDir, RW: rwDir, Dir: unionDir, Size: r.Size, Init: r.Init, MountPoints: points, Note: note,
+		System: &kernel{}, Lower: roDir, RW: rwDir, Dir: unionDir, Size: r.Size, Init: r.Init, MountPoints: points, Note: note,
 	}
 	if err := b.Mount(kind); err != nil {
 		return err
@@ -111,12 +111,12 @@ func offerUnion() error {
 // kernel is overlay.System. The modules have been loaded since the boot.
 type kernel struct{}
 
-func (kernel) Load(string) error { return nil }
+func (*kernel) Load(string) error { return nil }
 
-func (kernel) Has(fstype string) (bool, error) { return overlay.Has("/proc/filesystems", fstype) }
+func (*kernel) Has(fstype string) (bool, error) { return overlay.Has("/proc/filesystems", fstype) }
 
-func (kernel) Mount(device, dir, fstype string, flags uintptr, data string) error {
+func (*kernel) Mount(device, dir, fstype string, flags uintptr, data string) error {
 	return unix.Mount(device, dir, fstype, flags, data)
 }
 
-func (kernel) Unmount(dir string) error { return unix.Unmount(dir, unix.MNT_DETACH) }
+func (*kernel) Unmount(dir string) error { return unix.Unmount(dir, unix.MNT_DETACH) }
