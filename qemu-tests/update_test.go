@@ -3,6 +3,7 @@
 package qemutests
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -162,6 +163,22 @@ func TestUpdateSoft(t *testing.T) {
 		sidusnode + " update --to none 2>&1; echo $?":                  "sidusnode: update to version none: " + ServerAddr + ":" + s.dir + " has no version none for this node: permission denied; nothing was changed\n1",
 		sidusnode + " update --to " + other + " --reboot 2>&1 || true": "sidusnode: update to version " + other + ": no update by reboot: the node would come up with version " + runs + ", not " + other + "; nothing was changed",
 	})
+
+	// The server dies in the middle.
+	before := s.number(g, mountsOf)
+	s.run(g, sidusnode+" update --to "+other+" >/run/dead.log 2>&1 </dev/null &")
+	s.says(g, "update from version "+runs+" to "+other+" by soft-reboot")
+	lastSaid := len(g.Console())
+	if err := s.server.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := g.ExpectAfter(s.ctx, lastSaid, "sidusboot: update to version [^\r\n]* undone, this node goes on with version "+runs); err != nil {
+		t.Fatal(err)
+	}
+	s.serve()
+	s.same(g, map[string]string{"cat " + unread: runs, mountsOf: strconv.Itoa(before), "test -e /run/nextroot/etc; echo $?": "1"})
+	s.updates(g, "--to "+other)
+	s.same(g, map[string]string{"cat " + unread: other})
 	s.shutsDown(g, "poweroff", PoweredOff)
 }
 
@@ -201,5 +218,38 @@ func TestUpdateKexec(t *testing.T) {
 	if r := s.report(g); r.Root.TreeVersion != "k" {
 		t.Errorf("root %+v", r.Root)
 	}
+	g.Kill()
+}
+
+// TestFollowIdle has a node change over by itself, when nobody is logged in.
+func TestFollowIdle(t *testing.T) {
+	t.Parallel()
+	s := newVersionSite(t, "trixie")
+	g := s.boot(s.params("sidus.follow=idle"), GuestOptions{NICs: []NIC{{MAC: MAC(1)}}})
+	if _, err := g.Expect(s.ctx, "login: "); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := fmt.Fprintln(g.Input(), "root"); err != nil {
+		t.Fatal(err)
+	}
+	s.run(g, "until grep -qs CLASS=user /run/systemd/sessions/*; do sleep 0.5; done")
+	s.makeCurrent("b")
+	// What the keeper does once a minute.
+	const look = sidusnode + " watch"
+	s.same(g, map[string]string{look + "; " + look + "; cat " + unread: "a"})
+	s.checks(g, 1, "version b is current, this node runs a")
+	s.run(g, "loginctl terminate-user root; until ! grep -qs CLASS=user /run/systemd/sessions/*; do sleep 0.5; done")
+	// A program of the tree's may object.
+	s.run(g, "mkdir -p /etc/sidusboot; printf '#!/bin/sh\nexit 1\n' >/etc/sidusboot/idle; chmod 755 /etc/sidusboot/idle")
+	s.same(g, map[string]string{look + "; cat " + unread: "a"})
+	s.silent(g, "update to version b (sidus.follow=idle)")
+	s.run(g, "printf '#!/bin/sh\nexit 0\n' >/etc/sidusboot/idle")
+	starts := g.AgentStarts()
+	s.run(g, look)
+	if err := g.WaitAgentStart(s.ctx, starts+1); err != nil {
+		t.Fatal(err)
+	}
+	s.says(g, "update to version b (sidus.follow=idle); it is tried once")
+	s.same(g, map[string]string{"cat " + unread: "b"})
 	g.Kill()
 }
