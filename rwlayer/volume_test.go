@@ -141,7 +141,7 @@ func TestMount(t *testing.T) {
 		"directories":     {make: ext4, root: []string{"lost+found/", "upper/", "work/", "more"}, did: []string{lookStep, reserveStep, "fsck.ext4", "mount"}},
 		"empty":           {make: ext4, root: []string{"lost+found/"}, did: []string{lookStep, cleanStep, reserveStep, "fsck.ext4", "mount", "mount"}},
 		"emptyUnclean":    {make: ext4, root: []string{"lost+found/"}, unclean: true, did: []string{lookStep, cleanStep}, fails: "its journal may hold files"},
-		"others":          {make: ext4 + " -L photos", root: []string{"lost+found/", "home/", "a\x1bb"}, did: []string{lookStep}, fails: `ext4 labelled "photos", UUID ` + id + `, that is not known to be this node's own: there is ab, home/ in it`},
+		"others":          {make: ext4 + " -L photos", root: []string{"lost+found/", "home/", "a\x1bb"}, did: []string{lookStep}, fails: `ext4 labelled "photos", UUID ` + id + `, that is not known to be this node's own: there is a\u001bb, home/ in it`},
 		"upperOnly":       {make: ext4, root: []string{"upper/"}, did: []string{lookStep}, fails: "there is upper/ in it"},
 		"fileNamedWork":   {make: ext4, root: []string{"upper/", "work"}, did: []string{lookStep}, fails: "there is upper/, work in it"},
 		"openWrt":         {make: ext4, root: []string{"etc/", "etc/.extroot-uuid", "upper/", "work/"}, did: []string{lookStep}, fails: "there is etc/, etc/.extroot-uuid, upper/, work/ in it"},
