@@ -183,20 +183,14 @@ func TestUEFI(t *testing.T) {
 	b.bootedBy(b.powerOn(GuestOptions{Firmware: UEFI}), "tmpfs")
 }
 
-// TestIPXE boots a node by iPXE over HTTP, on UEFI and, in a soak, from a card's own
-// iPXE under SeaBIOS: by the node's own file, which is fetched first.
+// TestIPXE boots a node by iPXE over HTTP, on UEFI and from a card's own iPXE under
+// SeaBIOS: by the node's own file, which is fetched first.
 func TestIPXE(t *testing.T) {
 	t.Parallel()
-	Require(t)
-	for name, test := range map[string]struct {
-		firmware Firmware
-		soak     bool
-	}{"uefi": {UEFI, false}, "bios": {BIOS, true}} {
+	Soak(t) // UEFI and its PXE are in TestUEFI, too.
+	for name, firmware := range map[string]Firmware{"uefi": UEFI, "bios": BIOS} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			if test.soak {
-				Soak(t)
-			}
 			s := newSite(t, "bookworm")
 			b := s.bootServer("/usr/lib/ipxe/snponly.efi")
 			s.nfs(Export{}, NFSOptions{})
@@ -204,7 +198,7 @@ func TestIPXE(t *testing.T) {
 			b.serve("snponly.efi", "--dhcp-userclass=set:ipxe,iPXE", "--dhcp-boot=tag:ipxe,http://"+ServerAddr+"/sidus.ipxe")
 			b.install("--default", "iscsi")
 			b.put(own("ipxe.cfg/"), "#!ipxe\nset label tmpfs\n")
-			b.bootedBy(b.powerOn(GuestOptions{Firmware: test.firmware}), "tmpfs")
+			b.bootedBy(b.powerOn(GuestOptions{Firmware: firmware}), "tmpfs")
 			if asked := strings.Join(server.Requests(), "\n"); !strings.Contains(asked, "/initrd.img") {
 				t.Errorf("the image did not come by HTTP:\n%s", asked)
 			}

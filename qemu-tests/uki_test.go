@@ -91,6 +91,7 @@ var withoutPXE = []string{"-fw_cfg", "name=opt/org.tianocore/IPv4PXESupport,stri
 // not signed is refused, the signed one boots, by the parameters in it.
 func TestSecureBoot(t *testing.T) {
 	t.Parallel()
+	Soak(t) // Two and a half minutes of processor time, most of it firmware's.
 	s := newSite(t, "bookworm")
 	s.needs(ovmfVariables, hostStub, "/usr/bin/sbsign")
 	b := &bootServer{site: s, dir: t.TempDir()}

@@ -109,7 +109,7 @@ const keeperOf = "pgrep -f ^@sidusboot-keeper"
 // TestUpdateSoft updates a Debian 13 by soft-reboots, to and fro.
 func TestUpdateSoft(t *testing.T) {
 	t.Parallel()
-	rounds := 3
+	rounds := 2
 	if Soaking() {
 		rounds = 20
 	}
