@@ -226,6 +226,7 @@ func TestFollowIdle(t *testing.T) {
 	t.Parallel()
 	s := newVersionSite(t, "trixie")
 	g := s.boot(s.params("sidus.follow=idle"), GuestOptions{NICs: []NIC{{MAC: MAC(1)}}})
+	s.run(g, "systemctl start systemd-logind serial-getty@ttyS0")
 	if _, err := g.Expect(s.ctx, "login: "); err != nil {
 		t.Fatal(err)
 	}
