@@ -165,14 +165,16 @@ func TestUpdateSoft(t *testing.T) {
 	})
 
 	// The server dies in the middle.
-	before := s.number(g, mountsOf)
+	before, lastSaid := s.number(g, mountsOf), len(g.Console())
 	s.run(g, sidusnode+" update --to "+other+" >/run/dead.log 2>&1 </dev/null &")
-	s.says(g, "update from version "+runs+" to "+other+" by soft-reboot")
-	lastSaid := len(g.Console())
+	begun, err := g.ExpectAfter(s.ctx, lastSaid, "sidusboot: update from version "+runs+" to "+other+" by soft-reboot")
+	if err != nil {
+		t.Fatal(err)
+	}
 	if err := s.server.Kill(); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := g.ExpectAfter(s.ctx, lastSaid, "sidusboot: update to version [^\r\n]* undone, this node goes on with version "+runs); err != nil {
+	if _, err := g.ExpectAfter(s.ctx, begun.End, "sidusboot: update to version [^\r\n]* undone, this node goes on with version "+runs); err != nil {
 		t.Fatal(err)
 	}
 	s.serve()
