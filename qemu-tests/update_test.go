@@ -164,24 +164,32 @@ func TestUpdateSoft(t *testing.T) {
 		sidusnode + " update --to " + other + " --reboot 2>&1 || true": "sidusnode: update to version " + other + ": no update by reboot: the node would come up with version " + runs + ", not " + other + "; nothing was changed",
 	})
 
-	// The server dies in the middle.
+	if Soaking() {
+		s.serverDies(g, runs, other, mountsOf)
+	}
+	s.shutsDown(g, "poweroff", PoweredOff)
+}
+
+// serverDies has the server die in the middle of an update: the node goes on as before,
+// and is updated when the server is back.
+func (s *versionSite) serverDies(g *Guest, runs, other, mountsOf string) {
+	s.t.Helper()
 	before, lastSaid := s.number(g, mountsOf), len(g.Console())
 	s.run(g, sidusnode+" update --to "+other+" >/run/dead.log 2>&1 </dev/null &")
 	begun, err := g.ExpectAfter(s.ctx, lastSaid, "sidusboot: update from version "+runs+" to "+other+" by soft-reboot")
 	if err != nil {
-		t.Fatal(err)
+		s.t.Fatal(err)
 	}
 	if err := s.server.Kill(); err != nil {
-		t.Fatal(err)
+		s.t.Fatal(err)
 	}
 	if _, err := g.ExpectAfter(s.ctx, begun.End, "sidusboot: update to version [^\r\n]* undone, this node goes on with version "+runs); err != nil {
-		t.Fatal(err)
+		s.t.Fatal(err)
 	}
 	s.serve()
 	s.same(g, map[string]string{"cat " + unread: runs, mountsOf: strconv.Itoa(before), "test -e /run/nextroot/etc; echo $?": "1"})
 	s.updates(g, "--to "+other)
 	s.same(g, map[string]string{"cat " + unread: other})
-	s.shutsDown(g, "poweroff", PoweredOff)
 }
 
 // flat checks that what was measured after each round does not grow, or fall, from
@@ -198,6 +206,7 @@ func flat(t *testing.T, what string, values []int, some int) {
 // Ways that are not possible are refused.
 func TestUpdateKexec(t *testing.T) {
 	t.Parallel()
+	Soak(t) // Two whole boots, and the choice of a way has unit tests.
 	s := newVersionSite(t, "bookworm")
 	image, err := os.ReadFile(s.image)
 	if err != nil {
@@ -226,6 +235,7 @@ func TestUpdateKexec(t *testing.T) {
 // TestFollowIdle has a node change over by itself, when nobody is logged in.
 func TestFollowIdle(t *testing.T) {
 	t.Parallel()
+	Soak(t)
 	s := newVersionSite(t, "trixie")
 	g := s.boot(s.params("sidus.follow=idle"), GuestOptions{NICs: []NIC{{MAC: MAC(1)}}})
 	s.run(g, "systemctl start systemd-logind serial-getty@ttyS0")
