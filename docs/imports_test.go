@@ -109,7 +109,7 @@ var layers = [][]string{
 		"iscsi/iscsitest/login",
 		"qemu-tests/bench",
 		"qemu-tests/boot",
-		"qemu-tests/demo",
+		"qemu-tests/demo", "qemu-tests/site",
 		"qemu-tests/storm",
 		"sidustree",
 	},
