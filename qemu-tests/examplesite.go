@@ -23,7 +23,7 @@ SUITE=%s
 SERVER=%s NETWORK=10.77.0.0/24 NETMASK=255.255.255.0 NIC=%s DOMAIN=sidus.test
 SRV=${SRV-/srv}
 BASE=$SRV/nfsroot/sidus TFTP=/srv/tftp VOLUMES=/srv/volumes KEY=/srv/key SSH_KEY=$SRV/ssh.pub
-PROFILE=virtual,iscsi
+PROFILE=virtual,iscsi VARIANT=minbase COMPONENTS=main
 APPEND="console=ttyS0 %s"
 NODES='
 %s %s %s -
@@ -69,7 +69,8 @@ func RunSite(ctx context.Context, lab *Lab, suite string, say func(format string
 	if err != nil {
 		return err
 	}
-	defer os.RemoveAll(dir)
+	// By rm, which leaves alone what is mounted in there.
+	defer exec.Command("rm", "-rf", "--one-file-system", dir).Run()
 	if _, err := lab.Output(ctx, "sh", "-euc", siteSetUp, "site", dir, bin); err != nil {
 		return err
 	}
@@ -86,7 +87,7 @@ func RunSite(ctx context.Context, lab *Lab, suite string, say func(format string
 	// Debian's archive cannot be reached from a lab: these work in the base only.
 	outside := func(name string) error {
 		say("examples/site/%s", name)
-		cmd := exec.CommandContext(ctx, filepath.Join(scripts, name))
+		cmd := exec.CommandContext(ctx, "unshare", "--mount", "--propagation", "private", "--pid", "--fork", "--kill-child", filepath.Join(scripts, name))
 		cmd.Env = append(os.Environ(), "SCRIPTS="+scripts, "SITE="+lab.Path(conf), "SRV="+filepath.Join(dir, "srv"), "PATH="+bin+":"+os.Getenv("PATH"))
 		if out, err := cmd.CombinedOutput(); err != nil {
 			return fmt.Errorf("%s: %w: %s", name, err, lastLines(string(out), 20))
