@@ -1,5 +1,6 @@
 # make        build bin/init, bin/initrdgen and bin/sidustree
 # make demo   see a node boot
+# make site   docs/site.md from its first command to two nodes that boot from the network
 # make check  linters and unit tests: no root, nothing installed, on any Linux
 # make test   linters, unit tests, and the tests that boot
 # make soak   the tests with many repetitions and long waits, too
@@ -18,7 +19,7 @@ GOBUILD = $(GO) build -trimpath -buildvcs=false
 SMALL   = -gcflags=all=-l -ldflags="$(LDFLAGS) -funcalign=1"
 LINT    = $(GO) tool -modfile=tools/go.mod
 
-.PHONY: build check test unit lint linters qemu-test soak bench storm demo fuzz prerequisites clean help
+.PHONY: build check test unit lint linters qemu-test soak bench storm demo site fuzz prerequisites clean help
 
 build:
 	@mkdir -p bin
@@ -63,6 +64,9 @@ storm: build prerequisites
 
 demo: build prerequisites
 	$(GO) run ./qemu-tests/demo
+
+site: build prerequisites
+	$(GO) run ./qemu-tests/site
 
 # Each fuzz target for a while; the seeds run with the unit tests anyway.
 fuzz:
