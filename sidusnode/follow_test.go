@@ -60,7 +60,7 @@ func TestLogins(t *testing.T) {
 	dir := t.TempDir()
 	for name, text := range map[string]string{
 		"1": "UID=0\nUSER=ann\nSTATE=active\nTTY=pts/0\nCLASS=user\n", "2": "USER=sddm\nSTATE=online\nCLASS=greeter\n",
-		"3": "USER=bob\nSTATE=closing\nCLASS=user\n", "4": "USER=cat\nSTATE=online\nCLASS=user",
+		"3": "USER=bob\nSTATE=closing\nCLASS=user\n", "4": "USER=cat\nSTATE=online\nCLASS=user", "5": "USER=root\nSTATE=active\nTTY=ttyS0\nCLASS=user-early\n",
 	} {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
 			t.Fatal(err)
@@ -74,7 +74,7 @@ func TestLogins(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got, want := sessionLogins(sessions), []login{{"pts/0", "ann"}, {"", "cat"}}; !reflect.DeepEqual(got, want) {
+	if got, want := sessionLogins(sessions), []login{{"pts/0", "ann"}, {"", "cat"}, {"ttyS0", "root"}}; !reflect.DeepEqual(got, want) {
 		t.Errorf("sessions: got %v, want %v", got, want)
 	}
 	if all, err := keyFiles(dir + "/none"); err != nil || all != nil {

@@ -39,8 +39,9 @@ func people() ([]login, error) {
 
 func sessionLogins(sessions []record) (all []login) {
 	for _, s := range sessions {
-		// The others are user managers, login screens and jobs of cron.
-		if s.get("CLASS") == "user" && s.get("STATE") != "closing" {
+		// The others are user managers, login screens and jobs of cron. root's is
+		// user-early since systemd 256 (pam_systemd(8)).
+		if strings.HasPrefix(s.get("CLASS"), "user") && s.get("STATE") != "closing" {
 			all = append(all, login{s.get("TTY"), s.get("USER")})
 		}
 	}
