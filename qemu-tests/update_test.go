@@ -153,7 +153,8 @@ func TestUpdateSoft(t *testing.T) {
 	}
 	t.Logf("mounts %d, MemAvailable in kB %d", mounts, memory)
 	flat(t, "mounts", mounts, 0)
-	flat(t, "MemAvailable", memory, 4096)
+	// A union that stays would keep 30 MB in each round; what is free varies by some 10.
+	flat(t, "MemAvailable", memory, 8192)
 	runs, other := "b", "a"
 	if rounds%2 == 0 {
 		runs, other = other, runs
