@@ -37,6 +37,6 @@ func run(ctx context.Context) error {
 	if err := qemutests.RunSite(ctx, lab, *suite, say); err != nil {
 		return err
 	}
-	say("done: %s", "both nodes came up, and the second one kept its file")
+	say("both nodes came up, and the second one kept its file")
 	return nil
 }
