@@ -21,7 +21,6 @@ package bootdir
 import (
 	"cmp"
 	"context"
-	"fmt"
 	"regexp"
 	"slices"
 	"strings"
@@ -82,14 +81,6 @@ type Change struct {
 	Action string `json:"action"`
 }
 
-func invalidf(field, format string, args ...any) error {
-	return &initrd.OptionError{Field: field, Invalid: true, Err: fmt.Errorf(format, args...)}
-}
-
-func optionErrorf(field, format string, args ...any) error {
-	return &initrd.OptionError{Field: field, Err: fmt.Errorf(format, args...)}
-}
-
 // goodName is what needs no quotes in any loader's configuration, nor in a path.
 var goodName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,31}$`)
 
@@ -104,15 +95,15 @@ func (o *Options) complete() error {
 	}
 	switch {
 	case o.Dir == "":
-		return invalidf("Dir", "is missing: name the directory that the boot server offers")
+		return initrd.InvalidOptionf("Dir", "is missing: name the directory that the boot server offers")
 	case !goodName.MatchString(o.Name):
-		return invalidf("Name", "%q is not a name of up to 32 letters, digits and . _ -", o.Name)
+		return initrd.InvalidOptionf("Name", "%q is not a name of up to 32 letters, digits and . _ -", o.Name)
 	case slices.Contains(reserved, o.Name):
-		return invalidf("Name", "%s is the name of a loader's own directory: choose another", o.Name)
+		return initrd.InvalidOptionf("Name", "%s is the name of a loader's own directory: choose another", o.Name)
 	case !goodPath.MatchString(o.Path):
-		return invalidf("Path", "%q is not a path of letters, digits and . _ - /", o.Path)
+		return initrd.InvalidOptionf("Path", "%q is not a path of letters, digits and . _ - /", o.Path)
 	case o.Keep < 2:
-		return invalidf("Keep", "%d: the version in use and the one before it are the least: 2 or more", o.Keep)
+		return initrd.InvalidOptionf("Keep", "%d: the version in use and the one before it are the least: 2 or more", o.Keep)
 	}
 	for _, name := range o.Loaders {
 		if _, err := loaderOf(name); err != nil {
@@ -184,12 +175,12 @@ func Rollback(opts Options, version string) (*Report, error) {
 	}
 	if version == "" {
 		if len(s.Versions) < 2 {
-			return nil, optionErrorf("Rollback", "%s has no version that was in use before: see %s", d.path(d.name), d.path(d.stateFile()))
+			return nil, initrd.OptionErrorf("Rollback", "%s has no version that was in use before: see %s", d.path(d.name), d.path(d.stateFile()))
 		}
 		version = s.Versions[len(s.Versions)-2]
 	}
 	if !slices.Contains(s.Versions, version) {
-		return nil, optionErrorf("Version", "%s has no version %q: choose one of %s", d.path(d.name), version, strings.Join(s.Versions, ", "))
+		return nil, initrd.OptionErrorf("Version", "%s has no version %q: choose one of %s", d.path(d.name), version, strings.Join(s.Versions, ", "))
 	}
 	v, err := d.readVersion(version)
 	if err != nil {

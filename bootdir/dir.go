@@ -13,6 +13,8 @@ import (
 	"syscall"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/sidusboot/sidusboot/initrd"
 )
 
 // A dir is the directory of a boot server. Names are relative to it, and no link
@@ -30,32 +32,32 @@ type dir struct {
 func openDir(name, own string, dry bool) (*dir, error) {
 	switch info, err := os.Stat(name); {
 	case errors.Is(err, fs.ErrNotExist):
-		return nil, optionErrorf("Dir", "there is no directory %s: name the one that the boot server offers, or make it first", name)
+		return nil, initrd.OptionErrorf("Dir", "there is no directory %s: name the one that the boot server offers, or make it first", name)
 	case err != nil:
-		return nil, optionErrorf("Dir", "%w", err)
+		return nil, initrd.OptionErrorf("Dir", "%w", err)
 	case !info.IsDir():
-		return nil, optionErrorf("Dir", "%s is not a directory: name the one that the boot server offers", name)
+		return nil, initrd.OptionErrorf("Dir", "%s is not a directory: name the one that the boot server offers", name)
 	}
 	root, err := os.OpenRoot(name)
 	if err != nil {
-		return nil, optionErrorf("Dir", "%w: run this as a user who may read and write there", err)
+		return nil, initrd.OptionErrorf("Dir", "%w: run this as a user who may read and write there", err)
 	}
 	d := &dir{root: root, name: own, dry: dry}
 	if d.lock, err = root.Open("."); err != nil {
 		root.Close()
-		return nil, optionErrorf("Dir", "%w: run this as a user who may read and write there", err)
+		return nil, initrd.OptionErrorf("Dir", "%w: run this as a user who may read and write there", err)
 	}
 	// The lock is the kernel's, and ends with this process.
 	if err := unix.Flock(int(d.lock.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
 		d.close()
 		if errors.Is(err, unix.EWOULDBLOCK) {
-			return nil, optionErrorf("Dir", "another initrdgen install works in %s: wait until it has ended", name)
+			return nil, initrd.OptionErrorf("Dir", "another initrdgen install works in %s: wait until it has ended", name)
 		}
-		return nil, optionErrorf("Dir", "lock %s: %w", name, err)
+		return nil, initrd.OptionErrorf("Dir", "lock %s: %w", name, err)
 	}
 	if info, err := root.Lstat(own); err == nil && !info.IsDir() {
 		d.close()
-		return nil, optionErrorf("Name", "%s is not a directory: choose another name, or remove it", filepath.Join(name, own))
+		return nil, initrd.OptionErrorf("Name", "%s is not a directory: choose another name, or remove it", filepath.Join(name, own))
 	}
 	return d, nil
 }

@@ -7,6 +7,8 @@ import (
 	"io/fs"
 	"path"
 	"strings"
+
+	"github.com/sidusboot/sidusboot/initrd"
 )
 
 // A loader is a program that fetches a kernel and an image by the network and
@@ -51,7 +53,7 @@ func loaderOf(name string) (loader, error) {
 			return l, nil
 		}
 	}
-	return loader{}, invalidf("Loaders", "%q is not a loader: choose from %s", name, strings.Join(Loaders(), ", "))
+	return loader{}, initrd.InvalidOptionf("Loaders", "%q is not a loader: choose from %s", name, strings.Join(Loaders(), ", "))
 }
 
 // A configFile is a file of a loader's configuration, as it is to be.

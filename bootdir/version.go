@@ -15,6 +15,7 @@ import (
 	"strings"
 
 	"github.com/sidusboot/sidusboot/bootfiles"
+	"github.com/sidusboot/sidusboot/initrd"
 )
 
 // A version is a kernel and an image that were installed, and all that the
@@ -48,10 +49,10 @@ func plan(ctx context.Context, opts Options, src *bootfiles.Set) (*version, erro
 	v.Loaders = slices.Compact(v.Loaders)
 	if src.Secret {
 		if v.Secret, v.Owner = true, opts.Owner; opts.Owner < 0 {
-			return nil, optionErrorf("Owner", "is missing: %s holds the passwords of volumes, so that only the boot server's user may read it: name that user, such as tftp, dnsmasq or www-data", opts.Image)
+			return nil, initrd.OptionErrorf("Owner", "is missing: %s holds the passwords of volumes, so that only the boot server's user may read it: name that user, such as tftp, dnsmasq or www-data", opts.Image)
 		}
 		if me := os.Geteuid(); me != 0 && me != opts.Owner {
-			return nil, optionErrorf("Owner", "only root can give a file to another user: run this as root, or as that user")
+			return nil, initrd.OptionErrorf("Owner", "only root can give a file to another user: run this as root, or as that user")
 		}
 	}
 	var err error

@@ -78,19 +78,19 @@ func Open(opts Options) (s *Set, err error) {
 	}()
 	switch {
 	case opts.Image == "":
-		return s, invalidf("Image", "is missing: name an image of initrdgen build")
+		return s, initrd.InvalidOptionf("Image", "is missing: name an image of initrdgen build")
 	case opts.Kernel == "" && opts.Root == "":
-		return s, invalidf("Kernel", "is missing: name the kernel's file, or with --root the tree that has it in boot/")
+		return s, initrd.InvalidOptionf("Kernel", "is missing: name the kernel's file, or with --root the tree that has it in boot/")
 	}
 	if s.Image, err = initrd.OpenFile(opts.Image); err != nil {
-		return s, optionErrorf("Image", "%w: name an image of initrdgen build", err)
+		return s, initrd.OptionErrorf("Image", "%w: name an image of initrdgen build", err)
 	}
 	facts, err := readImage(s.Image)
 	if err != nil {
-		return s, optionErrorf("Image", "%s: %w", opts.Image, err)
+		return s, initrd.OptionErrorf("Image", "%s: %w", opts.Image, err)
 	}
 	if len(facts.releases) == 0 {
-		return s, optionErrorf("Image", "%s is no image of initrdgen: it has no kernel's list of modules", opts.Image)
+		return s, initrd.OptionErrorf("Image", "%s is no image of initrdgen: it has no kernel's list of modules", opts.Image)
 	}
 	s.Secret = facts.secrets
 	if err := s.findKernel(opts, facts.releases); err != nil {
@@ -104,19 +104,19 @@ func (s *Set) findKernel(opts Options, releases []string) (err error) {
 	name := opts.Kernel
 	if name != "" {
 		if s.Kernel, err = initrd.OpenFile(name); err != nil {
-			return optionErrorf("Kernel", "%w: name the kernel's file, such as boot/vmlinuz-%s of the tree", err, releases[0])
+			return initrd.OptionErrorf("Kernel", "%w: name the kernel's file, such as boot/vmlinuz-%s of the tree", err, releases[0])
 		}
 	} else if s.Kernel, name, err = kernelOfTree(opts.Root, releases); err != nil {
 		return err
 	}
 	if s.Release, err = initrd.KernelRelease(s.Kernel); err != nil {
-		return optionErrorf("Kernel", "%s: %w", name, err)
+		return initrd.OptionErrorf("Kernel", "%s: %w", name, err)
 	}
 	switch {
 	case s.Release == "" && len(releases) == 1:
 		s.Release = releases[0] // Of arm64, which does not say it.
 	case !slices.Contains(releases, s.Release):
-		return optionErrorf("Kernel", "%s is the kernel %s, and the image %s has modules for %s: build the image anew, or name the kernel that belongs to it",
+		return initrd.OptionErrorf("Kernel", "%s is the kernel %s, and the image %s has modules for %s: build the image anew, or name the kernel that belongs to it",
 			name, s.Release, opts.Image, strings.Join(releases, ", "))
 	}
 	return nil
@@ -125,7 +125,7 @@ func (s *Set) findKernel(opts Options, releases []string) (err error) {
 // kernelOfTree looks in a tree for the kernel of an image.
 func kernelOfTree(root string, releases []string) (*os.File, string, error) {
 	if len(releases) > 1 {
-		return nil, "", optionErrorf("Root", "the image is for the kernels %s: choose one by --kernel, such as %s/boot/vmlinuz-%s",
+		return nil, "", initrd.OptionErrorf("Root", "the image is for the kernels %s: choose one by --kernel, such as %s/boot/vmlinuz-%s",
 			strings.Join(releases, ", "), strings.TrimRight(root, "/"), releases[0])
 	}
 	t := tree.At(root)
@@ -140,9 +140,9 @@ func kernelOfTree(root string, releases []string) (*os.File, string, error) {
 		}
 	}
 	if errors.Is(first, fs.ErrNotExist) {
-		return nil, "", optionErrorf("Root", "%s has no boot/vmlinuz-%s, the kernel of the image: install its package, or name the file by --kernel", root, releases[0])
+		return nil, "", initrd.OptionErrorf("Root", "%s has no boot/vmlinuz-%s, the kernel of the image: install its package, or name the file by --kernel", root, releases[0])
 	}
-	return nil, "", optionErrorf("Root", "%s: %w: make it readable, or run this as root", root, first)
+	return nil, "", initrd.OptionErrorf("Root", "%s: %w: make it readable, or run this as root", root, first)
 }
 
 // imageFacts are what is read of an image.
@@ -183,12 +183,4 @@ func readImage(f io.Reader) (facts imageFacts, err error) {
 // goodRelease tells whether a kernel's release can be in the name of a directory.
 func goodRelease(release string) bool {
 	return release[0] != '.' && len(release) < 64 && strings.Trim(release, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._+-") == ""
-}
-
-func invalidf(field, format string, args ...any) error {
-	return &initrd.OptionError{Field: field, Invalid: true, Err: fmt.Errorf(format, args...)}
-}
-
-func optionErrorf(field, format string, args ...any) error {
-	return &initrd.OptionError{Field: field, Err: fmt.Errorf(format, args...)}
 }

@@ -6,24 +6,25 @@ import (
 	"strings"
 
 	"github.com/sidusboot/sidusboot/config"
+	"github.com/sidusboot/sidusboot/initrd"
 )
 
 // label makes the labels out of the parameters.
 func (s *Set) label(opts Options, profiles []string) error {
 	chosen := cmp.Or(opts.Default, Tmpfs)
 	if chosen != Tmpfs && chosen != ISCSI {
-		return invalidf("Default", "%q is not a label: choose one of %s, %s", chosen, Tmpfs, ISCSI)
+		return initrd.InvalidOptionf("Default", "%q is not a label: choose one of %s, %s", chosen, Tmpfs, ISCSI)
 	}
 	for _, field := range []struct{ name, text string }{{"Append", opts.Append}, {"AppendTmpfs", opts.AppendTmpfs}, {"AppendISCSI", opts.AppendISCSI}} {
 		if err := CheckWords(field.text); err != nil {
-			return invalidf(field.name, "%w", err)
+			return initrd.InvalidOptionf(field.name, "%w", err)
 		}
 	}
 	s.Labels = []Label{{Tmpfs, join(opts.Append, "sidus.rw="+Tmpfs, opts.AppendTmpfs)}}
 	if slices.Contains(profiles, "iscsi") {
 		s.Labels = append(s.Labels, Label{ISCSI, join(opts.Append, "sidus.rw="+ISCSI, opts.AppendISCSI)})
 	} else if chosen == ISCSI || opts.AppendISCSI != "" {
-		return optionErrorf("Image", "%s cannot have the label %s, because it is not of the profile iscsi: build it with --profile %s,iscsi",
+		return initrd.OptionErrorf("Image", "%s cannot have the label %s, because it is not of the profile iscsi: build it with --profile %s,iscsi",
 			opts.Image, ISCSI, strings.Join(profiles, ","))
 	}
 	if chosen == ISCSI {
@@ -88,11 +89,11 @@ const maxLine = 1900
 // that are too long for the kernel.
 func checkParameters(text string) (notes []string, err error) {
 	if len(text) > maxLine {
-		return nil, invalidf("Append", "%d bytes are more than the %d that a kernel and the loaders take: put parameters into the image, by initrdgen build --config", len(text), maxLine)
+		return nil, initrd.InvalidOptionf("Append", "%d bytes are more than the %d that a kernel and the loaders take: put parameters into the image, by initrdgen build --config", len(text), maxLine)
 	}
 	c, err := config.Parse(text, "")
 	if err != nil {
-		return nil, optionErrorf("Append", "%s", strings.ReplaceAll(err.Error(), "\n", "; "))
+		return nil, initrd.OptionErrorf("Append", "%s", strings.ReplaceAll(err.Error(), "\n", "; "))
 	}
 	if c.ISCSI.Password != "" || c.ISCSI.PasswordIn != "" {
 		c.Notes = append(c.Notes, "the parameters have a password, and everybody can fetch them: put it into the image, by initrdgen build --secrets")

@@ -28,7 +28,7 @@ func Build(ctx context.Context, opts Options) (*Report, error) {
 		{"Init", opts.Init, "name sidusboot's init"},
 	} {
 		if o.value == "" {
-			return nil, invalidf(o.field, "is missing: %s", o.remedy)
+			return nil, InvalidOptionf(o.field, "is missing: %s", o.remedy)
 		}
 	}
 	if err := checkOutputs(opts); err != nil {

@@ -138,11 +138,11 @@ func (f *imageFacts) choose(release string) (*kernelFacts, error) {
 	case release == "" && len(have) == 0:
 		return nil, nil
 	case release == "":
-		return nil, optionErrorf("Kernel", "the image has %d kernels: choose one of %s", len(have), strings.Join(have, ", "))
+		return nil, OptionErrorf("Kernel", "the image has %d kernels: choose one of %s", len(have), strings.Join(have, ", "))
 	case f.kernels[release] == nil && len(have) == 0:
-		return nil, optionErrorf("Kernel", "the image has no kernel %s, nor any other", release)
+		return nil, OptionErrorf("Kernel", "the image has no kernel %s, nor any other", release)
 	case f.kernels[release] == nil:
-		return nil, optionErrorf("Kernel", "the image has no kernel %s: choose one of %s", release, strings.Join(have, ", "))
+		return nil, OptionErrorf("Kernel", "the image has no kernel %s: choose one of %s", release, strings.Join(have, ", "))
 	}
 	return f.kernels[release], nil
 }

@@ -19,7 +19,7 @@ func plan(t *tree, k *kernel, chosen []Profile, extra []string) (m *image.Manife
 	for _, name := range extra {
 		module := image.CanonicalName(name)
 		if !k.has(module) {
-			return nil, nil, optionErrorf("Modules", "%s: kernel %s has no such module, neither in %s nor built in: mind the spelling, or run depmod -b %s %s if it was added by hand",
+			return nil, nil, OptionErrorf("Modules", "%s: kernel %s has no such module, neither in %s nor built in: mind the spelling, or run depmod -b %s %s if it was added by hand",
 				name, k.release, t.path(path.Join(modulesDir, k.release)), t.dir, k.release)
 		}
 		if k.files[module] != "" && !drives[module] {

@@ -45,7 +45,7 @@ func chooseCompressor(name string) (compressor, error) {
 	}
 	i := slices.IndexFunc(compressors, func(c compressor) bool { return c.name == name })
 	if i < 0 {
-		return compressor{}, invalidf("Compress", "unknown compressor %q: choose one of %s", name, strings.Join(Compressors(), ", "))
+		return compressor{}, InvalidOptionf("Compress", "unknown compressor %q: choose one of %s", name, strings.Join(Compressors(), ", "))
 	}
 	return compressors[i], nil
 }

@@ -32,11 +32,11 @@ func fixedEntries(opts Options, rep *Report) (entries []entry, programs []progra
 		}
 		data, err := ReadFile(f.from)
 		if err != nil {
-			return nil, nil, optionErrorf(f.field, "%w: %s", err, remedyFor(err, f.remedy))
+			return nil, nil, OptionErrorf(f.field, "%w: %s", err, remedyFor(err, f.remedy))
 		}
 		arch, err := openProgram(data)
 		if err != nil {
-			return nil, nil, optionErrorf(f.field, "%s %w: %s", f.from, err, f.remedy)
+			return nil, nil, OptionErrorf(f.field, "%s %w: %s", f.from, err, f.remedy)
 		}
 		programs = append(programs, program{f.field, f.from, arch})
 		entries = append(entries, fileEntry(f.to, 0o755, data))
@@ -44,11 +44,11 @@ func fixedEntries(opts Options, rep *Report) (entries []entry, programs []progra
 	if opts.Config != "" {
 		data, err := ReadFile(opts.Config)
 		if err != nil {
-			return nil, nil, optionErrorf("Config", "%w: %s", err, remedyFor(err, "name a file of kernel command line parameters"))
+			return nil, nil, OptionErrorf("Config", "%w: %s", err, remedyFor(err, "name a file of kernel command line parameters"))
 		}
 		cfg, err := config.Parse("", string(data))
 		if err != nil {
-			return nil, nil, optionErrorf("Config", "%s: %s", opts.Config, strings.ReplaceAll(err.Error(), "\n", "; "))
+			return nil, nil, OptionErrorf("Config", "%s: %s", opts.Config, strings.ReplaceAll(err.Error(), "\n", "; "))
 		}
 		for _, note := range cfg.Notes {
 			rep.Warnings = append(rep.Warnings, fmt.Sprintf("%s: %s", opts.Config, note))
@@ -61,10 +61,10 @@ func fixedEntries(opts Options, rep *Report) (entries []entry, programs []progra
 	if opts.Secrets != "" {
 		data, err := ReadSecretFile(opts.Secrets)
 		if err != nil {
-			return nil, nil, optionErrorf("Secrets", "%w", err)
+			return nil, nil, OptionErrorf("Secrets", "%w", err)
 		}
 		if _, err := config.ParseSecrets(string(data)); err != nil {
-			return nil, nil, optionErrorf("Secrets", "%s: %s", opts.Secrets, strings.ReplaceAll(err.Error(), "\n", "; "))
+			return nil, nil, OptionErrorf("Secrets", "%s: %s", opts.Secrets, strings.ReplaceAll(err.Error(), "\n", "; "))
 		}
 		rep.Warnings = append(rep.Warnings, fmt.Sprintf(
 			"everybody who can fetch %s by TFTP or HTTP can read the secrets in it; on this host only its owner may read it (mode 0600): a boot server that runs as another user needs it as its own (chown, which later builds keep)", opts.Output))
@@ -78,7 +78,7 @@ func checkArch(t *tree, programs []program, modules []*moduleFile) error {
 	for _, p := range programs {
 		for _, m := range modules {
 			if m.arch != p.arch {
-				return optionErrorf(p.field, "%s is for %v, but %s for %v: name one that is built for the tree's kernel",
+				return OptionErrorf(p.field, "%s is for %v, but %s for %v: name one that is built for the tree's kernel",
 					p.file, p.arch, t.path(m.path), m.arch)
 			}
 		}

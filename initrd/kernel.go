@@ -49,12 +49,12 @@ func chooseKernels(t *tree, want string) (releases, warnings []string, err error
 	releases = []string{want}
 	switch {
 	case len(whole) == 0 && len(links) > 0:
-		return nil, nil, optionErrorf("Kernel", "%s has no kernel, only the link %s: if that is one, choose %s",
+		return nil, nil, OptionErrorf("Kernel", "%s has no kernel, only the link %s: if that is one, choose %s",
 			t.path(modulesDir), links[0], links[0])
 	case len(whole) == 0:
 		return nil, nil, fmt.Errorf("%s has no kernel: install a kernel package in the tree", t.path(modulesDir))
 	case want == "" && len(whole) > 1:
-		return nil, nil, optionErrorf("Kernel", "%s has %d kernels: choose one of %s, or all",
+		return nil, nil, OptionErrorf("Kernel", "%s has %d kernels: choose one of %s, or all",
 			t.path(modulesDir), len(whole), strings.Join(whole, ", "))
 	case want == "" || want == "all":
 		releases = whole
@@ -63,7 +63,7 @@ func chooseKernels(t *tree, want string) (releases, warnings []string, err error
 			return nil, nil, err
 		}
 	case !slices.Contains(whole, want):
-		return nil, nil, optionErrorf("Kernel", "%s has no kernel %s: choose one of %s, or all",
+		return nil, nil, OptionErrorf("Kernel", "%s has no kernel %s: choose one of %s, or all",
 			t.path(modulesDir), want, strings.Join(whole, ", "))
 	}
 	for _, release := range releases {

@@ -53,10 +53,12 @@ func (e *OptionError) Error() string { return e.Field + ": " + e.Err.Error() }
 // Unwrap returns Err.
 func (e *OptionError) Unwrap() error { return e.Err }
 
-func optionErrorf(field, format string, args ...any) error {
+// OptionErrorf makes an OptionError.
+func OptionErrorf(field, format string, args ...any) error {
 	return &OptionError{Field: field, Err: fmt.Errorf(format, args...)}
 }
 
-func invalidf(field, format string, args ...any) error {
+// InvalidOptionf makes an OptionError that is Invalid.
+func InvalidOptionf(field, format string, args ...any) error {
 	return &OptionError{Field: field, Invalid: true, Err: fmt.Errorf(format, args...)}
 }

@@ -44,7 +44,7 @@ func checkOutputs(opts Options) error {
 			{"Config", opts.Config, "the file of parameters"}, {"Secrets", opts.Secrets, "the file of secrets"},
 		} {
 			if o.field != other.field && o.path != "" && other.path != "" && samePlace(o.path, other.path) {
-				return invalidf(o.field, "%s is the same file as %s: name another", o.path, other.what)
+				return InvalidOptionf(o.field, "%s is the same file as %s: name another", o.path, other.what)
 			}
 		}
 	}
@@ -90,11 +90,11 @@ func createOutput(field, path string, mode fs.FileMode) (*output, error) {
 	foreign := (*foreignLinkError)(nil)
 	switch {
 	case errors.Is(err, unix.EISDIR):
-		return nil, optionErrorf(field, "%s is a directory: name a file in it", path)
+		return nil, OptionErrorf(field, "%s is a directory: name a file in it", path)
 	case errors.Is(err, fs.ErrNotExist), errors.Is(err, unix.ENOTDIR):
-		return nil, optionErrorf(field, "%s: there is no directory %s: make it first", path, pathOf(err))
+		return nil, OptionErrorf(field, "%s: there is no directory %s: make it first", path, pathOf(err))
 	case errors.As(err, &foreign):
-		return nil, optionErrorf(field, "%s: %w", path, err)
+		return nil, OptionErrorf(field, "%s: %w", path, err)
 	case err != nil:
 		return nil, o.wrap(err)
 	}
@@ -104,10 +104,10 @@ func createOutput(field, path string, mode fs.FileMode) (*output, error) {
 		case unix.S_IFREG:
 		case unix.S_IFDIR:
 			o.folder.close()
-			return nil, optionErrorf(field, "%s is a directory: name a file in it", o.path)
+			return nil, OptionErrorf(field, "%s is a directory: name a file in it", o.path)
 		default:
 			o.folder.close()
-			return nil, optionErrorf(field, "%s is not a regular file: name one that can be replaced", o.path)
+			return nil, OptionErrorf(field, "%s is not a regular file: name one that can be replaced", o.path)
 		}
 	}
 	o.keep()
@@ -182,7 +182,7 @@ func (o *output) wrap(err error) error {
 	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
 		remedy = "make room there, or name a file elsewhere"
 	}
-	return optionErrorf(o.field, "%s: cannot write in %s: %w: %s", o.path, dir, err, remedy)
+	return OptionErrorf(o.field, "%s: cannot write in %s: %w: %s", o.path, dir, err, remedy)
 }
 
 // finish puts all of the file on disk.
@@ -231,7 +231,7 @@ func (o *output) chmod() error {
 	}
 	fi, statErr := o.file.Stat()
 	if statErr != nil || fi.Mode().Perm()&0o077&^o.mode.Perm() != 0 && o.mode&0o007 == 0 {
-		return optionErrorf(o.field, "%s: cannot have mode %04o there, and others could read it (%w): name a file on a file system with modes",
+		return OptionErrorf(o.field, "%s: cannot have mode %04o there, and others could read it (%w): name a file on a file system with modes",
 			o.path, o.mode, errorOf(err))
 	}
 	return nil

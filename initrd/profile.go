@@ -197,7 +197,7 @@ var requirements = []requirement{
 func chooseProfiles(asked []string) ([]Profile, error) {
 	for _, name := range asked {
 		if !slices.Contains(profileNames(), name) {
-			return nil, invalidf("Profiles", "unknown profile %q: choose among %s", name, strings.Join(profileNames(), ", "))
+			return nil, InvalidOptionf("Profiles", "unknown profile %q: choose among %s", name, strings.Join(profileNames(), ", "))
 		}
 	}
 	if !slices.ContainsFunc(profiles, func(p Profile) bool { return !p.Addition && slices.Contains(asked, p.Name) }) {

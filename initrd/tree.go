@@ -22,10 +22,10 @@ type tree struct {
 func openTree(dir string) (*tree, error) {
 	fi, err := os.Stat(dir)
 	if err != nil {
-		return nil, optionErrorf("Root", "%w: %s", err, remedyFor(err, "name the root tree that the nodes mount"))
+		return nil, OptionErrorf("Root", "%w: %s", err, remedyFor(err, "name the root tree that the nodes mount"))
 	}
 	if !fi.IsDir() {
-		return nil, optionErrorf("Root", "%s is not a directory: name the root tree that the nodes mount", dir)
+		return nil, OptionErrorf("Root", "%s is not a directory: name the root tree that the nodes mount", dir)
 	}
 	return &tree{dir: dir, files: beneath.At(dir)}, nil
 }

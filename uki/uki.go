@@ -67,21 +67,13 @@ const (
 	maxFile = 1 << 30
 )
 
-func invalidf(field, format string, args ...any) error {
-	return &initrd.OptionError{Field: field, Invalid: true, Err: fmt.Errorf(format, args...)}
-}
-
-func optionErrorf(field, format string, args ...any) error {
-	return &initrd.OptionError{Field: field, Err: fmt.Errorf(format, args...)}
-}
-
 // Build makes a unified kernel image. Output appears whole or not at all; the same
 // files and options give the same bytes.
 //
 // An error that is about one of the options is an *initrd.OptionError.
 func Build(ctx context.Context, opts Options) (*Report, error) {
 	if opts.Output == "" {
-		return nil, invalidf("Output", "is missing: name the file to write, which firmware wants to end in .efi")
+		return nil, initrd.InvalidOptionf("Output", "is missing: name the file to write, which firmware wants to end in .efi")
 	}
 	src, err := bootfiles.Open(opts.Options)
 	if err != nil {
@@ -101,7 +93,7 @@ func Build(ctx context.Context, opts Options) (*Report, error) {
 		return nil, err
 	}
 	if version := stubVersion(stub.magic()); len(labels) > 1 && version < profilesSince {
-		return nil, optionErrorf("Stub", "%s is %s, which knows no profiles: choose one label by --label, or name a stub of systemd %d or later (Debian 13)",
+		return nil, initrd.OptionErrorf("Stub", "%s is %s, which knows no profiles: choose one label by --label, or name a stub of systemd %d or later (Debian 13)",
 			name, cmp.Or(stub.magic(), "not systemd's"), profilesSince)
 	}
 	sections, err := read(ctx, src, labels, osRelease(opts.Root, src.Release))
@@ -110,7 +102,7 @@ func Build(ctx context.Context, opts Options) (*Report, error) {
 	}
 	image, err := stub.with(sections)
 	if err != nil {
-		return nil, optionErrorf("Stub", "%s: %w", name, err)
+		return nil, initrd.OptionErrorf("Stub", "%s: %w", name, err)
 	}
 	r := &Report{Output: opts.Output, Kernel: src.Release, Stub: name, Bytes: int64(len(image)), Warnings: append([]string{}, src.Warnings...)}
 	for _, l := range labels {
@@ -139,11 +131,11 @@ func choose(have []bootfiles.Label, opts Options) (chosen []bootfiles.Label, err
 		i := slices.IndexFunc(have, func(l bootfiles.Label) bool { return l.Name == name })
 		switch {
 		case i < 0 && name == bootfiles.ISCSI:
-			return nil, optionErrorf("Labels", "%s: %s is not of the profile iscsi: build it with this profile", name, opts.Image)
+			return nil, initrd.OptionErrorf("Labels", "%s: %s is not of the profile iscsi: build it with this profile", name, opts.Image)
 		case i < 0:
-			return nil, invalidf("Labels", "%q is not a label: choose from %s, %s", name, bootfiles.Tmpfs, bootfiles.ISCSI)
+			return nil, initrd.InvalidOptionf("Labels", "%q is not a label: choose from %s, %s", name, bootfiles.Tmpfs, bootfiles.ISCSI)
 		case slices.Contains(chosen, have[i]):
-			return nil, invalidf("Labels", "%s is named twice", name)
+			return nil, initrd.InvalidOptionf("Labels", "%s is named twice", name)
 		}
 		chosen = append(chosen, have[i])
 	}
@@ -160,28 +152,28 @@ func openStub(opts Options, machine string) (*stub, string, error) {
 	var err error
 	if name != "" {
 		if file, err = initrd.ReadFile(name); err != nil {
-			return nil, "", optionErrorf("Stub", "%w: name the stub of systemd-boot-efi", err)
+			return nil, "", initrd.OptionErrorf("Stub", "%w: name the stub of systemd-boot-efi", err)
 		}
 	} else {
 		if opts.Root == "" {
-			return nil, "", invalidf("Stub", "is missing: name the stub, or by --root a tree that has systemd-boot-efi installed")
+			return nil, "", initrd.InvalidOptionf("Stub", "is missing: name the stub, or by --root a tree that has systemd-boot-efi installed")
 		}
 		inTree := path.Join("usr/lib/systemd/boot/efi", stubs[machine])
 		name = path.Join(opts.Root, inTree)
 		file, err = tree.At(opts.Root).ReadFileMax(inTree, maxStub)
 		if errors.Is(err, fs.ErrNotExist) {
-			return nil, "", optionErrorf("Root", "%s is not there: install systemd-boot-efi in the tree, or name a stub by --stub", name)
+			return nil, "", initrd.OptionErrorf("Root", "%s is not there: install systemd-boot-efi in the tree, or name a stub by --stub", name)
 		}
 		if err != nil {
-			return nil, "", optionErrorf("Root", "%s: %w: name a stub by --stub", name, err)
+			return nil, "", initrd.OptionErrorf("Root", "%s: %w: name a stub by --stub", name, err)
 		}
 	}
 	s, err := readStub(file)
 	if err != nil {
-		return nil, "", optionErrorf("Stub", "%s: %w", name, err)
+		return nil, "", initrd.OptionErrorf("Stub", "%s: %w", name, err)
 	}
 	if got := s.machine(); got != machine {
-		return nil, "", optionErrorf("Stub", "%s is for %s, and the kernel for %s: name the stub that belongs to it", name, cmp.Or(got, "another processor"), machine)
+		return nil, "", initrd.OptionErrorf("Stub", "%s is for %s, and the kernel for %s: name the stub that belongs to it", name, cmp.Or(got, "another processor"), machine)
 	}
 	return s, name, nil
 }
