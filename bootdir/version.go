@@ -195,7 +195,7 @@ func (d *dir) readVersion(id string) (*version, error) {
 			return nil, fmt.Errorf("%s: %q is not a label: it was changed by hand or damaged", d.path(v.file(versionFile)), l.Name)
 		}
 		// Without the parameter that the label has added.
-		if err := bootfiles.CheckWords(strings.Replace(l.Append, "sidus.rw="+l.Name, "", 1)); err != nil {
+		if err := bootfiles.CheckParameters(strings.Replace(l.Append, "sidus.rw="+l.Name, "", 1)); err != nil {
 			return nil, fmt.Errorf("%s: %w: it was changed by hand or damaged", d.path(v.file(versionFile)), err)
 		}
 	}

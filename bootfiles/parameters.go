@@ -2,6 +2,7 @@ package bootfiles
 
 import (
 	"cmp"
+	"errors"
 	"slices"
 	"strings"
 
@@ -16,7 +17,7 @@ func (s *Set) label(opts Options, profiles []string) error {
 		return initrd.InvalidOptionf("Default", "%q is not a label: choose one of %s, %s", chosen, Tmpfs, ISCSI)
 	}
 	for _, field := range []struct{ name, text string }{{"Append", opts.Append}, {"AppendTmpfs", opts.AppendTmpfs}, {"AppendISCSI", opts.AppendISCSI}} {
-		if err := CheckWords(field.text); err != nil {
+		if err := CheckParameters(field.text); err != nil {
 			return initrd.InvalidOptionf(field.name, "%w", err)
 		}
 	}
@@ -31,7 +32,7 @@ func (s *Set) label(opts Options, profiles []string) error {
 		slices.Reverse(s.Labels)
 	}
 	for _, l := range s.Labels {
-		notes, err := checkParameters(l.Append)
+		notes, err := understood(l.Append)
 		if err != nil {
 			return err
 		}
@@ -44,38 +45,30 @@ func (s *Set) label(opts Options, profiles []string) error {
 	return nil
 }
 
-// A WordError is about parameters that a loader would not hand on as they are.
-type WordError struct {
-	// Problem says what is wrong and what to do.
-	Problem string
-}
-
-func (e *WordError) Error() string { return e.Problem }
-
-// CheckWords refuses parameters that a loader would not hand on as they are, or that
-// the labels or the loaders set: it returns a *WordError.
-func CheckWords(text string) error {
+// CheckParameters refuses parameters that a loader would not pass on as they are, or
+// that the labels or the loaders set.
+func CheckParameters(text string) error {
 	const remedy = ": put the parameter into the image, by initrdgen build --config"
 	for _, c := range text {
 		switch {
 		case c < ' ' || c > '~':
-			return &WordError{"has a control character, or one outside ASCII: only printable ASCII on one line reaches a kernel through every loader"}
+			return errors.New("has a control character, or one outside ASCII: only printable ASCII on one line reaches a kernel through every loader")
 		case strings.ContainsRune("\"'\\`", c):
-			return &WordError{"has the character " + string(c) + ", which GRUB does not hand on as it is" + remedy}
+			return errors.New("has the character " + string(c) + ", which GRUB does not pass on as it is" + remedy)
 		}
 	}
 	if strings.Contains(text, "${") {
-		return &WordError{"has ${, which iPXE would replace" + remedy}
+		return errors.New("has ${, which iPXE would replace" + remedy)
 	}
-	for word := range strings.FieldsSeq(text) {
-		name, _, _ := strings.Cut(word, "=")
+	for parameter := range strings.FieldsSeq(text) {
+		name, _, _ := strings.Cut(parameter, "=")
 		switch {
-		case strings.HasPrefix(word, "#"), slices.Contains([]string{";", "||", "&&", "--", "---"}, word):
-			return &WordError{"has " + word + ", which means something else to a loader: leave it out"}
+		case strings.HasPrefix(parameter, "#"), slices.Contains([]string{";", "||", "&&", "--", "---"}, parameter):
+			return errors.New("has " + parameter + ", which means something else to a loader: leave it out")
 		case slices.Contains([]string{"initrd", "BOOT_IMAGE", "BOOTIF"}, name):
-			return &WordError{"has " + name + "=, which the loaders set: leave it out"}
+			return errors.New("has " + name + "=, which the loaders set: leave it out")
 		case name == "sidus.rw":
-			return &WordError{"has sidus.rw=, which the labels set: leave it out, and choose a label by --default"}
+			return errors.New("has sidus.rw=, which the labels set: leave it out, and choose a label by --default")
 		}
 	}
 	return nil
@@ -85,9 +78,9 @@ func CheckWords(text string) error {
 // (COMMAND_LINE_SIZE), and loaders add names of files and the MAC.
 const maxLine = 1900
 
-// checkParameters refuses parameters that /init would not understand, and those
-// that are too long for the kernel.
-func checkParameters(text string) (notes []string, err error) {
+// understood refuses parameters that /init would not understand, and those that are
+// too long for the kernel.
+func understood(text string) (notes []string, err error) {
 	if len(text) > maxLine {
 		return nil, initrd.InvalidOptionf("Append", "%d bytes are more than the %d that a kernel and the loaders take: put parameters into the image, by initrdgen build --config", len(text), maxLine)
 	}
