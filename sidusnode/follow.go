@@ -92,10 +92,7 @@ func (n *node) followCurrent(logf func(format string, args ...any)) error {
 		logf("%s (sidus.follow=%s)", text, n.Follow)
 		return warn(text)
 	case moveIdle:
-		f, err := ask(watchLimit, probeIdle)
-		if err == nil {
-			err = f.failed()
-		}
+		f, err := answers(watchLimit, probeIdle)
 		if err != nil || len(f.all("busy")) > 0 {
 			return err
 		}

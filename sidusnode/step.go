@@ -50,6 +50,15 @@ func (u *updater) run(argv ...string) (string, error) {
 	return said, nil
 }
 
+// answers is ask for who needs all of it: what failed or had no answer is an error.
+func answers(limit time.Duration, probes ...string) (finding, error) {
+	f, err := ask(limit, probes...)
+	if err == nil {
+		err = f.failed()
+	}
+	return f, err
+}
+
 // failed is the error of probes that failed or had no answer.
 func (f finding) failed() error {
 	if f.silent != "" {

@@ -129,10 +129,7 @@ func amongInit() error {
 func (u *updater) target(id string) (*target, error) {
 	t := &target{rw: u.RW, boots: u.booted}
 	if !u.Pinned {
-		f, err := ask(stepLimit, probeBase)
-		if err == nil {
-			err = f.failed()
-		}
+		f, err := answers(stepLimit, probeBase)
 		if err != nil {
 			return nil, fmt.Errorf("update: %w; nothing was changed", err)
 		}

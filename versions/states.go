@@ -86,14 +86,14 @@ func versionsOf(base string, files map[openFile]bool) (map[openFile][]string, er
 // them, the client has several mounted, and each counts that has one of them.
 // Files that no version has are of another export. nil: it is not known.
 func runs(open []openFile, found map[openFile][]string) (ids []string) {
-	var any []string
+	var each []string
 	first := true
 	for _, f := range open {
 		in := found[f]
 		if len(in) == 0 {
 			continue
 		}
-		any = append(any, in...)
+		each = append(each, in...)
 		if first {
 			ids, first = slices.Clone(in), false
 			continue
@@ -101,7 +101,7 @@ func runs(open []openFile, found map[openFile][]string) (ids []string) {
 		ids = slices.DeleteFunc(ids, func(id string) bool { return !slices.Contains(in, id) })
 	}
 	if len(ids) == 0 {
-		ids = any
+		ids = each
 	}
 	slices.Sort(ids)
 	return slices.Compact(ids)
