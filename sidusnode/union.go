@@ -64,8 +64,8 @@ func makeUnion(say func(key, value string), kind overlay.Kind, r *Recipe) error 
 // keepSSHKeys copies host keys that this node has made: who has seen them is not
 // to be warned of another machine.
 func keepSSHKeys() (errs []error) {
-	dir, err := tree.At(unionDir).Resolve("/etc/ssh")
-	if err != nil {
+	next := tree.At(unionDir)
+	if !next.IsDir("/etc/ssh") {
 		return nil
 	}
 	own, err := filepath.Glob(oldRW + "/" + rwlayer.Upper + "/etc/ssh/ssh_host_*")
@@ -79,7 +79,7 @@ func keepSSHKeys() (errs []error) {
 		}
 		text, err := os.ReadFile(name)
 		if err == nil {
-			err = os.WriteFile(filepath.Join(unionDir, dir, filepath.Base(name)), text, info.Mode().Perm())
+			err = next.ReplaceMode("/etc/ssh/"+filepath.Base(name), text, info.Mode().Perm())
 		}
 		if err != nil {
 			errs = append(errs, err)

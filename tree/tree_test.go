@@ -46,6 +46,29 @@ func content(name string) string {
 	return string(b)
 }
 
+// A file that is to be private is so, also where the tree has another one, with the
+// same content, or a link in its place.
+func TestReplaceMode(t *testing.T) {
+	tree, top := foreign(t)
+	root := top + "/tree"
+	link(t, "../real/elsewhere", root+"/etc/link")
+	for name, text := range map[string]string{"/etc/open": "other", "/etc/same": "key"} {
+		if err := os.WriteFile(root+name, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, name := range []string{"/etc/open", "/etc/same", "/etc/link", "/etc/absent"} {
+		t.Run(name, func(t *testing.T) {
+			if err := tree.ReplaceMode(name, []byte("key"), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			if info, err := os.Lstat(root + name); err != nil || info.Mode() != 0o600 || content(root+name) != "key" {
+				t.Errorf("%v, %v, want a file of mode 0600", info, err)
+			}
+		})
+	}
+}
+
 func TestReplace(t *testing.T) {
 	tree, top := foreign(t)
 	root := top + "/tree"

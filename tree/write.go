@@ -25,7 +25,15 @@ const maxNames = 8
 // a *KindError. A file keeps its mode and its owner; where it has that content
 // already nothing is written. The directories above it are made where there are
 // none.
-func (t Tree) Replace(name string, content []byte) error {
+func (t Tree) Replace(name string, content []byte) error { return t.replace(name, content, 0) }
+
+// ReplaceMode is Replace for a file that is to have a mode, whatever it had.
+func (t Tree) ReplaceMode(name string, content []byte, mode fs.FileMode) error {
+	return t.replace(name, content, mode)
+}
+
+// replace gives a file a mode unless wanted is 0.
+func (t Tree) replace(name string, content []byte, wanted fs.FileMode) error {
 	mode, owner := fs.FileMode(0o644), (*syscall.Stat_t)(nil)
 	switch info, err := t.Lstat(name); {
 	case errors.Is(err, fs.ErrNotExist):
@@ -37,13 +45,16 @@ func (t Tree) Replace(name string, content []byte) error {
 	case info.IsDir():
 		return &KindError{Name: name, Mode: info.Mode()}
 	case info.Mode().IsRegular():
-		if info.Size() == int64(len(content)) {
+		if info.Size() == int64(len(content)) && (wanted == 0 || wanted == info.Mode().Perm()) {
 			if old, err := t.ReadFile(name); err == nil && bytes.Equal(old, content) {
 				return nil
 			}
 		}
 		mode = info.Mode().Perm() // fstab may hold passwords.
 		owner, _ = info.Sys().(*syscall.Stat_t)
+	}
+	if wanted != 0 {
+		mode = wanted
 	}
 	dir, err := t.open(path.Dir(path.Clean("/"+name)), unix.O_PATH|unix.O_DIRECTORY)
 	if err != nil {
