@@ -112,7 +112,7 @@ func RunSite(ctx context.Context, lab *Lab, suite string, say func(format string
 	}
 	_, err = lab.Start(ctx, Program{
 		Name: "dnsmasq", Argv: []string{"dnsmasq", "--keep-in-foreground", "--log-facility=-", "--user=dnsmasq", // As Debian's unit does.
-			"--conf-file=/etc/dnsmasq.d/sidus.conf", "--dhcp-leasefile=/run/lab/dnsmasq-leases", "--pid-file=/run/lab/dnsmasq.pid", "--port=0"},
+			"--conf-file=/etc/dnsmasq.d/site.conf", "--dhcp-leasefile=/run/lab/dnsmasq-leases", "--pid-file=/run/lab/dnsmasq.pid", "--port=0"},
 		Ready: func(context.Context) error {
 			_, err := os.Stat(lab.Path("/run/lab/dnsmasq.pid"))
 			return err
