@@ -34,19 +34,19 @@ func TestFullVolume(t *testing.T) {
 		if r.Attempts != 1 || r.RW.Full != (boot > 0) || !strings.Contains(r.RW.Usage, " MiB used") {
 			t.Errorf("boot %d: %d attempts, rw %+v", boot, r.Attempts, r.RW)
 		}
-		s.same(g, map[string]string{
-			"findmnt -n -o FSTYPE -M /rw":                                     "ext4",
-			"cat /root/own 2>/dev/null || true":                               before,
-			"cat /etc/hostname":                                               NodeName,
-			"test -s /rw/.sidusboot-spare/space && echo kept":                 "kept",
-			"echo room for the system >/root/room && cat /root/room":          "room for the system",
-			"ls /rw/.sidusboot-spare | grep -c -v space | grep -qx 0 || echo": "",
+		s.same(g, []answer{
+			{"findmnt -n -o FSTYPE -M /rw", "ext4"},
+			{"cat /root/own 2>/dev/null || true", before},
+			{"cat /etc/hostname", NodeName},
+			{"test -s /rw/.sidusboot-spare/space && echo kept", "kept"},
+			{"echo room for the system >/root/room && cat /root/room", "room for the system"},
+			{"ls /rw/.sidusboot-spare | grep -c -v space | grep -qx 0 || echo", ""},
 		})
 		if boot == 0 {
 			s.run(g, "echo precious >/root/own")
 			before = "precious"
 		}
-		s.same(g, map[string]string{fill: "full"})
+		s.same(g, []answer{{fill, "full"}})
 		g.Kill()
 	}
 }
@@ -64,7 +64,7 @@ func TestFullDisk(t *testing.T) {
 	command(t, host, "mkfs.ext4 -q -N 512 -L node-0A4D000B $F")
 	g := s.boot(s.diskParams(""), localDisk(file))
 	s.run(g, "echo precious >/root/own; rm -r /rw/.sidusboot-spare")
-	s.same(g, map[string]string{fill: "full", "df --output=iavail,avail /rw | tail -1 | tr -s ' '": "0 0"})
+	s.same(g, []answer{{fill, "full"}, {"df --output=iavail,avail /rw | tail -1 | tr -s ' '", "0 0"}})
 	g.Kill()
 
 	g = s.boot(s.diskParams("sidus.rw.fallback=tmpfs"), localDisk(file))
@@ -76,15 +76,15 @@ func TestFullDisk(t *testing.T) {
 
 	g = s.boot(s.diskParams("sidus.onerror=reboot panic=-1"), localDisk(file))
 	s.says(g, "IS FULL: 100 % of ", "0 of 512 inodes free", "a tmpfs lies over it", "handing over")
-	s.same(g, map[string]string{
-		"cat /root/own": "precious",
-		"echo new >/root/new && cat /root/new; test -e /rw/upper/root/new || echo lost": "new\nlost",
-		"findmnt -n -o FSTYPE -M /rw": "ext4",
+	s.same(g, []answer{
+		{"cat /root/own", "precious"},
+		{"echo new >/root/new && cat /root/new; test -e /rw/upper/root/new || echo lost", "new\nlost"},
+		{"findmnt -n -o FSTYPE -M /rw", "ext4"},
 	})
 	s.run(g, "rm /rw/upper/root/fill /rw/upper/root/inode*; sync")
 	g.Kill()
 
 	g = s.boot(s.diskParams("sidus.onerror=reboot panic=-1"), localDisk(file))
-	s.same(g, map[string]string{"cat /root/own": "precious", "ls /rw/.sidusboot-spare | wc -l": "129"})
+	s.same(g, []answer{{"cat /root/own", "precious"}, {"ls /rw/.sidusboot-spare | wc -l", "129"}})
 	s.silent(g, "IS FULL")
 }

@@ -52,12 +52,12 @@ func TestSSHKeys(t *testing.T) {
 			if _, err := failedUnits(g, t); err != nil {
 				t.Fatal(err)
 			}
-			s.same(g, map[string]string{
-				"systemctl is-active ssh.service sidusboot-ssh-keys.service": "active\nactive",
-				"stat -c %a /etc/ssh/ssh_host_ed25519_key":                   "600",
-				"cat /etc/fstab": strings.TrimSpace(strings.NewReplacer("UUID=01", "# sidusboot: / is the union already: UUID=01",
-					"umask=0077", "umask=0077,nofail", " sw ", " sw,nofail ", "defaults", "defaults,nofail").Replace(clonedFstab)),
-				"ls /ro/etc/ssh | grep -c ssh_host || true": "0",
+			s.same(g, []answer{
+				{"systemctl is-active ssh.service sidusboot-ssh-keys.service", "active\nactive"},
+				{"stat -c %a /etc/ssh/ssh_host_ed25519_key", "600"},
+				{"cat /etc/fstab", strings.TrimSpace(strings.NewReplacer("UUID=01", "# sidusboot: / is the union already: UUID=01",
+					"umask=0077", "umask=0077,nofail", " sw ", " sw,nofail ", "defaults", "defaults,nofail").Replace(clonedFstab))},
+				{"ls /ro/etc/ssh | grep -c ssh_host || true", "0"},
 			})
 			if out := s.run(g, login+" 2>&1"); !strings.HasSuffix(out, "in "+NodeName) {
 				t.Errorf("ssh: %s", out)
@@ -70,7 +70,7 @@ func TestSSHKeys(t *testing.T) {
 
 			g = s.boot(params+"init="+AgentInit, localDisk(file))
 			s.says(g, "/etc/fstab, line 5, LABEL=gone on /gone: the device does not exist yet", "set sidus.fstab=nofail")
-			s.same(g, map[string]string{fingerprints: first})
+			s.same(g, []answer{{fingerprints, first}})
 		})
 	}
 }

@@ -54,19 +54,19 @@ cd -`)
 	command(t, host, "debugfs -w -R 'set_inode_field /upper/etc/hosts flags 0x80010' $F")
 	g := s.boot(s.diskParams("sidus.onerror=reboot panic=-1"), localDisk(file))
 	s.says(g, "handing over")
-	s.same(g, map[string]string{
-		"findmnt -n -o FSTYPE -M /rw":                                  "ext4",
-		"findmnt -n -o FSTYPE -M /run; findmnt -n -o FSTYPE -M /ro":    "tmpfs\nnfs",
-		"readlink /ro.moved-by-sidusboot; cat /run.moved-by-sidusboot": "/run/sidusboot\ntheirs",
-		"cat /etc/hosts":                           "192.0.2.9 theirs",
-		"cat /etc/hostname":                        NodeName,
-		"grep -c ^nameserver /etc/resolv.conf":     "1",
-		"grep -c -x '[0-9a-f]*' /etc/machine-id":   "1",
-		"grep -c -x '[0-9a-f-]*' /etc/nvme/hostid": "1",
-		"test -d /etc/fstab && echo untouched":     "untouched",
+	s.same(g, []answer{
+		{"findmnt -n -o FSTYPE -M /rw", "ext4"},
+		{"findmnt -n -o FSTYPE -M /run; findmnt -n -o FSTYPE -M /ro", "tmpfs\nnfs"},
+		{"readlink /ro.moved-by-sidusboot; cat /run.moved-by-sidusboot", "/run/sidusboot\ntheirs"},
+		{"cat /etc/hosts", "192.0.2.9 theirs"},
+		{"cat /etc/hostname", NodeName},
+		{"grep -c ^nameserver /etc/resolv.conf", "1"},
+		{"grep -c -x '[0-9a-f]*' /etc/machine-id", "1"},
+		{"grep -c -x '[0-9a-f-]*' /etc/nvme/hostid", "1"},
+		{"test -d /etc/fstab && echo untouched", "untouched"},
 		// state and state.json come with the keeper's first look, within a minute.
-		"ls -1 /run/sidusboot | grep -v -x -e state -e state.json": "boot.json\nboot.log\nnode\nrw-check\nsidusnode",
-		"find /etc /rw/upper -name '*.sidusboot*'":                 "",
+		{"ls -1 /run/sidusboot | grep -v -x -e state -e state.json", "boot.json\nboot.log\nnode\nrw-check\nsidusnode"},
+		{"find /etc /rw/upper -name '*.sidusboot*'", ""},
 	})
 	r := s.report(g)
 	for _, want := range []string{

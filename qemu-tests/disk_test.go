@@ -27,9 +27,9 @@ func TestVolumeMadeBefore(t *testing.T) {
 	command(t, host, "mkfs.xfs -q -L mine $F")
 	s.tgt(LUN{Target: nodeTarget, File: file})
 	g := s.boot(s.volumeParams("sidus.mkfs=blank"), GuestOptions{NICs: []NIC{{MAC: MAC(1)}}})
-	s.same(g, map[string]string{
-		"findmnt -n -o FSTYPE,LABEL -M /rw | tr -s ' '": "xfs mine",
-		"touch /etc/there && ls /rw/upper/etc/there":    "/rw/upper/etc/there",
+	s.same(g, []answer{
+		{"findmnt -n -o FSTYPE,LABEL -M /rw | tr -s ' '", "xfs mine"},
+		{"touch /etc/there && ls /rw/upper/etc/there", "/rw/upper/etc/there"},
 	})
 	if r := s.report(g); r.RW.Made || r.RW.Filesystem != "xfs" || r.RW.Kind != "iscsi" {
 		t.Errorf("rw %+v", r.RW)
@@ -63,12 +63,12 @@ func TestVolumeDamaged(t *testing.T) {
 				return
 			}
 			s.says(g, "a tmpfs instead (sidus.rw.fallback=tmpfs): WHAT THIS NODE WRITES IS LOST AT ITS NEXT BOOT")
-			s.same(g, map[string]string{
-				"findmnt -n -o FSTYPE -M /rw":         "tmpfs",
-				"grep -c ext4 /proc/mounts || true":   "0",
-				"ls /sys/class/iscsi_session | wc -l": "0",
+			s.same(g, []answer{
+				{"findmnt -n -o FSTYPE -M /rw", "tmpfs"},
+				{"grep -c ext4 /proc/mounts || true", "0"},
+				{"ls /sys/class/iscsi_session | wc -l", "0"},
 				// What stays resident keeps the lease, and has no session to end.
-				"ls /run/initramfs | grep -x -e shutdown -e session || true": "",
+				{"ls /run/initramfs | grep -x -e shutdown -e session || true", ""},
 			})
 			if r := s.report(g); r.RW.Kind != "tmpfs" || !r.failedWith(test.says) {
 				t.Errorf("rw %+v, failures %q", r.RW, r.Failures)
@@ -98,9 +98,9 @@ func TestLocalDisk(t *testing.T) {
 	if _, err := failedUnits(g, t); err != nil {
 		t.Fatal(err)
 	}
-	s.same(g, map[string]string{
-		"findmnt -n -o SOURCE,FSTYPE -M /rw | tr -s ' '": "/dev/sda ext4",
-		"echo kept >/root/kept; cat /rw/upper/root/kept": "kept",
+	s.same(g, []answer{
+		{"findmnt -n -o SOURCE,FSTYPE -M /rw | tr -s ' '", "/dev/sda ext4"},
+		{"echo kept >/root/kept; cat /rw/upper/root/kept", "kept"},
 	})
 	if r := s.report(g); r.RW.Kind != "device" || r.RW.Made || r.Profile != "virtual,disk" {
 		t.Errorf("rw %+v, profile %s", r.RW, r.Profile)
@@ -109,5 +109,5 @@ func TestLocalDisk(t *testing.T) {
 	clean(t, host)
 
 	g = s.boot(params+probeParams, with("-device", "virtio-blk-pci,drive=disk"))
-	s.same(g, map[string]string{"cat /root/kept": "kept", "findmnt -n -o SOURCE -M /rw": "/dev/vda"})
+	s.same(g, []answer{{"cat /root/kept", "kept"}, {"findmnt -n -o SOURCE -M /rw", "/dev/vda"}})
 }

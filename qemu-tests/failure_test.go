@@ -70,7 +70,7 @@ func TestServerLate(t *testing.T) {
 			if err := test.come(s, server); err != nil {
 				t.Fatal(err)
 			}
-			s.same(g, map[string]string{`awk '$2 == "/ro" { print $1 }' /proc/mounts`: test.server + ":" + s.tree})
+			s.same(g, []answer{{`awk '$2 == "/ro" { print $1 }' /proc/mounts`, test.server + ":" + s.tree}})
 			r := s.report(g)
 			if r.Attempts < 2 || r.tries("nfs") != r.Attempts || !r.failedWith(test.says[len(test.says)-1]) {
 				t.Errorf("boot.json: %d attempts, nfs tried %d times, failures %q", r.Attempts, r.tries("nfs"), r.Failures)
@@ -92,7 +92,7 @@ func TestDHCPLate(t *testing.T) {
 	}
 	s.dhcp(DHCPOptions{})
 	failed := strings.Count(g.Console(), "trying again in ")
-	s.same(g, map[string]string{"hostname": NodeName})
+	s.same(g, []answer{{"hostname", NodeName}})
 	// The second attempt after the server's start at the latest.
 	if r := s.report(g); r.Attempts < 2 || r.Attempts > failed+2 || !r.failedWith("no answer from DHCP on eth0") {
 		t.Errorf("boot.json: %d attempts, failures %q", r.Attempts, r.Failures)
@@ -110,7 +110,7 @@ func TestNoLink(t *testing.T) {
 	if err := g.SetLink(s.ctx, 0, true); err != nil {
 		t.Fatal(err)
 	}
-	s.same(g, map[string]string{"hostname": NodeName, "cat /sys/class/net/eth0/carrier": "1"})
+	s.same(g, []answer{{"hostname", NodeName}, {"cat /sys/class/net/eth0/carrier", "1"}})
 }
 
 // TestPolicies lets a node look for a path that the server does not have, and
@@ -197,7 +197,7 @@ func TestWritableExport(t *testing.T) {
 			if r := s.report(g); !r.Root.Writable || r.Attempts != 1 || !r.noted(warning) {
 				t.Errorf("root %+v in attempt %d, notes %q, want a writable one in the first", r.Root, r.Attempts, r.Notes)
 			}
-			s.same(g, map[string]string{`awk '$2 == "/ro" { print $4 }' /proc/mounts | cut -d, -f1`: "ro"})
+			s.same(g, []answer{{`awk '$2 == "/ro" { print $4 }' /proc/mounts | cut -d, -f1`, "ro"}})
 		})
 	}
 }
@@ -211,7 +211,7 @@ func TestOwnerNames(t *testing.T) {
 	s.dhcp(DHCPOptions{})
 	g := s.boot(s.root("")+" "+probeParams, GuestOptions{})
 	s.says(g, "the init program does not belong to root here: the server sends names instead of numbers", "; trying version 3")
-	s.same(g, map[string]string{"stat -c %u /usr/bin/su": "4294967294"})
+	s.same(g, []answer{{"stat -c %u /usr/bin/su", "4294967294"}})
 	if r := s.report(g); r.Root.NFSVersion != "4.2" || r.Attempts != 1 || !r.noted("belongs to user 4294967294", "does not belong to root here") {
 		t.Errorf("root %+v in attempt %d, notes %q, want version 4.2 in the first", r.Root, r.Attempts, r.Notes)
 	}

@@ -92,10 +92,10 @@ func TestForeignLIO(t *testing.T) {
 	}
 
 	g = s.boot(params+"sidus.rw.adopt="+strings.ToUpper(othersID), node)
-	s.same(g, map[string]string{
-		"cat /rw/home/thesis": "thesis",
-		"echo mine >/root/mine; sync; cat /rw/upper/root/mine": "mine",
-		"ls -A /look 2>/dev/null || true":                      "",
+	s.same(g, []answer{
+		{"cat /rw/home/thesis", "thesis"},
+		{"echo mine >/root/mine; sync; cat /rw/upper/root/mine", "mine"},
+		{"ls -A /look 2>/dev/null || true", ""},
 	})
 	if _, taken := s.lioReservation(server, "lun0"); !taken {
 		t.Error("the adopted volume is not held")
@@ -103,7 +103,7 @@ func TestForeignLIO(t *testing.T) {
 	g.Kill()
 	// From now on it bears the node's mark.
 	g = s.boot(params, node)
-	s.same(g, map[string]string{"cat /root/mine": "mine"})
+	s.same(g, []answer{{"cat /root/mine", "mine"}})
 	g.Kill()
 	checkVolume(t, host)
 }

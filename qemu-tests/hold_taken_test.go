@@ -33,7 +33,7 @@ func TestTakenWriter(t *testing.T) {
 	s.run(first, "echo one >/root/mine; sync")
 	restart()
 	s.keeperSays(first, "logged in again after")
-	s.same(first, map[string]string{"echo two >>/root/mine && sync && cat /sys/block/sda/device/state": "running"})
+	s.same(first, []answer{{"echo two >>/root/mine && sync && cat /sys/block/sda/device/state", "running"}})
 
 	s.run(first, writer)
 	if err := first.Pause(s.ctx); err != nil {
@@ -49,14 +49,14 @@ func TestTakenWriter(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.keeperSays(first, "ANOTHER NODE HAS TAKEN THE VOLUME")
-	s.same(first, map[string]string{"ls /sys/class/iscsi_session | wc -l": "0"})
+	s.same(first, []answer{{"ls /sys/class/iscsi_session | wc -l", "0"}})
 	time.Sleep(5 * time.Second) // In which it could still write.
 	first.Kill()
 	if after := sum(t, host); after != before {
 		t.Errorf("the node whose volume was taken has written to it: %s before, %s after", before, after)
 	}
 	second = s.boot(params, GuestOptions{Name: "second", NICs: []NIC{{MAC: MAC(2)}}})
-	s.same(second, map[string]string{"cat /root/mine": "one\ntwo\nthree"})
+	s.same(second, []answer{{"cat /root/mine", "one\ntwo\nthree"}})
 	second.Kill()
 	checkVolume(t, host)
 }

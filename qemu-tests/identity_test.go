@@ -76,12 +76,12 @@ func TestIdentity(t *testing.T) {
 						t.Errorf("%s was %s and is %s", node.Name, before, lasting)
 					}
 					before = lasting
-					s.same(g, map[string]string{"cmp /etc/machine-id /var/lib/dbus/machine-id && echo same": "same"})
+					s.same(g, []answer{{"cmp /etc/machine-id /var/lib/dbus/machine-id && echo same", "same"}})
 					if i == 0 {
-						s.same(g, map[string]string{
-							"cat /etc/hosts":                        "127.0.0.1\tlocalhost\n127.0.1.1\tsidus-tree\n" + NodeAddr + "\tnode11.sidus.test node11 # by sidusboot",
-							"hostname -f":                           "node11.sidus.test",
-							"cat /ro/etc/machine-id /ro/etc/hostid": "0123456789abcdef0123456789abcdef\nabcd",
+						s.same(g, []answer{
+							{"cat /etc/hosts", "127.0.0.1\tlocalhost\n127.0.1.1\tsidus-tree\n" + NodeAddr + "\tnode11.sidus.test node11 # by sidusboot"},
+							{"hostname -f", "node11.sidus.test"},
+							{"cat /ro/etc/machine-id /ro/etc/hostid", "0123456789abcdef0123456789abcdef\nabcd"},
 						})
 					}
 					g.Kill()
@@ -99,10 +99,10 @@ func TestIdentityOff(t *testing.T) {
 	s.nfs(Export{}, NFSOptions{})
 	s.dhcp(DHCPOptions{Domain: "sidus.test"})
 	g := s.boot(s.root("vers=3 ")+probeParams+" sidus.identity=none", GuestOptions{NICs: []NIC{{MAC: MAC(1)}}})
-	s.same(g, map[string]string{
-		"cat /etc/machine-id /etc/hostid":                  "0123456789abcdef0123456789abcdef\nabcd",
-		"cat /etc/iscsi/initiatorname.iscsi /etc/hostname": "InitiatorName=iqn.1993-08.org.debian:01:shared\nsidus-tree",
-		"grep -c node11 /etc/hosts || true":                "0",
-		"cat /etc/resolv.conf":                             "nameserver 192.0.2.1",
+	s.same(g, []answer{
+		{"cat /etc/machine-id /etc/hostid", "0123456789abcdef0123456789abcdef\nabcd"},
+		{"cat /etc/iscsi/initiatorname.iscsi /etc/hostname", "InitiatorName=iqn.1993-08.org.debian:01:shared\nsidus-tree"},
+		{"grep -c node11 /etc/hosts || true", "0"},
+		{"cat /etc/resolv.conf", "nameserver 192.0.2.1"},
 	})
 }

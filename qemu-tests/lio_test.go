@@ -66,7 +66,7 @@ func TestLIO(t *testing.T) {
 	if r := s.report(g); !r.RW.Made || r.RW.Filesystem != "ext4" || r.Profile != "virtual,iscsi" {
 		t.Errorf("rw %+v, profile %s", r.RW, r.Profile)
 	}
-	s.same(g, map[string]string{"cat /sys/block/sda/queue/logical_block_size": "4096"})
+	s.same(g, []answer{{"cat /sys/block/sda/queue/logical_block_size", "4096"}})
 	s.run(g, writer)
 	enable := func(on bool) {
 		t.Helper()

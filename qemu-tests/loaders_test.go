@@ -117,11 +117,11 @@ func (b *bootServer) powerOn(o GuestOptions) *Guest {
 // loader came, and what it has as /rw.
 func (b *bootServer) bootedBy(g *Guest, rw string) {
 	b.t.Helper()
-	b.same(g, map[string]string{
-		"uname -r": b.release,
-		"grep -o 'BOOTIF=[0-9a-f:-]*' /proc/cmdline | tr : -": "BOOTIF=01-" + strings.ReplaceAll(MAC(1), ":", "-"),
-		"grep -o 'sidus.rw=[a-z]*' /proc/cmdline":             "sidus.rw=" + map[string]string{"tmpfs": "tmpfs", "ext4": "iscsi"}[rw],
-		`awk '$2 == "/rw" { print $3 }' /proc/mounts`:         rw,
+	b.same(g, []answer{
+		{"uname -r", b.release},
+		{"grep -o 'BOOTIF=[0-9a-f:-]*' /proc/cmdline | tr : -", "BOOTIF=01-" + strings.ReplaceAll(MAC(1), ":", "-")},
+		{"grep -o 'sidus.rw=[a-z]*' /proc/cmdline", "sidus.rw=" + map[string]string{"tmpfs": "tmpfs", "ext4": "iscsi"}[rw]},
+		{`awk '$2 == "/rw" { print $3 }' /proc/mounts`, rw},
 	})
 }
 

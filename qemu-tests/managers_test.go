@@ -136,7 +136,7 @@ func TestManagers(t *testing.T) {
 		// soak: only in a soak.
 		soak bool
 		// says are commands and what they print, before the restart and after it.
-		says map[string]string
+		says []answer
 		ends Reason
 	}{
 		{
@@ -147,20 +147,20 @@ printf 'auto other\niface other inet static\naddress 10.78.0.1/24\n' >/etc/netwo
 systemctl restart networking ifup@eth0; ip -o -4 addr show dev other | grep 10.78.0.1/24 >&2
 systemctl stop networking; ! ip -o -4 addr show dev other | grep 10.78.0.1/24 >&2; systemctl start networking
 rm /etc/network/interfaces.d/other`,
-			says: map[string]string{
-				"ifquery --state eth0; ifquery --state enp0s3":                             "eth0=eth0\nenp0s3=enp0s3",
-				"systemctl is-active networking ifup@eth0":                                 "active\nactive",
-				"pgrep -c dhclient || true":                                                "0",
-				"journalctl -b -o cat -u networking -u ifup@eth0 | grep -c DHCP || true":   "0",
-				"cloud-init status --wait | tail -n 1":                                     "status: done",
-				"ls /etc/network/interfaces.d":                                             "",
-				"grep -c 'Applying network configuration' /var/log/cloud-init.log || true": "0",
+			says: []answer{
+				{"ifquery --state eth0; ifquery --state enp0s3", "eth0=eth0\nenp0s3=enp0s3"},
+				{"systemctl is-active networking ifup@eth0", "active\nactive"},
+				{"pgrep -c dhclient || true", "0"},
+				{"journalctl -b -o cat -u networking -u ifup@eth0 | grep -c DHCP || true", "0"},
+				{"cloud-init status --wait | tail -n 1", "status: done"},
+				{"ls /etc/network/interfaces.d", ""},
+				{"grep -c 'Applying network configuration' /var/log/cloud-init.log || true", "0"},
 			},
 		},
 		{
 			name: "ifupdownAlone", variant: ifupdown, params: "cloud-init=disabled", soak: true, ends: Rebooted,
 			restart: "systemctl restart networking ifup@eth0",
-			says:    map[string]string{"systemctl is-active networking ifup@eth0": "active\nactive", "pgrep -c dhclient || true": "0"},
+			says:    []answer{{"systemctl is-active networking ifup@eth0", "active\nactive"}, {"pgrep -c dhclient || true", "0"}},
 		},
 		{
 			name: "networkd", variant: Variant{Suite: "bookworm", Script: wantsOnline + usualNetwork},
@@ -168,42 +168,42 @@ rm /etc/network/interfaces.d/other`,
 			params: "ip=dhcp", cards: []NIC{{}, otherCard}, ends: Rebooted,
 			restart: `systemctl restart systemd-networkd; networkctl reload; networkctl reconfigure eth0
 /lib/systemd/systemd-networkd-wait-online --timeout=120`,
-			says: map[string]string{
-				otherUp: "up",
-				"networkctl -n 0 status eth0 | sed -n 's/^ *\\(Network File\\|State\\): //p'": "/run/systemd/network/00--sidusboot-eth0.network\nroutable (configured)",
+			says: []answer{
+				{otherUp, "up"},
+				{"networkctl -n 0 status eth0 | sed -n 's/^ *\\(Network File\\|State\\): //p'", "/run/systemd/network/00--sidusboot-eth0.network\nroutable (configured)"},
 			},
 		},
 		{
 			name: "NetworkManager", variant: networkManager, params: "ip=dhcp sidustest.profile", cards: []NIC{{}, otherCard}, ends: PoweredOff,
 			restart: restartNM, cable: true,
-			says: map[string]string{
-				otherUp: "up", "nmcli -c no -g STATE general": "connected",
-				"nmcli -c no -g NAME con | grep own": "own", connected + " | head -n 1": "eth0:connected:sidusboot eth0",
+			says: []answer{
+				{otherUp, "up"}, {"nmcli -c no -g STATE general", "connected"},
+				{"nmcli -c no -g NAME con | grep own", "own"}, {connected + " | head -n 1", "eth0:connected:sidusboot eth0"},
 			},
 		},
 		{
 			name: "NetworkManagerWithoutProfile", variant: networkManager, soak: true, ends: Rebooted,
 			restart: restartNM,
-			says:    map[string]string{"nmcli -c no -g STATE general": "connected", connected: "eth0:connected:sidusboot eth0"},
+			says:    []answer{{"nmcli -c no -g STATE general", "connected"}, {connected, "eth0:connected:sidusboot eth0"}},
 		},
 		{
 			name: "trixieNetworkManager", variant: Variant{Suite: "trixie", Packages: []string{"network-manager"}, Script: wantsOnline + ownProfile},
 			// The tree's profile is for a card below the bond.
 			params: "sidustest.profile bond=bond0:eth0,eth1:mode=active-backup ip=bond0:dhcp", cards: []NIC{{}, otherCard}, device: "bond0",
 			restart: "systemctl restart NetworkManager; nm-online -s -q -t 120; nmcli con reload; sleep 2", ends: PoweredOff,
-			says: map[string]string{
-				connected: "bond0:connected (externally):bond0\neth0:unmanaged:\neth1:unmanaged:",
-				"cat /sys/class/net/eth0/carrier_up_count /sys/class/net/eth1/carrier_up_count": "1\n1",
+			says: []answer{
+				{connected, "bond0:connected (externally):bond0\neth0:unmanaged:\neth1:unmanaged:"},
+				{"cat /sys/class/net/eth0/carrier_up_count /sys/class/net/eth1/carrier_up_count", "1\n1"},
 			},
 		},
 		{
 			name: "dhcpcd", variant: Variant{Suite: "bookworm", Packages: []string{"dhcpcd"}, Script: wantsOnline},
 			cards: []NIC{{}, otherCard}, ends: PoweredOff,
 			restart: "systemctl restart dhcpcd; dhcpcd -n >&2; sleep 2",
-			says: map[string]string{
-				otherUp:                      "up",
-				"systemctl is-active dhcpcd": "active",
-				"grep -c denyinterfaces /etc/dhcpcd.conf || true": "1",
+			says: []answer{
+				{otherUp, "up"},
+				{"systemctl is-active dhcpcd", "active"},
+				{"grep -c denyinterfaces /etc/dhcpcd.conf || true", "1"},
 			},
 		},
 	} {
@@ -227,12 +227,9 @@ rm /etc/network/interfaces.d/other`,
 			})
 			g := s.boot(s.root("vers=3")+" "+EventParam+" "+AgentParam+" "+test.params, GuestOptions{NICs: test.cards})
 			device := cmp.Or(test.device, "eth0")
-			says := map[string]string{
-				"systemctl is-active network-online.target wants-online.service": "active\nactive",
-			}
-			for command, text := range test.says {
-				says[command] = text
-			}
+			says := append([]answer{
+				{"systemctl is-active network-online.target wants-online.service", "active\nactive"},
+			}, test.says...)
 			checkSystemd(s, g, nil)
 			s.same(g, says)
 			s.checkNIC(g, dhcp, device, 1)
@@ -259,14 +256,14 @@ rm /etc/network/interfaces.d/other`,
 // have come up.
 func (s *site) checkNIC(g *Guest, dhcp *Server, device string, ups int) {
 	s.t.Helper()
-	s.same(g, map[string]string{
-		"ip -4 -o addr show dev " + device + " | tr -s ' ' | cut -d ' ' -f 3-": `inet 10.77.0.11/24 brd 10.77.0.255 scope global ` + device + `\ valid_lft forever preferred_lft forever`,
+	s.same(g, []answer{
+		{"ip -4 -o addr show dev " + device + " | tr -s ' ' | cut -d ' ' -f 3-", `inet 10.77.0.11/24 brd 10.77.0.255 scope global ` + device + `\ valid_lft forever preferred_lft forever`},
 		// NetworkManager sets the same ones again.
-		"ip -4 route show dev " + device + " | sed 's/ proto static//; s/ *$//' | sort -u": "10.77.0.0/24 proto kernel scope link src 10.77.0.11\n" +
-			"10.88.0.0/16 via 10.77.0.9\n10.99.0.0/16 scope link\ndefault via 192.0.2.1 onlink",
-		"cd /sys/class/net/" + device + "; cat address mtu":                               MAC(1) + "\n1400",
-		"cat /sys/class/net/" + device + "/carrier_up_count":                              fmt.Sprint(ups),
-		"echo 3 >/proc/sys/vm/drop_caches; sha256sum </ro/usr/bin/dpkg | cut -d ' ' -f 1": sum(s.t, s.tree+"/usr/bin/dpkg"),
+		{"ip -4 route show dev " + device + " | sed 's/ proto static//; s/ *$//' | sort -u", "10.77.0.0/24 proto kernel scope link src 10.77.0.11\n" +
+			"10.88.0.0/16 via 10.77.0.9\n10.99.0.0/16 scope link\ndefault via 192.0.2.1 onlink"},
+		{"cd /sys/class/net/" + device + "; cat address mtu", MAC(1) + "\n1400"},
+		{"cat /sys/class/net/" + device + "/carrier_up_count", fmt.Sprint(ups)},
+		{"echo 3 >/proc/sys/vm/drop_caches; sha256sum </ro/usr/bin/dpkg | cut -d ' ' -f 1", sum(s.t, s.tree+"/usr/bin/dpkg")},
 	})
 	// A second NIC may have more to say.
 	if got := s.run(g, "cat /etc/resolv.conf"); !strings.Contains(got, "search a.test b.test\nnameserver 10.77.0.1\nnameserver 10.77.0.53") {
@@ -306,9 +303,9 @@ func TestLeaseOfTree(t *testing.T) {
 	s.nfs(Export{}, NFSOptions{})
 	s.dhcp(DHCPOptions{})
 	g := s.boot(probeParams+" "+s.root("vers=3")+" sidus.lease=tree", GuestOptions{})
-	s.same(g, map[string]string{
-		"cd /run; ls -1 -d systemd/network/* systemd/system NetworkManager network initramfs 2>/dev/null || true": "initramfs\nsystemd/network/00--sidusboot.link",
-		"cat /run/initramfs/leases": "", // The keeper is there, for the tree, and renews none.
+	s.same(g, []answer{
+		{"cd /run; ls -1 -d systemd/network/* systemd/system NetworkManager network initramfs 2>/dev/null || true", "initramfs\nsystemd/network/00--sidusboot.link"},
+		{"cat /run/initramfs/leases", ""}, // The keeper is there, for the tree, and renews none.
 	})
 }
 
@@ -327,13 +324,13 @@ func TestManagersIPv6(t *testing.T) {
 	g := s.boot("nfsroot=["+ServerAddr6+"]:"+s.tree+" "+EventParam+" "+AgentParam, GuestOptions{})
 	checkSystemd(s, g, nil)
 	s.run(g, "systemctl restart systemd-networkd; networkctl reconfigure eth0; sleep 2")
-	s.same(g, map[string]string{
-		uncached: "from the shared tree",
-		"systemctl is-active network-online.target":                                        "active",
-		"networkctl -n 0 status eth0 | sed -n 's/^ *State: //p'":                           "routable (configured)",
-		"ip -4 -o addr show dev eth0; ip -6 route get 2001:db8::1 | grep -o 'via fe80:'":   "via fe80:",
-		"ip -6 -o addr show dev eth0 scope global | grep -o 'fd77.*/64\\|valid_lft [^ ]*'": "fd77::5054:ff:fe77:1/64\nvalid_lft forever",
-		"cat /sys/class/net/eth0/carrier_up_count":                                         "1",
+	s.same(g, []answer{
+		{uncached, "from the shared tree"},
+		{"systemctl is-active network-online.target", "active"},
+		{"networkctl -n 0 status eth0 | sed -n 's/^ *State: //p'", "routable (configured)"},
+		{"ip -4 -o addr show dev eth0; ip -6 route get 2001:db8::1 | grep -o 'via fe80:'", "via fe80:"},
+		{"ip -6 -o addr show dev eth0 scope global | grep -o 'fd77.*/64\\|valid_lft [^ ]*'", "fd77::5054:ff:fe77:1/64\nvalid_lft forever"},
+		{"cat /sys/class/net/eth0/carrier_up_count", "1"},
 	})
 	s.orders(g, "", "reboot")
 	s.ends(g, Rebooted)

@@ -130,7 +130,7 @@ func checkSystemd(s *site, g *Guest, allowed func() []string) {
 			s.t.Errorf("%s failed, which does not behind initramfs-tools:\n%s", unit, s.run(g, "systemctl status --no-pager "+unit+" || true"))
 		}
 	}
-	s.same(g, map[string]string{"systemctl is-active multi-user.target": "active"})
+	s.same(g, []answer{{"systemctl is-active multi-user.target", "active"}})
 }
 
 // checkVersion checks the version that the tree came by.
@@ -140,9 +140,9 @@ func checkVersion(s *site, g *Guest, version string) {
 	if version == "3" {
 		fstype = "nfs"
 	}
-	s.same(g, map[string]string{
-		`awk '$2 == "/ro" { print $1, $3 }' /proc/mounts`:                                    ServerAddr + ":" + s.tree + " " + fstype,
-		`awk '$2 == "/ro" { print $4 }' /proc/mounts | tr , '\n' | grep -x -e ro -e vers=.*`: "ro\nvers=" + version,
+	s.same(g, []answer{
+		{`awk '$2 == "/ro" { print $1, $3 }' /proc/mounts`, ServerAddr + ":" + s.tree + " " + fstype},
+		{`awk '$2 == "/ro" { print $4 }' /proc/mounts | tr , '\n' | grep -x -e ro -e vers=.*`, "ro\nvers=" + version},
 	})
 	if r := s.report(g); r.Root.NFSVersion != version || r.Attempts != 1 {
 		s.t.Errorf("root %+v in attempt %d, want version %s in the first", r.Root, r.Attempts, version)
@@ -159,20 +159,20 @@ func checkVersion(s *site, g *Guest, version string) {
 func checkLease(s *site, g *Guest) {
 	s.t.Helper()
 	// udev of Debian 13 would give the card another name.
-	s.same(g, map[string]string{"grep -l " + MAC(1) + " /sys/class/net/*/address": "/sys/class/net/eth0/address"})
-	s.same(g, map[string]string{
-		"hostname":                    NodeName,
-		"cat /etc/hostname":           NodeName,
-		"cat /etc/resolv.conf":        "search a.test b.test\nnameserver 10.77.0.1\nnameserver 10.77.0.53",
-		"cat /sys/class/net/eth0/mtu": "1400",
-		"ip -4 route | sed 's/ *$//' | sort": "10.77.0.0/24 dev eth0 proto kernel scope link src 10.77.0.11\n" +
-			"10.88.0.0/16 via 10.77.0.9 dev eth0\ndefault via 10.77.0.7 dev eth0",
-		"ip -4 -o addr show dev eth0 | awk '{ print $4, $6 }'": "10.77.0.11/24 10.77.0.255",
-		"ip -4 -o addr show dev lo | awk '{ print $4 }'":       "127.0.0.1/8",
-		`set -e; . /run/net-eth0.conf
+	s.same(g, []answer{{"grep -l " + MAC(1) + " /sys/class/net/*/address", "/sys/class/net/eth0/address"}})
+	s.same(g, []answer{
+		{"hostname", NodeName},
+		{"cat /etc/hostname", NodeName},
+		{"cat /etc/resolv.conf", "search a.test b.test\nnameserver 10.77.0.1\nnameserver 10.77.0.53"},
+		{"cat /sys/class/net/eth0/mtu", "1400"},
+		{"ip -4 route | sed 's/ *$//' | sort", "10.77.0.0/24 dev eth0 proto kernel scope link src 10.77.0.11\n" +
+			"10.88.0.0/16 via 10.77.0.9 dev eth0\ndefault via 10.77.0.7 dev eth0"},
+		{"ip -4 -o addr show dev eth0 | awk '{ print $4, $6 }'", "10.77.0.11/24 10.77.0.255"},
+		{"ip -4 -o addr show dev lo | awk '{ print $4 }'", "127.0.0.1/8"},
+		{`set -e; . /run/net-eth0.conf
 		echo "$DEVICE $PROTO $IPV4ADDR $IPV4BROADCAST $IPV4NETMASK $IPV4GATEWAY $IPV4DNS0 $IPV4DNS1"
-		echo "$HOSTNAME $DNSDOMAIN $ROOTSERVER $DHCPLEASETIME $DOMAINSEARCH"`: "eth0 dhcp 10.77.0.11 10.77.0.255 255.255.255.0 10.77.0.7 10.77.0.1 10.77.0.53\n" +
-			"node11 sidus.test 10.77.0.1 7200 a.test b.test",
+		echo "$HOSTNAME $DNSDOMAIN $ROOTSERVER $DHCPLEASETIME $DOMAINSEARCH"`, "eth0 dhcp 10.77.0.11 10.77.0.255 255.255.255.0 10.77.0.7 10.77.0.1 10.77.0.53\n" +
+			"node11 sidus.test 10.77.0.1 7200 a.test b.test"},
 	})
 }
 
@@ -181,18 +181,18 @@ func checkLease(s *site, g *Guest) {
 func checkUnion(s *site, g *Guest) {
 	s.t.Helper()
 	const file, lower = "/usr/share/sidusboot-test/written", "/usr/share/sidusboot-test/lower"
-	s.same(g, map[string]string{
-		"findmnt -n -o SOURCE,FSTYPE -M / | tr -s ' '":              "/rw overlay",
-		"findmnt -n -o OPTIONS -M / | cut -d, -f1":                  "rw",
-		"findmnt -n -o FSTYPE -M /ro; findmnt -n -o FSTYPE -M /rw":  map[bool]string{true: "nfs4\ntmpfs", false: "nfs\ntmpfs"}[s.report(g).Root.NFSVersion != "3"],
-		"awk '$2 ~ /^\\/(ro|rw|aufs)?$/ { print $2 }' /proc/mounts": "/ro\n/rw\n/",
-		"stat -c '%a %u %g' / /ro /rw":                              "755 0 0\n755 0 0\n755 0 0",
+	s.same(g, []answer{
+		{"findmnt -n -o SOURCE,FSTYPE -M / | tr -s ' '", "/rw overlay"},
+		{"findmnt -n -o OPTIONS -M / | cut -d, -f1", "rw"},
+		{"findmnt -n -o FSTYPE -M /ro; findmnt -n -o FSTYPE -M /rw", map[bool]string{true: "nfs4\ntmpfs", false: "nfs\ntmpfs"}[s.report(g).Root.NFSVersion != "3"]},
+		{"awk '$2 ~ /^\\/(ro|rw|aufs)?$/ { print $2 }' /proc/mounts", "/ro\n/rw\n/"},
+		{"stat -c '%a %u %g' / /ro /rw", "755 0 0\n755 0 0\n755 0 0"},
 
-		fmt.Sprintf("echo new >%s; cat %[1]s /rw/upper%[1]s", file):                             "new\nnew",
-		fmt.Sprintf("test -e /ro%s || echo absent", file):                                       "absent",
-		fmt.Sprintf("rm %s; cat %[1]s 2>/dev/null || echo gone; cat /ro%[1]s", lower):           "gone\nfrom the shared tree",
-		"touch /ro/x 2>&1 || true":                                                              "touch: cannot touch '/ro/x': Read-only file system",
-		"mv /usr/share/doc /usr/share/moved && test -d /usr/share/moved/base-files && echo yes": "yes",
+		{fmt.Sprintf("echo new >%s; cat %[1]s /rw/upper%[1]s", file), "new\nnew"},
+		{fmt.Sprintf("test -e /ro%s || echo absent", file), "absent"},
+		{fmt.Sprintf("rm %s; cat %[1]s 2>/dev/null || echo gone; cat /ro%[1]s", lower), "gone\nfrom the shared tree"},
+		{"touch /ro/x 2>&1 || true", "touch: cannot touch '/ro/x': Read-only file system"},
+		{"mv /usr/share/doc /usr/share/moved && test -d /usr/share/moved/base-files && echo yes", "yes"},
 	})
 	if _, err := os.Lstat(filepath.Join(s.tree, file)); !errors.Is(err, fs.ErrNotExist) {
 		s.t.Errorf("the file that the node wrote is in the tree: %v", err)
@@ -210,25 +210,25 @@ func checkUsers(s *site, g *Guest) {
 		s.t.Fatal(err)
 	}
 	const user = "setpriv --reuid=998 --regid=998 --clear-groups "
-	s.same(g, map[string]string{
-		user + "cat /etc/debian_version": strings.TrimSpace(string(version)),
-		user + "id -u":                   "998",
-		user + "sh -c 'echo text >/tmp/of-998 && cat /tmp/of-998'": "text",
-		user + "cat /etc/shadow 2>&1 || true":                      "cat: /etc/shadow: Permission denied",
-		user + "touch /etc/x 2>&1 || true":                         "touch: cannot touch '/etc/x': Permission denied",
+	s.same(g, []answer{
+		{user + "cat /etc/debian_version", strings.TrimSpace(string(version))},
+		{user + "id -u", "998"},
+		{user + "sh -c 'echo text >/tmp/of-998 && cat /tmp/of-998'", "text"},
+		{user + "cat /etc/shadow 2>&1 || true", "cat: /etc/shadow: Permission denied"},
+		{user + "touch /etc/x 2>&1 || true", "touch: cannot touch '/etc/x': Permission denied"},
 	})
 }
 
 // checkFiles checks the files of the tree that /init changes.
 func checkFiles(s *site, g *Guest) {
 	s.t.Helper()
-	s.same(g, map[string]string{
-		"cat /etc/fstab": `# made by mktree: a root line that is wrong for a diskless node, and a good one
+	s.same(g, []answer{
+		{"cat /etc/fstab", `# made by mktree: a root line that is wrong for a diskless node, and a good one
 # sidusboot: / is the union already: /dev/sda1 / ext4 errors=remount-ro 0 1
-tmpfs /mnt tmpfs size=1m 0 0`,
-		"findmnt -n -o FSTYPE -M /mnt":                  "tmpfs",
-		"cat /ro/etc/hostname":                          "sidus-tree",
-		"find /rw/upper /etc /run -name '*.sidusboot*'": "",
+tmpfs /mnt tmpfs size=1m 0 0`},
+		{"findmnt -n -o FSTYPE -M /mnt", "tmpfs"},
+		{"cat /ro/etc/hostname", "sidus-tree"},
+		{"find /rw/upper /etc /run -name '*.sidusboot*'", ""},
 	})
 }
 
@@ -269,5 +269,5 @@ func checkReport(s *site, g *Guest) {
 	if want := "config modules network nfs rw union identity"; strings.Join(stages, " ") != want {
 		s.t.Errorf("boot.json: stages %v, want %s", stages, want)
 	}
-	s.same(g, map[string]string{"tail -n 1 /run/sidusboot/boot.log | sed 's/.*] //'": "handing over to /sbin/init"})
+	s.same(g, []answer{{"tail -n 1 /run/sidusboot/boot.log | sed 's/.*] //'", "handing over to /sbin/init"}})
 }

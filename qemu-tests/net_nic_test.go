@@ -18,12 +18,12 @@ func TestFieldParameters(t *testing.T) {
 	g := s.boot(probeParams+" root="+ServerAddr+":"+s.tree+":vers=3 BOOTIF=01-02-00-00-00-be-ef nameserver=10.77.0.98 rd.peerdns=0"+
 		" rd.route=10.88.0.0/16:"+ServerAddr+" rd.driver.pre=e1000 bridge=br0:eth0 rd.shell netroot=iscsi:u:geheim@10.0.0.1::::iqn.x rd.neednet=1 net.ifnames=0",
 		GuestOptions{})
-	s.same(g, map[string]string{
-		"sed -n 's/.* \\/ro nfs .*\\(vers=[0-9.]*\\).*/\\1/p' /proc/mounts": "vers=3",
-		"grep ^nameserver /etc/resolv.conf":                                 "nameserver 10.77.0.98",
-		"ip -4 route show 10.88.0.0/16":                                     "10.88.0.0/16 via " + ServerAddr + " dev eth0",
-		"cat /sys/class/net/eth0/operstate":                                 "up",
-		"test -d /sys/module/e1000 && echo loaded":                          "loaded",
+	s.same(g, []answer{
+		{"sed -n 's/.* \\/ro nfs .*\\(vers=[0-9.]*\\).*/\\1/p' /proc/mounts", "vers=3"},
+		{"grep ^nameserver /etc/resolv.conf", "nameserver 10.77.0.98"},
+		{"ip -4 route show 10.88.0.0/16", "10.88.0.0/16 via " + ServerAddr + " dev eth0"},
+		{"cat /sys/class/net/eth0/operstate", "up"},
+		{"test -d /sys/module/e1000 && echo loaded", "loaded"},
 	})
 	report := s.report(g)
 	if report.Network.Device != "eth0" || report.Attempts != 1 || !strings.Contains(report.Root.Source, ServerAddr+":") {
@@ -87,10 +87,10 @@ func TestNamedByPlace(t *testing.T) {
 		t.Fatal(err)
 	}
 	g := s.boot(probeParams+" "+s.root("vers=3")+" ip=ens4:dhcp", GuestOptions{NICs: []NIC{{}, {}}})
-	s.same(g, map[string]string{
-		"ip -o -4 addr show dev ens4 | awk '{ print $4 }'":                                NodeAddr + "/24",
-		"cat /sys/class/net/ens4/address":                                                 g.MAC(1),
-		"grep -c OriginalName=ens4 /run/systemd/network/00--sidusboot.link":               "1",
-		"udevadm test-builtin net_id /sys/class/net/ens4 2>/dev/null | grep ID_NET_NAME_": "ID_NET_NAME_MAC=enx525400770002\nID_NET_NAME_PATH=enp0s4\nID_NET_NAME_SLOT=ens4",
+	s.same(g, []answer{
+		{"ip -o -4 addr show dev ens4 | awk '{ print $4 }'", NodeAddr + "/24"},
+		{"cat /sys/class/net/ens4/address", g.MAC(1)},
+		{"grep -c OriginalName=ens4 /run/systemd/network/00--sidusboot.link", "1"},
+		{"udevadm test-builtin net_id /sys/class/net/ens4 2>/dev/null | grep ID_NET_NAME_", "ID_NET_NAME_MAC=enx525400770002\nID_NET_NAME_PATH=enp0s4\nID_NET_NAME_SLOT=ens4"},
 	})
 }

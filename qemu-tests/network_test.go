@@ -36,11 +36,11 @@ func TestSwitch(t *testing.T) {
 		t.Fatal(err)
 	}
 	g := s.boot(s.root("vers=3 ")+probeParams+" vlan=eth0.5:eth0", GuestOptions{NICs: cables[:1]})
-	s.same(g, map[string]string{
-		uncached: "from the shared tree",
-		"ip -4 -o addr show | awk '$2 != \"lo\" { print $2, $4 }'": "eth0.5 10.77.0.11/24",
-		"awk '/VID/ { print $3 }' /proc/net/vlan/eth0.5":           "5",
-		". /run/net-eth0.5.conf; echo $DEVICE $IPV4ADDR":           "eth0.5 10.77.0.11",
+	s.same(g, []answer{
+		{uncached, "from the shared tree"},
+		{"ip -4 -o addr show | awk '$2 != \"lo\" { print $2, $4 }'", "eth0.5 10.77.0.11/24"},
+		{"awk '/VID/ { print $3 }' /proc/net/vlan/eth0.5", "5"},
+		{". /run/net-eth0.5.conf; echo $DEVICE $IPV4ADDR", "eth0.5 10.77.0.11"},
 	})
 	if r := s.report(g); r.Network.Device != "eth0.5" || r.Network.MAC != MAC(1) {
 		t.Errorf("network %+v", r.Network)
@@ -51,17 +51,17 @@ func TestSwitch(t *testing.T) {
 		t.Fatal(err)
 	}
 	g = s.boot(s.root("vers=3 ")+probeParams+" bond=bond0:eth0,eth1:mode=active-backup,primary=eth0,updelay=200", GuestOptions{NICs: cables})
-	s.same(g, map[string]string{
-		uncached: "from the shared tree",
-		"cat /sys/class/net/bond0/bonding/mode /sys/class/net/bond0/bonding/active_slave /sys/class/net/bond0/bonding/miimon /sys/class/net/bond0/bonding/updelay": "active-backup 1\neth0\n100\n200",
-		"ip -4 -o addr show | awk '$2 != \"lo\" { print $2, $4 }'": "bond0 10.77.0.11/24",
+	s.same(g, []answer{
+		{uncached, "from the shared tree"},
+		{"cat /sys/class/net/bond0/bonding/mode /sys/class/net/bond0/bonding/active_slave /sys/class/net/bond0/bonding/miimon /sys/class/net/bond0/bonding/updelay", "active-backup 1\neth0\n100\n200"},
+		{"ip -4 -o addr show | awk '$2 != \"lo\" { print $2, $4 }'", "bond0 10.77.0.11/24"},
 	})
 	if err := g.SetLink(s.ctx, 0, false); err != nil {
 		t.Fatal(err)
 	}
-	s.same(g, map[string]string{
-		uncached: "from the shared tree",
-		"cat /sys/class/net/bond0/bonding/active_slave": "eth1",
+	s.same(g, []answer{
+		{uncached, "from the shared tree"},
+		{"cat /sys/class/net/bond0/bonding/active_slave", "eth1"},
 	})
 	g.Kill()
 
@@ -72,16 +72,16 @@ func TestSwitch(t *testing.T) {
 	const lacp = "/sys/class/net/bond0/bonding/"
 	// The node boots by the first card that is ready.
 	s.until(g, "cat "+lacp+"ad_num_ports", "2")
-	s.same(g, map[string]string{
-		uncached: "from the shared tree",
-		"cat " + lacp + "mode " + lacp + "ad_num_ports":            "802.3ad 4\n2",
-		"cat " + lacp + "ad_partner_mac":                           MAC(0xf2),
-		"ip -4 -o addr show | awk '$2 != \"lo\" { print $2, $4 }'": "vlan0007 10.77.0.11/24",
+	s.same(g, []answer{
+		{uncached, "from the shared tree"},
+		{"cat " + lacp + "mode " + lacp + "ad_num_ports", "802.3ad 4\n2"},
+		{"cat " + lacp + "ad_partner_mac", MAC(0xf2)},
+		{"ip -4 -o addr show | awk '$2 != \"lo\" { print $2, $4 }'", "vlan0007 10.77.0.11/24"},
 	})
 	if err := g.SetLink(s.ctx, 1, false); err != nil {
 		t.Fatal(err)
 	}
-	s.same(g, map[string]string{uncached: "from the shared tree"})
+	s.same(g, []answer{{uncached, "from the shared tree"}})
 }
 
 // TestIPv6 boots nodes of a network without IPv4: the address by a router's
@@ -106,11 +106,11 @@ func TestIPv6(t *testing.T) {
 				"--dhcp-option=option6:dns-server,[fd77::53]", "--dhcp-option=option6:domain-search,a.test",
 			}})
 			g := s.boot("nfsroot=["+ServerAddr6+"]:"+s.tree+test.options+" "+test.params+probeParams, GuestOptions{})
-			s.same(g, map[string]string{
-				uncached:               "from the shared tree",
-				"cat /etc/resolv.conf": "search a.test\nnameserver fd77::53",
-				"ip -4 -o addr show | awk '$2 != \"lo\"'":        "",
-				". /run/net6-eth0.conf; echo $DEVICE6 $IPV6ADDR": "eth0 " + strings.Split(test.addr, "/")[0],
+			s.same(g, []answer{
+				{uncached, "from the shared tree"},
+				{"cat /etc/resolv.conf", "search a.test\nnameserver fd77::53"},
+				{"ip -4 -o addr show | awk '$2 != \"lo\"'", ""},
+				{". /run/net6-eth0.conf; echo $DEVICE6 $IPV6ADDR", "eth0 " + strings.Split(test.addr, "/")[0]},
 			})
 			if r := s.report(g); r.Root.NFSVersion != test.version || r.Network.Address != test.addr || r.Attempts != 1 {
 				t.Errorf("root %+v, network %+v in attempt %d", r.Root, r.Network, r.Attempts)
@@ -135,11 +135,11 @@ func TestSecondNIC(t *testing.T) {
 		NICs: []NIC{{MAC: MAC(9), Detached: true}, {MAC: MAC(1), MTU: 9000}, {MAC: MAC(3), Detached: true}},
 	})
 	s.says(g, "no address on eth0 so far: trying eth1 as well")
-	s.same(g, map[string]string{
-		"ip -4 -o addr show | awk '$2 != \"lo\" { print $2, $4 }' | sort":  "eth1 10.77.0.11/24\nib0 10.20.0.11/16",
-		"cat /sys/class/net/eth0/operstate":                                "down",
-		"cat /sys/class/net/eth1/mtu":                                      "9000",
-		"ping -q -c 1 -W 5 -M do -s 8000 10.77.0.1 | grep -c '1 received'": "1",
+	s.same(g, []answer{
+		{"ip -4 -o addr show | awk '$2 != \"lo\" { print $2, $4 }' | sort", "eth1 10.77.0.11/24\nib0 10.20.0.11/16"},
+		{"cat /sys/class/net/eth0/operstate", "down"},
+		{"cat /sys/class/net/eth1/mtu", "9000"},
+		{"ping -q -c 1 -W 5 -M do -s 8000 10.77.0.1 | grep -c '1 received'", "1"},
 	})
 	e, err := g.WaitStage(s.ctx, "network", Done)
 	if err != nil {
@@ -180,13 +180,13 @@ func TestHostileDHCP(t *testing.T) {
 	}
 	defer server.Close()
 	g := s.boot(s.root("vers=3 ")+probeParams, GuestOptions{})
-	s.same(g, map[string]string{
-		". /run/net-eth0.conf; echo $IPV4ADDR $HOSTNAME":  NodeAddr,
-		"find / -xdev -name pwned; ls /tmp":               "",
-		"cat /etc/hostname":                               "sidus-tree",
-		"grep -c 6.6.6.6 /etc/resolv.conf || true":        "0",
-		"grep ^nameserver /etc/resolv.conf":               "nameserver 10.77.0.53",
-		"find /rw/upper -type f | sort | paste -s -d ' '": "/rw/upper/etc/fstab /rw/upper/etc/hostid /rw/upper/etc/machine-id /rw/upper/etc/resolv.conf",
+	s.same(g, []answer{
+		{". /run/net-eth0.conf; echo $IPV4ADDR $HOSTNAME", NodeAddr},
+		{"find / -xdev -name pwned; ls /tmp", ""},
+		{"cat /etc/hostname", "sidus-tree"},
+		{"grep -c 6.6.6.6 /etc/resolv.conf || true", "0"},
+		{"grep ^nameserver /etc/resolv.conf", "nameserver 10.77.0.53"},
+		{"find /rw/upper -type f | sort | paste -s -d ' '", "/rw/upper/etc/fstab /rw/upper/etc/hostid /rw/upper/etc/machine-id /rw/upper/etc/resolv.conf"},
 	})
 	s.says(g, `"../../tmp/x;touch /etc/pwned" is not a host name`)
 }
@@ -216,11 +216,11 @@ func TestLease(t *testing.T) {
 	s.run(g, "touch /root/before")
 	alive := func(when string) {
 		t.Helper()
-		s.same(g, map[string]string{
-			uncached: "from the shared tree",
-			"ip -4 -o addr show dev eth0 | awk '{ print $4 }'":                         NodeAddr + "/24",
-			"echo " + when + " >>/root/alive; sync /root/alive; tail -n 1 /root/alive": when,
-			"awk '$2 == \"/rw\" { print $4 }' /proc/mounts | cut -d, -f1":              "rw",
+		s.same(g, []answer{
+			{uncached, "from the shared tree"},
+			{"ip -4 -o addr show dev eth0 | awk '{ print $4 }'", NodeAddr + "/24"},
+			{"echo " + when + " >>/root/alive; sync /root/alive; tail -n 1 /root/alive", when},
+			{"awk '$2 == \"/rw\" { print $4 }' /proc/mounts | cut -d, -f1", "rw"},
 		})
 	}
 	s.rest(renewed)
@@ -249,8 +249,8 @@ func TestLease(t *testing.T) {
 	if n := acknowledged(server); n == 0 {
 		t.Errorf("no lease from the server that came back:\n%s", server.Log())
 	}
-	s.same(g, map[string]string{
-		"pgrep -c -f ^@sidusboot-keeper": "1",
-		"test $(awk '/VmRSS/ { print $2 }' /proc/$(pgrep -f ^@sidusboot-keeper)/status) -le 12288 && echo small": "small",
+	s.same(g, []answer{
+		{"pgrep -c -f ^@sidusboot-keeper", "1"},
+		{"test $(awk '/VmRSS/ { print $2 }' /proc/$(pgrep -f ^@sidusboot-keeper)/status) -le 12288 && echo small", "small"},
 	})
 }

@@ -101,13 +101,13 @@ func TestNewestKernel(t *testing.T) {
 			if r.Root.NFSVersion != test.version || r.Attempts != 1 {
 				t.Errorf("served %v: root %+v in attempt %d, want version %s in the first", test.versions, r.Root, r.Attempts, test.version)
 			}
-			s.same(g, map[string]string{
-				"cat /usr/share/sidusboot-test/lower":                     "from the shared tree",
-				"ls / | grep -c -x -e etc -e usr -e var":                  "3",
-				"cut -c1-8 /sys/fs/nfs/net/nfs_client/identifier | wc -c": "9",
-				"grep -c . /sys/fs/nfs/net/nfs_client/identifier":         "1",
-				`awk '$2 == "/ro" { print $1 }' /proc/mounts`:             ServerAddr + ":" + s.tree,
-				"mkdir /etc/x && mv /etc/x /etc/y && ls -d /etc/[xy]":     "/etc/y",
+			s.same(g, []answer{
+				{"cat /usr/share/sidusboot-test/lower", "from the shared tree"},
+				{"ls / | grep -c -x -e etc -e usr -e var", "3"},
+				{"cut -c1-8 /sys/fs/nfs/net/nfs_client/identifier | wc -c", "9"},
+				{"grep -c . /sys/fs/nfs/net/nfs_client/identifier", "1"},
+				{`awk '$2 == "/ro" { print $1 }' /proc/mounts`, ServerAddr + ":" + s.tree},
+				{"mkdir /etc/x && mv /etc/x /etc/y && ls -d /etc/[xy]", "/etc/y"},
 			})
 		})
 	}

@@ -36,16 +36,16 @@ func TestOpenISCSI(t *testing.T) {
 	}
 	const recovered = "journalctl -b -u iscsid --no-pager | grep -c 'connection1:0 is operational after recovery' || true"
 	s.until(g, recovered, "1") // iscsid logs in again when it takes over.
-	s.same(g, map[string]string{
-		"systemctl is-active iscsid open-iscsi": "active\nactive",
-		"cat /etc/iscsi/initiatorname.iscsi":    "InitiatorName=" + nodeInitiator(MAC(1)),
+	s.same(g, []answer{
+		{"systemctl is-active iscsid open-iscsi", "active\nactive"},
+		{"cat /etc/iscsi/initiatorname.iscsi", "InitiatorName=" + nodeInitiator(MAC(1))},
 		// Not iscsid's own two minutes.
-		"cat /sys/class/iscsi_session/session1/recovery_tmo":    "86400",
-		"iscsiadm -m session | sed 's/ (.*//'":                  "tcp: [1] 10.77.0.1:3260,1 " + nodeTarget,
-		"dmesg | grep -c sidusboot-keeper: || true":             "0", // It has nothing to say while iscsid runs.
-		"pgrep -c -f ^@sidusboot-keeper":                        "1",
-		"grep -c ' Added by sidusboot' /etc/default/open-iscsi": "1",
-		"setpriv --reuid=998 --clear-groups cat /sys/class/iscsi_session/session1/password 2>&1 | grep -c 'a-se[c]ret' || true": "0",
+		{"cat /sys/class/iscsi_session/session1/recovery_tmo", "86400"},
+		{"iscsiadm -m session | sed 's/ (.*//'", "tcp: [1] 10.77.0.1:3260,1 " + nodeTarget},
+		{"dmesg | grep -c sidusboot-keeper: || true", "0"}, // It has nothing to say while iscsid runs.
+		{"pgrep -c -f ^@sidusboot-keeper", "1"},
+		{"grep -c ' Added by sidusboot' /etc/default/open-iscsi", "1"},
+		{"setpriv --reuid=998 --clear-groups cat /sys/class/iscsi_session/session1/password 2>&1 | grep -c 'a-se[c]ret' || true", "0"},
 	})
 
 	again := func() {
@@ -59,7 +59,7 @@ func TestOpenISCSI(t *testing.T) {
 	}
 	again()
 	s.until(g, recovered, "2")
-	s.same(g, map[string]string{"dmesg | grep -c sidusboot-keeper: || true": "0"})
+	s.same(g, []answer{{"dmesg | grep -c sidusboot-keeper: || true", "0"}})
 
 	s.run(g, "systemctl stop iscsid.socket iscsid.service; sleep 6")
 	s.run(g, writer)

@@ -45,21 +45,21 @@ func TestResidentHidden(t *testing.T) {
 	// found.
 	const nobody = "setpriv --reuid=65534 --regid=65534 --clear-groups "
 	s.run(g, "mount -o remount,hidepid=2 /proc")
-	s.same(g, map[string]string{
-		nobody + "find / -xdev -maxdepth 1 -name proc | wc -l":                                            "1", // The search works.
-		nobody + "sh -c 'for d in $(find / -name stat -path \"*/1/stat\" 2>/dev/null); do echo $d; done'": "",
-		nobody + "ls /run/initramfs 2>&1 | grep -c 'Permission denied'":                                   "1",
-		"awk '$5 ~ \"^/run/initramfs/\"' /proc/[0-9]*/mountinfo | wc -l":                                  "0",
+	s.same(g, []answer{
+		{nobody + "find / -xdev -maxdepth 1 -name proc | wc -l", "1"}, // The search works.
+		{nobody + "sh -c 'for d in $(find / -name stat -path \"*/1/stat\" 2>/dev/null); do echo $d; done'", ""},
+		{nobody + "ls /run/initramfs 2>&1 | grep -c 'Permission denied'", "1"},
+		{"awk '$5 ~ \"^/run/initramfs/\"' /proc/[0-9]*/mountinfo | wc -l", "0"},
 	})
 	s.run(g, "mount -o remount,hidepid=0 /proc")
 	// A service of root's that may not change the kernel's settings.
 	const hardened = "systemd-run --quiet --wait --pipe -p ProtectKernelTunables=yes -p ProtectProc=invisible "
-	s.same(g, map[string]string{
-		hardened + `sh -c 'for f in /proc/sys/kernel/domainname /run/initramfs/proc/sys/kernel/domainname /sys/kernel/mm/ksm/run /run/initramfs/sys/kernel/mm/ksm/run; do (echo 1 >$f) 2>/dev/null && echo "$f can be written"; done; echo looked'`: "looked",
+	s.same(g, []answer{
+		{hardened + `sh -c 'for f in /proc/sys/kernel/domainname /run/initramfs/proc/sys/kernel/domainname /sys/kernel/mm/ksm/run /run/initramfs/sys/kernel/mm/ksm/run; do (echo 1 >$f) 2>/dev/null && echo "$f can be written"; done; echo looked'`, "looked"},
 	})
 
 	const all = "halt kexec poweroff reboot"
-	s.same(g, map[string]string{orders: all})
+	s.same(g, []answer{{orders, all}})
 	s.run(g, stubborn)
 	for _, again := range []bool{false, true} {
 		s.run(g, "systemctl --no-block poweroff; until [ ! -e /run/initramfs/order/poweroff ]; do sleep 0.1; done")
@@ -68,11 +68,11 @@ func TestResidentHidden(t *testing.T) {
 		}
 		// The keeper asks meanwhile, and it changes nothing: there is nothing to wait for.
 		time.Sleep(12 * time.Second)
-		s.same(g, map[string]string{orders: "halt kexec reboot", "systemctl is-system-running || true": "stopping"})
+		s.same(g, []answer{{orders, "halt kexec reboot"}, {"systemctl is-system-running || true", "stopping"}})
 		s.run(g, "systemctl cancel; until [ -e /run/initramfs/order/poweroff ]; do sleep 0.5; done")
 		s.keeperSays(g, "poweroff was cancelled")
 	}
-	s.same(g, map[string]string{orders: all})
+	s.same(g, []answer{{orders, all}})
 	s.silent(g, "given up")
 
 	// And the real end: the resident processes do not bring each other back.

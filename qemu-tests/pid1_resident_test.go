@@ -30,22 +30,22 @@ func (s *site) resident(g *Guest) {
 	s.t.Helper()
 	for _, find := range []string{keeperPID, guardPID} {
 		dir := "/proc/$(" + find + ")"
-		s.same(g, map[string]string{
-			find + " | wc -l":               "1",
-			"cat " + dir + "/oom_score_adj": "-1000",
-			"awk '/Max core file size/ { print $5, $6 }' " + dir + "/limits": "0 0",
+		s.same(g, []answer{
+			{find + " | wc -l", "1"},
+			{"cat " + dir + "/oom_score_adj", "-1000"},
+			{"awk '/Max core file size/ { print $5, $6 }' " + dir + "/limits", "0 0"},
 			// Every page of the program is in memory and locked: its code, and its
 			// data that it has not touched yet.
-			"awk '$6 != \"\" { name = $6 } /^[0-9a-f]+-[0-9a-f]+ / && $6 == \"\" { name = \"\" } " +
+			{"awk '$6 != \"\" { name = $6 } /^[0-9a-f]+-[0-9a-f]+ / && $6 == \"\" { name = \"\" } " +
 				"name == \"/keeper\" && /^Size:/ { size = $2; n++ } name == \"/keeper\" && /^Rss:/ && $2 != size { print \"not all in memory:\", $0, size } " +
-				"name == \"/keeper\" && /^VmFlags:/ && !/ lo/ { print \"not locked\", $0 } END { print (n >= 3) }' " + dir + "/smaps": "1",
+				"name == \"/keeper\" && /^VmFlags:/ && !/ lo/ { print \"not locked\", $0 } END { print (n >= 3) }' " + dir + "/smaps", "1"},
 			// PF_MEMALLOC_NOIO (include/linux/sched.h) in each thread: what
 			// PR_SET_IO_FLUSHER sets.
-			`for t in ` + dir + `/task/*; do set -- $(sed 's/.*) //' $t/stat); echo $(($7 >> 19 & 1)); done | sort -u`: "1",
+			{`for t in ` + dir + `/task/*; do set -- $(sed 's/.*) //' $t/stat); echo $(($7 >> 19 & 1)); done | sort -u`, "1"},
 			// Nothing of the node is mounted where they live.
-			"awk '{ print $5, $(NF-2) }' " + dir + "/mountinfo | sort":                      "/ tmpfs\n/dev tmpfs\n/proc proc\n/sys sysfs",
-			"ls " + dir + "/fd | wc -l | awk '{ print ($1 < 16) }'":                         "1",
-			"test $(awk '/VmRSS/ { print $2 }' " + dir + "/status) -le 12288 && echo small": "small",
+			{"awk '{ print $5, $(NF-2) }' " + dir + "/mountinfo | sort", "/ tmpfs\n/dev tmpfs\n/proc proc\n/sys sysfs"},
+			{"ls " + dir + "/fd | wc -l | awk '{ print ($1 < 16) }'", "1"},
+			{"test $(awk '/VmRSS/ { print $2 }' " + dir + "/status) -le 12288 && echo small", "small"},
 		})
 	}
 }
@@ -65,10 +65,10 @@ func TestResidentKilled(t *testing.T) {
 	g := s.boot(s.volumeParams("sidus.mkfs=blank"), GuestOptions{NICs: []NIC{{MAC: MAC(1)}}})
 	s.resident(g)
 	// Locked for others: nothing of it below /run/initramfs.
-	s.same(g, map[string]string{
-		"stat -c %a /run/initramfs":                                       "700",
-		"ls -A /run/initramfs/proc /run/initramfs/sys /run/initramfs/dev": "/run/initramfs/dev:\n\n/run/initramfs/proc:\n\n/run/initramfs/sys:",
-		"grep -c /run/initramfs/ /proc/self/mountinfo || true":            "0",
+	s.same(g, []answer{
+		{"stat -c %a /run/initramfs", "700"},
+		{"ls -A /run/initramfs/proc /run/initramfs/sys /run/initramfs/dev", "/run/initramfs/dev:\n\n/run/initramfs/proc:\n\n/run/initramfs/sys:"},
+		{"grep -c /run/initramfs/ /proc/self/mountinfo || true", "0"},
 	})
 	s.run(g, writer)
 

@@ -68,9 +68,9 @@ func TestWhereTheRootIs(t *testing.T) {
 			s.dhcp(test.dhcp)
 			g := s.boot(fill(test.line)+" "+probeParams, GuestOptions{})
 
-			s.same(g, map[string]string{
-				"cat /usr/share/sidusboot-test/lower":             "from the shared tree",
-				`awk '$2 == "/ro" { print $1, $3 }' /proc/mounts`: secondAddr + ":" + s.tree + " nfs",
+			s.same(g, []answer{
+				{"cat /usr/share/sidusboot-test/lower", "from the shared tree"},
+				{`awk '$2 == "/ro" { print $1, $3 }' /proc/mounts`, secondAddr + ":" + s.tree + " nfs"},
 			})
 			r := s.report(g)
 			if r.Root.Origin != test.origin || r.Root.NFSVersion != "3" || r.Attempts != 1 {
@@ -87,13 +87,13 @@ func TestStaticAddress(t *testing.T) {
 	s.nfs(Export{}, NFSOptions{})
 	g := s.boot("ip=10.77.0.21::10.77.0.1:255.255.255.0:nodex:eth0:off "+s.root("vers=3")+" "+probeParams, GuestOptions{})
 
-	s.same(g, map[string]string{
-		"hostname":          "nodex",
-		"cat /etc/hostname": "nodex",
-		"ip -4 -o addr show dev eth0 | awk '{ print $4, $6 }'":               "10.77.0.21/24 10.77.0.255",
-		"ip route show default":                                              "default via 10.77.0.1 dev eth0",
-		"cat /etc/resolv.conf":                                               "nameserver 192.0.2.1",
-		". /run/net-eth0.conf; echo $PROTO $IPV4ADDR $IPV4GATEWAY $HOSTNAME": "none 10.77.0.21 10.77.0.1 nodex",
+	s.same(g, []answer{
+		{"hostname", "nodex"},
+		{"cat /etc/hostname", "nodex"},
+		{"ip -4 -o addr show dev eth0 | awk '{ print $4, $6 }'", "10.77.0.21/24 10.77.0.255"},
+		{"ip route show default", "default via 10.77.0.1 dev eth0"},
+		{"cat /etc/resolv.conf", "nameserver 192.0.2.1"},
+		{". /run/net-eth0.conf; echo $PROTO $IPV4ADDR $IPV4GATEWAY $HOSTNAME", "none 10.77.0.21 10.77.0.1 nodex"},
 	})
 	if r := s.report(g); r.Network.Proto != "none" || r.Network.Address != "10.77.0.21/24" {
 		t.Errorf("network %+v, want a static 10.77.0.21/24", r.Network)
@@ -125,15 +125,15 @@ func TestTwoNodes(t *testing.T) {
 	}
 	booting.Wait()
 	for i, host := range hosts {
-		s.same(guests[i], map[string]string{
-			"hostname": host.Name,
-			"ip -4 -o addr show dev eth0 | awk '{ print $4 }'":                              host.Addr + "/24",
-			"hostname > /usr/share/sidusboot-test/own && cat /usr/share/sidusboot-test/own": host.Name,
+		s.same(guests[i], []answer{
+			{"hostname", host.Name},
+			{"ip -4 -o addr show dev eth0 | awk '{ print $4 }'", host.Addr + "/24"},
+			{"hostname > /usr/share/sidusboot-test/own && cat /usr/share/sidusboot-test/own", host.Name},
 		})
 	}
 	// Both have written by now.
 	for i, host := range hosts {
-		s.same(guests[i], map[string]string{"cat /usr/share/sidusboot-test/own": host.Name})
+		s.same(guests[i], []answer{{"cat /usr/share/sidusboot-test/own", host.Name}})
 	}
 	if _, err := os.Stat(s.tree + "/usr/share/sidusboot-test/own"); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("what the nodes wrote is in the tree: %v", err)
@@ -190,19 +190,19 @@ func TestParameters(t *testing.T) {
 	g := s.boot(probeParams+" "+s.root("vers=3,acregmin=7")+" sidus.rw.size=64m sidus.hostname=n-%I sidus.rw.sizes=1g "+
 		"sunrpc.tcp_max_slot_table_entries=128 single foo=bar ISCSI_PASSWORD=x sidus.iscsi.password=y", GuestOptions{})
 
-	s.same(g, map[string]string{
-		"stat -f -c '%T %b %S' /rw":    fmt.Sprintf("tmpfs %d 4096", 64<<20/4096),
-		"stat -c '%a %u %g' / /rw /ro": "755 0 0\n755 0 0\n755 0 0",
-		"hostname":                     "n-0A4D000B",
-		"cat /sys/module/sunrpc/parameters/tcp_max_slot_table_entries":     "128",
-		`tr '\0' ' ' </proc/1/cmdline`:                                     "/bin/sh " + AgentInit + " single",
-		`tr '\0' '\n' </proc/1/environ | sort`:                             "HOME=/\nTERM=linux\nfoo=bar",
-		`awk '$2 == "/ro" { print $4 }' /proc/mounts | grep -o acregmin=7`: "acregmin=7",
-		"cat /proc/sys/kernel/printk_devkmsg":                              "ratelimit",
+	s.same(g, []answer{
+		{"stat -f -c '%T %b %S' /rw", fmt.Sprintf("tmpfs %d 4096", 64<<20/4096)},
+		{"stat -c '%a %u %g' / /rw /ro", "755 0 0\n755 0 0\n755 0 0"},
+		{"hostname", "n-0A4D000B"},
+		{"cat /sys/module/sunrpc/parameters/tcp_max_slot_table_entries", "128"},
+		{`tr '\0' ' ' </proc/1/cmdline`, "/bin/sh " + AgentInit + " single"},
+		{`tr '\0' '\n' </proc/1/environ | sort`, "HOME=/\nTERM=linux\nfoo=bar"},
+		{`awk '$2 == "/ro" { print $4 }' /proc/mounts | grep -o acregmin=7`, "acregmin=7"},
+		{"cat /proc/sys/kernel/printk_devkmsg", "ratelimit"},
 	})
 	s.says(g, `"sidus.rw.sizes" is not a parameter of sidusboot and is ignored; did you mean sidus.rw.size?`)
 	// The two passwords are in /proc/cmdline, and nowhere else.
-	s.same(g, map[string]string{"grep -r -l -i password /proc/1/environ /run/sidusboot /run/*.conf || true": ""})
+	s.same(g, []answer{{"grep -r -l -i password /proc/1/environ /run/sidusboot /run/*.conf || true", ""}})
 	checkFreed(s, g)
 	checkEvents(t, g)
 }

@@ -51,9 +51,9 @@ func TestTwoVolumes(t *testing.T) {
 			t.Errorf("%s: rw %+v, notes %q", node.name, r.RW, r.Notes)
 		}
 		uuids[r.RW.UUID] = true
-		s.same(node.g, map[string]string{
-			"hostname": node.name,
-			"hostname >/root/own; sync; cat /rw/upper/root/own": node.name,
+		s.same(node.g, []answer{
+			{"hostname", node.name},
+			{"hostname >/root/own; sync; cat /rw/upper/root/own", node.name},
 		})
 		s.noSecrets(node.g, "only-for-the-left", "proof-of-target-1", "for-all-the-others")
 	}
@@ -91,14 +91,14 @@ true`, expr))
 		s.t.Errorf("of %s files, these have a secret: %q", n, rest)
 	}
 	// The search can find something.
-	s.same(g, map[string]string{"xargs grep -la 'iqn[.]2013' </tmp/files 2>/dev/null | grep -c -x -e /run/initramfs/session -e /run/sidusboot/boot.json": "2"})
+	s.same(g, []answer{{"xargs grep -la 'iqn[.]2013' </tmp/files 2>/dev/null | grep -c -x -e /run/initramfs/session -e /run/sidusboot/boot.json", "2"}})
 	keeper := "/proc/$(pgrep -f ^@sidusboot-keeper)"
-	s.same(g, map[string]string{
-		"awk '/Max core file size/ { print $5, $6 }' " + keeper + "/limits":                "0 0",
-		"cat " + keeper + "/oom_score_adj":                                                 "-1000",
-		"test $(awk '/VmLck/ { print $2 }' " + keeper + "/status) -gt 1000 && echo locked": "locked",
-		"tr '\\0' ' ' <" + keeper + "/cmdline":                                             "@sidusboot-keeper",
-		"readlink " + keeper + "/root":                                                     "/",
-		"ls " + keeper + "/fd | wc -l | awk '{ print ($1 < 16) }'":                         "1",
+	s.same(g, []answer{
+		{"awk '/Max core file size/ { print $5, $6 }' " + keeper + "/limits", "0 0"},
+		{"cat " + keeper + "/oom_score_adj", "-1000"},
+		{"test $(awk '/VmLck/ { print $2 }' " + keeper + "/status) -gt 1000 && echo locked", "locked"},
+		{"tr '\\0' ' ' <" + keeper + "/cmdline", "@sidusboot-keeper"},
+		{"readlink " + keeper + "/root", "/"},
+		{"ls " + keeper + "/fd | wc -l | awk '{ print ($1 < 16) }'", "1"},
 	})
 }

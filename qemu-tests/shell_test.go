@@ -77,8 +77,8 @@ func TestBreak(t *testing.T) {
 	// Handed down as ignored, signals would end nothing in shells and scripts.
 	k.types("grep SigIgn /proc/self/status", "0000000000000000")
 	k.types("exit", "handing over")
-	s.same(g, map[string]string{
-		"ls /rw/upper/etc/byhand": "/rw/upper/etc/byhand",
+	s.same(g, []answer{
+		{"ls /rw/upper/etc/byhand", "/rw/upper/etc/byhand"},
 	})
 	if r := s.report(g); r.Network.MAC != MAC(1) || r.Network.Device != "eth1" {
 		t.Errorf("the boot card is %s (%s), want eth1 (%s)", r.Network.Device, r.Network.MAC, MAC(1))

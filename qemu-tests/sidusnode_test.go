@@ -80,11 +80,11 @@ func TestNodeStatus(t *testing.T) {
 	if len(n.Lease) != 1 || n.Lease[0] != NodeAddr+" eth0 bound" || n.Ends[0] < 3000 || len(n.Layer) != 3 || !strings.HasPrefix(n.Layer[0], "/ overlay") {
 		t.Errorf("lease and layers %+v", n)
 	}
-	s.same(g, map[string]string{
-		sidusnode + " status | grep -c '^version  *a$'":   "1",
-		sidusnode + " nonsense 2>/dev/null; echo $?":      "64",
-		sidusnode + " --help | head -n 1":                 "Usage: sidusnode COMMAND",
-		"grep -c ' /run/sidusboot ' /proc/mounts || true": "0", // The look at the base leaves nothing mounted.
+	s.same(g, []answer{
+		{sidusnode + " status | grep -c '^version  *a$'", "1"},
+		{sidusnode + " nonsense 2>/dev/null; echo $?", "64"},
+		{sidusnode + " --help | head -n 1", "Usage: sidusnode COMMAND"},
+		{"grep -c ' /run/sidusboot ' /proc/mounts || true", "0"}, // The look at the base leaves nothing mounted.
 	})
 	// Without anybody asking: the keeper, once a minute.
 	s.rest(time.Minute)

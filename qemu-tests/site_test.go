@@ -216,12 +216,16 @@ func orderScript(verb string) string {
 	return "{ sleep 0.3; exec systemctl --no-block " + verb + "; } >/dev/null 2>&1 &"
 }
 
+// An answer is a command to run in a node, and what it should print.
+type answer struct{ command, text string }
+
 // same compares what commands print in the node with what they should print.
-func (s *site) same(g *Guest, want map[string]string) {
+// They run in the order in which they are written: some change what the next sees.
+func (s *site) same(g *Guest, want []answer) {
 	s.t.Helper()
-	for command, text := range want {
-		if got := s.run(g, command); got != text {
-			s.t.Errorf("%s: got %q, want %q", command, got, text)
+	for _, a := range want {
+		if got := s.run(g, a.command); got != a.text {
+			s.t.Errorf("%s: got %q, want %q", a.command, got, a.text)
 		}
 	}
 }

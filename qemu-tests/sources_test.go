@@ -51,9 +51,9 @@ func TestSources(t *testing.T) {
 		}
 		other = second(s)
 		defer other.Stop()
-		s.same(g, map[string]string{
-			"echo 3 >/proc/sys/vm/drop_caches; cat /usr/share/sidusboot-test/lower":   "from the shared tree",
-			`awk '$2 == "/ro" { print $4 }' /proc/mounts | grep -o '[^a-z]port=2050'`: ",port=2050",
+		s.same(g, []answer{
+			{"echo 3 >/proc/sys/vm/drop_caches; cat /usr/share/sidusboot-test/lower", "from the shared tree"},
+			{`awk '$2 == "/ro" { print $4 }' /proc/mounts | grep -o '[^a-z]port=2050'`, ",port=2050"},
 		})
 		if err := silent.Resume(); err != nil {
 			t.Fatal(err)
@@ -81,7 +81,7 @@ func TestSources(t *testing.T) {
 		if !strings.HasPrefix(r.Root.NFSVersion, "4.") || r.Attempts != 1 {
 			t.Errorf("root %+v in attempt %d, want version 4 in the first", r.Root, r.Attempts)
 		}
-		s.same(g, map[string]string{`awk '$2 == "/ro" { print $4 }' /proc/mounts | grep -o '[^a-z]port=2050'`: ",port=2050"})
+		s.same(g, []answer{{`awk '$2 == "/ro" { print $4 }' /proc/mounts | grep -o '[^a-z]port=2050'`, ",port=2050"}})
 	})
 }
 
@@ -109,7 +109,7 @@ func TestSourcesNFSD(t *testing.T) {
 		if r := s.report(g); !strings.HasPrefix(r.Root.NFSVersion, version) || r.Attempts != 1 {
 			t.Errorf("root %+v in attempt %d, want version %s in the first", r.Root, r.Attempts, version)
 		}
-		s.same(g, map[string]string{from: address + ":" + s.tree, "cat /usr/share/sidusboot-test/lower": "from the shared tree"})
+		s.same(g, []answer{{from, address + ":" + s.tree}, {"cat /usr/share/sidusboot-test/lower", "from the shared tree"}})
 	}
 
 	t.Run("firstDown", func(t *testing.T) {
@@ -127,7 +127,7 @@ func TestSourcesNFSD(t *testing.T) {
 			t.Fatal(err)
 		}
 		s.until(g, "cat /run/read", "read")
-		s.same(g, map[string]string{"echo 3 >/proc/sys/vm/drop_caches; cat /usr/share/sidusboot-test/lower": "from the shared tree"})
+		s.same(g, []answer{{"echo 3 >/proc/sys/vm/drop_caches; cat /usr/share/sidusboot-test/lower", "from the shared tree"}})
 	})
 	t.Run("nfsdSilent", func(t *testing.T) {
 		s := s.with(t)
@@ -161,6 +161,6 @@ func TestSourcesNFSD(t *testing.T) {
 		// By what the node has open the server's kernel says which tree it runs:
 		// sidustree gc reads this.
 		s.run(server.Guest, `grep -qF "$(printf 'superblock: "%02x:%02x:%d"' $(stat -c '%Hd %Ld %i' /export`+s.tree+`/usr/bin/dash))" /proc/fs/nfsd/clients/*/states || { cat /proc/fs/nfsd/clients/*/states; false; }`)
-		s.same(server.Guest, map[string]string{"cat /proc/fs/nfsd/v4_end_grace": "Y"})
+		s.same(server.Guest, []answer{{"cat /proc/fs/nfsd/v4_end_grace", "Y"}})
 	})
 }

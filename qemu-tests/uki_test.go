@@ -118,11 +118,11 @@ func TestSecureBoot(t *testing.T) {
 
 	s.sign(k, unsigned, offered)
 	g = b.powerOn(GuestOptions{Firmware: UEFI, Variables: keys, QEMU: withoutPXE})
-	s.same(g, map[string]string{
-		"uname -r": s.release,
-		"od -An -tu1 -j4 /sys/firmware/efi/efivars/SecureBoot-8be4df61-93ca-11d2-aa0d-00e098032b8c 2>/dev/null || " +
-			"{ mount -t efivarfs efivarfs /sys/firmware/efi/efivars; od -An -tu1 -j4 /sys/firmware/efi/efivars/SecureBoot-8be4df61-93ca-11d2-aa0d-00e098032b8c; }": "1",
-		"grep -o 'sidus.rw=[a-z]*' /proc/cmdline": "sidus.rw=tmpfs",
+	s.same(g, []answer{
+		{"uname -r", s.release},
+		{"od -An -tu1 -j4 /sys/firmware/efi/efivars/SecureBoot-8be4df61-93ca-11d2-aa0d-00e098032b8c 2>/dev/null || " +
+			"{ mount -t efivarfs efivarfs /sys/firmware/efi/efivars; od -An -tu1 -j4 /sys/firmware/efi/efivars/SecureBoot-8be4df61-93ca-11d2-aa0d-00e098032b8c; }", "1"},
+		{"grep -o 'sidus.rw=[a-z]*' /proc/cmdline", "sidus.rw=tmpfs"},
 	})
 	if asked := server.Requests(); len(asked) == 0 {
 		t.Error("nothing came by HTTP")
@@ -142,8 +142,8 @@ func TestUKIProfiles(t *testing.T) {
 	s.dhcp(DHCPOptions{Router: ServerAddr, Extra: httpBoot("sidus.efi")})
 	s.uki(filepath.Join(b.dir, "sidus.efi"), "--label", "tmpfs,iscsi", "--append-tmpfs", "from=tmpfs")
 	g := b.powerOn(GuestOptions{Firmware: UEFI, QEMU: withoutPXE})
-	s.same(g, map[string]string{
-		"uname -r": s.release,
-		"grep -o 'sidus.rw=[a-z]* from=[a-z]*' /proc/cmdline": "sidus.rw=tmpfs from=tmpfs",
+	s.same(g, []answer{
+		{"uname -r", s.release},
+		{"grep -o 'sidus.rw=[a-z]* from=[a-z]*' /proc/cmdline", "sidus.rw=tmpfs from=tmpfs"},
 	})
 }

@@ -133,17 +133,17 @@ func TestUpdateSoft(t *testing.T) {
 		if failed, err := failedUnits(g, t); err != nil || len(failed) > 0 {
 			t.Fatalf("round %d: %q, %v", i+1, failed, err)
 		}
-		s.same(g, map[string]string{
-			"cat " + unread:                next,
-			keeperOf:                       keeper,
-			"test -e /root/waste; echo $?": "1",
-			"head -n 1 /run/update.log":    "update from version " + before + " to " + next + " by soft-reboot: kernel and image stay",
-			"cat /etc/machine-id /etc/hostname /etc/hosts":                          id,
-			"cat /etc/ssh/ssh_host_test_key; stat -c %a /etc/ssh/ssh_host_test_key": "secret\n600",
+		s.same(g, []answer{
+			{"cat " + unread, next},
+			{keeperOf, keeper},
+			{"test -e /root/waste; echo $?", "1"},
+			{"head -n 1 /run/update.log", "update from version " + before + " to " + next + " by soft-reboot: kernel and image stay"},
+			{"cat /etc/machine-id /etc/hostname /etc/hosts", id},
+			{"cat /etc/ssh/ssh_host_test_key; stat -c %a /etc/ssh/ssh_host_test_key", "secret\n600"},
 		})
 		// The keeper mounts what the soft-reboot has left behind.
 		s.run(g, "until test -x "+sidusnode+"; do sleep 1; done")
-		s.same(g, map[string]string{sidusnode + " check": "current"})
+		s.same(g, []answer{{sidusnode + " check", "current"}})
 		n := s.state(g, sidusnode+" status --json")
 		if n.Version != next || len(n.Lease) != 1 || n.Lease[0] != NodeAddr+" eth0 bound" {
 			t.Errorf("round %d: %+v", i+1, n)
@@ -159,10 +159,10 @@ func TestUpdateSoft(t *testing.T) {
 	if rounds%2 == 0 {
 		runs, other = other, runs
 	}
-	s.same(g, map[string]string{
-		sidusnode + " update; echo $?":                                 "nothing to do: this node runs version " + runs + "\n0",
-		sidusnode + " update --to none 2>&1; echo $?":                  "sidusnode: update to version none: " + ServerAddr + ":" + s.dir + " has no version none for this node: permission denied; nothing was changed\n1",
-		sidusnode + " update --to " + other + " --reboot 2>&1 || true": "sidusnode: update to version " + other + ": no update by reboot: the node would come up with version " + runs + ", not " + other + "; nothing was changed",
+	s.same(g, []answer{
+		{sidusnode + " update; echo $?", "nothing to do: this node runs version " + runs + "\n0"},
+		{sidusnode + " update --to none 2>&1; echo $?", "sidusnode: update to version none: " + ServerAddr + ":" + s.dir + " has no version none for this node: permission denied; nothing was changed\n1"},
+		{sidusnode + " update --to " + other + " --reboot 2>&1 || true", "sidusnode: update to version " + other + ": no update by reboot: the node would come up with version " + runs + ", not " + other + "; nothing was changed"},
 	})
 
 	if Soaking() {
@@ -188,9 +188,9 @@ func (s *versionSite) serverDies(g *Guest, runs, other, mountsOf string) {
 		s.t.Fatal(err)
 	}
 	s.serve()
-	s.same(g, map[string]string{"cat " + unread: runs, mountsOf: strconv.Itoa(before), "test -e /run/nextroot/etc; echo $?": "1"})
+	s.same(g, []answer{{"cat " + unread, runs}, {mountsOf, strconv.Itoa(before)}, {"test -e /run/nextroot/etc; echo $?", "1"}})
 	s.updates(g, "--to "+other)
-	s.same(g, map[string]string{"cat " + unread: other})
+	s.same(g, []answer{{"cat " + unread, other}})
 }
 
 // flat checks that what was measured after each round does not grow, or fall, from
@@ -217,16 +217,16 @@ func TestUpdateKexec(t *testing.T) {
 		t.Fatal(err)
 	}
 	g := s.boot(s.params(""), GuestOptions{NICs: []NIC{{MAC: MAC(1)}}})
-	s.same(g, map[string]string{
-		sidusnode + " update --to b --soft 2>&1 || true":  "sidusnode: update to version b: no update by soft-reboot: systemd is version 252, and soft-reboot needs 254; nothing was changed",
-		sidusnode + " update --to b --kexec 2>&1 || true": "sidusnode: update to version b: no update by kexec: the version has no /boot/initrd-sidus-RELEASE with /boot/vmlinuz-RELEASE; nothing was changed",
-		"cat " + unread: "a",
+	s.same(g, []answer{
+		{sidusnode + " update --to b --soft 2>&1 || true", "sidusnode: update to version b: no update by soft-reboot: systemd is version 252, and soft-reboot needs 254; nothing was changed"},
+		{sidusnode + " update --to b --kexec 2>&1 || true", "sidusnode: update to version b: no update by kexec: the version has no /boot/initrd-sidus-RELEASE with /boot/vmlinuz-RELEASE; nothing was changed"},
+		{"cat " + unread, "a"},
 	})
 	s.publish("k")
 	s.run(g, "touch /run/before")
 	s.updates(g, "")
 	s.says(g, "update from version a to k by kexec: no soft-reboot: systemd is version 252")
-	s.same(g, map[string]string{"cat " + unread: "k", "test -e /run/before; echo $?": "1"})
+	s.same(g, []answer{{"cat " + unread, "k"}, {"test -e /run/before; echo $?", "1"}})
 	if r := s.report(g); r.Root.TreeVersion != "k" {
 		t.Errorf("root %+v", r.Root)
 	}
@@ -250,13 +250,13 @@ func TestFollowIdle(t *testing.T) {
 	s.makeCurrent("b")
 	// What the keeper does once a minute.
 	const look = sidusnode + " watch"
-	s.same(g, map[string]string{look + "; " + look + "; cat " + unread: "a"})
+	s.same(g, []answer{{look + "; " + look + "; cat " + unread, "a"}})
 	s.checks(g, 1, "version b is current, this node runs a")
 	// A program of the tree's may object, too. It is there before nobody is logged in
 	// any more: the keeper looks by itself.
 	s.run(g, "mkdir -p /etc/sidusboot; printf '#!/bin/sh\nexit 1\n' >/etc/sidusboot/idle; chmod 755 /etc/sidusboot/idle")
 	s.run(g, "loginctl terminate-user root; until ! grep -qs CLASS=user /run/systemd/sessions/*; do sleep 0.5; done")
-	s.same(g, map[string]string{look + "; cat " + unread: "a"})
+	s.same(g, []answer{{look + "; cat " + unread, "a"}})
 	s.silent(g, "update to version b (sidus.follow=idle)")
 	starts := g.AgentStarts()
 	// Typed: the node may change over before the shell has answered.
@@ -267,6 +267,6 @@ func TestFollowIdle(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.says(g, "update to version b (sidus.follow=idle); it is tried once")
-	s.same(g, map[string]string{"cat " + unread: "b"})
+	s.same(g, []answer{{"cat " + unread, "b"}})
 	g.Kill()
 }

@@ -107,10 +107,10 @@ func (s *site) otherVersion(host, rw string, machine GuestOptions) {
 
 	// Kept, and said again at each boot, with what is hidden. /usr may be the tree's own.
 	g = node("sidus.version=b sidus.usr=direct")
-	s.same(g, map[string]string{
-		"cat /root/mine": "thesis",
-		"grep -c ^me: /etc/passwd; grep -c ^me: /ro/etc/passwd || true": "1\n0",
-		"findmnt -n -o FSTYPE /usr":                                     "nfs",
+	s.same(g, []answer{
+		{"cat /root/mine", "thesis"},
+		{"grep -c ^me: /etc/passwd; grep -c ^me: /ro/etc/passwd || true", "1\n0"},
+		{"findmnt -n -o FSTYPE /usr", "nfs"},
 	})
 	if r := s.report(g); r.RW.Begun != "a" || !r.noted("was begun on the tree a, this boot's is b: it hides the tree's /var/lib/dpkg/status, /etc/passwd: sidus.rw.mismatch=archive") {
 		t.Errorf("kept: rw %+v, notes %q", r.RW, r.Notes)
@@ -126,20 +126,20 @@ func (s *site) otherVersion(host, rw string, machine GuestOptions) {
 	if !strings.HasPrefix(r.RW.Archived, "upper-a-") || !r.noted("and is /rw/"+r.RW.Archived+" now") {
 		t.Fatalf("archived: rw %+v, notes %q", r.RW, r.Notes)
 	}
-	s.same(g, map[string]string{
-		"ls /root/mine 2>/dev/null || true":                                   "",
-		"grep -c ^me: /etc/passwd || true":                                    "0",
-		"cat /rw/" + r.RW.Archived + "/root/mine; echo two >/root/two; uname": "thesis\nLinux",
+	s.same(g, []answer{
+		{"ls /root/mine 2>/dev/null || true", ""},
+		{"grep -c ^me: /etc/passwd || true", "0"},
+		{"cat /rw/" + r.RW.Archived + "/root/mine; echo two >/root/two; uname", "thesis\nLinux"},
 	})
 	off(g)
 
 	// That of b is deleted on a; the archived one of a stays where it is.
 	g = node("sidus.version=a sidus.rw.mismatch=reset")
-	s.same(g, map[string]string{
-		"ls /root/two 2>/dev/null || true":                     "",
-		"cat /rw/" + r.RW.Archived + "/root/mine":              "thesis",
-		"ls -A /rw | grep -c sidusboot-reset || true":          "0",
-		"echo three >/root/three; findmnt -n -o FSTYPE -M /rw": "ext4",
+	s.same(g, []answer{
+		{"ls /root/two 2>/dev/null || true", ""},
+		{"cat /rw/" + r.RW.Archived + "/root/mine", "thesis"},
+		{"ls -A /rw | grep -c sidusboot-reset || true", "0"},
+		{"echo three >/root/three; findmnt -n -o FSTYPE -M /rw", "ext4"},
 	})
 	if r := s.report(g); !r.noted("begun on the tree b, has been emptied (sidus.rw.mismatch=reset)") {
 		t.Errorf("reset: notes %q", r.Notes)
@@ -148,7 +148,7 @@ func (s *site) otherVersion(host, rw string, machine GuestOptions) {
 
 	for _, boot := range []struct{ token, want string }{{"1", ""}, {"1", "four"}} {
 		g = node("sidus.version=a sidus.rw.reset=" + boot.token)
-		s.same(g, map[string]string{"cat /root/* 2>/dev/null || true": boot.want})
+		s.same(g, []answer{{"cat /root/* 2>/dev/null || true", boot.want}})
 		s.run(g, "echo four >/root/four")
 		off(g)
 	}
@@ -159,21 +159,21 @@ func (s *site) otherVersion(host, rw string, machine GuestOptions) {
 	s.run(g, "echo plain >/root/plain; echo >>/var/lib/dpkg/status")
 	off(g)
 	g = node("sidus.rw.mismatch=stop")
-	s.same(g, map[string]string{"cat /root/*": "plain"})
+	s.same(g, []answer{{"cat /root/*", "plain"}})
 	if r := s.report(g); !strings.HasPrefix(r.RW.Begun, "plain-") || len(r.Notes) > 0 {
 		t.Errorf("the same plain tree: rw %+v, notes %q", r.RW, r.Notes)
 	}
 	off(g)
 	change()
 	g = node("")
-	s.same(g, map[string]string{"cat /root/*": "plain"})
+	s.same(g, []answer{{"cat /root/*", "plain"}})
 	if r := s.report(g); !r.noted("was begun on the tree plain-", "it hides the tree's /var/lib/dpkg/status") {
 		t.Errorf("a changed plain tree: rw %+v, notes %q", r.RW, r.Notes)
 	}
 	off(g)
 	g = node("sidus.rw.mismatch=archive")
 	r = s.report(g)
-	s.same(g, map[string]string{"ls /root; cat /rw/" + r.RW.Archived + "/root/plain": "plain"})
+	s.same(g, []answer{{"ls /root; cat /rw/" + r.RW.Archived + "/root/plain", "plain"}})
 	if !strings.HasPrefix(r.RW.Archived, "upper-plain-") {
 		t.Errorf("a changed plain tree, archived: rw %+v, notes %q", r.RW, r.Notes)
 	}

@@ -84,11 +84,11 @@ func TestUsrDirect(t *testing.T) {
 			if r := s.report(g); !r.Union.UsrDirect {
 				t.Errorf("union %+v, notes %q", r.Union, r.Notes)
 			}
-			s.same(g, map[string]string{
-				"findmnt -n -o FSTYPE /usr; findmnt -n -o OPTIONS /usr | cut -d , -f 1": "nfs\nro",
-				"touch /usr/x 2>/dev/null; echo $?":                                     "1",
-				"touch /etc/x; echo $?":                                                 "0",
-				"systemctl is-active usr.mount":                                         "active",
+			s.same(g, []answer{
+				{"findmnt -n -o FSTYPE /usr; findmnt -n -o OPTIONS /usr | cut -d , -f 1", "nfs\nro"},
+				{"touch /usr/x 2>/dev/null; echo $?", "1"},
+				{"touch /etc/x; echo $?", "0"},
+				{"systemctl is-active usr.mount", "active"},
 			})
 			before := s.run(g, "stat -c %i /usr/lib/*/libc.so.6")
 			reinstall()
@@ -98,9 +98,9 @@ func TestUsrDirect(t *testing.T) {
 			}
 			// And systemd starts some.
 			s.run(g, "printf '[Service]\nType=oneshot\nExecStart=/usr/bin/perl -e 1\n' >/run/systemd/system/new.service; systemctl daemon-reload; systemctl start new.service")
-			s.same(g, map[string]string{
-				"cmp /usr/bin/ldd /ro/usr/bin/ldd && systemctl is-active usr.mount":         "active",
-				"systemctl --failed --no-legend; dmesg | grep -i -e segfault -e stale || :": "",
+			s.same(g, []answer{
+				{"cmp /usr/bin/ldd /ro/usr/bin/ldd && systemctl is-active usr.mount", "active"},
+				{"systemctl --failed --no-legend; dmesg | grep -i -e segfault -e stale || :", ""},
 			})
 			s.shutsDown(g, "poweroff", PoweredOff)
 		})

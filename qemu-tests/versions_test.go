@@ -56,17 +56,17 @@ func TestVersions(t *testing.T) {
 	}
 	params := "nfsroot=" + ServerAddr + ":" + dir + " " + probeParams + " "
 	node := s.boot(params, GuestOptions{})
-	s.same(node, map[string]string{"cat " + lower: "from the shared tree"})
+	s.same(node, []answer{{"cat " + lower, "from the shared tree"}})
 	if r := s.report(node); r.Root.TreeVersion != "a" || !strings.HasSuffix(r.Root.Source, dir+"/versions/a") || !strings.Contains(r.Root.Options, "nocto,actimeo=86400") {
 		t.Errorf("root %+v, want version a", r.Root)
 	}
 	write(lower, "changed\n")
 	write(unread, "b\n")
 	publish("b")
-	s.same(node, map[string]string{"cat " + lower: "from the shared tree", "cat " + unread: "a"})
+	s.same(node, []answer{{"cat " + lower, "from the shared tree"}, {"cat " + unread, "a"}})
 	// A file that was used and is replaced is stale on a plain tree after a
 	// minute at most; what the kernel remembers is dropped here instead.
-	s.same(node, map[string]string{"echo 3 >/proc/sys/vm/drop_caches; cat " + lower + " " + unread: "from the shared tree\na"})
+	s.same(node, []answer{{"echo 3 >/proc/sys/vm/drop_caches; cat " + lower + " " + unread, "from the shared tree\na"}})
 	node.Kill()
 
 	// What is not there is said by name, and tried again: so it is enough to
@@ -79,13 +79,13 @@ func TestVersions(t *testing.T) {
 	if _, _, err := base.Rollback("b"); err != nil {
 		t.Fatal(err)
 	}
-	s.same(pinned, map[string]string{"cat " + unread: "b"})
+	s.same(pinned, []answer{{"cat " + unread, "b"}})
 	if r := s.report(pinned); r.Root.TreeVersion != "c" {
 		t.Errorf("root %+v, want version c", r.Root)
 	}
 	pinned.Kill()
 
 	next := s.boot(params, GuestOptions{})
-	s.same(next, map[string]string{"cat " + lower + " " + unread: "changed\nb"})
+	s.same(next, []answer{{"cat " + lower + " " + unread, "changed\nb"}})
 	next.Kill()
 }

@@ -90,11 +90,11 @@ func TestVolume(t *testing.T) {
 				}
 				boots = append(boots, "boot")
 				s.run(g, "echo boot >>/root/boots; sync")
-				s.same(g, map[string]string{
-					"findmnt -n -o FSTYPE -M /rw":    "ext4",
-					"cat /root/boots":                strings.Join(boots, "\n"),
-					"cat /rw/upper/root/boots":       strings.Join(boots, "\n"),
-					"pgrep -c -f ^@sidusboot-keeper": "1",
+				s.same(g, []answer{
+					{"findmnt -n -o FSTYPE -M /rw", "ext4"},
+					{"cat /root/boots", strings.Join(boots, "\n")},
+					{"cat /rw/upper/root/boots", strings.Join(boots, "\n")},
+					{"pgrep -c -f ^@sidusboot-keeper", "1"},
 				})
 				made := boot == 0
 				if r := s.report(g); r.RW.Kind != "iscsi" || r.RW.Made != made || r.RW.Filesystem != "ext4" {
@@ -235,7 +235,7 @@ func TestTargetRestartsInBoot(t *testing.T) {
 	if r := s.report(g); !r.RW.Made || r.Attempts != 1 {
 		t.Errorf("rw %+v in attempt %d", r.RW, r.Attempts)
 	}
-	s.same(g, map[string]string{"echo x >/root/x; sync; cat /rw/upper/root/x": "x"})
+	s.same(g, []answer{{"echo x >/root/x; sync; cat /rw/upper/root/x", "x"}})
 }
 
 func sum(t *testing.T, file string) string {
@@ -315,7 +315,7 @@ func TestVolumeHeld(t *testing.T) {
 	s.run(first, "echo two >>/root/mine; sync")
 	first.Kill() // As in a power cut.
 	first = s.boot(params, owner)
-	s.same(first, map[string]string{"cat /root/mine": "one\ntwo", "findmnt -n -o FSTYPE -M /rw": "ext4"})
+	s.same(first, []answer{{"cat /root/mine", "one\ntwo"}, {"findmnt -n -o FSTYPE -M /rw", "ext4"}})
 	s.run(first, "sync")
 
 	if err := first.Pause(s.ctx); err != nil {
@@ -331,13 +331,13 @@ func TestVolumeHeld(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.keeperSays(first, "ANOTHER NODE HAS TAKEN THE VOLUME")
-	s.same(first, map[string]string{"ls /sys/class/iscsi_session | wc -l": "0"})
+	s.same(first, []answer{{"ls /sys/class/iscsi_session | wc -l", "0"}})
 	first.Kill()
 	s.run(second, "echo four >>/root/mine; sync")
 	second.Kill()
 
 	first = s.boot(params+" sidus.rw.takeover="+secondKey, owner)
-	s.same(first, map[string]string{"cat /root/mine": "one\ntwo\nthree\nfour"})
+	s.same(first, []answer{{"cat /root/mine", "one\ntwo\nthree\nfour"}})
 	first.Kill()
 	checkVolume(t, host)
 }
@@ -427,14 +427,14 @@ func (s *site) goesOn(g *Guest) {
 	before := s.run(g, "cat /run/acknowledged")
 	s.run(g, "until [ $(cat /run/acknowledged) -gt $(("+before+" + 10)) ]; do sleep 0.5; done")
 	s.run(g, "touch /run/stop; until [ -e /run/ended ]; do sleep 0.1; done; sync")
-	s.same(g, map[string]string{
-		"cat /run/errors 2>/dev/null || true":                                                                    "",
-		"awk '$2 == \"/rw\" { print $4 }' /proc/mounts | cut -d, -f1":                                            "rw",
-		"test $(cat /run/acknowledged) -gt " + before + " && echo more":                                          "more",
-		"test $(wc -l </records) -ge $(cat /run/acknowledged) && echo all":                                       "all",
-		"seq $(wc -l </records) | cmp - /records && echo in order":                                               "in order",
-		"dmesg | grep -c -e 'I/O error' -e 'EXT4-fs error' -e 'Remounting' || true":                              "0",
-		"test $(awk '/VmRSS/ { print $2 }' /proc/$(pgrep -f ^@sidusboot-keeper)/status) -le 12288 && echo small": "small",
+	s.same(g, []answer{
+		{"cat /run/errors 2>/dev/null || true", ""},
+		{"awk '$2 == \"/rw\" { print $4 }' /proc/mounts | cut -d, -f1", "rw"},
+		{"test $(cat /run/acknowledged) -gt " + before + " && echo more", "more"},
+		{"test $(wc -l </records) -ge $(cat /run/acknowledged) && echo all", "all"},
+		{"seq $(wc -l </records) | cmp - /records && echo in order", "in order"},
+		{"dmesg | grep -c -e 'I/O error' -e 'EXT4-fs error' -e 'Remounting' || true", "0"},
+		{"test $(awk '/VmRSS/ { print $2 }' /proc/$(pgrep -f ^@sidusboot-keeper)/status) -le 12288 && echo small", "small"},
 	})
 }
 
