@@ -4,6 +4,7 @@ package qemutests
 
 import (
 	"bytes"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -19,8 +20,14 @@ type bootServer struct {
 }
 
 // bootServer makes a directory with a site's kernel and image for both labels, and
-// copies files of boot loaders into it.
+// copies files of boot loaders into it. Its nodes are probes.
 func (s *site) bootServer(files ...string) *bootServer {
+	s.t.Helper()
+	return s.bootServerOf(probeParams, files...)
+}
+
+// bootServerOf is bootServer with other parameters for all nodes.
+func (s *site) bootServerOf(params string, files ...string) *bootServer {
 	s.t.Helper()
 	s.needs(files...)
 	s.image = s.build(lunProfile)
@@ -36,7 +43,7 @@ func (s *site) bootServer(files ...string) *bootServer {
 	}
 	b.args = []string{
 		"install", "--tftp", b.dir, "--image", s.image, "--root", s.tree,
-		"--append", "console=ttyS0 " + s.root("vers=3") + " " + probeParams,
+		"--append", "console=ttyS0 " + s.root("vers=3") + " " + params,
 		"--append-iscsi", "sidus.iscsi.lun=1 sidus.mkfs=blank",
 	}
 	b.install()
@@ -105,7 +112,9 @@ func (b *bootServer) powerOn(o GuestOptions) *Guest {
 	if o.Firmware == UEFI {
 		b.needs(ovmfCode, ovmfVariables)
 	}
-	o.Name, o.NICs = NodeName, []NIC{{MAC: MAC(1)}}
+	if o.Name == "" {
+		o.Name, o.NICs = NodeName, []NIC{{MAC: MAC(1)}}
+	}
 	g, err := b.Boot(b.ctx, o)
 	if err != nil {
 		b.t.Fatal(err)
@@ -157,6 +166,38 @@ func TestPXE(t *testing.T) {
 	}
 	g = b.powerOn(GuestOptions{Firmware: BIOS})
 	b.bootedBy(g, "ext4")
+}
+
+// TestRoomFromPowerOn boots four whole Debians at once from their power buttons,
+// as after a power failure: SeaBIOS, PXE, pxelinux, multi-user.target, no unit that failed.
+func TestRoomFromPowerOn(t *testing.T) {
+	t.Parallel()
+	Soak(t)
+	s := newSite(t, "bookworm")
+	b := s.bootServerOf(EventParam+" "+AgentParam, "/usr/lib/PXELINUX/pxelinux.0", "/usr/lib/syslinux/modules/bios/ldlinux.c32")
+	s.nfs(Export{}, NFSOptions{})
+	b.serve("pxelinux.0")
+	s.boots(4, siteTime)
+	var nodes []*Guest
+	for i := range 4 {
+		nodes = append(nodes, b.powerOn(GuestOptions{Firmware: BIOS, Name: fmt.Sprint("room", i+1), NICs: []NIC{{MAC: MAC(30 + i)}}}))
+	}
+	addresses := make(map[string]string)
+	for _, g := range nodes {
+		checkSystemd(s, g, nil)
+		s.same(g, []answer{{"uname -r", s.release}, {"awk '$2 == \"/rw\" { print $3 }' /proc/mounts", "tmpfs"}})
+		address := s.run(g, "ip -4 -o addr show dev eth0 | awk '{ print $4 }'")
+		if other := addresses[address]; other != "" {
+			t.Errorf("%s and %s both have the address %s", other, g.Name(), address)
+		}
+		addresses[address] = g.Name()
+		if r := s.report(g); r.Attempts != 1 {
+			t.Errorf("%s: %d attempts, failures %q", g.Name(), r.Attempts, r.Failures)
+		}
+	}
+	for _, g := range nodes {
+		s.shutsDown(g, "poweroff", PoweredOff)
+	}
 }
 
 // http offers the boot server's directory by HTTP.

@@ -187,7 +187,7 @@ rm /etc/network/interfaces.d/other`,
 			says:    []answer{{"nmcli -c no -g STATE general", "connected"}, {connected, "eth0:connected:sidusboot eth0"}},
 		},
 		{
-			name: "trixieNetworkManager", variant: Variant{Suite: "trixie", Packages: []string{"network-manager"}, Script: wantsOnline + ownProfile},
+			name: "trixieNetworkManager", soak: true, variant: Variant{Suite: "trixie", Packages: []string{"network-manager"}, Script: wantsOnline + ownProfile},
 			// The tree's profile is for a card below the bond.
 			params: "sidustest.profile bond=bond0:eth0,eth1:mode=active-backup ip=bond0:dhcp", cards: []NIC{{}, otherCard}, device: "bond0",
 			restart: "systemctl restart NetworkManager; nm-online -s -q -t 120; nmcli con reload; sleep 2", ends: PoweredOff,
@@ -197,7 +197,7 @@ rm /etc/network/interfaces.d/other`,
 			},
 		},
 		{
-			name: "dhcpcd", variant: Variant{Suite: "bookworm", Packages: []string{"dhcpcd"}, Script: wantsOnline},
+			name: "dhcpcd", soak: true, variant: Variant{Suite: "bookworm", Packages: []string{"dhcpcd"}, Script: wantsOnline},
 			cards: []NIC{{}, otherCard}, ends: PoweredOff,
 			restart: "systemctl restart dhcpcd; dhcpcd -n >&2; sleep 2",
 			says: []answer{

@@ -73,6 +73,8 @@ func (l *Lab) StartNFS(ctx context.Context, opts NFSOptions) (*Server, error) {
 		Name:  "nfs",
 		Argv:  []string{"ganesha.nfsd", "-F", "-L", "/dev/stdout", "-N", "NIV_EVENT", "-f", conf, "-p", labDir + "/" + name + ".pid"},
 		Ready: l.listening(opts.Port),
+		// It listens before it registers with the portmapper, and ends when that fails.
+		Says: "NFS SERVER INITIALIZED",
 	})
 }
 

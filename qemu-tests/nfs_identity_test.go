@@ -24,6 +24,19 @@ var nfsServers = map[string]func(s *site) string{
 	},
 }
 
+// newNFSDSite is newSite, with all that an nfsd needs made before the site's time begins.
+func newNFSDSite(t *testing.T) *site {
+	t.Helper()
+	tree, err := Tree(t.Context(), "bookworm")
+	if err == nil {
+		err = PrepareNFSD(t.Context(), tree)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return newSite(t, "bookworm")
+}
+
 // nfsd boots a server that exports the site's tree.
 func (s *site) nfsd(o NFSDOptions) *NFSD {
 	s.t.Helper()
@@ -44,7 +57,7 @@ func TestNodesNamedAlike(t *testing.T) {
 	for server, start := range nfsServers {
 		t.Run(server, func(t *testing.T) {
 			t.Parallel()
-			s := newSite(t, "bookworm")
+			s := newNFSDSite(t)
 			nodesRead(s, start(s), 2, "4.1", "localhost", 20*time.Second)
 		})
 	}
@@ -58,7 +71,7 @@ func TestManyNodesNamedAlike(t *testing.T) {
 	for server, start := range nfsServers {
 		t.Run(server, func(t *testing.T) {
 			t.Parallel()
-			s := newSite(t, "bookworm")
+			s := newNFSDSite(t)
 			addr := start(s)
 			for _, version := range []string{"4.0", "4.1", "4.2"} {
 				for _, name := range []string{"", "localhost"} {

@@ -175,7 +175,7 @@ void _start(void) {
 // deadline that is shorter than the grace period, it waits and boots.
 func TestGraceUnderPolicy(t *testing.T) {
 	t.Parallel()
-	s := newSite(t, "bookworm")
+	s := newNFSDSite(t)
 	server := s.nfsd(NFSDOptions{Grace: 50})
 	s.dhcp(DHCPOptions{})
 	params := fmt.Sprintf("nfsroot=%s:%s,vers=4.1 %s", NFSDAddr, s.tree, probeParams)

@@ -90,6 +90,19 @@ func (l *Lab) StartNFSD(ctx context.Context, o NFSDOptions) (*NFSD, error) {
 // NFSDRoot is the tree that the server guest of StartNFSD boots from.
 func NFSDRoot(ctx context.Context) (string, error) { return nfsdTree.Tree(ctx) }
 
+// PrepareNFSD makes what StartNFSD needs to export a tree, for who cannot wait
+// later: on a new machine that takes minutes.
+func PrepareNFSD(ctx context.Context, tree string) error {
+	root, err := NFSDRoot(ctx)
+	if err == nil {
+		_, err = BuildImage(ctx, root, "--profile=virtual")
+	}
+	if err == nil {
+		_, err = treeDisk(ctx, tree)
+	}
+	return err
+}
+
 // serve is the script that makes a server of the guest.
 func (s *NFSD) serve() string {
 	// An overlayfs cannot be exported, and NFSv4 exports what is above the tree.

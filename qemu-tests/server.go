@@ -24,6 +24,8 @@ type Program struct {
 	// Ready tells whether the server answers; it is asked again and again. Nil:
 	// the server is ready once it is started.
 	Ready func(ctx context.Context) error
+	// Says must be in the server's log, too, before it is ready.
+	Says string
 }
 
 // A Server is a running Program.
@@ -62,13 +64,29 @@ func (l *Lab) Start(ctx context.Context, p Program) (*Server, error) {
 	l.servers = append(l.servers, s)
 	l.mu.Unlock()
 
-	if err := s.waitReady(ctx, p.Ready); err != nil {
+	if err := s.waitReady(ctx, p.ready(s)); err != nil {
 		s.Stop()
 		return nil, fmt.Errorf("%s: %w; its log:\n%s", s.name, err, lastLines(s.Log(), 40))
 	}
 	l.watch.progress("the start of " + s.name)
 	l.logf("%s started", s.name)
 	return s, nil
+}
+
+// ready is what a started server must fulfil: Ready, and its log has Says in it.
+func (p Program) ready(s *Server) func(context.Context) error {
+	if p.Says == "" {
+		return p.Ready
+	}
+	return func(ctx context.Context) error {
+		if !strings.Contains(s.Log(), p.Says) {
+			return fmt.Errorf("its log does not say %q", p.Says)
+		}
+		if p.Ready == nil {
+			return nil
+		}
+		return p.Ready(ctx)
+	}
 }
 
 // waitReady polls ready until it succeeds, the server ends or time is up.
