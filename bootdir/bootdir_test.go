@@ -3,7 +3,7 @@ package bootdir
 import (
 	"context"
 	"crypto/sha256"
-	"encoding/binary"
+	"debug/elf"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -25,13 +25,9 @@ import (
 
 const release = "6.1.0-test" // Of initrdtest.Tree.
 
-// kernelOf makes a file that says it is a kernel of x86.
+// kernelOf makes a file that says it is a kernel of amd64.
 func kernelOf(release, rest string) []byte {
-	b := make([]byte, 0x1000)
-	copy(b[0x202:], "HdrS")
-	binary.LittleEndian.PutUint16(b[0x20e:], 0x400)
-	copy(b[0x600:], release+" (somebody@somewhere) #1 SMP\x00")
-	return append(b, rest...)
+	return append(initrdtest.KernelFile(elf.EM_X86_64, release), rest...)
 }
 
 // build makes an image.
@@ -340,6 +336,43 @@ func TestSecrets(t *testing.T) {
 		if _, err := Install(t.Context(), opts); err == nil || !strings.Contains(err.Error(), "only root") {
 			t.Errorf("another owner: %v", err)
 		}
+	}
+}
+
+// TestInstallARM64 installs kernels of arm64: of the release that the image is for, as it is
+// or packed, of which the second is told.
+func TestInstallARM64(t *testing.T) {
+	image := initrdtest.KernelFile(elf.EM_AARCH64, release)
+	for _, tt := range []struct {
+		name    string
+		kernel  []byte
+		warning string
+		err     string
+	}{
+		{name: "Image", kernel: image},
+		{name: "Image.gz", kernel: initrdtest.Pack(t, ".gz", image), warning: "is packed by gzip"},
+		{name: "another release", kernel: initrdtest.KernelFile(elf.EM_AARCH64, "6.1.0-other"), err: "is the kernel 6.1.0-other"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			opts := goodOptions(t)
+			initrdtest.WriteFile(t, opts.Kernel, tt.kernel)
+			r, err := Install(t.Context(), opts)
+			if tt.err != "" {
+				if err == nil || !strings.Contains(err.Error(), tt.err) {
+					t.Errorf("got %v, want an error with %q", err, tt.err)
+				}
+				return
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := strings.Join(r.Warnings, " "); !strings.Contains(got, tt.warning) || tt.warning == "" && got != "" {
+				t.Errorf("warnings %q, want %q", got, tt.warning)
+			}
+			if got := contents(t, filepath.Join(opts.Dir, "sidus", r.Version, "vmlinuz")); got != string(tt.kernel) {
+				t.Error("another kernel was installed")
+			}
+		})
 	}
 }
 

@@ -23,6 +23,8 @@ type loader struct {
 	// Debian has them.
 	needs []string
 	hint  string
+	// only is the one architecture, as Debian calls it, for which there is such a loader.
+	only string
 }
 
 // loaders are all that there are.
@@ -31,7 +33,9 @@ func loaders() []loader {
 		{
 			name: "pxelinux", file: func(string) string { return "pxelinux.cfg/default" }, text: pxelinuxText,
 			needs: []string{"pxelinux.0", "ldlinux.c32"},
-			hint:  "cp /usr/lib/PXELINUX/pxelinux.0 /usr/lib/syslinux/modules/bios/ldlinux.c32 %s (Debian's pxelinux and syslinux-common)",
+			// On arm64 it is U-Boot that reads the configuration.
+			only: "amd64",
+			hint: "cp /usr/lib/PXELINUX/pxelinux.0 /usr/lib/syslinux/modules/bios/ldlinux.c32 %s (Debian's pxelinux and syslinux-common)",
 		},
 		{name: "grub", file: func(string) string { return "grub/grub.cfg" }, text: grubText},
 		{name: "ipxe", file: func(name string) string { return name + ".ipxe" }, text: ipxeText},
@@ -83,11 +87,11 @@ func (d *dir) configure(v *version, names []string) (files []configFile, err err
 	return files, nil
 }
 
-// hints say which files of a loader are still missing.
-func (d *dir) hints(names []string) (hints []string) {
+// hints say which files of a loader are still missing, for nodes of an architecture.
+func (d *dir) hints(names []string, architecture string) (hints []string) {
 	for _, name := range names {
 		l, err := loaderOf(name)
-		if err != nil {
+		if err != nil || l.only != "" && architecture != "" && l.only != architecture {
 			continue
 		}
 		for _, file := range l.needs {

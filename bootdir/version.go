@@ -33,6 +33,9 @@ type version struct {
 	// Secret says that only Owner may read the image.
 	Secret bool `json:"secret"`
 	Owner  int  `json:"owner"`
+	// Architecture is that of the kernel, as Debian calls it. Versions of before do not
+	// have it.
+	Architecture string `json:"architecture,omitempty"`
 }
 
 // The files of a version.
@@ -68,6 +71,7 @@ func plan(ctx context.Context, opts Options, src *bootfiles.Set) (*version, erro
 	}
 	sum := sha256.Sum256(text)
 	v.ID = src.Release + "-" + hex.EncodeToString(sum[:5])
+	v.Architecture = src.Architecture // Not in the ID: the kernel's content decides it.
 	return v, nil
 }
 
@@ -230,7 +234,7 @@ func (d *dir) use(s *state, v *version, files []configFile, keep int) (*Report, 
 	}
 	r := &Report{
 		Dir: d.root.Name(), Name: d.name, Version: v.ID, Kernel: v.Release, Default: v.labelName(v.Default), Labels: []string{},
-		Versions: s.Versions, Changes: d.changes, Warnings: append(d.warnings, d.hints(v.Loaders)...),
+		Versions: s.Versions, Changes: d.changes, Warnings: append(d.warnings, d.hints(v.Loaders, v.Architecture)...),
 	}
 	if r.Changes == nil {
 		r.Changes = []Change{}

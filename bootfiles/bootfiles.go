@@ -46,8 +46,10 @@ type Label struct {
 // A Set is what boots together. Close it.
 type Set struct {
 	Kernel, Image *os.File
-	// Release is that of the kernel.
-	Release string
+	// Release is that of the kernel, Architecture what it runs on, as Debian calls it.
+	Release, Architecture string
+	// Format is what kind of file the kernel is.
+	Format initrd.KernelFormat
 	// Labels are Tmpfs and, where the image is of the profile iscsi, ISCSI; the
 	// default one first.
 	Labels []Label
@@ -109,15 +111,20 @@ func (s *Set) findKernel(opts Options, releases []string) (err error) {
 	} else if s.Kernel, name, err = kernelOfTree(opts.Root, releases); err != nil {
 		return err
 	}
-	if s.Release, err = initrd.KernelRelease(s.Kernel); err != nil {
+	file, err := initrd.ReadKernelFile(s.Kernel)
+	if err != nil {
 		return initrd.OptionErrorf("Kernel", "%s: %w", name, err)
 	}
+	s.Release, s.Architecture, s.Format = file.Release, file.Architecture, file.Format
 	switch {
 	case s.Release == "" && len(releases) == 1:
-		s.Release = releases[0] // Of arm64, which does not say it.
+		s.Release = releases[0] // Packed in a way that is not unpacked here.
 	case !slices.Contains(releases, s.Release):
 		return initrd.OptionErrorf("Kernel", "%s is the kernel %s, and the image %s has modules for %s: build the image anew, or name the kernel that belongs to it",
 			name, s.Release, opts.Image, strings.Join(releases, ", "))
+	}
+	if s.Format == initrd.ImageGz {
+		s.Warnings = append(s.Warnings, fmt.Sprintf("%s is packed by gzip, which U-Boot starts, and GRUB and iPXE under UEFI do not: unpack it by gunzip for these, and name that file as the kernel", name))
 	}
 	return nil
 }

@@ -42,8 +42,7 @@ func NewAliasIndex(aliases []Alias) *AliasIndex {
 	return x
 }
 
-// Buses are those for which there are aliases. A bus has the same name in an alias
-// and in sysfs.
+// Buses are those for which there are aliases, by the name that the aliases begin with.
 func (x *AliasIndex) Buses() []string { return x.buses }
 
 // Match returns the modules for a device, in the order of the aliases.

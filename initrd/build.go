@@ -25,7 +25,7 @@ func Build(ctx context.Context, opts Options) (*Report, error) {
 	for _, o := range []struct{ field, value, remedy string }{
 		{"Root", opts.Root, "name the tree that the nodes mount"},
 		{"Output", opts.Output, "name the image to write"},
-		{"Init", opts.Init, "name sidusboot's init"},
+		{"Init", cmp.Or(opts.Init, opts.InitDir), "name sidusboot's init, or the folder that has it"},
 	} {
 		if o.value == "" {
 			return nil, InvalidOptionf(o.field, "is missing: %s", o.remedy)
@@ -45,22 +45,31 @@ func Build(ctx context.Context, opts Options) (*Report, error) {
 	rep := &Report{Version: opts.Builder, Root: opts.Root, Output: opts.Output, Profile: joinNames(chosen), Compress: comp.name,
 		Warnings: []string{}, Firmware: FirmwareReport{Missing: []string{}, Without: []string{}}}
 
-	entries, programs, err := fixedEntries(opts, rep)
-	if err != nil {
-		return nil, err
-	}
-	releases, warnings, err := chooseKernels(t, opts.Kernel)
+	kernels, want, from, warnings, err := readKernels(t, opts.Kernel)
 	if err != nil {
 		return nil, err
 	}
 	rep.Warnings = append(rep.Warnings, warnings...)
-	entries = append(entries, releaseEntry(opts.Builder, joinNames(chosen), releases))
-	var modules []*moduleFile
-	for _, release := range releases {
-		k, err := readKernel(t, release)
-		if err != nil {
+	rep.Architecture = archNames[want]
+	if opts.Init == "" {
+		if opts.Init, err = chooseInit(opts.InitDir, want, from); err != nil {
 			return nil, err
 		}
+		if err := checkOutputs(opts); err != nil {
+			return nil, err
+		}
+	}
+	entries, err := fixedEntries(opts, want, from, rep)
+	if err != nil {
+		return nil, err
+	}
+	var releases []string
+	for _, k := range kernels {
+		releases = append(releases, k.release)
+	}
+	entries = append(entries, releaseEntry(opts.Builder, joinNames(chosen), releases))
+	var modules []*moduleFile
+	for _, k := range kernels {
 		rep.Warnings = append(rep.Warnings, k.problems...)
 		if warnings, err = check(t, k, chosen); err != nil {
 			return nil, err
@@ -73,9 +82,9 @@ func Build(ctx context.Context, opts Options) (*Report, error) {
 		rep.Warnings = append(rep.Warnings, warnings...)
 		text, err := manifest.Encode()
 		if err != nil {
-			return nil, fmt.Errorf("kernel %s: %w", release, err)
+			return nil, fmt.Errorf("kernel %s: %w", k.release, err)
 		}
-		entries = append(entries, fileEntry(image.ManifestPath(release), 0o644, []byte(text)))
+		entries = append(entries, fileEntry(image.ManifestPath(k.release), 0o644, []byte(text)))
 		how := packRare(t, k, chosen, manifest)
 		for _, mod := range manifest.Modules {
 			m := newModuleFile(k, mod.Name, how[mod.Name])
@@ -87,7 +96,7 @@ func Build(ctx context.Context, opts Options) (*Report, error) {
 	}
 
 	if opts.DryRun {
-		if err := write(ctx, io.Discard, comp, t, withParents(entries), modules, programs, rep); err != nil {
+		if err := write(ctx, io.Discard, comp, t, withParents(entries), modules, rep); err != nil {
 			return nil, err
 		}
 		rep.count(releases, modules)
@@ -110,7 +119,7 @@ func Build(ctx context.Context, opts Options) (*Report, error) {
 		}
 		defer repOut.abort()
 	}
-	err = write(ctx, out, comp, t, withParents(entries), modules, programs, rep)
+	err = write(ctx, out, comp, t, withParents(entries), modules, rep)
 	switch {
 	case err != nil && ctx.Err() != nil:
 		return nil, fmt.Errorf("%w: %s is as it was", err, opts.Output)
@@ -147,7 +156,7 @@ func Build(ctx context.Context, opts Options) (*Report, error) {
 
 // write packs everything into out. Firmware comes last, because the modules
 // say which.
-func write(ctx context.Context, out io.Writer, comp compressor, t *tree, entries []entry, modules []*moduleFile, programs []program, rep *Report) error {
+func write(ctx context.Context, out io.Writer, comp compressor, t *tree, entries []entry, modules []*moduleFile, rep *Report) error {
 	packed := &counter{ctx: ctx, w: out}
 	cw, err := comp.write(packed)
 	if err != nil {
@@ -173,7 +182,7 @@ func write(ctx context.Context, out io.Writer, comp compressor, t *tree, entries
 		return err
 	}
 	<-loaded
-	if err := checkArch(t, programs, modules); err != nil {
+	if err := checkArch(t, modules); err != nil {
 		return err
 	}
 

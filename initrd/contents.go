@@ -19,12 +19,14 @@ type program struct {
 
 // fixedEntries are what every image holds besides kernels: mount points, /init
 // and the files that were named in the options.
-func fixedEntries(opts Options, rep *Report) (entries []entry, programs []program, err error) {
+//
+// want is what the kernels run on, as the file from says: another program is refused.
+func fixedEntries(opts Options, want arch, from string, rep *Report) (entries []entry, err error) {
 	for _, dir := range image.Directories() {
 		entries = append(entries, dirEntry(dir, 0o755))
 	}
 	for _, f := range []struct{ field, from, to, remedy string }{
-		{"Init", opts.Init, image.Init, "name sidusboot's init, which make leaves in bin/"},
+		{"Init", opts.Init, image.Init, initRemedy(want)},
 		{"Rescue", opts.Rescue, image.Rescue, "name a static program, as busybox of Debian's busybox-static is"},
 	} {
 		if f.from == "" {
@@ -32,23 +34,25 @@ func fixedEntries(opts Options, rep *Report) (entries []entry, programs []progra
 		}
 		data, err := ReadFile(f.from)
 		if err != nil {
-			return nil, nil, OptionErrorf(f.field, "%w: %s", err, remedyFor(err, f.remedy))
+			return nil, OptionErrorf(f.field, "%w: %s", err, remedyFor(err, f.remedy))
 		}
 		arch, err := openProgram(data)
 		if err != nil {
-			return nil, nil, OptionErrorf(f.field, "%s %w: %s", f.from, err, f.remedy)
+			return nil, OptionErrorf(f.field, "%s %w: %s", f.from, err, f.remedy)
 		}
-		programs = append(programs, program{f.field, f.from, arch})
+		if err := checkProgram(program{f.field, f.from, arch}, want, from); err != nil {
+			return nil, err
+		}
 		entries = append(entries, fileEntry(f.to, 0o755, data))
 	}
 	if opts.Config != "" {
 		data, err := ReadFile(opts.Config)
 		if err != nil {
-			return nil, nil, OptionErrorf("Config", "%w: %s", err, remedyFor(err, "name a file of kernel command line parameters"))
+			return nil, OptionErrorf("Config", "%w: %s", err, remedyFor(err, "name a file of kernel command line parameters"))
 		}
 		cfg, err := config.Parse("", string(data))
 		if err != nil {
-			return nil, nil, OptionErrorf("Config", "%s: %s", opts.Config, strings.ReplaceAll(err.Error(), "\n", "; "))
+			return nil, OptionErrorf("Config", "%s: %s", opts.Config, strings.ReplaceAll(err.Error(), "\n", "; "))
 		}
 		for _, note := range cfg.Notes {
 			rep.Warnings = append(rep.Warnings, fmt.Sprintf("%s: %s", opts.Config, note))
@@ -61,26 +65,24 @@ func fixedEntries(opts Options, rep *Report) (entries []entry, programs []progra
 	if opts.Secrets != "" {
 		data, err := ReadSecretFile(opts.Secrets)
 		if err != nil {
-			return nil, nil, OptionErrorf("Secrets", "%w", err)
+			return nil, OptionErrorf("Secrets", "%w", err)
 		}
 		if _, err := config.ParseSecrets(string(data)); err != nil {
-			return nil, nil, OptionErrorf("Secrets", "%s: %s", opts.Secrets, strings.ReplaceAll(err.Error(), "\n", "; "))
+			return nil, OptionErrorf("Secrets", "%s: %s", opts.Secrets, strings.ReplaceAll(err.Error(), "\n", "; "))
 		}
 		rep.Warnings = append(rep.Warnings, fmt.Sprintf(
 			"everybody who can fetch %s by TFTP or HTTP can read the secrets in it; on this host only its owner may read it (mode 0600): a boot server that runs as another user needs it as its own (chown, which later builds keep)", opts.Output))
 		entries = append(entries, fileEntry(image.Secrets, 0o600, data))
 	}
-	return entries, programs, nil
+	return entries, nil
 }
 
-// checkArch refuses a program that the tree's kernels could not run.
-func checkArch(t *tree, programs []program, modules []*moduleFile) error {
-	for _, p := range programs {
-		for _, m := range modules {
-			if m.arch != p.arch {
-				return OptionErrorf(p.field, "%s is for %v, but %s for %v: name one that is built for the tree's kernel",
-					p.file, p.arch, t.path(m.path), m.arch)
-			}
+// checkArch refuses a module that is for another machine than the others.
+func checkArch(t *tree, modules []*moduleFile) error {
+	for _, m := range modules {
+		if first := modules[0]; m.arch != first.arch {
+			return fmt.Errorf("%s is for %v, and %s for %v: install the package of the one that is wrong again, or remove that file and run depmod -b %s %s",
+				t.path(m.path), m.arch, t.path(first.path), first.arch, t.dir, m.release)
 		}
 	}
 	return nil

@@ -9,26 +9,6 @@ import (
 	"strings"
 )
 
-// An arch is what a program or a module is built for.
-type arch struct {
-	machine elf.Machine
-	class   elf.Class
-	data    elf.Data
-}
-
-func archOf(f *elf.File) arch { return arch{f.Machine, f.Class, f.Data} }
-
-func (a arch) String() string {
-	bits, order := "64-bit", "little"
-	if a.class == elf.ELFCLASS32 {
-		bits = "32-bit"
-	}
-	if a.data == elf.ELFDATA2MSB {
-		order = "big"
-	}
-	return fmt.Sprintf("%s (%s, %s endian)", strings.TrimPrefix(a.machine.String(), "EM_"), bits, order)
-}
-
 // openModule refuses what the kernel would refuse for being no module at all.
 func openModule(data []byte) (*elf.File, error) {
 	if len(data) == 0 {

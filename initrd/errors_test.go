@@ -202,7 +202,7 @@ func TestBuildErrors(t *testing.T) {
 			setup: func(t *testing.T, _ string, o *Options) {
 				initrdtest.WriteFile(t, o.Init, initrdtest.Program(nil, func(h *elf.Header64, _ *elf.Prog64) { h.Machine = uint16(elf.EM_AARCH64) }))
 			},
-			want: []string{"Init: ", "is for AARCH64", ".ko", "for X86_64", "name one that is built for"}},
+			want: []string{"Init: ", "is for arm64", ".ko", "for amd64", "which make leaves in bin/ as init-amd64 or init"}},
 		{name: "rescue for another machine",
 			setup: func(t *testing.T, _ string, o *Options) {
 				o.Rescue = filepath.Join(t.TempDir(), "busybox")

@@ -16,6 +16,8 @@ import (
 // one release. Names of modules are canonical throughout.
 type kernel struct {
 	release string
+	// arch is what it runs on; zero: nothing says it.
+	arch arch
 	// tree is how the host calls the tree, for messages.
 	tree string
 	// files is the path of each module below lib/modules/RELEASE.
@@ -50,6 +52,35 @@ type kernel struct {
 // A softdep lists modules to be loaded before and after another. They may be
 // names or aliases, and nobody minds if there is no such module.
 type softdep struct{ pre, post []string }
+
+// readKernels reads the kernels that go into an image, as chooseKernels finds them. One
+// image is for one architecture: it has one /init. a is that of the first kernel that says
+// its own, and from the file that does.
+func readKernels(t *tree, want string) (kernels []*kernel, a arch, from string, warnings []string, err error) {
+	releases, warnings, err := chooseKernels(t, want)
+	if err != nil {
+		return nil, arch{}, "", nil, err
+	}
+	first := ""
+	for _, release := range releases {
+		k, err := readKernel(t, release)
+		if err != nil {
+			return nil, arch{}, "", nil, err
+		}
+		kernels = append(kernels, k)
+		file := ""
+		k.arch, file = findArch(t, k)
+		switch {
+		case k.arch == (arch{}):
+		case first == "":
+			a, from, first = k.arch, file, release
+		case k.arch != a:
+			return nil, arch{}, "", nil, OptionErrorf("Kernel", "%s is for %v (%s), and %s for %v (%s): choose one of them, since an image has one /init",
+				first, a, from, release, k.arch, file)
+		}
+	}
+	return kernels, a, from, warnings, nil
+}
 
 // readKernel reads what the tree knows about the modules of a release.
 func readKernel(t *tree, release string) (*kernel, error) {

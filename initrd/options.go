@@ -21,8 +21,12 @@ type Options struct {
 	// Secrets is a file of users and passwords by node, of mode 0600, packed as
 	// image.Secrets. Empty: none.
 	Secrets string
-	// Init is the program that becomes /init. Required.
+	// Init is the program that becomes /init. Empty: the one in InitDir.
 	Init string
+	// InitDir is a folder with the programs that make leaves in bin/: init, and init-ARCH
+	// for other architectures than the machine's (init-arm64). The one for the tree's
+	// kernels becomes /init. Required where Init is empty.
+	InitDir string
 	// Rescue is a static program, packed as image.Rescue. Empty: none.
 	Rescue string
 	// Compress is one of Compressors(). Empty: the first of them.

@@ -30,6 +30,8 @@ type set struct {
 	// disks says that those devices are disks: only a node that wants one loads
 	// them.
 	disks bool
+	// only, where set, is the one architecture for whose kernels the set is.
+	only arch
 	// rare says that a node needs few of these: each is packed by itself, see packRare.
 	rare bool
 }
@@ -56,7 +58,7 @@ var profiles = []Profile{
 	{
 		Name: "generic",
 		Help: "every wired Ethernet driver, USB ones too, and the usual virtual NICs",
-		sets: slices.Concat(base, []string{"ethernet", "phy", "virtual", "usb"}),
+		sets: slices.Concat(base, []string{"ethernet", "phy", "virtual", "usb", "board"}),
 	},
 	{
 		Name: "virtual",
@@ -122,6 +124,21 @@ var sets = map[string]set{
 		devices: true, rare: true,
 		dirs:    []string{"drivers/net/phy"},
 		imports: []string{"phy_drivers_register", "phy_driver_register"},
+	},
+
+	// What a NIC, or the PCIe bridge before it, waits for on boards with a device tree:
+	// clocks, regulators, pins, resets, buses to the chips that have these, the memory
+	// with its address. Each is a device by itself, and the kernel holds the NIC back
+	// until all have a driver.
+	"board": {
+		only: arm64, devices: true, rare: true,
+		dirs: []string{
+			"drivers/bus", "drivers/clk", "drivers/dma", "drivers/extcon", "drivers/firmware", "drivers/genpd", "drivers/gpio",
+			"drivers/hwspinlock", "drivers/i2c/busses", "drivers/i2c/muxes", "drivers/interconnect", "drivers/iommu", "drivers/irqchip",
+			"drivers/mailbox", "drivers/memory", "drivers/mfd", "drivers/mux", "drivers/nvmem", "drivers/pci/controller",
+			"drivers/phy", "drivers/pinctrl", "drivers/pmdomain", "drivers/regulator", "drivers/reset", "drivers/rpmsg",
+			"drivers/soc", "drivers/spi", "drivers/spmi",
+		},
 	},
 
 	"virtual": {devices: true, modules: []string{
@@ -241,6 +258,9 @@ func profileNames() []string { return namesOf(profiles) }
 // choose gives the modules of the set that a kernel has, sorted.
 func (s set) choose(k *kernel) []string {
 	var names []string
+	if s.only != (arch{}) && s.only != k.arch {
+		return nil
+	}
 	for _, name := range k.order {
 		if s.has(name, k.files[name]) {
 			names = append(names, name)

@@ -12,7 +12,10 @@ type Report struct {
 	// Version is Options.Builder.
 	Version string `json:"version"`
 	Root    string `json:"root"`
-	Output  string `json:"output"`
+	// Architecture is what the kernels run on, as Debian calls it: amd64, arm64. Empty: the
+	// tree does not say it, or Debian has none like that.
+	Architecture string `json:"architecture"`
+	Output       string `json:"output"`
 	// Profile are the names of the profiles, with commas between them.
 	Profile  string         `json:"profile"`
 	Compress string         `json:"compress"`

@@ -56,6 +56,10 @@ and PASSWORD_IN are what the target must prove. The file must have mode 0600,
 and the image gets it as well: everybody who can fetch the image can read them.
 initrdgen secrets makes such a file out of one key.
 
+TREE may be for another architecture than this machine: amd64 or arm64. Its kernel's
+modules say which, and the init for it is taken: beside initrdgen make leaves init
+for this machine and init-arm64 or init-amd64 for the other.
+
 TREE is only read. FILE appears whole or not at all: a build that fails or is
 interrupted leaves the old one as it was. The new one has the owner, the mode and
 the access list of the one that it replaces, so that a boot server keeps what it
@@ -87,7 +91,7 @@ kernels. What went in, and what it weighs, is printed at the end.`,
 				if err != nil {
 					return fmt.Errorf("--init: %w: name sidusboot's init", err)
 				}
-				opts.Init = filepath.Join(filepath.Dir(self), "init")
+				opts.InitDir = filepath.Dir(self)
 			}
 			opts.Builder = command.Version("initrdgen", version)
 			rep, err := initrd.Build(cmd.Context(), opts)
@@ -115,7 +119,7 @@ kernels. What went in, and what it weighs, is printed at the end.`,
 	f.StringVar(&opts.Config, "config", "", "`FILE` of kernel command line parameters, checked and packed as /etc/sidusboot.conf")
 	f.StringVar(&opts.Secrets, "secrets", "", "`FILE` of users and passwords by node, mode 0600, checked and packed as /etc/sidusboot.secrets")
 	f.StringVar(&opts.Rescue, "rescue", "", "static program `FILE` (busybox of busybox-static, say), packed as /rescue, for sidus.onerror=shell")
-	f.StringVar(&opts.Init, "init", "", "the `FILE` that becomes /init (default: init beside initrdgen)")
+	f.StringVar(&opts.Init, "init", "", "the `FILE` that becomes /init (default: the one beside initrdgen for the tree's architecture, init or init-ARCH)")
 	f.StringVar(&opts.Compress, "compress", initrd.Compressors()[0], "how to pack: `NAME` is "+strings.Join(initrd.Compressors(), ", "))
 	f.StringVar(&opts.Report, "report", "", "write what went in to `FILE` as JSON")
 	f.BoolVar(&opts.DryRun, "dry-run", false, "do everything but write: the report is that of the image, and so are errors in the tree")
@@ -166,7 +170,11 @@ func profileHelp() string {
 
 // printReport writes a report for people.
 func printReport(w io.Writer, r *initrd.Report, verbose bool) {
-	fmt.Fprintf(w, "%s: %s, profile %s\n", r.Output, megabytes(r.Packed), r.Profile)
+	fmt.Fprintf(w, "%s: %s, profile %s", r.Output, megabytes(r.Packed), r.Profile)
+	if r.Architecture != "" {
+		fmt.Fprintf(w, ", for %s", r.Architecture)
+	}
+	fmt.Fprintln(w)
 	for _, k := range r.Kernels {
 		fmt.Fprintf(w, "  kernel    %s: %d modules, %s\n", k.Release, k.Modules, megabytes(k.Bytes))
 		var outside, names []string

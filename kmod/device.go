@@ -2,9 +2,11 @@ package kmod
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -79,11 +81,10 @@ func Devices(sysfs string) []string {
 	return slices.Compact(all)
 }
 
-// modaliases reads the modalias of every device on the buses. A bus is named
-// alike in an alias and in sysfs.
+// modaliases reads the modalias of every device whose alias begins with one of buses.
 func modaliases(sysfs string, buses []string) []string {
 	var all []string
-	for _, bus := range buses {
+	for _, bus := range folders(buses) {
 		dir := filepath.Join(sysfs, "bus", bus, "devices")
 		devices, err := os.ReadDir(dir)
 		if err != nil {
@@ -93,8 +94,42 @@ func modaliases(sysfs string, buses []string) []string {
 			text, err := os.ReadFile(filepath.Join(dir, d.Name(), "modalias"))
 			if err == nil {
 				all = append(all, strings.TrimSpace(string(text)))
+			} else if text, err = os.ReadFile(filepath.Join(dir, d.Name(), "phy_id")); err == nil {
+				all = append(all, phyAlias(string(text)))
 			}
 		}
 	}
 	return all
+}
+
+// folders are those of sysfs for the buses that aliases begin with. A bus has mostly the
+// same name in both. Devices of a device tree (of:) are on several buses, and PHYs are
+// mdio in an alias.
+func folders(buses []string) []string {
+	var names []string
+	for _, bus := range buses {
+		with := []string{bus}
+		switch bus {
+		case "of":
+			with = []string{"platform", "i2c"}
+		case "mdio":
+			with = []string{"mdio_bus"}
+		}
+		for _, name := range with {
+			if !slices.Contains(names, name) {
+				names = append(names, name)
+			}
+		}
+	}
+	return names
+}
+
+// phyAlias is the alias of a PHY, by its phy_id ("0x001cc916"): the bits of it, the
+// highest first (MDIO_ID_FMT in include/linux/mod_devicetable.h). Empty: it has none.
+func phyAlias(id string) string {
+	n, err := strconv.ParseUint(strings.TrimSpace(id), 0, 32)
+	if err != nil || n == 0 {
+		return ""
+	}
+	return fmt.Sprintf("mdio:%032b", n)
 }

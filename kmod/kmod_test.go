@@ -170,6 +170,47 @@ func TestLoadDevices(t *testing.T) {
 	}
 }
 
+// Devices of a device tree are on other buses than their aliases say, and a PHY has none:
+// the clock is on the platform bus, the regulator on I2C, the PHY behind the NIC.
+func TestLoadDeviceTree(t *testing.T) {
+	sysfs := t.TempDir()
+	write := func(file, text string) {
+		file = filepath.Join(sysfs, "bus", file)
+		if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write("platform/devices/1c0.clock/modalias", "of:NclockT(null)Cacme,clk\n")
+	write("platform/devices/mfd-cell/modalias", "platform:acme-cell\n")
+	write("i2c/devices/0-0010/modalias", "of:NregulatorT(null)Cacme,pmic\n")
+	write("mdio_bus/devices/fixed-0:00/phy_id", "0x00000000\n")
+	m := &image.Manifest{Kernel: "6.1.0-test",
+		Modules: []image.Module{{Name: "clk_acme"}, {Name: "pmic_acme"}, {Name: "gmac"}, {Name: "realtek"}, {Name: "other_phy"}, {Name: "cell"}},
+		Aliases: []image.Alias{
+			{Pattern: "of:N*T*Cacme,clk", Module: "clk_acme"}, {Pattern: "of:N*T*Cacme,pmic", Module: "pmic_acme"},
+			{Pattern: "of:N*T*Cacme,gmac", Module: "gmac"}, {Pattern: "platform:acme-cell", Module: "cell"},
+			{Pattern: "mdio:0000000000011100110010010001????", Module: "realtek"}, {Pattern: "mdio:0000000000000000000000000000????", Module: "other_phy"},
+		}}
+	r := &recorder{hook: func(name string) {
+		switch name {
+		case "pmic_acme":
+			write("platform/devices/1d0.ethernet/modalias", "of:NethernetT(null)Cacme,gmac\n")
+		case "gmac":
+			write("mdio_bus/devices/stmmac-0:01/phy_id", "0x001cc916\n")
+		}
+	}}
+	got, err := newLoader(m, "/", Options{}, r.insert).LoadDevices(sysfs, nil)
+	if want := "clk_acme cell pmic_acme gmac realtek"; strings.Join(got, " ") != want || err != nil {
+		t.Errorf("LoadDevices = %q, %v, want %q", got, err, want)
+	}
+	if got := Devices(sysfs); !slices.Contains(got, "of:NethernetT(null)Cacme,gmac") || !slices.Contains(got, "mdio:00000000000111001100100100010110") {
+		t.Errorf("Devices = %q, want those of the device tree and the PHY", got)
+	}
+}
+
 func TestOpen(t *testing.T) {
 	root := t.TempDir()
 	var kernel *KernelError

@@ -21,10 +21,14 @@ func BuildImage(ctx context.Context, tree string, args ...string) (string, error
 		return "", err
 	}
 	key := []string{tree}
-	for _, program := range []string{"initrdgen", "init"} {
-		b, err := os.ReadFile(filepath.Join(bin, program))
+	programs, err := filepath.Glob(filepath.Join(bin, "init*")) // initrdgen, and each machine's init.
+	if err != nil || len(programs) < 2 {
+		return "", fmt.Errorf("no init and no initrdgen in %s: run make first", bin)
+	}
+	for _, program := range programs {
+		b, err := os.ReadFile(program)
 		if err != nil {
-			return "", fmt.Errorf("%w; run make first", err)
+			return "", err
 		}
 		key = append(key, string(b))
 	}

@@ -157,9 +157,15 @@ func (u *updater) target(id string) (*target, error) {
 	t.stays, t.newInit, t.release = f.get("stays"), f.get("new_init"), f.get("release")
 	if text, err := os.ReadFile("/proc/sys/kernel/kexec_load_disabled"); err != nil || strings.TrimSpace(string(text)) != "0" {
 		t.noKexec = "this kernel starts no other one (kernel.kexec_load_disabled)"
+	} else if errors.Is(unix.KexecFileLoad(-1, -1, "", noFlag), unix.ENOSYS) {
+		t.noKexec = "this kernel starts no other one (CONFIG_KEXEC_FILE is not set)"
 	}
 	return t, nil
 }
+
+// noFlag is none of kexec_file_load's flags: a kernel that has the system call answers EINVAL
+// and does nothing. That of Debian 12 on arm64 has none.
+const noFlag = 1 << 30
 
 // act goes a way. After an error nothing is left of it.
 func (u *updater) act(way string, t *target) error {

@@ -37,7 +37,7 @@ func (c *check) kernels() {
 	c.add(Finding{Name: "modules-dep", Severity: Warning, Problem: "kernel modules without modules.dep: nobody finds them",
 		Remedy: "run depmod RELEASE in a chroot"}, unlisted...)
 	if len(modules) == 0 {
-		c.add(Finding{Name: "modules", Severity: Fatal, Problem: "the tree has no kernel modules", Remedy: "install a kernel in it, linux-image-amd64 for example"}, "/lib/modules")
+		c.add(Finding{Name: "modules", Severity: Fatal, Problem: "the tree has no kernel modules", Remedy: "install a kernel in it, linux-image-amd64 or linux-image-arm64"}, "/lib/modules")
 	}
 	var without, old []string
 	kernels := 0

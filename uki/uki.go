@@ -15,6 +15,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"os"
 	"path"
 	"slices"
@@ -84,11 +85,13 @@ func Build(ctx context.Context, opts Options) (*Report, error) {
 	if err != nil {
 		return nil, err
 	}
-	machine, err := kernelMachine(src.Kernel)
-	if err != nil {
-		return nil, err
+	switch {
+	case stubs[src.Architecture] == "":
+		return nil, initrd.OptionErrorf("Kernel", "%s is for %s, for which there is no EFI stub: name a kernel for %s", src.Kernel.Name(), src.Architecture, strings.Join(slices.Sorted(maps.Keys(stubs)), " or "))
+	case src.Format == initrd.ImageGz:
+		return nil, initrd.OptionErrorf("Kernel", "%s is packed by gzip, and UEFI does not start such a kernel: unpack it by gunzip, and name that file by --kernel", src.Kernel.Name())
 	}
-	stub, name, err := openStub(opts, machine)
+	stub, name, err := openStub(opts, src.Architecture)
 	if err != nil {
 		return nil, err
 	}
@@ -176,18 +179,6 @@ func openStub(opts Options, machine string) (*stub, string, error) {
 		return nil, "", initrd.OptionErrorf("Stub", "%s is for %s, and the kernel for %s: name the stub that belongs to it", name, cmp.Or(got, "another processor"), machine)
 	}
 	return s, name, nil
-}
-
-// kernelMachine is what a kernel runs on, as Debian calls it.
-func kernelMachine(kernel io.ReaderAt) (string, error) {
-	head := make([]byte, 0x40)
-	if _, err := kernel.ReadAt(head, 0); err != nil {
-		return "", err
-	}
-	if string(head[0x38:0x3c]) == "ARM\x64" {
-		return "arm64", nil
-	}
-	return "amd64", nil
 }
 
 // stubVersion is the version of systemd in what a stub says of itself; 0: none.

@@ -2,8 +2,8 @@ package uki
 
 import (
 	"bytes"
+	"debug/elf"
 	"debug/pe"
-	"encoding/binary"
 	"errors"
 	"os"
 	"path/filepath"
@@ -24,11 +24,7 @@ func goodOptions(t *testing.T) Options {
 		Options: bootfiles.Options{Image: filepath.Join(dir, "initrd.img"), Kernel: filepath.Join(dir, "vmlinuz"), Append: "nfsroot=10.0.0.1:/srv"},
 		Stub:    filepath.Join(dir, "stub"), Output: filepath.Join(dir, "sidus.efi"),
 	}
-	kernel := make([]byte, 0x1000)
-	copy(kernel[0x202:], "HdrS")
-	binary.LittleEndian.PutUint16(kernel[0x20e:], 0x400)
-	copy(kernel[0x600:], "6.1.0-test (somebody) #1\x00")
-	initrdtest.WriteFile(t, opts.Kernel, kernel)
+	initrdtest.WriteFile(t, opts.Kernel, initrdtest.KernelFile(elf.EM_X86_64, "6.1.0-test"))
 	initrdtest.WriteFile(t, opts.Stub, program("#### LoaderInfo: systemd-stub 257.9-1 ####"))
 	initrdtest.WriteFile(t, filepath.Join(dir, "init"), initrdtest.Program(nil))
 	if _, err := initrd.Build(t.Context(), initrd.Options{Root: initrdtest.Tree(t), Output: opts.Image, Init: filepath.Join(dir, "init")}); err != nil {
@@ -88,6 +84,41 @@ func TestBuild(t *testing.T) {
 	}
 	if second, err := os.ReadFile(opts.Output); err != nil || !bytes.Equal(first, second) {
 		t.Errorf("a second build has other bytes (%v)", err)
+	}
+}
+
+// TestBuildARM64 makes one for arm64 on any machine: after the stub that the tree has for
+// it, and not from a kernel that UEFI does not start.
+func TestBuildARM64(t *testing.T) {
+	opts := goodOptions(t)
+	root := t.TempDir()
+	kernel := initrdtest.KernelFile(elf.EM_AARCH64, "6.1.0-test")
+	initrdtest.WriteFile(t, filepath.Join(root, "boot/vmlinuz-6.1.0-test"), kernel)
+	stub := program("#### LoaderInfo: systemd-stub 252.39-1 ####", func(f *pe.FileHeader, _ *pe.OptionalHeader64) { f.Machine = pe.IMAGE_FILE_MACHINE_ARM64 })
+	initrdtest.WriteFile(t, filepath.Join(root, "usr/lib/systemd/boot/efi/linuxaa64.efi.stub"), stub)
+	opts.Root, opts.Kernel, opts.Stub = root, "", ""
+	r, err := Build(t.Context(), opts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !strings.HasSuffix(r.Stub, "/linuxaa64.efi.stub") {
+		t.Errorf("the stub is %s", r.Stub)
+	}
+	f, err := pe.Open(opts.Output)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	linux, err := f.Section(".linux").Data()
+	if f.Machine != 0xaa64 || err != nil || !bytes.HasPrefix(linux, kernel) {
+		t.Errorf("machine %#x, .linux of %d bytes (%v)", f.Machine, len(linux), err)
+	}
+
+	initrdtest.WriteFile(t, filepath.Join(root, "boot/vmlinuz-6.1.0-test"), initrdtest.Pack(t, ".gz", kernel))
+	_, err = Build(t.Context(), opts)
+	option := (*initrd.OptionError)(nil)
+	if !errors.As(err, &option) || option.Field != "Kernel" || !strings.Contains(err.Error(), "packed by gzip") {
+		t.Errorf("packed by gzip: %v", err)
 	}
 }
 

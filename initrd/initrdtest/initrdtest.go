@@ -113,6 +113,37 @@ func Tree(t *testing.T) string {
 	return root
 }
 
+// SetMachine makes all modules of a kernel, in a tree that Tree made, those for another machine.
+func SetMachine(t *testing.T, root, release string, machine elf.Machine) {
+	t.Helper()
+	for _, m := range Modules() {
+		module := ModuleFile(m.Path, m.Firmware, m.Imports...)
+		binary.LittleEndian.PutUint16(module[18:], uint16(machine)) // e_machine
+		WriteFile(t, filepath.Join(root, "usr/lib/modules", release, m.Path), Pack(t, m.Path, module))
+	}
+}
+
+// ProgramFor is a Program for a machine.
+func ProgramFor(machine elf.Machine) []byte {
+	return Program(nil, func(h *elf.Header64, _ *elf.Prog64) { h.Machine = uint16(machine) })
+}
+
+// KernelFile is the file of a kernel for amd64 or arm64 that says which release it is.
+func KernelFile(machine elf.Machine, release string) []byte {
+	b := make([]byte, 0x1000)
+	if machine == elf.EM_AARCH64 {
+		copy(b, "MZ")
+		copy(b[0x38:], "ARM\x64")
+		copy(b[0x900:], "Linux version %s\x00Linux version "+release+" (somebody@somewhere) #1 SMP")
+		return b
+	}
+	copy(b[0x202:], "HdrS")
+	binary.LittleEndian.PutUint16(b[0x20e:], 0x400)
+	b[0x236] = 1 // XLF_KERNEL_64
+	copy(b[0x600:], release+" (somebody@somewhere) #1 SMP\x00")
+	return b
+}
+
 // AddModule adds a module to a tree that Tree made.
 func AddModule(t *testing.T, root string, m Module) {
 	t.Helper()
