@@ -5,6 +5,7 @@
 # make test   linters, unit tests, and the tests that boot
 # make soak   the tests with many repetitions and long waits, too
 # make storm  what a room of nodes asks of an NFS server: recorded, replayed, drawn
+# make deb    Debian packages in bin/deb: for the server, and for inside a tree
 # make bench  speed and size beside initramfs-tools, in one table
 
 GO      ?= go
@@ -22,7 +23,9 @@ SMALL   = -gcflags=all=-l -ldflags="$(LDFLAGS) -funcalign=1"
 OTHERS  = $(filter-out $(shell $(GO) env GOARCH),amd64 arm64)
 LINT    = $(GO) tool -modfile=tools/go.mod
 
-.PHONY: build check test unit lint linters qemu-test soak bench storm demo site fuzz prerequisites clean help
+DEB_ARCH ?= $(shell $(GO) env GOARCH)
+
+.PHONY: build deb check test unit lint linters qemu-test soak bench storm demo site fuzz prerequisites clean help
 
 build:
 	@mkdir -p bin
@@ -30,6 +33,11 @@ build:
 	for arch in $(OTHERS); do GOARCH=$$arch $(GOBUILD) $(SMALL) -o bin/init-$$arch ./init || exit 1; done
 	$(GOBUILD) -ldflags="$(LDFLAGS)" -o bin/initrdgen ./initrdgen
 	$(GOBUILD) -ldflags="$(LDFLAGS)" -o bin/sidustree ./sidustree
+
+# The times in the packages are that of the commit: the same source gives the same packages.
+deb: build
+	$(GO) run ./packaging --version '$(VERSION)' --arch $(DEB_ARCH) \
+		--commit-time "$${SOURCE_DATE_EPOCH:-$$(git log -1 --format=%ct)}"
 
 test: lint unit qemu-test
 

@@ -431,3 +431,42 @@ func TestOptionErrors(t *testing.T) {
 		})
 	}
 }
+
+// Without an image it is the one in the tree's boot/ that was made last, of those that have
+// their kernel beside them.
+func TestImageOfTree(t *testing.T) {
+	opts := goodOptions(t)
+	image := contents(t, opts.Image)
+	opts.Image, opts.Kernel, opts.Root = "", "", t.TempDir()
+	_, err := Install(t.Context(), opts)
+	var option *initrd.OptionError
+	if !errors.As(err, &option) || option.Field != "Image" {
+		t.Errorf("without boot/: %v, want an error about Image", err)
+	}
+	now := time.Now()
+	for i, file := range []struct{ name, content string }{
+		{"initrd-sidus-5.10.0-1", "old"}, {"vmlinuz-5.10.0-1", "old"},
+		{"initrd-sidus-" + release, image},
+		{"initrd-sidus-7.0.0-1", "without its kernel"}, {"initrd.img-" + release, "another program's"},
+	} {
+		name := filepath.Join(opts.Root, "boot", file.name)
+		initrdtest.WriteFile(t, name, []byte(file.content))
+		if err := os.Chtimes(name, now, now.Add(time.Duration(i)*time.Second)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	initrdtest.WriteFile(t, filepath.Join(opts.Root, "boot/vmlinuz-"+release), kernelOf(release, "one"))
+	r := install(t, opts)
+	if r.Kernel != release || contents(t, filepath.Join(opts.Dir, "sidus", r.Version, "initrd.img")) != image {
+		t.Errorf("installed %+v, want the image of %s", r, release)
+	}
+	if err := os.Remove(filepath.Join(opts.Root, "boot/vmlinuz-"+release)); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Remove(filepath.Join(opts.Root, "boot/vmlinuz-5.10.0-1")); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Install(t.Context(), opts); !errors.As(err, &option) || option.Field != "Image" {
+		t.Errorf("no image with a kernel: %v, want an error about Image", err)
+	}
+}

@@ -26,7 +26,8 @@ const (
 
 // Options name the files and the parameters.
 type Options struct {
-	// Image is an initrd of initrdgen. Required.
+	// Image is an initrd of initrdgen. Empty: the one in boot/ of Root that was made
+	// last, boot/initrd-sidus-RELEASE.
 	Image string
 	// Kernel is the file of the kernel; or Root is a root tree that has it in boot/.
 	Kernel, Root string
@@ -79,13 +80,18 @@ func Open(opts Options) (s *Set, err error) {
 		}
 	}()
 	switch {
-	case opts.Image == "":
+	case opts.Image == "" && opts.Root == "":
 		return s, initrd.InvalidOptionf("Image", "is missing: name an image of initrdgen build")
 	case opts.Kernel == "" && opts.Root == "":
 		return s, initrd.InvalidOptionf("Kernel", "is missing: name the kernel's file, or with --root the tree that has it in boot/")
 	}
-	if s.Image, err = initrd.OpenFile(opts.Image); err != nil {
-		return s, initrd.OptionErrorf("Image", "%w: name an image of initrdgen build", err)
+	if opts.Image == "" {
+		s.Image, opts.Image, err = newestImage(opts.Root)
+	} else if s.Image, err = initrd.OpenFile(opts.Image); err != nil {
+		err = initrd.OptionErrorf("Image", "%w: name an image of initrdgen build", err)
+	}
+	if err != nil {
+		return s, err
 	}
 	facts, err := readImage(s.Image)
 	if err != nil {

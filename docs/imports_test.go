@@ -107,6 +107,7 @@ var layers = [][]string{
 		"init",
 		"initrdgen",
 		"iscsi/iscsitest/login",
+		"packaging",
 		"qemu-tests/bench",
 		"qemu-tests/boot",
 		"qemu-tests/demo", "qemu-tests/site",

@@ -91,7 +91,7 @@ kernels. What went in, and what it weighs, is printed at the end.`,
 				if err != nil {
 					return fmt.Errorf("--init: %w: name sidusboot's init", err)
 				}
-				opts.InitDir = filepath.Dir(self)
+				opts.InitDir = initDir(filepath.Dir(self))
 			}
 			opts.Builder = command.Version("initrdgen", version)
 			rep, err := initrd.Build(cmd.Context(), opts)
@@ -119,13 +119,23 @@ kernels. What went in, and what it weighs, is printed at the end.`,
 	f.StringVar(&opts.Config, "config", "", "`FILE` of kernel command line parameters, checked and packed as /etc/sidusboot.conf")
 	f.StringVar(&opts.Secrets, "secrets", "", "`FILE` of users and passwords by node, mode 0600, checked and packed as /etc/sidusboot.secrets")
 	f.StringVar(&opts.Rescue, "rescue", "", "static program `FILE` (busybox of busybox-static, say), packed as /rescue, for sidus.onerror=shell")
-	f.StringVar(&opts.Init, "init", "", "the `FILE` that becomes /init (default: the one beside initrdgen for the tree's architecture, init or init-ARCH)")
+	f.StringVar(&opts.Init, "init", "", "the `FILE` that becomes /init (default: the one for the tree's architecture, init or init-ARCH, beside initrdgen or in ../lib/sidusboot)")
 	f.StringVar(&opts.Compress, "compress", initrd.Compressors()[0], "how to pack: `NAME` is "+strings.Join(initrd.Compressors(), ", "))
 	f.StringVar(&opts.Report, "report", "", "write what went in to `FILE` as JSON")
 	f.BoolVar(&opts.DryRun, "dry-run", false, "do everything but write: the report is that of the image, and so are errors in the tree")
 	command.AddJSON(cmd)
 	f.BoolVar(&verbose, "verbose", false, "list the firmware that the tree lacks, by driver")
 	return cmd
+}
+
+// initDir is where the init programs of an initrdgen in the directory dir are: where a
+// package has them, or beside it. In /usr/bin an init may be that of the machine.
+func initDir(dir string) string {
+	packaged := filepath.Join(dir, "../lib/sidusboot")
+	if _, err := os.Stat(filepath.Join(packaged, "init")); err == nil {
+		return packaged
+	}
+	return dir
 }
 
 // flags are those of the fields of initrd.Options and bootdir.Options whose name is

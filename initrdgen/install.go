@@ -25,7 +25,7 @@ type installOptions struct {
 func installCommand() *cobra.Command {
 	var opts installOptions
 	cmd := &cobra.Command{
-		Use:   "install --tftp DIR --image FILE {--root TREE | --kernel FILE}",
+		Use:   "install --tftp DIR {--root TREE [--image FILE] | --kernel FILE --image FILE}",
 		Short: "Put kernel, image and the loaders' configuration into a boot server's directory",
 		Long: `Put a kernel and an image into the directory DIR that a boot server offers by TFTP
 or HTTP, with the configuration of the loaders:
@@ -67,6 +67,10 @@ An image with secrets gets mode 0600 and the owner that --owner names.`,
   initrdgen install --tftp /srv/tftp --image initrd.img --root /srv/nfs/bookworm \
       --append 'nfsroot=10.0.0.1:/srv/nfs/bookworm quiet'
 
+  # After each publication of a tree whose package sidusboot-tree has made the image
+  initrdgen install --tftp /srv/tftp --root /srv/nfsroot/sidus/current \
+      --append 'nfsroot=10.0.0.1:/srv/nfsroot/sidus'
+
   # Nodes with volumes, whose passwords are in the image
   initrdgen install --tftp /srv/tftp --image initrd.img --root /srv/nfs/bookworm \
       --append 'nfsroot=10.0.0.1:/srv/nfs/bookworm' --append-iscsi 'sidus.mkfs=blank' \
@@ -90,7 +94,7 @@ An image with secrets gets mode 0600 and the owner that --owner names.`,
 	f := cmd.Flags()
 	f.SortFlags = false
 	f.StringVar(&opts.Dir, "tftp", "", "the `DIR` that the boot server offers (required)")
-	f.StringVar(&opts.Image, "image", "", "the image, a `FILE` of initrdgen build (required)")
+	f.StringVar(&opts.Image, "image", "", "the image, a `FILE` of initrdgen build; by default TREE/boot/initrd-sidus-RELEASE, the one made last")
 	f.StringVar(&opts.Root, "root", "", "the root `TREE` that has the image's kernel in boot/")
 	f.StringVar(&opts.Kernel, "kernel", "", "the kernel's `FILE`, instead of --root")
 	f.StringVar(&opts.Append, "append", "", "kernel `PARAMETERS` for both labels")

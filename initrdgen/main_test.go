@@ -86,6 +86,7 @@ func TestExitCodes(t *testing.T) {
 		{[]string{"install", "--tftp", t.TempDir()}, 2, "", "--image: is missing"},
 		{[]string{"install", "--tftp", t.TempDir(), "--image", opts.Output}, 2, "", "--kernel: is missing"},
 		{[]string{"install", "--tftp", t.TempDir(), "--image", opts.Output, "--root", root}, 1, "", "--root: " + root + " has no boot/vmlinuz-6.1.0-test"},
+		{[]string{"install", "--tftp", t.TempDir(), "--root", root}, 1, "", "has no boot/initrd-sidus-RELEASE with boot/vmlinuz-RELEASE"},
 		{[]string{"install", "--tftp", t.TempDir(), "--rollback"}, 1, "", "no version that was in use before"},
 		{[]string{"install", "--tftp", t.TempDir(), "--rollback", "--root", root}, 2, "", "leave out"},
 		{[]string{"install", "--tftp", t.TempDir(), "--loader", "lilo"}, 2, "", `--loader: "lilo" is not a loader`},

@@ -15,7 +15,7 @@ import (
 func ukiCommand() *cobra.Command {
 	var opts uki.Options
 	cmd := &cobra.Command{
-		Use:   "uki --image FILE {--root TREE | --kernel FILE --stub FILE} --output FILE.efi",
+		Use:   "uki {--root TREE [--image FILE] | --image FILE --kernel FILE --stub FILE} --output FILE.efi",
 		Short: "Make one EFI program of kernel, image and parameters",
 		Long: `Make a unified kernel image: one EFI program with the kernel, the image and the
 kernel's parameters in it. A node's UEFI fetches it by HTTP or PXE and starts it,
@@ -53,7 +53,7 @@ can fetch it can read it. A file with --secrets in its image gets mode 0600.`,
 	}
 	f := cmd.Flags()
 	f.SortFlags = false
-	f.StringVar(&opts.Image, "image", "", "the image, a `FILE` of initrdgen build (required)")
+	f.StringVar(&opts.Image, "image", "", "the image, a `FILE` of initrdgen build; by default TREE/boot/initrd-sidus-RELEASE, the one made last")
 	f.StringVar(&opts.Root, "root", "", "the root `TREE` that has the image's kernel in boot/, the stub and os-release")
 	f.StringVar(&opts.Kernel, "kernel", "", "the kernel's `FILE`, instead of the tree's")
 	f.StringVar(&opts.Stub, "stub", "", "the EFI stub, a `FILE`, instead of the tree's")

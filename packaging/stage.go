@@ -1,0 +1,225 @@
+package main
+
+import (
+	"bytes"
+	"compress/gzip"
+	"context"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"time"
+)
+
+// files has what is in the packages as it is.
+const files = "packaging/files"
+
+// stageServer makes the tree of the package sidusboot.
+func stageServer(ctx context.Context, opts options, stage string) error {
+	s := stager{stage: stage}
+	s.copy(filepath.Join(opts.programs, "initrdgen"), "usr/bin/initrdgen", 0o755)
+	s.copy(filepath.Join(opts.programs, "sidustree"), "usr/bin/sidustree", 0o755)
+	// Not where it could be taken for the init program of the machine.
+	s.copy(filepath.Join(opts.programs, "init"), "usr/lib/sidusboot/init", 0o755)
+	for _, program := range []string{"initrdgen", "sidustree"} {
+		tool := filepath.Join(opts.tools, program)
+		s.completion(ctx, tool, "bash", "usr/share/bash-completion/completions/"+program)
+		s.completion(ctx, tool, "zsh", "usr/share/zsh/vendor-completions/_"+program)
+		s.completion(ctx, tool, "fish", "usr/share/fish/vendor_completions.d/"+program+".fish")
+		s.pages(ctx, tool, opts.commit)
+	}
+	const doc = "usr/share/doc/sidusboot/"
+	s.copy("README.md", doc+"README.md", 0o644)
+	s.copyAll("docs/*.md", doc+"docs", 0o644)
+	s.copyAll("docs/*.svg", doc+"docs", 0o644)
+	s.copyAll("examples/site/*", doc+"examples/site", 0)
+	s.compressed("CHANGELOG.md", doc+"changelog.gz")
+	s.copy(files+"/sidusboot.overrides", "usr/share/lintian/overrides/sidusboot", 0o644)
+	text, err := linkedCopyright(ctx, opts.programs)
+	if err != nil {
+		return err
+	}
+	s.about(opts, "sidusboot", text)
+	return s.err
+}
+
+// stageTree makes the tree of sidusboot-tree, but for its configuration files, which
+// packaging/sidusboot-tree.yaml names.
+func stageTree(opts options, stage string) error {
+	s := stager{stage: stage}
+	s.copy(files+"/sidusboot-image", "usr/sbin/sidusboot-image", 0o755)
+	s.copy(files+"/60-sidusboot.install", "usr/lib/kernel/install.d/60-sidusboot.install", 0o755)
+	s.compressed(files+"/sidusboot-image.8", "usr/share/man/man8/sidusboot-image.8.gz")
+	s.directory("var/lib/sidusboot-tree")
+	text, err := ownCopyright()
+	if err != nil {
+		return err
+	}
+	s.about(opts, "sidusboot-tree", text)
+	return s.err
+}
+
+// stageInitramfs makes the tree of sidusboot-initramfs.
+func stageInitramfs(opts options, stage string) error {
+	s := stager{stage: stage}
+	s.copy(files+"/only-initramfs", "usr/lib/sidusboot/only-initramfs", 0o644)
+	text, err := ownCopyright()
+	if err != nil {
+		return err
+	}
+	s.about(opts, "sidusboot-initramfs", text)
+	return s.err
+}
+
+// A stager writes the files of a package below stage. After an error it does
+// nothing more.
+type stager struct {
+	stage string
+	err   error
+}
+
+// about writes what each package has in /usr/share/doc.
+func (s *stager) about(opts options, name, copyright string) {
+	doc := "usr/share/doc/" + name + "/"
+	s.write(doc+"copyright", []byte(copyright), 0o644)
+	changes := fmt.Sprintf("%s (%s) unstable; urgency=medium\n\n  * Made of the source by make deb. What has changed is in\n    /usr/share/doc/sidusboot/changelog.gz.\n\n -- %s  %s\n",
+		name, opts.version, opts.maintainer, opts.commit.Format(time.RFC1123Z))
+	s.write(doc+"changelog.Debian.gz", s.gzip([]byte(changes)), 0o644)
+}
+
+// completion asks a program for its completion of a shell.
+func (s *stager) completion(ctx context.Context, program, shell, to string) {
+	if s.err != nil {
+		return
+	}
+	out, err := exec.CommandContext(ctx, program, "completion", shell).Output()
+	if err != nil {
+		s.err = fmt.Errorf("%s completion %s: %w", program, shell, err)
+		return
+	}
+	s.write(to, out, 0o644)
+}
+
+// pages asks a program for its manual pages.
+func (s *stager) pages(ctx context.Context, program string, date time.Time) {
+	if s.err != nil {
+		return
+	}
+	dir, err := os.MkdirTemp("", "sidusboot-pages-")
+	if err != nil {
+		s.err = err
+		return
+	}
+	defer os.RemoveAll(dir)
+	if out, err := exec.CommandContext(ctx, program, "man", dir, "--date", date.Format(time.DateOnly)).CombinedOutput(); err != nil {
+		s.err = fmt.Errorf("%s man: %w: %s", program, err, out)
+		return
+	}
+	names, err := filepath.Glob(filepath.Join(dir, "*.1"))
+	if err != nil || len(names) == 0 {
+		s.err = fmt.Errorf("%s man wrote no pages: %w", program, err)
+		return
+	}
+	for _, name := range names {
+		s.compressed(name, "usr/share/man/man1/"+filepath.Base(name)+".gz")
+	}
+}
+
+func (s *stager) copyAll(pattern, dir string, mode fs.FileMode) {
+	names, err := filepath.Glob(pattern)
+	if err == nil && len(names) == 0 {
+		err = fmt.Errorf("there is no %s", pattern)
+	}
+	if err != nil && s.err == nil {
+		s.err = err
+	}
+	for _, name := range names {
+		s.copy(name, dir+"/"+filepath.Base(name), mode)
+	}
+}
+
+// copy copies a file. Mode 0: it is 0755 for who may be executed, else 0644.
+func (s *stager) copy(from, to string, mode fs.FileMode) {
+	if s.err != nil {
+		return
+	}
+	b, err := os.ReadFile(from)
+	if err != nil {
+		s.err = err
+		return
+	}
+	if mode == 0 {
+		mode = 0o644
+		if strings.HasPrefix(string(b), "#!") {
+			mode = 0o755
+		}
+	}
+	s.write(to, b, mode)
+}
+
+func (s *stager) compressed(from, to string) {
+	if s.err != nil {
+		return
+	}
+	b, err := os.ReadFile(from)
+	if err != nil {
+		s.err = err
+		return
+	}
+	s.write(to, s.gzip(b), 0o644)
+}
+
+// gzip compresses as gzip -9n does: without a name and a time.
+func (s *stager) gzip(b []byte) []byte {
+	var out bytes.Buffer
+	w, err := gzip.NewWriterLevel(&out, gzip.BestCompression)
+	if err == nil {
+		_, err = w.Write(b)
+	}
+	if err == nil {
+		err = w.Close()
+	}
+	if err != nil && s.err == nil {
+		s.err = err
+	}
+	return out.Bytes()
+}
+
+func (s *stager) directory(name string) {
+	if s.err == nil {
+		s.err = os.MkdirAll(filepath.Join(s.stage, name), 0o755)
+	}
+}
+
+func (s *stager) write(name string, content []byte, mode fs.FileMode) {
+	if s.err != nil {
+		return
+	}
+	path := filepath.Join(s.stage, name)
+	if s.err = os.MkdirAll(filepath.Dir(path), 0o755); s.err != nil {
+		return
+	}
+	if s.err = os.WriteFile(path, content, mode); s.err != nil {
+		return
+	}
+	// Whatever the umask is.
+	s.err = os.Chmod(path, mode)
+}
+
+// setTimes gives what is staged the time of the commit, and directories the mode that
+// they have in every package.
+func setTimes(stage string, commit time.Time) error {
+	return filepath.WalkDir(stage, func(path string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		if d.IsDir() {
+			if err := os.Chmod(path, 0o755); err != nil {
+				return err
+			}
+		}
+		return os.Chtimes(path, commit, commit)
+	})
+}
