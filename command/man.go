@@ -16,14 +16,15 @@ import (
 // ManCommand is the command man of a program: it writes the manual pages of the
 // program's commands into a directory, for packages. It is not in the program's
 // help.
-func ManCommand() *cobra.Command {
+func ManCommand(program string) *cobra.Command {
 	var date string
 	cmd := &cobra.Command{
-		Use:    "man DIR",
-		Short:  "Write the manual pages of all commands into a directory",
-		Long:   "Write the manual pages of all commands into the directory DIR, as PROGRAM-COMMAND.1.",
-		Hidden: true,
-		Args:   Arguments(1, "DIR"),
+		Use:     "man DIR",
+		Short:   "Write the manual pages of all commands into a directory",
+		Long:    "Write the manual pages of all commands into the directory DIR, as PROGRAM-COMMAND.1.",
+		Example: "  " + program + " man /usr/share/man/man1 --date 2026-11-26",
+		Hidden:  true,
+		Args:    Arguments(1, "DIR"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			day, err := time.Parse(time.DateOnly, date)
 			if err != nil {

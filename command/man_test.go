@@ -23,7 +23,7 @@ func TestMan(t *testing.T) {
 	sub.Flags().String("kind", "a", "the `KIND` of file")
 	sub.Flags().Bool("dry-run", false, "write nothing")
 	AddJSON(root)
-	root.AddCommand(sub, ManCommand())
+	root.AddCommand(sub, ManCommand("program"))
 	dir := t.TempDir()
 	var out, errs bytes.Buffer
 	if code := Run(root, []string{"man", dir, "--date", "2026-11-26"}, &out, &errs); code != Success {

@@ -39,7 +39,7 @@ chroot. The same tree gives the same image, bit for bit.`,
 		Version: command.Version("initrdgen", version),
 	}
 	root.AddCommand(buildCommand(), listCommand(), catCommand(), extractCommand(), diffCommand(), checkCommand(),
-		installCommand(), ukiCommand(), secretsCommand(), versionCommand(), command.ManCommand())
+		installCommand(), ukiCommand(), secretsCommand(), versionCommand(), command.ManCommand("initrdgen"))
 	return root
 }
 

@@ -56,7 +56,7 @@ options, directories and versions in bash; zsh, fish and PowerShell have the lik
 		Version: command.Version("sidustree", version),
 	}
 	command.AddJSON(root)
-	root.AddCommand(initCommand(), publishCommand(), listCommand(), diffCommand(), rollbackCommand(), gcCommand(), checkCommand(), touchCommand(), command.ManCommand())
+	root.AddCommand(initCommand(), publishCommand(), listCommand(), diffCommand(), rollbackCommand(), gcCommand(), checkCommand(), touchCommand(), command.ManCommand("sidustree"))
 	return root
 }
 
