@@ -23,8 +23,6 @@ SMALL   = -gcflags=all=-l -ldflags="$(LDFLAGS) -funcalign=1"
 OTHERS  = $(filter-out $(shell $(GO) env GOARCH),amd64 arm64)
 LINT    = $(GO) tool -modfile=tools/go.mod
 
-DEB_ARCH ?= $(shell $(GO) env GOARCH)
-
 .PHONY: build deb check test unit lint linters qemu-test soak bench storm demo site fuzz prerequisites clean help
 
 build:
@@ -36,7 +34,7 @@ build:
 
 # The times in the packages are that of the commit: the same source gives the same packages.
 deb: build
-	$(GO) run ./packaging --version '$(VERSION)' --arch $(DEB_ARCH) \
+	$(GO) run ./packaging --version '$(VERSION)' --arch $$($(GO) env GOARCH) \
 		--commit-time "$${SOURCE_DATE_EPOCH:-$$(git log -1 --format=%ct)}"
 
 test: lint unit qemu-test

@@ -23,6 +23,8 @@ func stageServer(ctx context.Context, opts options, stage string) error {
 	s.copy(filepath.Join(opts.programs, "sidustree"), "usr/bin/sidustree", 0o755)
 	// Not where it could be taken for the init program of the machine.
 	s.copy(filepath.Join(opts.programs, "init"), "usr/lib/sidusboot/init", 0o755)
+	// For trees of other machines.
+	s.copyAll(filepath.Join(opts.programs, "init-*"), "usr/lib/sidusboot", 0o755)
 	for _, program := range []string{"initrdgen", "sidustree"} {
 		tool := filepath.Join(opts.tools, program)
 		s.completion(ctx, tool, "bash", "usr/share/bash-completion/completions/"+program)
