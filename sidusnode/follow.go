@@ -99,19 +99,16 @@ func (n *node) followCurrent(logf func(format string, args ...any)) error {
 	case moveNone:
 		return nil
 	}
-	// Whatever becomes of it, it is not begun again.
+	// Whatever becomes of it, it is not begun again. No version is named: a kexec to one
+	// that is not current any more by then would pin the node to it.
 	n.follow.tried = n.current
 	if err := n.writeState(); err != nil {
 		return err
 	}
 	logf("update to version %s (sidus.follow=%s); it is tried once", n.current, n.Follow)
-	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
-	if err != nil {
-		return err
-	}
-	defer null.Close()
-	p, err := os.StartProcess("/proc/self/exe", []string{Name, "update", "--to", n.current}, &os.ProcAttr{
-		Dir: "/", Env: os.Environ(), Files: []*os.File{null, null, null}, Sys: &syscall.SysProcAttr{Setsid: true},
+	// Go's runtime opens /dev/null where a standard file is closed (runtime/fds_unix.go).
+	p, err := os.StartProcess("/proc/self/exe", []string{Name, "update"}, &os.ProcAttr{
+		Dir: "/", Env: os.Environ(), Sys: &syscall.SysProcAttr{Setsid: true},
 	})
 	if err != nil {
 		return err

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"os"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -85,17 +84,15 @@ func loadKernel(release, more string) error {
 	return nil
 }
 
-// parseSystemd reads the version from what systemctl --version says: "systemd 257
-// (257.8-1)". It is 0 where it says something else.
-func parseSystemd(text string) int {
-	fields := strings.Fields(text)
-	if len(fields) < 2 || fields[0] != "systemd" {
-		return 0
-	}
-	digits, _, _ := strings.Cut(strings.ReplaceAll(fields[1], "~", "-"), "-")
-	n, err := strconv.Atoi(digits)
-	if err != nil {
-		return 0
+// parseSystemd reads the number from systemd's version: "257.8-1~deb13u2", "254-rc1".
+// It is 0 where it has none.
+func parseSystemd(version string) int {
+	n := 0
+	for _, c := range []byte(version) {
+		if c < '0' || c > '9' {
+			break
+		}
+		n = n*10 + int(c-'0')
 	}
 	return n
 }

@@ -103,12 +103,16 @@ func keyFiles(dir string) (all []record, err error) {
 		if err != nil {
 			return all, err
 		}
-		var keys record
-		for l := range strings.Lines(string(text)) {
-			key, value, _ := strings.Cut(strings.TrimSuffix(l, "\n"), "=")
-			keys.add(key, value)
-		}
-		all = append(all, keys)
+		all = append(all, parseKeys(string(text)))
 	}
 	return all, err
+}
+
+// parseKeys reads lines of KEY=VALUE.
+func parseKeys(text string) (keys record) {
+	for l := range strings.Lines(text) {
+		key, value, _ := strings.Cut(strings.TrimSuffix(l, "\n"), "=")
+		keys.add(key, value)
+	}
+	return keys
 }

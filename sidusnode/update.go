@@ -6,10 +6,13 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"strconv"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 
+	"github.com/sidusboot/sidusboot/clock"
 	"github.com/sidusboot/sidusboot/mounts"
 	"github.com/sidusboot/sidusboot/versions/layout"
 )
@@ -19,6 +22,7 @@ type updateCall struct{ way, id string }
 
 // parseUpdate reads the arguments of the verb.
 func parseUpdate(args []string) (c updateCall, err error) {
+	named := false
 	for i := 0; i < len(args); i++ {
 		way := ""
 		switch arg := args[i]; {
@@ -30,9 +34,9 @@ func parseUpdate(args []string) (c updateCall, err error) {
 			way = reboot
 		case arg == "--to" && i+1 < len(args):
 			i++
-			c.id = args[i]
+			c.id, named = args[i], true
 		case strings.HasPrefix(arg, "--to="):
-			c.id = strings.TrimPrefix(arg, "--to=")
+			c.id, named = strings.TrimPrefix(arg, "--to="), true
 		default:
 			return c, fmt.Errorf("update: unknown: %q; see sidusnode --help", arg)
 		}
@@ -43,7 +47,7 @@ func parseUpdate(args []string) (c updateCall, err error) {
 			c.way = way
 		}
 	}
-	if c.id != "" {
+	if named { // An empty one, too: it is a variable that nobody has set.
 		err = layout.CheckID(c.id)
 	}
 	return c, err
@@ -71,7 +75,7 @@ func update(w io.Writer, c updateCall) error {
 	}
 	defer lock.Close()
 	if err := unix.Flock(int(lock.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
-		return errors.New("update: another update of this node is under way")
+		return errUnderWay
 	}
 	n, err := known()
 	if err != nil {
@@ -79,6 +83,10 @@ func update(w io.Writer, c updateCall) error {
 	}
 	if n.Version == "" {
 		return errors.New("update: this node runs a plain tree, not a version of a base: reboot it where it needs what has changed")
+	}
+	// Until it comes about the next root must stay, and nothing else may be ordered.
+	if text, err := os.ReadFile(orderFile); err == nil && ordered(string(text), n.Version, n.now) {
+		return errUnderWay
 	}
 	recipe, err := readRecipe()
 	if err != nil {
@@ -104,7 +112,30 @@ func update(w io.Writer, c updateCall) error {
 		toKernel("%v", err)
 		return err
 	}
+	_ = replace(orderFile, order(n.Version, clock.Uptime())) // Where /run is full, the order stands all the same.
 	return nil
+}
+
+var errUnderWay = errors.New("update: another update of this node is under way; nothing was changed")
+
+// orderFile says that an update was ordered. Until it comes about logind may wait for
+// some programs, and nothing else tells of it.
+const orderFile = Dir + "/ordered"
+
+// orderTime is for how long after an order another one is refused.
+const orderTime = time.Minute
+
+// order is what orderFile has of an update from a version, ordered at now, a time since
+// the machine started.
+func order(version string, now time.Duration) string {
+	return line("from", version) + line("at", strconv.FormatInt(int64(now), 10))
+}
+
+// ordered tells whether an update was ordered and has not come about: the node runs the
+// same version as then.
+func ordered(text, version string, now time.Duration) bool {
+	r, err := parseRecord(text)
+	return err == nil && r.get("from") == version && now-time.Duration(r.number("at")) < orderTime
 }
 
 func ignoreEnd() { signal.Ignore(unix.SIGHUP, unix.SIGINT, unix.SIGTERM) }
@@ -144,11 +175,15 @@ func (u *updater) target(id string) (*target, error) {
 		return nil, nil
 	}
 	if _, err := os.Stat("/run/systemd/system"); err == nil {
-		text, err := u.run("systemctl", "--version")
+		text, err := u.run("systemctl", "show", "--property=Version,SystemState")
 		if err != nil {
 			return nil, fmt.Errorf("update: %w; nothing was changed", err)
 		}
-		t.systemd = parseSystemd(text)
+		state := parseKeys(text)
+		if state.get("SystemState") == "stopping" {
+			return nil, errors.New("update: this node is shutting down; nothing was changed")
+		}
+		t.systemd = parseSystemd(state.get("Version"))
 	}
 	f, err := u.step(inspectStep, t.id)
 	if err != nil {

@@ -6,6 +6,7 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/sidusboot/sidusboot/network"
 	"github.com/sidusboot/sidusboot/nodefiles"
@@ -89,7 +90,7 @@ func TestParseUpdate(t *testing.T) {
 			t.Errorf("%q: got %+v, %v, want %+v", text, got, err, want)
 		}
 	}
-	for _, text := range []string{"--soft --kexec", "--to", "--to ../a", "--to=a/b", "a", "--hard", "--to=.."} {
+	for _, text := range []string{"--soft --kexec", "--to", "--to ../a", "--to=a/b", "a", "--hard", "--to=..", "--to=", "--soft --to=", "--to=none --to="} {
 		if got, err := parseUpdate(strings.Fields(text)); err == nil {
 			t.Errorf("%q: no error: %+v", text, got)
 		}
@@ -98,8 +99,7 @@ func TestParseUpdate(t *testing.T) {
 
 func TestParseSystemd(t *testing.T) {
 	for text, want := range map[string]int{
-		"systemd 257 (257.8-1~deb13u2)\n+PAM +AUDIT": 257, "systemd 252 (252.39-1~deb12u1)": 252, "systemd 256~rc3 (x)": 256, "systemd 254-rc1": 254,
-		"": 0, "systemd": 0, "runit 254": 0, "systemd x": 0,
+		"257.8-1~deb13u2": 257, "252.39-1~deb12u1": 252, "256~rc3": 256, "254-rc1": 254, "255": 255, "v256": 0, "": 0, ".": 0, "x": 0,
 	} {
 		if got := parseSystemd(text); got != want {
 			t.Errorf("%q: got %d, want %d", text, got, want)
@@ -118,6 +118,29 @@ func TestSeeVersion(t *testing.T) {
 		n.seeVersion()
 		if n.Version != want || n.booted != "v1" {
 			t.Errorf("%q: version %q after %q, want %q", source, n.Version, n.booted, want)
+		}
+	}
+}
+
+// An update that was ordered keeps another one away until the node runs another
+// version, for a while.
+func TestOrdered(t *testing.T) {
+	const hour = time.Hour
+	text := order("v1", hour)
+	for _, test := range []struct {
+		text, version string
+		now           time.Duration
+		want          bool
+	}{
+		{text, "v1", hour, true},
+		{text, "v1", hour + orderTime - 1, true},
+		{text, "v1", hour + orderTime, false},
+		{text, "v2", hour, false},
+		{"", "v1", 1, false},
+		{"from v1", "v1", 1, false},
+	} {
+		if got := ordered(test.text, test.version, test.now); got != test.want {
+			t.Errorf("%q, version %s, %v: got %t", test.text, test.version, test.now, got)
 		}
 	}
 }

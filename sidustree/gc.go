@@ -77,5 +77,5 @@ version.`,
 }
 
 func serverSources(ignore []string) versions.UsageSources {
-	return versions.UsageSources{Rmtab: "/var/lib/nfs/rmtab", Clients: "/proc/fs/nfsd/clients", Ignore: ignore}
+	return versions.UsageSources{Rmtab: "/var/lib/nfs/rmtab", Etab: "/var/lib/nfs/etab", Clients: "/proc/fs/nfsd/clients", Ignore: ignore}
 }

@@ -33,7 +33,7 @@ mark says that there are clients of which it is not known what they run.`,
 					return err
 				}
 				usage, err := versions.ReadUsage(b.Path(), serverSources(nil))
-				known := !errors.Is(err, versions.ErrNoSource)
+				known := !errors.Is(err, versions.ErrNoSource) && !errors.Is(err, versions.ErrNotExported)
 				if err != nil && known {
 					return err
 				}

@@ -71,34 +71,43 @@ func (c *copier) content(in, out *os.File, rel string, st unix.Stat_t) error {
 		}
 		c.cannot = true
 	}
-	if _, err := in.Seek(0, io.SeekStart); err != nil {
-		return err
-	}
 	c.stats.Copied++
-	var size int64
-	for {
+	for offset := int64(0); ; {
 		if err := c.ctx.Err(); err != nil {
 			return err
 		}
-		n, err := io.ReadFull(in, c.buf)
-		if n > 0 {
-			if err := c.write(out, c.buf[:n], size, rel); err != nil {
-				return err
-			}
-			size += int64(n)
-			c.stats.Bytes += int64(n)
-		}
-		if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+		offset = nextData(in, offset, st.Size)
+		if offset >= st.Size {
 			break
 		}
-		if err != nil {
+		n, err := in.ReadAt(c.buf[:min(int64(len(c.buf)), st.Size-offset)], offset)
+		if err != nil && !errors.Is(err, io.EOF) {
 			return err
 		}
+		if n == 0 {
+			return &ChangedError{c.path(rel)}
+		}
+		if err := c.write(out, c.buf[:n], offset, rel); err != nil {
+			return err
+		}
+		offset += int64(n)
+		c.stats.Bytes += int64(n)
 	}
-	if size != st.Size {
-		return &ChangedError{c.path(rel)}
+	return c.disk.do("truncate", rel, func() error { return unix.Ftruncate(int(out.Fd()), st.Size) })
+}
+
+// nextData is where a file has data at or after an offset; size where it has none.
+// A lastlog can be a hole of terabytes, which it takes hours to read. Where the file
+// system does not tell of holes, it is the offset.
+func nextData(f *os.File, offset, size int64) int64 {
+	next, err := unix.Seek(int(f.Fd()), offset, unix.SEEK_DATA)
+	if errors.Is(err, unix.ENXIO) {
+		return size
 	}
-	return c.disk.do("truncate", rel, func() error { return unix.Ftruncate(int(out.Fd()), size) })
+	if err != nil {
+		return offset
+	}
+	return next
 }
 
 // write leaves holes where there are only zeros.
@@ -135,29 +144,36 @@ func (c *copier) unchanged(in *os.File, path string, prev int, name string, st u
 	if err != nil || !sameXattrs(attributes, oldAttributes) {
 		return false, err
 	}
-	return sameBytes(c.ctx, in, f, c.buf, c.old)
+	return sameBytes(c.ctx, in, f, st.Size, c.buf, c.old)
 }
 
-// sameBytes tells whether two files have the same content from where they are.
-func sameBytes(ctx context.Context, x, y io.Reader, bufX, bufY []byte) (bool, error) {
-	for {
+// sameBytes tells whether two files of a size have the same content. The buffers are
+// of one length.
+func sameBytes(ctx context.Context, x, y *os.File, size int64, bufX, bufY []byte) (bool, error) {
+	for offset := int64(0); ; {
 		if err := ctx.Err(); err != nil {
 			return false, err
 		}
-		n, errX := io.ReadFull(x, bufX)
-		m, errY := io.ReadFull(y, bufY)
-		if !bytes.Equal(bufX[:n], bufY[:m]) {
+		offset = min(nextData(x, offset, size), nextData(y, offset, size))
+		if offset >= size {
+			return true, nil
+		}
+		n := min(int64(len(bufX)), size-offset)
+		for _, read := range []struct {
+			f   *os.File
+			buf []byte
+		}{{x, bufX[:n]}, {y, bufY[:n]}} {
+			_, err := read.f.ReadAt(read.buf, offset)
+			if errors.Is(err, io.EOF) {
+				return false, nil // It has become shorter.
+			}
+			if err != nil {
+				return false, err
+			}
+		}
+		if !bytes.Equal(bufX[:n], bufY[:n]) {
 			return false, nil
 		}
-		endX := errors.Is(errX, io.EOF) || errors.Is(errX, io.ErrUnexpectedEOF)
-		endY := errors.Is(errY, io.EOF) || errors.Is(errY, io.ErrUnexpectedEOF)
-		switch {
-		case endX && endY:
-			return true, nil
-		case errX != nil && !endX:
-			return false, errX
-		case errY != nil && !endY:
-			return false, errY
-		}
+		offset += n
 	}
 }

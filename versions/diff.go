@@ -249,7 +249,7 @@ func compareFiles(ctx context.Context, from, to int, name string, a, b unix.Stat
 		if a.Size != b.Size {
 			return changedContent, nil
 		}
-		same, err := sameContent(ctx, from, to, name)
+		same, err := sameContent(ctx, from, to, name, a.Size)
 		if err != nil || !same {
 			return changedContent, err
 		}
@@ -260,7 +260,8 @@ func compareFiles(ctx context.Context, from, to int, name string, a, b unix.Stat
 	return "", nil
 }
 
-func sameContent(ctx context.Context, from, to int, name string) (bool, error) {
+// sameContent compares two files of a size.
+func sameContent(ctx context.Context, from, to int, name string, size int64) (bool, error) {
 	var files [2]*os.File
 	for i, dir := range []int{from, to} {
 		fd, err := unix.Openat(dir, name, unix.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
@@ -270,5 +271,5 @@ func sameContent(ctx context.Context, from, to int, name string) (bool, error) {
 		files[i] = os.NewFile(uintptr(fd), name)
 		defer files[i].Close()
 	}
-	return sameBytes(ctx, files[0], files[1], make([]byte, bufBytes), make([]byte, bufBytes))
+	return sameBytes(ctx, files[0], files[1], size, make([]byte, bufBytes), make([]byte, bufBytes))
 }

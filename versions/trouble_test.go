@@ -46,6 +46,73 @@ func TestNoDefaultACL(t *testing.T) {
 	}
 }
 
+// TestHoles has a hole of terabytes in staging, as lastlog can be, with data at its
+// beginning, in it and at its end: to copy and to compare it is to read the data only.
+// To read 8 TiB would not end in a test's time.
+func TestHoles(t *testing.T) {
+	f := newBase(t)
+	const size = 8 << 40
+	name := filepath.Join(f.path, layout.Staging, "etc/lastlog")
+	write := func(texts map[int64]string) {
+		t.Helper()
+		file, err := os.OpenFile(name, os.O_CREATE|os.O_WRONLY, 0o644)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer file.Close()
+		if err := file.Truncate(size); errors.Is(err, unix.EFBIG) {
+			t.Skip("this file system has no files of 8 TiB")
+		} else if err != nil {
+			t.Fatal(err)
+		}
+		for offset, text := range texts {
+			if _, err := file.WriteAt([]byte(text), offset); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	texts := map[int64]string{0: "first", 5<<40 + 12345: "middle", size - 4: "last"}
+	check := func(id string) {
+		t.Helper()
+		copied, err := os.Open(filepath.Join(f.path, layout.Dir, id, "etc/lastlog"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer copied.Close()
+		if info, err := copied.Stat(); err != nil || info.Size() != size {
+			t.Errorf("version %s: %v, %v", id, info, err)
+		}
+		for offset, want := range texts {
+			got := make([]byte, len(want))
+			if _, err := copied.ReadAt(got, offset); err != nil || string(got) != want {
+				t.Errorf("version %s has %q at %d, %v, want %q", id, got, offset, err, want)
+			}
+		}
+	}
+	write(texts)
+	f.publish("a")
+	check("a")
+	if note := f.publish("b"); note.Stats.Copied != 0 {
+		t.Errorf("it did not change, and was copied: %+v", note.Stats)
+	}
+	// Another byte, and the time of before.
+	info, err := os.Stat(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	texts[5<<40+12345] = "Middle"
+	write(texts)
+	if err := os.Chtimes(name, info.ModTime(), info.ModTime()); err != nil {
+		t.Fatal(err)
+	}
+	f.publish("c")
+	check("c")
+	d, err := f.Diff(t.Context(), "b", "c")
+	if err != nil || len(d.Etc) != 1 || d.Etc[0].Name != "etc/lastlog" {
+		t.Errorf("diff: %+v, %v", d, err)
+	}
+}
+
 // TestNoRenameFlags is a file system that cannot rename without replacing, as
 // NFS is, and ZFS before 2.2.
 func TestNoRenameFlags(t *testing.T) {

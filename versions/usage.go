@@ -14,6 +14,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/sidusboot/sidusboot/mounts"
 	"github.com/sidusboot/sidusboot/versions/layout"
 )
 
@@ -21,12 +22,18 @@ import (
 type UsageSources struct {
 	// Rmtab is mountd's file of NFSv3 mounts, /var/lib/nfs/rmtab (rpc.mountd(8)).
 	Rmtab string
+	// Etab has what the kernel's server exports, /var/lib/nfs/etab (exportfs(8)).
+	Etab string
 	// Clients is the kernel's directory of NFSv4 clients, /proc/fs/nfsd/clients
 	// (fs/nfsd/nfs4state.c).
 	Clients string
 	// Ignore are addresses of clients that run no version.
 	Ignore []string
 }
+
+// ErrNotExported says that the kernel's server knows no client of the base and does not
+// export it: the nodes have it from another server.
+var ErrNotExported = errors.New("the kernel's NFS server of this machine does not export the base: another server does (another machine, or nfs-ganesha)")
 
 // ErrNoSource says that the server tells nothing about its clients.
 var ErrNoSource = errors.New("the NFS server tells nothing about its clients: the kernel's server does not run here (nfs-ganesha keeps no list)")
@@ -39,7 +46,8 @@ var ErrNoSource = errors.New("the NFS server tells nothing about its clients: th
 // so that a client of which a version is known does not count for the base.
 //
 // An rmtab without a kernel's server, which its package leaves behind, proves
-// nothing: that is ErrNoSource.
+// nothing: that is ErrNoSource. Nor does a kernel's server that serves something
+// else: that is ErrNotExported.
 func ReadUsage(base string, s UsageSources) (Usage, error) {
 	u := Usage{Clients: make(map[string][]string), Open: make(map[string][]string), Mounts: []Mount{}}
 	if !kernelServes(s.Clients) {
@@ -86,7 +94,10 @@ func ReadUsage(base string, s UsageSources) (Usage, error) {
 		u.Unknown = append(u.Unknown, client)
 	}
 	slices.Sort(u.Unknown)
-	return u, nil
+	if len(u.Clients) > 0 || len(u.Unknown) > 0 {
+		return u, nil
+	}
+	return u, exported(base, s.Etab)
 }
 
 // graceClients stands in Usage.Unknown for NFSv4 clients that the server has not heard of
@@ -202,6 +213,30 @@ func isBase(base, exported string) bool {
 	}
 	own, err := os.Stat(base + "/" + layout.Dir)
 	return err == nil && os.SameFile(own, there)
+}
+
+// exported is an error unless the kernel's server exports a part of the base, or what
+// it is in.
+func exported(base, etab string) error {
+	text, err := os.ReadFile(etab)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	for line := range strings.Lines(string(text)) {
+		name, _, _ := strings.Cut(strings.TrimSpace(line), "\t")
+		name = mounts.Unescape(name)
+		if !path.IsAbs(name) {
+			continue
+		}
+		if id, part := versionOf(base, name); id != "" || part || isBase(base, name) {
+			return nil
+		}
+		// Below the server's rootdir.
+		if strings.Contains(base+"/", path.Clean(name)+"/") {
+			return nil
+		}
+	}
+	return ErrNotExported
 }
 
 // parseRmtab reads CLIENT:PATH:COUNT lines, COUNT in hexadecimal (nfs-utils,

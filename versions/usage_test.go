@@ -83,6 +83,47 @@ garbage
 	}
 }
 
+// TestNotExported has a kernel's server without clients: that says that nobody runs a
+// version only where the server exports the base, by any of its names.
+func TestNotExported(t *testing.T) {
+	dir := t.TempDir()
+	base := filepath.Join(dir, "srv/a b")
+	if err := errors.Join(os.MkdirAll(base+"/versions", 0o755), os.Symlink("srv", filepath.Join(dir, "other")), os.MkdirAll(dir+"/nfsd/clients", 0o755)); err != nil {
+		t.Fatal(err)
+	}
+	s := UsageSources{Rmtab: filepath.Join(dir, "rmtab"), Etab: filepath.Join(dir, "etab"), Clients: filepath.Join(dir, "nfsd/clients")}
+	if _, err := ReadUsage(base, s); !errors.Is(err, ErrNotExported) {
+		t.Errorf("without a table: %v, want ErrNotExported", err)
+	}
+	const options = "\t*(ro,no_root_squash)\n"
+	for etab, want := range map[string]error{
+		"":                                     ErrNotExported,
+		dir + `/srv/a\040b` + options:          nil,
+		dir + "/srv" + options:                 nil,
+		"/" + options:                          nil,
+		dir + `/srv/a\040b/versions` + options: nil,
+		dir + `/other/a\040b` + options:        nil, // By a bind mount.
+		`/srv/a\040b` + options:                nil, // Below the server's rootdir.
+		"/home" + options + "\ngarbage\n\t\n":  ErrNotExported,
+		dir + "/srv/a" + options:               ErrNotExported,
+		dir + `/srv/a\040bc` + options:         ErrNotExported,
+	} {
+		if err := os.WriteFile(s.Etab, []byte(etab), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := ReadUsage(base, s); !errors.Is(err, want) {
+			t.Errorf("%q: %v, want %v", etab, err, want)
+		}
+	}
+	// Who has mounted it is known in any case.
+	if err := errors.Join(os.WriteFile(s.Etab, nil, 0o644), os.WriteFile(s.Rmtab, []byte("10.0.0.1:"+base+"/versions/a:0x1\n"), 0o644)); err != nil {
+		t.Fatal(err)
+	}
+	if u, err := ReadUsage(base, s); err != nil || len(u.Clients["a"]) != 1 {
+		t.Errorf("%+v, %v", u, err)
+	}
+}
+
 // TestOpenFiles has NFSv4 clients with files open that are in one version or in
 // several, in none, and in versions of which none has all.
 func TestOpenFiles(t *testing.T) {
