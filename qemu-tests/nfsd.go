@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 )
 
@@ -25,6 +26,9 @@ type NFSDOptions struct {
 	// Tree is a directory of the host. The server has a copy on a disk of its
 	// own, under the same path, and exports it read-only.
 	Tree string
+	// Writable lets the server itself, nobody else, write to its copy, which is made for
+	// this lab and not kept.
+	Writable bool
 	// Without are versions that it does not serve: 3, 4, 4.0, 4.1, 4.2.
 	Without []string
 	// Grace is for how many seconds after its start it lets version 4 clients
@@ -61,7 +65,14 @@ func (l *Lab) StartNFSD(ctx context.Context, o NFSDOptions) (*NFSD, error) {
 	if err != nil {
 		return nil, err
 	}
-	disk, err := treeDisk(ctx, o.Tree)
+	disk, readonly := l.Path(filepath.Join(labDir, "nfsd.ext4")), ""
+	if o.Writable {
+		err = makeDisk(ctx, o.Tree, disk, nil)
+		disk = filepath.Join(labDir, "nfsd.ext4") // As QEMU sees it.
+	} else {
+		readonly = ",readonly=on"
+		disk, err = treeDisk(ctx, o.Tree)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -74,7 +85,7 @@ func (l *Lab) StartNFSD(ctx context.Context, o NFSDOptions) (*NFSD, error) {
 		Name: "nfsd", Kernel: kernel, Initrd: initrd, NICs: []NIC{{MAC: MAC(98)}}, Memory: 1024,
 		Cmdline: fmt.Sprintf("nfsroot=%s:%s,vers=3 ip=%s::%s:255.255.255.0:nfsd:eth0:none quiet init=%s",
 			ServerAddr, root, NFSDAddr, ServerAddr, AgentInit),
-		QEMU: []string{"-drive", "file=" + disk + ",if=virtio,format=raw,readonly=on"},
+		QEMU: []string{"-drive", "file=" + disk + ",if=virtio,format=raw" + readonly},
 	})
 	if err != nil {
 		return nil, err
@@ -110,12 +121,16 @@ func (s *NFSD) serve() string {
 	if s.options.Options != "" {
 		options += "," + s.options.Options
 	}
+	mount := "ro,noload"
+	if s.options.Writable {
+		mount = "rw"
+	}
 	return fmt.Sprintf(`set -e
 modprobe -a virtio_blk ext4 nfsd
 mkdir -p /export /run/rpcbind /var/lib/nfs/v4recovery
 mount -t tmpfs export /export
 mkdir -p /export%[1]s
-mount -t ext4 -o ro,noload /dev/vda /export%[1]s
+mount -t ext4 -o %[5]s /dev/vda /export%[1]s
 printf '[exports]\nrootdir=/export\n' >/etc/nfs.conf
 mount -t nfsd nfsd /proc/fs/nfsd
 ip link set lo up
@@ -123,7 +138,7 @@ rpcbind -w
 rpc.mountd -p %[4]d
 exportfs -o %[3]s 10.77.0.0/24:%[1]s
 %[2]s
-`, s.options.Tree, s.options.Script, options, cmp.Or(s.options.MountPort, 20048)) + s.start()
+`, s.options.Tree, s.options.Script, options, cmp.Or(s.options.MountPort, 20048), mount) + s.start()
 }
 
 // start lets nfsd listen.
@@ -163,19 +178,27 @@ func (s *NFSD) Start(ctx context.Context) error {
 // treeDisk is an ext4 image of a tree, made once.
 func treeDisk(ctx context.Context, tree string) (string, error) {
 	return cached(ctx, "disks", digest(tree)+".ext4", func(path string, held *os.File) error {
-		size, err := exec.CommandContext(ctx, "du", "-sm", "--apparent-size", tree).Output()
-		if err != nil {
-			return fmt.Errorf("du %s: %w", tree, err)
-		}
-		var mb int
-		if _, err := fmt.Sscan(string(size), &mb); err != nil {
-			return fmt.Errorf("du %s: %q", tree, size)
-		}
-		cmd := exec.CommandContext(ctx, "mkfs.ext4", "-q", "-d", tree, path, fmt.Sprintf("%dM", mb*3/2+64))
-		cmd.ExtraFiles = []*os.File{held}
-		if out, err := cmd.CombinedOutput(); err != nil {
-			return fmt.Errorf("mkfs.ext4 -d %s: %w: %s", tree, err, strings.TrimSpace(string(out)))
-		}
-		return nil
+		return makeDisk(ctx, tree, path, held)
 	})
+}
+
+// makeDisk makes an ext4 image of a tree. Unless held is nil, it is open for as long as
+// mkfs runs.
+func makeDisk(ctx context.Context, tree, path string, held *os.File) error {
+	size, err := exec.CommandContext(ctx, "du", "-sm", "--apparent-size", tree).Output()
+	if err != nil {
+		return fmt.Errorf("du %s: %w", tree, err)
+	}
+	var mb int
+	if _, err := fmt.Sscan(string(size), &mb); err != nil {
+		return fmt.Errorf("du %s: %q", tree, size)
+	}
+	cmd := exec.CommandContext(ctx, "mkfs.ext4", "-q", "-d", tree, path, fmt.Sprintf("%dM", mb*3/2+64))
+	if held != nil {
+		cmd.ExtraFiles = []*os.File{held}
+	}
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("mkfs.ext4 -d %s: %w: %s", tree, err, strings.TrimSpace(string(out)))
+	}
+	return nil
 }

@@ -59,14 +59,25 @@ type publisher struct {
 func newPublisher(t *testing.T, tree string) *publisher {
 	t.Helper()
 	dir := filepath.Join(t.TempDir(), "base")
+	base := newBase(t, dir, tree)
+	cmd := exec.Command("sh", "-ec", `mkdir usr/share/sidusboot-test/set; cat >usr/share/sidusboot-test/workload; chmod 755 usr/share/sidusboot-test/workload`)
+	cmd.Dir = filepath.Join(dir, "staging")
+	cmd.Stdin = strings.NewReader(workload)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	return &publisher{t: t, base: base}
+}
+
+// newBase makes a base with a tree in staging, without what nodes do not use in a test:
+// every publication reads all of it.
+func newBase(t *testing.T, dir, tree string) *versions.Base {
+	t.Helper()
 	if err := versions.Init(t.Context(), dir, tree, nil); err != nil {
 		t.Fatal(err)
 	}
-	// Everything that nodes do not use here: every publication reads all of it.
-	cmd := exec.Command("sh", "-ec", `rm -rf boot/initrd* usr/share/doc usr/share/locale usr/share/man usr/share/i18n usr/lib/modules/*/kernel
-mkdir usr/share/sidusboot-test/set; cat >usr/share/sidusboot-test/workload; chmod 755 usr/share/sidusboot-test/workload`)
+	cmd := exec.Command("sh", "-ec", "rm -rf boot/initrd* usr/share/doc usr/share/locale usr/share/man usr/share/i18n usr/lib/modules/*/kernel")
 	cmd.Dir = filepath.Join(dir, "staging")
-	cmd.Stdin = strings.NewReader(workload)
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}
@@ -75,7 +86,7 @@ mkdir usr/share/sidusboot-test/set; cat >usr/share/sidusboot-test/workload; chmo
 		t.Fatal(err)
 	}
 	t.Cleanup(base.Close)
-	return &publisher{t: t, base: base}
+	return base
 }
 
 // publish makes the next version, v1, v2 and so on: every file of the workload is
@@ -100,9 +111,10 @@ printf '#!/bin/sh\necho %s\n' "$1" >script; cp ../../bin/cat program; echo "$1" 
 // What they run is kept by gc.
 func TestPublishUnderNodes(t *testing.T) {
 	t.Parallel()
-	nodes, times := 2, 4
+	// After every few publications all nodes go through the tree twice.
+	nodes, times, few := 2, 4, 2
 	if Soaking() {
-		nodes, times = 4, 50
+		nodes, times, few = 4, 50, 5
 	}
 	s := newSite(t, "bookworm")
 	p := newPublisher(t, s.tree)
@@ -160,8 +172,11 @@ func TestPublishUnderNodes(t *testing.T) {
 				}
 			}
 		}
-		for _, g := range guests {
-			s.worked(g)
+		if i%few == few-1 {
+			for _, g := range guests {
+				s.worked(g)
+			}
+			t.Logf("%d publications", p.n)
 		}
 	}
 	for _, g := range guests {

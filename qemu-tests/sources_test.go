@@ -146,6 +146,21 @@ func TestSourcesNFSD(t *testing.T) {
 		s.says(g, NFSDAddr+":2051 does not answer within 3s", "trying the next of 2 servers")
 		mounted(t, g, ServerAddr, "3")
 	})
+	t.Run("version3Only", func(t *testing.T) {
+		Soak(t)
+		s := s.with(t)
+		if err := server.Stop(s.ctx); err != nil {
+			t.Fatal(err)
+		}
+		server.options.Without = []string{"4"}
+		if err := server.Start(s.ctx); err != nil {
+			t.Fatal(err)
+		}
+		g := s.boot(nfsd+probeParams, GuestOptions{})
+		defer g.Kill()
+		mounted(t, g, NFSDAddr, "3")
+		s.run(server.Guest, "! grep -q +4 /proc/fs/nfsd/versions")
+	})
 	t.Run("version4Only", func(t *testing.T) {
 		s := s.with(t)
 		if err := server.Stop(s.ctx); err != nil {

@@ -16,18 +16,18 @@ import (
 // A versionSite is a site with a base of versions, a and b, of which a is current.
 type versionSite struct {
 	*site
-	dir    string
-	base   *versions.Base
-	server *Server
+	dir          string
+	base         *versions.Base
+	server, dhcp *Server
 }
 
 // unread is a file that has the version's ID in it.
 const unread = "/usr/share/sidusboot-test/unread"
 
-func newVersionSite(t *testing.T, suite string) *versionSite {
+func newVersionSite(t *testing.T, v Variant) *versionSite {
 	t.Helper()
-	s := &versionSite{site: newSite(t, suite), dir: filepath.Join(t.TempDir(), "base")}
-	s.dhcp(DHCPOptions{Lease: 4 * time.Minute}) // Renewed several times in a test.
+	s := &versionSite{site: newSiteOf(t, v), dir: filepath.Join(t.TempDir(), "base")}
+	s.dhcp = s.site.dhcp(DHCPOptions{Lease: 4 * time.Minute}) // Renewed several times in a test.
 	if err := versions.Init(t.Context(), s.dir, s.tree, nil); err != nil {
 		t.Fatal(err)
 	}
@@ -106,20 +106,30 @@ func (s *site) number(g *Guest, command string) int {
 // keeperOf is the process of the keeper.
 const keeperOf = "pgrep -f ^@sidusboot-keeper"
 
-// TestUpdateSoft updates a Debian 13 by soft-reboots, to and fro.
+// TestUpdateSoft updates a Debian 13 by soft-reboots, to and fro. In a soak it has
+// NetworkManager and sshd, and the target with its missing LUN has another node's.
 func TestUpdateSoft(t *testing.T) {
 	t.Parallel()
-	rounds := 2
+	rounds, variant, params := 2, Variant{Suite: "trixie"}, ""
 	if Soaking() {
 		rounds = 20
+		variant = Variant{Suite: "trixie", Packages: []string{"network-manager", "openssh-server"}, Script: "rm -f /etc/ssh/ssh_host_*"}
+		params = "sidus.rw=iscsi sidus.iscsi.lun=1 sidus.rw.fallback=tmpfs systemd.wants=NetworkManager.service systemd.wants=ssh.service"
 	}
-	s := newVersionSite(t, "trixie")
-	g := s.boot(s.params(""), GuestOptions{NICs: []NIC{{MAC: MAC(1)}}})
+	s := newVersionSite(t, variant)
+	var around *surroundings
+	if Soaking() {
+		around = s.surroundings()
+	}
+	g := s.boot(s.params(params), GuestOptions{NICs: []NIC{{MAC: MAC(1)}}})
 	if failed, err := failedUnits(g, t); err != nil || len(failed) > 0 {
 		t.Fatal(failed, err)
 	}
 	keeper, id := s.run(g, keeperOf), s.run(g, "cat /etc/machine-id /etc/hostname /etc/hosts")
 	s.run(g, "umask 077; echo secret >/etc/ssh/ssh_host_test_key")
+	if around != nil {
+		around.first(g)
+	}
 	const mountsOf, free = "grep -c . /proc/self/mountinfo", "sed -n 's/^MemAvailable: *\\([0-9]*\\) kB/\\1/p' /proc/meminfo"
 	var mounts, memory []int
 	for i := range rounds {
@@ -148,13 +158,16 @@ func TestUpdateSoft(t *testing.T) {
 		if n.Version != next || len(n.Lease) != 1 || n.Lease[0] != NodeAddr+" eth0 bound" {
 			t.Errorf("round %d: %+v", i+1, n)
 		}
+		if around != nil {
+			around.same(g)
+		}
 		s.run(g, "sync; echo 3 >/proc/sys/vm/drop_caches")
 		mounts, memory = append(mounts, s.number(g, mountsOf)), append(memory, s.number(g, free))
+		t.Logf("round %d: %d mounts, MemAvailable %d kB", i+1, mounts[i], memory[i])
 	}
-	t.Logf("mounts %d, MemAvailable in kB %d", mounts, memory)
 	flat(t, "mounts", mounts, 0)
 	// A union that stays would keep 30 MB in each round; what is free varies by some 10.
-	flat(t, "MemAvailable", memory, 8192)
+	flat(t, "MemAvailable", memory, 16<<10+rounds<<10)
 	runs, other := "b", "a"
 	if rounds%2 == 0 {
 		runs, other = other, runs
@@ -165,10 +178,32 @@ func TestUpdateSoft(t *testing.T) {
 		{sidusnode + " update --to " + other + " --reboot 2>&1 || true", "sidusnode: update to version " + other + ": no update by reboot: the node would come up with version " + runs + ", not " + other + "; nothing was changed"},
 	})
 
-	if Soaking() {
+	if around != nil {
 		s.serverDies(g, runs, other, mountsOf)
+		s.strained(g, other, runs, mountsOf)
+		around.same(g)
+		around.unharmed()
 	}
 	s.shutsDown(g, "poweroff", PoweredOff)
+	if around != nil {
+		s.takesNextWay()
+	}
+}
+
+// takesNextWay updates a node whose layer is on a LUN: it is in one union only, so that
+// the node restarts.
+func (s *versionSite) takesNextWay() {
+	s.t.Helper()
+	s.makeCurrent("a")
+	g := s.boot(s.params("sidus.rw=iscsi sidus.iscsi.lun=1 sidus.iscsi.target="+spareTarget+" sidus.mkfs=blank"), GuestOptions{NICs: []NIC{{MAC: MAC(1)}}})
+	if r := s.report(g); r.RW.Kind != "iscsi" || r.Root.TreeVersion != "a" {
+		s.t.Errorf("rw %+v, root %+v", r.RW, r.Root)
+	}
+	s.makeCurrent("b")
+	s.same(g, []answer{{sidusnode + " update --soft 2>&1 || true", "sidusnode: update to version b: no update by soft-reboot: /rw is a volume, and its layer cannot be in two unions; nothing was changed"}})
+	s.run(g, "{ sleep 0.3; "+sidusnode+" update; } >/dev/null 2>&1 </dev/null &")
+	s.says(g, "update from version a to b by reboot: no soft-reboot: /rw is a volume, and its layer cannot be in two unions; no kexec: the version has no /boot/initrd-sidus-RELEASE")
+	s.ends(g, Rebooted)
 }
 
 // serverDies has the server die in the middle of an update: the node goes on as before,
@@ -193,12 +228,37 @@ func (s *versionSite) serverDies(g *Guest, runs, other, mountsOf string) {
 	s.same(g, []answer{{"cat " + unread, other}})
 }
 
+// strained updates a node whose /run is full, and then one whose /rw is full, by
+// several at once, of which one does it.
+func (s *versionSite) strained(g *Guest, runs, other, mountsOf string) {
+	s.t.Helper()
+	before := s.run(g, mountsOf)
+	const full = "dd if=/dev/zero bs=64k of="
+	s.same(g, []answer{{sidusnode + " update --to '' 2>/dev/null; echo $?", "64"}})
+	s.updates(g, "--help; "+full+"/run/full; "+sidusnode+" update --to "+other)
+	s.same(g, []answer{{"cat " + unread, other}, {"test -s /run/full; echo $?; rm /run/full", "0"}, {mountsOf, before}})
+
+	s.same(g, []answer{{full + "/root/full 2>&1 | grep -c 'No space left'", "1"}})
+	starts := g.AgentStarts()
+	s.run(g, "trap '' HUP TERM; u() { "+sidusnode+" update --to "+runs+"; echo status $?; }; { sleep 0.3; u & u; wait; u; } >/run/twice.log 2>&1 </dev/null &")
+	if err := g.WaitAgentStart(s.ctx, starts+1); err != nil {
+		s.t.Fatal(err)
+	}
+	s.t.Logf("several at once: %s", s.run(g, "cat /run/twice.log"))
+	s.same(g, []answer{
+		{"cat " + unread, runs},
+		{"grep -c ' by soft-reboot: ' /run/twice.log; grep -c undone /run/twice.log || true", "1\n0"},
+		{"test $(grep -c 'another update of this node is under way' /run/twice.log) -ge 1; echo $?", "0"},
+		{"df --output=pcent /rw | tail -n 1 | tr -d ' %' | grep -c '^[0-9]$'", "1"},
+	})
+}
+
 // flat checks that what was measured after each round does not grow, or fall, from
-// the first to the last by more than some for each round.
+// the first to the last by more than some.
 func flat(t *testing.T, what string, values []int, some int) {
 	t.Helper()
 	first, last := values[0], values[len(values)-1]
-	if d := last - first; d > some*len(values) || d < -some*len(values) {
+	if d := last - first; d > some || d < -some {
 		t.Errorf("%s: %d after the first round, %d after the last of %d", what, first, last, len(values))
 	}
 }
@@ -208,7 +268,7 @@ func flat(t *testing.T, what string, values []int, some int) {
 func TestUpdateKexec(t *testing.T) {
 	t.Parallel()
 	Soak(t) // Two whole boots, and the choice of a way has unit tests.
-	s := newVersionSite(t, "bookworm")
+	s := newVersionSite(t, Variant{Suite: "bookworm"})
 	image, err := os.ReadFile(s.image)
 	if err != nil {
 		t.Fatal(err)
@@ -237,7 +297,7 @@ func TestUpdateKexec(t *testing.T) {
 func TestFollowIdle(t *testing.T) {
 	t.Parallel()
 	Soak(t)
-	s := newVersionSite(t, "trixie")
+	s := newVersionSite(t, Variant{Suite: "trixie"})
 	g := s.boot(s.params("sidus.follow=idle"), GuestOptions{NICs: []NIC{{MAC: MAC(1)}}})
 	s.run(g, "systemctl start systemd-logind serial-getty@ttyS0")
 	if _, err := g.Expect(s.ctx, "login: "); err != nil {
