@@ -20,6 +20,7 @@ type entry struct {
 	path string
 	mode uint32 // Permissions.
 	dir  bool
+	pad  int // How many NULs are behind the name, so that the content begins further on.
 	// data waits until the content is there; nil for a directory.
 	data func(ctx context.Context) ([]byte, error)
 }
@@ -108,7 +109,7 @@ func (a *archive) add(ctx context.Context, entries []entry) error {
 		// Links must stay below 2 for files, or the kernel looks for the other
 		// names. Checksum must stay 0: once set, every later header of the
 		// library claims one, and the kernel believes it.
-		hdr := &cpio.Header{Name: e.path, Mode: cpio.TypeReg | cpio.FileMode(e.mode), Links: 1}
+		hdr := &cpio.Header{Name: e.path + strings.Repeat("\x00", e.pad), Mode: cpio.TypeReg | cpio.FileMode(e.mode), Links: 1}
 		var data []byte
 		if e.dir {
 			hdr.Mode, hdr.Links = cpio.TypeDir|cpio.FileMode(e.mode), 2

@@ -38,12 +38,15 @@ func Build(ctx context.Context, opts Options) (*Report, error) {
 	if err != nil {
 		return nil, err
 	}
+	if isSmall(chosen) && comp.writeSmall != nil {
+		comp.write = comp.writeSmall
+	}
 	t, err := openTree(opts.Root)
 	if err != nil {
 		return nil, err
 	}
 	rep := &Report{Version: opts.Builder, Root: opts.Root, Output: opts.Output, Profile: joinNames(chosen), Compress: comp.name,
-		Warnings: []string{}, Firmware: FirmwareReport{Missing: []string{}, Without: []string{}}}
+		Warnings: []string{}, Firmware: FirmwareReport{Missing: []string{}, Without: []string{}}, Microcode: []MicrocodeReport{}}
 
 	kernels, want, from, warnings, err := readKernels(t, opts.Kernel)
 	if err != nil {
@@ -59,7 +62,7 @@ func Build(ctx context.Context, opts Options) (*Report, error) {
 			return nil, err
 		}
 	}
-	entries, err := fixedEntries(opts, want, from, rep)
+	entries, advice, err := fixedEntries(opts, want, from, rep)
 	if err != nil {
 		return nil, err
 	}
@@ -95,11 +98,22 @@ func Build(ctx context.Context, opts Options) (*Report, error) {
 		}
 	}
 
+	early, warnings, err := readMicrocode(t, chosen, want, opts.Microcode)
+	if err != nil {
+		return nil, err
+	}
+	rep.Warnings = append(rep.Warnings, warnings...)
+	c := payload{comp: comp, entries: withParents(entries), modules: modules, microcode: early}
+
 	if opts.DryRun {
-		if err := write(ctx, io.Discard, comp, t, withParents(entries), modules, rep); err != nil {
+		if err := write(ctx, io.Discard, t, c, rep); err != nil {
 			return nil, err
 		}
-		rep.count(releases, modules)
+		if err := checkStrict(t, opts, rep); err != nil {
+			return nil, err
+		}
+		rep.Warnings = append(rep.Warnings, advice...)
+		rep.count(kernels, modules)
 		rep.Seconds = time.Since(start).Seconds()
 		return rep, nil
 	}
@@ -119,7 +133,7 @@ func Build(ctx context.Context, opts Options) (*Report, error) {
 		}
 		defer repOut.abort()
 	}
-	err = write(ctx, out, comp, t, withParents(entries), modules, rep)
+	err = write(ctx, out, t, c, rep)
 	switch {
 	case err != nil && ctx.Err() != nil:
 		return nil, fmt.Errorf("%w: %s is as it was", err, opts.Output)
@@ -128,7 +142,11 @@ func Build(ctx context.Context, opts Options) (*Report, error) {
 	case err != nil:
 		return nil, err
 	}
-	rep.count(releases, modules)
+	if err := checkStrict(t, opts, rep); err != nil {
+		return nil, err
+	}
+	rep.Warnings = append(rep.Warnings, advice...)
+	rep.count(kernels, modules)
 	rep.Seconds = time.Since(start).Seconds()
 	if err := out.finish(); err != nil {
 		return nil, err
@@ -154,11 +172,33 @@ func Build(ctx context.Context, opts Options) (*Report, error) {
 	return rep, nil
 }
 
+// checkStrict refuses an image about which there are warnings, where that was
+// asked for.
+func checkStrict(t *tree, opts Options, rep *Report) error {
+	findings := slices.Concat(rep.Warnings, missingFirmware(t, rep.Firmware.MissingFor))
+	if !opts.Strict || len(findings) == 0 {
+		return nil
+	}
+	return &OptionError{Field: "Strict", Err: &StrictError{findings}}
+}
+
+// A payload is what goes into an image.
+type payload struct {
+	comp      compressor
+	entries   []entry
+	modules   []*moduleFile
+	microcode []microcode
+}
+
 // write packs everything into out. Firmware comes last, because the modules
 // say which.
-func write(ctx context.Context, out io.Writer, comp compressor, t *tree, entries []entry, modules []*moduleFile, rep *Report) error {
+func write(ctx context.Context, out io.Writer, t *tree, c payload, rep *Report) error {
+	entries, modules := c.entries, c.modules
 	packed := &counter{ctx: ctx, w: out}
-	cw, err := comp.write(packed)
+	if err := writeMicrocode(ctx, packed, c.microcode, rep); err != nil {
+		return err
+	}
+	cw, err := c.comp.write(packed)
 	if err != nil {
 		return err
 	}
@@ -212,7 +252,7 @@ func write(ctx context.Context, out io.Writer, comp compressor, t *tree, entries
 	if err := cw.Close(); err != nil {
 		return err
 	}
-	rep.Files, rep.Unpacked = a.files, unarchived.n
+	rep.Files, rep.Unpacked = append(rep.Files, a.files...), rep.Unpacked+unarchived.n
 	if err := writeRare(ctx, packed, modules, rep); err != nil {
 		return err
 	}

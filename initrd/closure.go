@@ -27,23 +27,41 @@ func plan(t *tree, k *kernel, chosen []Profile, extra []string) (m *image.Manife
 		}
 		drives[module] = true // In spite of modprobe.d.
 	}
-	names := joinSets(chosen)
-	if slices.ContainsFunc(names, func(s string) bool { return sets[s].imports != nil }) {
+	for _, p := range chosen {
+		for _, module := range p.load {
+			if k.files[module] != "" && !drives[module] {
+				load = append(load, module)
+				drives[module] = true
+			}
+		}
+	}
+	names, nodes := joinSets(chosen), hostsOf(chosen)
+	if len(nodes) > 0 || slices.ContainsFunc(names, func(s string) bool { return sets[s].imports != nil }) {
 		readImports(t, k)
 		if warnings, err = k.checkUnread(names); err != nil {
 			return nil, nil, err
 		}
 	}
+	joined := make([]set, 0, len(names)+1)
+	for _, name := range names {
+		joined = append(joined, sets[name])
+	}
+	if len(nodes) > 0 {
+		own, told, err := hostSet(t, k, nodes)
+		if err != nil {
+			return nil, nil, err
+		}
+		joined, warnings = append(joined, own), append(warnings, told...)
+	}
 	// By whether it is of a set of disks; virtio_pci is of both kinds.
 	usb := make(map[string]bool)
 	kinds := map[bool]map[string]bool{false: {}, true: {}}
-	for _, name := range names {
-		s := sets[name]
+	for _, s := range joined {
 		for _, module := range s.choose(k) {
 			if err := c.add(module); err != nil {
 				return nil, nil, err
 			}
-			if s.inFolder(s.usb, module, k.files[module]) {
+			if s.inFolder(usbHosts, module, k.files[module]) {
 				usb[module] = true
 			}
 			if s.devices {

@@ -20,11 +20,13 @@ type compressor struct {
 	name  string
 	magic string
 	write func(w io.Writer) (io.WriteCloser, error)
-	read  func(r io.Reader) (io.ReadCloser, error)
+	// writeSmall, where there is one, takes three times as long as write for a tenth less.
+	writeSmall func(w io.Writer) (io.WriteCloser, error)
+	read       func(r io.Reader) (io.ReadCloser, error)
 }
 
 var compressors = []compressor{
-	{name: "zstd", magic: "\x28\xb5\x2f\xfd", write: writeZstd, read: readZstd},
+	{name: "zstd", magic: "\x28\xb5\x2f\xfd", write: writeZstd, writeSmall: writeZstdSmall, read: readZstd},
 	{name: "gzip", magic: "\x1f\x8b", write: writeGzip, read: readGzip},
 	{name: "xz", magic: "\xfd7zXZ\x00", write: writeXz, read: readXz},
 	{name: "none", magic: "070701", write: writePlain, read: readPlain},
@@ -67,8 +69,16 @@ func uncompress(r io.Reader) (io.ReadCloser, string, error) {
 }
 
 func writeZstd(w io.Writer) (io.WriteCloser, error) {
+	return newZstd(w, zstd.SpeedBetterCompression)
+}
+
+func writeZstdSmall(w io.Writer) (io.WriteCloser, error) {
+	return newZstd(w, zstd.SpeedBestCompression)
+}
+
+func newZstd(w io.Writer, level zstd.EncoderLevel) (io.WriteCloser, error) {
 	return zstd.NewWriter(w,
-		zstd.WithEncoderLevel(zstd.SpeedBetterCompression),
+		zstd.WithEncoderLevel(level),
 		// The kernel allocates the window while it unpacks.
 		zstd.WithWindowSize(8<<20),
 		zstd.WithEncoderCRC(true),

@@ -21,7 +21,8 @@ type program struct {
 // and the files that were named in the options.
 //
 // want is what the kernels run on, as the file from says: another program is refused.
-func fixedEntries(opts Options, want arch, from string, rep *Report) (entries []entry, err error) {
+// What is advised is no fault of the image.
+func fixedEntries(opts Options, want arch, from string, rep *Report) (entries []entry, advice []string, err error) {
 	for _, dir := range image.Directories() {
 		entries = append(entries, dirEntry(dir, 0o755))
 	}
@@ -34,47 +35,47 @@ func fixedEntries(opts Options, want arch, from string, rep *Report) (entries []
 		}
 		data, err := ReadFile(f.from)
 		if err != nil {
-			return nil, OptionErrorf(f.field, "%w: %s", err, remedyFor(err, f.remedy))
+			return nil, nil, OptionErrorf(f.field, "%w: %s", err, remedyFor(err, f.remedy))
 		}
 		arch, err := openProgram(data)
 		if err != nil {
-			return nil, OptionErrorf(f.field, "%s %w: %s", f.from, err, f.remedy)
+			return nil, nil, OptionErrorf(f.field, "%s %w: %s", f.from, err, f.remedy)
 		}
 		if err := checkProgram(program{f.field, f.from, arch}, want, from); err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		entries = append(entries, fileEntry(f.to, 0o755, data))
 	}
 	if opts.Config != "" {
 		data, err := ReadFile(opts.Config)
 		if err != nil {
-			return nil, OptionErrorf("Config", "%w: %s", err, remedyFor(err, "name a file of kernel command line parameters"))
+			return nil, nil, OptionErrorf("Config", "%w: %s", err, remedyFor(err, "name a file of kernel command line parameters"))
 		}
 		cfg, err := config.Parse("", string(data))
 		if err != nil {
-			return nil, OptionErrorf("Config", "%s: %s", opts.Config, strings.ReplaceAll(err.Error(), "\n", "; "))
+			return nil, nil, OptionErrorf("Config", "%s: %s", opts.Config, strings.ReplaceAll(err.Error(), "\n", "; "))
 		}
 		for _, note := range cfg.Notes {
 			rep.Warnings = append(rep.Warnings, fmt.Sprintf("%s: %s", opts.Config, note))
 		}
 		if cfg.ISCSI.Password != "" || cfg.ISCSI.PasswordIn != "" {
-			rep.Warnings = append(rep.Warnings, fmt.Sprintf("%s: holds a password, and everybody may read this file in the image: put it into the file of secrets", opts.Config))
+			advice = append(advice, fmt.Sprintf("%s: holds a password, and everybody may read this file in the image: put it into the file of secrets", opts.Config))
 		}
 		entries = append(entries, fileEntry(image.Config, 0o644, data))
 	}
 	if opts.Secrets != "" {
 		data, err := ReadSecretFile(opts.Secrets)
 		if err != nil {
-			return nil, OptionErrorf("Secrets", "%w", err)
+			return nil, nil, OptionErrorf("Secrets", "%w", err)
 		}
 		if _, err := config.ParseSecrets(string(data)); err != nil {
-			return nil, OptionErrorf("Secrets", "%s: %s", opts.Secrets, strings.ReplaceAll(err.Error(), "\n", "; "))
+			return nil, nil, OptionErrorf("Secrets", "%s: %s", opts.Secrets, strings.ReplaceAll(err.Error(), "\n", "; "))
 		}
-		rep.Warnings = append(rep.Warnings, fmt.Sprintf(
+		advice = append(advice, fmt.Sprintf(
 			"everybody who can fetch %s by TFTP or HTTP can read the secrets in it; on this host only its owner may read it (mode 0600): a boot server that runs as another user needs it as its own (chown, which later builds keep)", opts.Output))
 		entries = append(entries, fileEntry(image.Secrets, 0o600, data))
 	}
-	return entries, nil
+	return entries, advice, nil
 }
 
 // checkArch refuses a module that is for another machine than the others.

@@ -232,7 +232,7 @@ func TestBuildErrors(t *testing.T) {
 			want:  []string{"Report: ", "is a directory"}},
 		{name: "unknown profile", usage: true,
 			setup: func(_ *testing.T, _ string, o *Options) { o.Profiles = []string{"tiny"} },
-			want:  []string{`unknown profile "tiny"`, "generic, virtual, iscsi, disk"}},
+			want:  []string{`unknown profile "tiny"`, "generic, virtual, host=FILE, iscsi, disk"}},
 		{name: "a kernel without iSCSI",
 			setup: func(_ *testing.T, _ string, o *Options) { o.Profiles = []string{"iscsi"} },
 			want:  []string{"has no iscsi_tcp, neither as a module nor built in", "CONFIG_ISCSI_TCP"}},

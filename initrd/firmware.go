@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"path"
 	"slices"
 	"strings"
@@ -181,6 +182,17 @@ func withoutFirmware(t *tree, without []string, missing map[string][]string) str
 	}
 	return fmt.Sprintf("%s has nothing for %s: some of their devices do not work without; install Debian's packages of the section non-free-firmware%s",
 		t.path(image.Firmware), strings.Join(without, ", "), named)
+}
+
+// missingFirmware says by driver which of its files the tree does not have.
+func missingFirmware(t *tree, missing map[string][]string) []string {
+	var texts []string
+	for _, driver := range slices.Sorted(maps.Keys(missing)) {
+		if !doesWithout[driver] {
+			texts = append(texts, fmt.Sprintf("%s names firmware that is not in %s: %s", driver, t.path(image.Firmware), someOf(missing[driver])))
+		}
+	}
+	return texts
 }
 
 // readFirmware reads a file, plain or packed. It goes into the image plain:

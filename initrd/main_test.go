@@ -3,9 +3,11 @@ package initrd
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/sidusboot/sidusboot/initrd/initrdtest"
@@ -53,5 +55,14 @@ func fakeOptions(t *testing.T, root string) Options {
 	return Options{
 		Root: root, Output: filepath.Join(dir, "initrd.img"), Profiles: []string{"generic"},
 		Init: program, Compress: "zstd", Report: filepath.Join(dir, "report.json"), Builder: "test",
+	}
+}
+
+// wantOption checks that an error is about an option, and what it says.
+func wantOption(t *testing.T, err error, field string, invalid bool, text string) {
+	t.Helper()
+	option := (*OptionError)(nil)
+	if !errors.As(err, &option) || option.Field != field || option.Invalid != invalid || !strings.Contains(err.Error(), text) {
+		t.Errorf("error %v (%+v), want one about %s (invalid: %v) with %q", err, option, field, invalid, text)
 	}
 }

@@ -42,6 +42,8 @@ type kernel struct {
 	// imports are the kernel symbols that modules from elsewhere ask for, see
 	// readImports.
 	imports map[string]map[string]bool
+	// hostDrivers are the modules that each file of host= asks for.
+	hostDrivers map[string][]string
 
 	isBuiltin map[string]bool
 	byAlias   map[string][]string

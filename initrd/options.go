@@ -1,6 +1,9 @@
 package initrd
 
-import "fmt"
+import (
+	"fmt"
+	"strings"
+)
 
 // Options say what Build makes an image of.
 type Options struct {
@@ -31,6 +34,12 @@ type Options struct {
 	Rescue string
 	// Compress is one of Compressors(). Empty: the first of them.
 	Compress string
+	// Microcode says which microcode of the tree goes in: one of Microcodes(). Empty:
+	// "auto", all that there is for the nodes that the image is for.
+	Microcode string
+	// Strict says that a warning about what goes in is an error, an *OptionError with a
+	// *StrictError, and so is firmware that a driver names and Root does not have.
+	Strict bool
 	// Report is a file to which the Report is written as JSON. Empty: none.
 	Report string
 	// DryRun says that nothing is to be written, neither Output nor Report. All else
@@ -65,4 +74,14 @@ func OptionErrorf(field, format string, args ...any) error {
 // InvalidOptionf makes an OptionError that is Invalid.
 func InvalidOptionf(field, format string, args ...any) error {
 	return &OptionError{Field: field, Invalid: true, Err: fmt.Errorf(format, args...)}
+}
+
+// A StrictError is about an image that was not built because of Options.Strict.
+type StrictError struct {
+	// Findings would have been warnings, or firmware that is missing.
+	Findings []string
+}
+
+func (e *StrictError) Error() string {
+	return "no image is built because of\n  " + strings.Join(e.Findings, "\n  ")
 }

@@ -38,11 +38,15 @@ const (
 func checkOutputs(opts Options) error {
 	type file struct{ field, path, what string }
 	output := file{"Output", opts.Output, "the image that is written"}
+	inputs := []file{
+		output, {"Init", opts.Init, "the program that becomes /init"}, {"Rescue", opts.Rescue, "the rescue program"},
+		{"Config", opts.Config, "the file of parameters"}, {"Secrets", opts.Secrets, "the file of secrets"},
+	}
+	for _, name := range hostFiles(opts.Profiles) {
+		inputs = append(inputs, file{"Profiles", name, "a node's list of devices"})
+	}
 	for _, o := range []file{output, {"Report", opts.Report, ""}} {
-		for _, other := range []file{
-			output, {"Init", opts.Init, "the program that becomes /init"}, {"Rescue", opts.Rescue, "the rescue program"},
-			{"Config", opts.Config, "the file of parameters"}, {"Secrets", opts.Secrets, "the file of secrets"},
-		} {
+		for _, other := range inputs {
 			if o.field != other.field && o.path != "" && other.path != "" && samePlace(o.path, other.path) {
 				return InvalidOptionf(o.field, "%s is the same file as %s: name another", o.path, other.what)
 			}

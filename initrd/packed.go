@@ -29,7 +29,8 @@ const (
 // that it may have, and most of the time that a large image takes is the kernel's, which
 // unpacks all of them. So each one is packed by itself, the kernel only copies it, and it
 // is unpacked when a device or a parameter asks for it. What is sure to be needed is not:
-// the modules of the other sets, those that were asked for by name, and what they need.
+// the modules of the other sets, the drivers of the nodes of host=, those that were asked
+// for by name, and what they need.
 func packRare(t *tree, k *kernel, chosen []Profile, m *image.Manifest) map[string]packing {
 	listed := make(map[string]*image.Module, len(m.Modules))
 	for i := range m.Modules {
@@ -41,6 +42,9 @@ func packRare(t *tree, k *kernel, chosen []Profile, m *image.Manifest) map[strin
 		if !sets[name].rare {
 			open = append(open, sets[name].choose(k)...)
 		}
+	}
+	for _, drivers := range k.hostDrivers {
+		open = append(open, drivers...)
 	}
 	for len(open) > 0 {
 		mod := listed[open[len(open)-1]]

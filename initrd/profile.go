@@ -46,6 +46,10 @@ type Profile struct {
 	// them, "generic" is added to it.
 	Addition bool
 	sets     []string
+	// load are modules to be loaded at every boot, as far as the kernel has them.
+	load []string
+	// hosts are the nodes of HostProfile, by what was asked for.
+	hosts []host
 }
 
 // Profiles are all that there are, in the order in which Build writes them.
@@ -53,6 +57,10 @@ func Profiles() []Profile { return slices.Clone(profiles) }
 
 // DefaultProfile is the one that Build adds where none has drivers of NICs.
 const DefaultProfile = "generic"
+
+// HostProfile is the name of the profile that Options.Profiles asks for by the name of
+// a file, as in "host=node7.json".
+const HostProfile = "host=FILE"
 
 var profiles = []Profile{
 	{
@@ -64,6 +72,12 @@ var profiles = []Profile{
 		Name: "virtual",
 		Help: "the NICs of QEMU (not igb and i8255x), VMware, Hyper-V, Xen and VirtualBox",
 		sets: slices.Concat(base, []string{"virtual"}),
+	},
+	{
+		Name: HostProfile,
+		Help: "only the NICs of nodes whose devices FILE lists; may be repeated, for several files",
+		// And bonding, for nodes with several cards.
+		sets: []string{"nfs", "union", "packet", "vlan"},
 	},
 	{
 		Name: "iscsi", Addition: true,
@@ -79,6 +93,17 @@ var profiles = []Profile{
 		Name: "infiniband", Addition: true,
 		Help: "adds what sidus.ib= needs: InfiniBand cards, and IP over InfiniBand",
 		sets: []string{"infiniband"},
+	},
+	{
+		Name: "nvme_tcp", Addition: true,
+		Help: "loads nvme_tcp at each boot: NVMe over TCP, for programs of your own",
+		load: []string{"nvme_tcp"},
+	},
+	{
+		Name: "rdma", Addition: true,
+		Help: "adds the RDMA drivers of cards, and loads rpcrdma at each boot, for nfsroot=…,proto=rdma",
+		sets: []string{"rdma"},
+		load: []string{"rpcrdma"},
 	},
 }
 
@@ -106,6 +131,7 @@ var sets = map[string]set{
 
 	// bond= and vlan=.
 	"stack": {modules: []string{"bonding", "8021q"}},
+	"vlan":  {modules: []string{"8021q"}},
 
 	"ethernet": {
 		devices: true, rare: true,
@@ -158,6 +184,13 @@ var sets = map[string]set{
 		"mlx4_core", "mlx4_ib", "mlx5_core", "mlx5_ib", "ib_mthca", "ib_qib", "hfi1",
 	})},
 
+	// Each with the NIC below it, which the driver needs: without the NIC's aliases
+	// nothing would load it.
+	"rdma": {devices: true, rare: true, modules: []string{
+		"rpcrdma", "mlx5_core", "mlx5_ib", "mlx4_core", "mlx4_en", "mlx4_ib", "ice", "i40e", "irdma", "bnxt_en", "bnxt_re", "qede", "qedr",
+		"cxgb4", "iw_cxgb4", "be2net", "ocrdma", "ena", "efa", "erdma", "mana", "mana_ib", "vmxnet3", "vmw_pvrdma",
+	}},
+
 	// Adapters of storage networks (Fibre Channel, FCoE, iSCSI offload) are left out:
 	// what is behind one is no disk of the node's own.
 	"disk": {devices: true, disks: true, rare: true, modules: []string{
@@ -206,54 +239,10 @@ var requirements = []requirement{
 	{anyOf: []string{"overlay", "aufs"}, option: "CONFIG_OVERLAY_FS"},
 	{anyOf: []string{"iscsi_tcp"}, option: "CONFIG_ISCSI_TCP", profile: "iscsi"},
 	{anyOf: []string{"sd_mod"}, option: "CONFIG_BLK_DEV_SD", profile: "iscsi"},
+	{anyOf: []string{"nvme_tcp"}, option: "CONFIG_NVME_TCP", profile: "nvme_tcp"},
+	{anyOf: []string{"rpcrdma"}, option: "CONFIG_SUNRPC_XPRT_RDMA", profile: "rdma", warn: true, without: "nodes cannot mount the root by proto=rdma"},
 	{anyOf: []string{"sd_mod"}, option: "CONFIG_BLK_DEV_SD", profile: "disk", warn: true, without: "nodes find NVMe and virtio disks only"},
 }
-
-// chooseProfiles puts the profiles that were asked for in order, with the
-// standard one where none of them has NICs.
-func chooseProfiles(asked []string) ([]Profile, error) {
-	for _, name := range asked {
-		if !slices.Contains(profileNames(), name) {
-			return nil, InvalidOptionf("Profiles", "unknown profile %q: choose among %s", name, strings.Join(profileNames(), ", "))
-		}
-	}
-	if !slices.ContainsFunc(profiles, func(p Profile) bool { return !p.Addition && slices.Contains(asked, p.Name) }) {
-		asked = append([]string{DefaultProfile}, asked...)
-	}
-	var chosen []Profile
-	for _, p := range profiles {
-		if slices.Contains(asked, p.Name) {
-			chosen = append(chosen, p)
-		}
-	}
-	return chosen, nil
-}
-
-// joinNames are the names of profiles with commas between them.
-func joinNames(chosen []Profile) string { return strings.Join(namesOf(chosen), ",") }
-
-func namesOf(chosen []Profile) []string {
-	var names []string
-	for _, p := range chosen {
-		names = append(names, p.Name)
-	}
-	return names
-}
-
-// joinSets gives the sets of all, each once.
-func joinSets(chosen []Profile) []string {
-	var names []string
-	for _, p := range chosen {
-		for _, name := range p.sets {
-			if !slices.Contains(names, name) {
-				names = append(names, name)
-			}
-		}
-	}
-	return names
-}
-
-func profileNames() []string { return namesOf(profiles) }
 
 // choose gives the modules of the set that a kernel has, sorted.
 func (s set) choose(k *kernel) []string {

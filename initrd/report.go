@@ -3,6 +3,7 @@ package initrd
 import (
 	"cmp"
 	"encoding/json"
+	"maps"
 	"slices"
 	"strings"
 )
@@ -23,7 +24,9 @@ type Report struct {
 	// Init is the size of /init.
 	Init     int64          `json:"init_bytes"`
 	Firmware FirmwareReport `json:"firmware"`
-	Warnings []string       `json:"warnings"`
+	// Microcode is that of the processors, by vendor.
+	Microcode []MicrocodeReport `json:"microcode"`
+	Warnings  []string          `json:"warnings"`
 	// Unpacked and Packed are the sizes of the archive and of the image.
 	Unpacked int64   `json:"unpacked_bytes"`
 	Packed   int64   `json:"packed_bytes"`
@@ -39,6 +42,8 @@ type KernelReport struct {
 	Bytes   int64  `json:"bytes"`
 	// Outside are the modules that are outside kernel/ in the tree.
 	Outside []OutsideModule `json:"outside"`
+	// Hosts are the nodes of HostProfile.
+	Hosts []HostReport `json:"hosts"`
 	// Heaviest are the ten largest modules, unpacked.
 	Heaviest []ModuleSize `json:"heaviest"`
 }
@@ -50,10 +55,29 @@ type OutsideModule struct {
 	Path string `json:"path"`
 }
 
+// A HostReport is about the nodes of one file that HostProfile was asked for with.
+type HostReport struct {
+	// File is the file with their devices.
+	File string `json:"file"`
+	// Modules are those that their network cards need, without what these need in
+	// their turn.
+	Modules []string `json:"modules"`
+}
+
 // A ModuleSize is the size of one module, unpacked.
 type ModuleSize struct {
 	Name  string `json:"name"`
 	Bytes int64  `json:"bytes"`
+}
+
+// A MicrocodeReport is about the microcode of one vendor in an image.
+type MicrocodeReport struct {
+	// Vendor is "intel" or "amd".
+	Vendor string `json:"vendor"`
+	// Files is how many files of the tree went in, Bytes their size in the image,
+	// where what several have in common is once.
+	Files int   `json:"files"`
+	Bytes int64 `json:"bytes"`
 }
 
 // A FirmwareReport is about the firmware in an image.
@@ -72,9 +96,13 @@ type FirmwareReport struct {
 const heaviest = 10
 
 // count adds up what was packed.
-func (r *Report) count(releases []string, modules []*moduleFile) {
-	for _, release := range releases {
-		k := KernelReport{Release: release, Outside: []OutsideModule{}}
+func (r *Report) count(kernels []*kernel, modules []*moduleFile) {
+	for _, kernel := range kernels {
+		release := kernel.release
+		k := KernelReport{Release: release, Outside: []OutsideModule{}, Hosts: []HostReport{}}
+		for _, file := range slices.Sorted(maps.Keys(kernel.hostDrivers)) {
+			k.Hosts = append(k.Hosts, HostReport{file, kernel.hostDrivers[file]})
+		}
 		for _, m := range modules {
 			if m.release == release {
 				k.Modules++

@@ -32,6 +32,15 @@ Profiles add up: --profile virtual,disk, or --profile virtual --profile disk.
 Where none of them has network drivers, generic comes along. Other file systems
 than ext4 are modules: --module xfs, --module btrfs.
 
+host=FILE makes the smallest image: of the network cards' drivers it has those of
+the nodes in FILE, a node's boot.json (/run/sidusboot/boot.json), or modaliases,
+one a line, of one node or of several:
+
+  cat /sys/bus/*/devices/*/modalias /sys/devices/system/cpu/modalias | sort -u
+
+Every FILE must have a card that the kernel has a driver for. bonding goes in where
+a FILE has several cards. What is on disks is the profile disk's, with all its drivers.
+
 Drivers for devices that few nodes have stay packed in the image, each by itself,
 and are unpacked on the nodes that need them. Those of virtual, and those named by
 --module, are unpacked at each boot.
@@ -44,6 +53,18 @@ blacklists is packed, but nodes do not pick it, unless --module names it.
 Firmware that the drivers name goes in as far as TREE/lib/firmware has it. A
 bare Debian tree has none: install its firmware packages for what your NICs
 need. Drivers of whose firmware the tree has nothing are told as a warning.
+
+Microcode for processors goes in front of the rest, uncompressed, where the tree has
+it (Debian's intel-microcode and amd64-microcode): all of it, or with host=FILE that
+of the nodes' processors, and none for the profile virtual alone, since kernels of
+virtual machines load none. --microcode chooses otherwise. Intel's is 15 to 25 MB.
+
+--strict makes an error of each warning about what goes in: firmware that the tree
+lacks, each file that a driver names, a driver that modprobe.d forbids, a card without
+a driver, what is broken in the tree's lists or in its microcode, a kernel that is left
+out, an unknown parameter. Advice about secrets and about the owner of FILE stays a
+warning. generic names firmware that no package has, so that it is for host=FILE and
+virtual.
 
 --secrets packs a file of users and passwords for the nodes' iSCSI volumes, a
 line for each node; values with blanks stand in quotes, # begins a comment:
@@ -80,6 +101,10 @@ kernels. What went in, and what it weighs, is printed at the end.`,
   # With the passwords of the nodes' iSCSI volumes
   initrdgen build --root /srv/nfs/bookworm --output /srv/tftp/initrd.img \
       --profile iscsi --secrets room.secrets
+
+  # For the nodes of one model: their NIC, with iSCSI
+  initrdgen build --root /srv/nfs/bookworm --output initrd.img \
+      --profile host=node7-boot.json,iscsi --strict
 
   # One of several kernels, one more module at every boot, packed for an old kernel
   initrdgen build --root /srv/nfs/bookworm --output initrd.img \
@@ -121,6 +146,8 @@ kernels. What went in, and what it weighs, is printed at the end.`,
 	f.StringVar(&opts.Rescue, "rescue", "", "static program `FILE` (busybox of busybox-static, say), packed as /rescue, for sidus.onerror=shell")
 	f.StringVar(&opts.Init, "init", "", "the `FILE` that becomes /init (default: the one for the tree's architecture, init or init-ARCH, beside initrdgen or in ../lib/sidusboot)")
 	f.StringVar(&opts.Compress, "compress", initrd.Compressors()[0], "how to pack: `NAME` is "+strings.Join(initrd.Compressors(), ", "))
+	f.StringVar(&opts.Microcode, "microcode", initrd.Microcodes()[0], "which microcode of TREE goes in: `WHICH` is "+strings.Join(initrd.Microcodes(), ", "))
+	f.BoolVar(&opts.Strict, "strict", false, "warnings about what goes in, and firmware that TREE lacks, are errors")
 	f.StringVar(&opts.Report, "report", "", "write what went in to `FILE` as JSON")
 	f.BoolVar(&opts.DryRun, "dry-run", false, "do everything but write: the report is that of the image, and so are errors in the tree")
 	command.AddJSON(cmd)
@@ -194,6 +221,9 @@ func printReport(w io.Writer, r *initrd.Report, verbose bool) {
 		if len(outside) > 0 {
 			fmt.Fprintf(w, "  outside   kernel/: %s\n", strings.Join(outside, ", "))
 		}
+		for _, h := range k.Hosts {
+			fmt.Fprintf(w, "  host      %s: %s\n", command.Printable(h.File), strings.Join(h.Modules, ", "))
+		}
 		for _, h := range k.Heaviest {
 			names = append(names, fmt.Sprintf("%s %.1f", h.Name, float64(h.Bytes)/1e6))
 		}
@@ -202,6 +232,9 @@ func printReport(w io.Writer, r *initrd.Report, verbose bool) {
 	fmt.Fprintf(w, "  init      %s\n", megabytes(r.Init))
 	fmt.Fprintf(w, "  firmware  %d files, %s; %d that drivers name are not in the tree\n",
 		r.Firmware.Files, megabytes(r.Firmware.Bytes), len(r.Firmware.Missing))
+	for _, m := range r.Microcode {
+		fmt.Fprintf(w, "  microcode %s: %d files, %s\n", m.Vendor, m.Files, megabytes(m.Bytes))
+	}
 	if verbose {
 		for _, driver := range slices.Sorted(maps.Keys(r.Firmware.MissingFor)) {
 			for _, name := range r.Firmware.MissingFor[driver] {

@@ -66,7 +66,7 @@ func (l *Loader) loadDevices(sysfs string, except func(name string) bool) ([]str
 	}
 }
 
-// Devices returns the modaliases of all devices in sysfs, sorted, each once.
+// Devices returns the modaliases of all devices in sysfs, and that of the processors, sorted, each once.
 func Devices(sysfs string) []string {
 	dirs, err := os.ReadDir(filepath.Join(sysfs, "bus"))
 	if err != nil {
@@ -76,7 +76,11 @@ func Devices(sysfs string) []string {
 	for _, d := range dirs {
 		buses = append(buses, d.Name())
 	}
-	all := slices.DeleteFunc(modaliases(sysfs, buses), func(m string) bool { return m == "" })
+	all := modaliases(sysfs, buses)
+	if text, err := os.ReadFile(filepath.Join(sysfs, "devices/system/cpu/modalias")); err == nil {
+		all = append(all, strings.TrimSpace(string(text)))
+	}
+	all = slices.DeleteFunc(all, func(m string) bool { return m == "" })
 	slices.Sort(all)
 	return slices.Compact(all)
 }

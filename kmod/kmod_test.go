@@ -266,3 +266,27 @@ func TestBefore(t *testing.T) {
 		t.Errorf("loaded %s, want bus phy library nic", got)
 	}
 }
+
+// The devices of a node are those of every bus, and its processors.
+func TestDevices(t *testing.T) {
+	sysfs := t.TempDir()
+	for name, text := range map[string]string{
+		"bus/pci/devices/0000:00:03.0/modalias": "pci:b\n",
+		"bus/pci/devices/0000:00:04.0/modalias": "pci:b\n",
+		"bus/usb/devices/1-1/modalias":          "\n",
+		"bus/usb/devices/1-2/uevent":            "MODALIAS=usb:a\n",
+		"devices/system/cpu/modalias":           "cpu:type:x86,ven0000fam0006mod009E:feature:,0000\n",
+	} {
+		name = filepath.Join(sysfs, name)
+		if err := os.MkdirAll(filepath.Dir(name), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(name, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want := []string{"cpu:type:x86,ven0000fam0006mod009E:feature:,0000", "pci:b"}
+	if got := Devices(sysfs); !slices.Equal(got, want) {
+		t.Errorf("devices %q, want %q", got, want)
+	}
+}

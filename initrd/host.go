@@ -1,0 +1,174 @@
+package initrd
+
+import (
+	"cmp"
+	"fmt"
+	"path"
+	"slices"
+	"strings"
+
+	"github.com/sidusboot/sidusboot/image"
+)
+
+// A host is a node, or several, whose devices are known.
+type host struct {
+	file    string
+	devices []string
+}
+
+const hostPrefix = "host="
+
+// hostFiles are the files that the profiles name.
+func hostFiles(asked []string) []string {
+	var files []string
+	for _, name := range asked {
+		if file, ok := strings.CutPrefix(name, hostPrefix); ok {
+			files = append(files, file)
+		}
+	}
+	return files
+}
+
+// readHost reads the file of a host= that was asked for.
+func readHost(file string) (host, error) {
+	const remedy = "name a file with the devices of a node: modaliases, one a line, or its /run/sidusboot/boot.json"
+	if file == "" || file == "FILE" {
+		return host{}, InvalidOptionf("Profiles", "%s%s has no file: %s", hostPrefix, file, remedy)
+	}
+	f, err := OpenFile(file)
+	if err != nil {
+		return host{}, OptionErrorf("Profiles", "%s%w: %s", hostPrefix, err, remedyFor(err, remedy))
+	}
+	defer f.Close()
+	devices, err := ReadDevices(f)
+	if err != nil {
+		return host{}, OptionErrorf("Profiles", "%s%s: %w", hostPrefix, file, err)
+	}
+	return host{file, devices}, nil
+}
+
+// hostsOf gives the nodes of the profiles.
+func hostsOf(chosen []Profile) []host {
+	var hosts []host
+	for _, p := range chosen {
+		hosts = append(hosts, p.hosts...)
+	}
+	return hosts
+}
+
+// nicSets are those in which the drivers of network cards are, of what is between them
+// and the processor, and of what they have beside them.
+var nicSets = []string{"ethernet", "phy", "virtual", "usb", "board"}
+
+// hostSet is the set of the modules that nodes need for their network cards. A
+// node that has no card with a driver is an error; a card without one is told where
+// the node has another.
+func hostSet(t *tree, k *kernel, hosts []host) (s set, warnings []string, err error) {
+	known, err := inspectTree(t, k.release)
+	if err != nil {
+		return set{}, nil, err
+	}
+	index := image.NewAliasIndex(known.aliases)
+	drivers := k.nicDrivers()
+	k.hostDrivers = make(map[string][]string)
+	s.devices = true
+	for _, h := range hosts {
+		found := findCards(h.devices, index, func(name string) string {
+			if !drivers[name] && !known.builtin[name] {
+				return ""
+			}
+			return cmp.Or(k.own[name], known.files[name], "built in")
+		})
+		if len(found.cards) == 0 {
+			return set{}, nil, OptionErrorf("Profiles", "%s%s: kernel %s has no driver for a network card among its %d devices%s: look whether the list has all devices of the node, or choose another kernel",
+				hostPrefix, h.file, k.release, len(h.devices), listCards(found.without))
+		}
+		for _, card := range found.without {
+			warnings = append(warnings, fmt.Sprintf("%s%s: kernel %s has no driver for the network card %s: the node cannot boot by it", hostPrefix, h.file, k.release, card))
+		}
+		if len(found.cards) > 1 {
+			found.modules = append(found.modules, "bonding")
+		}
+		names := slices.DeleteFunc(found.modules, func(name string) bool { return k.files[name] == "" })
+		k.hostDrivers[h.file] = names
+		s.modules = append(s.modules, names...)
+	}
+	return s, warnings, nil
+}
+
+// nicDrivers are the modules of nicSets, with those that took the place of one of
+// them and cannot be read: the build ends with the error about them where they are needed.
+func (k *kernel) nicDrivers() map[string]bool {
+	drivers := make(map[string]bool)
+	for _, name := range nicSets {
+		for _, module := range sets[name].choose(k) {
+			drivers[module] = true
+		}
+		for module := range k.unread {
+			if sets[name].has(module, k.own[module]) {
+				drivers[module] = true
+			}
+		}
+	}
+	return drivers
+}
+
+// The cards of a node.
+type nodeCards struct {
+	// cards are those with a driver, without those that have none, by their modalias.
+	cards, without []string
+	// modules are what the node needs for its cards, sorted.
+	modules []string
+}
+
+// findCards finds the drivers of the network cards among devices. fileOf gives the
+// file of a module that may be one, "" for any other. A USB host controller is left out unless a card is behind it.
+func findCards(devices []string, index *image.AliasIndex, fileOf func(module string) string) nodeCards {
+	var found nodeCards
+	var hosts []string
+	behindUSB := false
+	for _, modalias := range devices {
+		card, driven := false, false
+		for _, name := range index.Match(modalias) {
+			file := fileOf(name)
+			if file == "" {
+				continue
+			}
+			driven = true
+			switch kind := kindOf(modalias, name, file); {
+			case inUSBHosts(file):
+				hosts = append(hosts, name)
+				continue
+			case kind == NIC:
+				card = true
+			}
+			found.modules = append(found.modules, name)
+		}
+		switch {
+		case card:
+			found.cards = append(found.cards, modalias)
+			behindUSB = behindUSB || strings.HasPrefix(modalias, "usb:")
+		case !driven && kindOf(modalias, "", "") == NIC:
+			found.without = append(found.without, modalias)
+		}
+	}
+	if behindUSB {
+		found.modules = append(found.modules, hosts...)
+	}
+	slices.Sort(found.modules)
+	found.modules = slices.Compact(found.modules)
+	return found
+}
+
+// inUSBHosts tells whether a module is a driver of USB host controllers by its file.
+func inUSBHosts(file string) bool {
+	return slices.ContainsFunc(usbHosts, func(dir string) bool { return strings.HasPrefix(file, path.Join("kernel", dir)+"/") })
+}
+
+// listCards names cards for a message.
+func listCards(modaliases []string) string {
+	if len(modaliases) == 0 {
+		return ""
+	}
+	return fmt.Sprintf(" (not for %s)", someOf(modaliases))
+}
