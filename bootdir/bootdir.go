@@ -95,15 +95,15 @@ func (o *Options) complete() error {
 	}
 	switch {
 	case o.Dir == "":
-		return initrd.InvalidOptionf("Dir", "is missing: name the directory that the boot server offers")
+		return initrd.InvalidOptionf("Dir", "is missing: give the directory that the boot server offers")
 	case !goodName.MatchString(o.Name):
-		return initrd.InvalidOptionf("Name", "%q is not a name of up to 32 letters, digits and . _ -", o.Name)
+		return initrd.InvalidOptionf("Name", "%q cannot be a name: use up to 32 letters, digits and . _ -, with a letter or a digit first", o.Name)
 	case slices.Contains(reserved, o.Name):
-		return initrd.InvalidOptionf("Name", "%s is the name of a loader's own directory: choose another", o.Name)
+		return initrd.InvalidOptionf("Name", "%s is a directory that belongs to a loader: choose another name", o.Name)
 	case !goodPath.MatchString(o.Path):
-		return initrd.InvalidOptionf("Path", "%q is not a path of letters, digits and . _ - /", o.Path)
+		return initrd.InvalidOptionf("Path", "%q cannot be a path: use up to 100 letters, digits and . _ - /", o.Path)
 	case o.Keep < 2:
-		return initrd.InvalidOptionf("Keep", "%d: the version in use and the one before it are the least: 2 or more", o.Keep)
+		return initrd.InvalidOptionf("Keep", "%d is too few: keep 2 or more, the version in use and the one before it", o.Keep)
 	}
 	for _, name := range o.Loaders {
 		if _, err := loaderOf(name); err != nil {
@@ -175,7 +175,7 @@ func Rollback(opts Options, version string) (*Report, error) {
 	}
 	if version == "" {
 		if len(s.Versions) < 2 {
-			return nil, initrd.OptionErrorf("Rollback", "%s has no version that was in use before: see %s", d.path(d.name), d.path(d.stateFile()))
+			return nil, initrd.OptionErrorf("Rollback", "%s has no version that was used before: its versions are in %s", d.path(d.name), d.path(d.stateFile()))
 		}
 		version = s.Versions[len(s.Versions)-2]
 	}

@@ -32,26 +32,26 @@ type dir struct {
 func openDir(name, own string, dry bool) (*dir, error) {
 	switch info, err := os.Stat(name); {
 	case errors.Is(err, fs.ErrNotExist):
-		return nil, initrd.OptionErrorf("Dir", "there is no directory %s: name the one that the boot server offers, or make it first", name)
+		return nil, initrd.OptionErrorf("Dir", "there is no directory %s: give the one that the boot server offers, or create it first", name)
 	case err != nil:
 		return nil, initrd.OptionErrorf("Dir", "%w", err)
 	case !info.IsDir():
-		return nil, initrd.OptionErrorf("Dir", "%s is not a directory: name the one that the boot server offers", name)
+		return nil, initrd.OptionErrorf("Dir", "%s is not a directory: give the one that the boot server offers", name)
 	}
 	root, err := os.OpenRoot(name)
 	if err != nil {
-		return nil, initrd.OptionErrorf("Dir", "%w: run this as a user who may read and write there", err)
+		return nil, initrd.OptionErrorf("Dir", "%w: run initrdgen as a user who may read and write there", err)
 	}
 	d := &dir{root: root, name: own, dry: dry}
 	if d.lock, err = root.Open("."); err != nil {
 		root.Close()
-		return nil, initrd.OptionErrorf("Dir", "%w: run this as a user who may read and write there", err)
+		return nil, initrd.OptionErrorf("Dir", "%w: run initrdgen as a user who may read and write there", err)
 	}
 	// The lock is the kernel's, and ends with this process.
 	if err := unix.Flock(int(d.lock.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
 		d.close()
 		if errors.Is(err, unix.EWOULDBLOCK) {
-			return nil, initrd.OptionErrorf("Dir", "another initrdgen install works in %s: wait until it has ended", name)
+			return nil, initrd.OptionErrorf("Dir", "another initrdgen install is running in %s: wait until it has finished", name)
 		}
 		return nil, initrd.OptionErrorf("Dir", "lock %s: %w", name, err)
 	}
@@ -90,14 +90,14 @@ func (d *dir) wrap(name string, err error) error {
 	if le := (*os.LinkError)(nil); errors.As(err, &le) {
 		err = le.Err
 	}
-	remedy := "look at the directory"
+	remedy := "check the directory"
 	switch {
 	case errors.Is(err, fs.ErrPermission):
-		remedy = "run this as a user who may write there"
+		remedy = "run initrdgen as a user who may write there"
 	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
-		remedy = "make room there, or keep fewer versions (--keep)"
+		remedy = "free some space there, or keep fewer versions (--keep)"
 	case errors.Is(err, syscall.EROFS):
-		remedy = "mount it for writing"
+		remedy = "mount its file system read-write"
 	}
 	return fmt.Errorf("%s: %w: %s", d.path(name), err, remedy)
 }
@@ -116,7 +116,7 @@ func (d *dir) read(name string) ([]byte, error) {
 		return nil, fmt.Errorf("%s: %w", d.path(name), cause(err))
 	}
 	if !info.Mode().IsRegular() || info.Size() > maxText {
-		return nil, fmt.Errorf("%s is not a file of at most %d bytes: look what it is", d.path(name), maxText)
+		return nil, fmt.Errorf("%s is not a regular file of at most %d bytes: remove it, or correct it", d.path(name), maxText)
 	}
 	f, err := d.root.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	if err != nil {
@@ -150,7 +150,7 @@ func (d *dir) follow(name string) (string, error) {
 		next := path.Join(done, rest[0])
 		rest = rest[1:]
 		if next == ".." {
-			return "", fmt.Errorf("%s is a link that leads out of %s: make it one inside", d.path(name), d.root.Name())
+			return "", fmt.Errorf("%s is a link that leads out of %s: let it lead to a file in that directory", d.path(name), d.root.Name())
 		}
 		target, err := d.root.Readlink(next)
 		if err != nil {
@@ -158,10 +158,10 @@ func (d *dir) follow(name string) (string, error) {
 			continue
 		}
 		if path.IsAbs(target) {
-			return "", fmt.Errorf("%s is a link to %s, and boot servers that may only read their directory cannot follow it: make it a relative link", d.path(next), target)
+			return "", fmt.Errorf("%s is a link to the absolute path %s, which a boot server that sees only its own directory cannot follow: make it a relative link", d.path(next), target)
 		}
 		if links++; links > maxLinks {
-			return "", fmt.Errorf("%s is a circle of links: remove it", d.path(name))
+			return "", fmt.Errorf("%s is a loop of links: remove it", d.path(name))
 		}
 		rest = append(strings.Split(target, "/"), rest...)
 	}

@@ -41,27 +41,27 @@ func TestHostileDirectory(t *testing.T) {
 		plant func(t *testing.T, dir string)
 		want  string
 	}{
-		"a label of others":             {file("pxelinux.cfg/default", "label tmpfs\n kernel x\n"), `an entry "tmpfs" already`},
-		"a menu entry of others":        {file("grub/grub.cfg", "menuentry 'tmpfs' {\n}\n"), `an entry "tmpfs" already`},
-		"a script of others":            {file("sidus.ipxe", "#!ipxe\nshell\n"), "not of initrdgen"},
+		"a label of others":             {file("pxelinux.cfg/default", "label tmpfs\n kernel x\n"), `already an entry "tmpfs"`},
+		"a menu entry of others":        {file("grub/grub.cfg", "menuentry 'tmpfs' {\n}\n"), `already an entry "tmpfs"`},
+		"a script of others":            {file("sidus.ipxe", "#!ipxe\nshell\n"), "initrdgen did not write it"},
 		"a block without an end":        {file("grub/grub.cfg", "# BEGIN sidusboot sidus: x\nfoo\n"), "the line that ends the block is missing"},
-		"two blocks":                    {file("grub/grub.cfg", "# BEGIN sidusboot sidus\n# BEGIN sidusboot sidus\n"), "two lines that begin"},
-		"an end without a block":        {file("grub/grub.cfg", "# END sidusboot sidus\n"), "at a wrong place"},
+		"two blocks":                    {file("grub/grub.cfg", "# BEGIN sidusboot sidus\n# BEGIN sidusboot sidus\n"), "two lines begin"},
+		"an end without a block":        {file("grub/grub.cfg", "# END sidusboot sidus\n"), "in the wrong place"},
 		"a link out, absolute":          {link(outside, "pxelinux.cfg/default"), ""},
 		"a link out, relative":          {link("../../outside", "pxelinux.cfg/default"), ""},
 		"a directory behind a link out": {link(filepath.Dir(outside), "pxelinux.cfg"), ""},
-		"a circle of links":             {link("default", "pxelinux.cfg/default"), ""},
+		"a loop of links":               {link("default", "pxelinux.cfg/default"), ""},
 		"a file as directory":           {file("sidus", "x"), "sidus is not a directory"},
 		"our directory leads out":       {link(filepath.Dir(outside), "sidus"), "sidus is not a directory"},
-		"a state of others":             {file("sidus/versions.json", "{]"), "changed by hand or damaged"},
+		"a state of others":             {file("sidus/versions.json", "{]"), "changed by hand or is damaged"},
 		"a state that leads out":        {file("sidus/versions.json", `{"versions": ["../../etc"]}`), "cannot be a version"},
-		"a directory as configuration":  {file("pxelinux.cfg/default/x", "x"), "is not a file"},
+		"a directory as configuration":  {file("pxelinux.cfg/default/x", "x"), "is not a regular file"},
 		"a FIFO as configuration": {func(t *testing.T, dir string) {
 			t.Helper()
 			if err := errors.Join(os.Mkdir(filepath.Join(dir, "grub"), 0o755), syscall.Mkfifo(filepath.Join(dir, "grub/grub.cfg"), 0o644)); err != nil {
 				t.Fatal(err)
 			}
-		}, "is not a file"},
+		}, "is not a regular file"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			opts := goodOptions(t)
@@ -130,7 +130,7 @@ func TestLock(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := Install(t.Context(), opts); err == nil || !strings.Contains(err.Error(), "another initrdgen install works") {
+	if _, err := Install(t.Context(), opts); err == nil || !strings.Contains(err.Error(), "another initrdgen install is running") {
 		t.Errorf("got %v while another one works", err)
 	}
 	d.close()
@@ -162,7 +162,7 @@ func TestDiskFull(t *testing.T) {
 	before := snapshot(t, opts.Dir)
 	newVersion(t, &opts, strings.Repeat("large", 1<<18))
 	_, err := Install(t.Context(), opts)
-	if !errors.Is(err, syscall.ENOSPC) || !strings.Contains(err.Error(), "vmlinuz: no space left on device: make room there") {
+	if !errors.Is(err, syscall.ENOSPC) || !strings.Contains(err.Error(), "vmlinuz: no space left on device: free some space there") {
 		t.Errorf("got %v, want that the disk is full", err)
 	}
 	after := snapshot(t, opts.Dir)

@@ -13,7 +13,7 @@ import (
 func ipxeText(v *version, old []byte) ([]byte, error) {
 	own := "#!ipxe\n" + beginLine(v.Name)
 	if len(old) > 0 && !strings.HasPrefix(string(old), own) {
-		return nil, fmt.Errorf("it is not of initrdgen: rename it, or choose another --name")
+		return nil, fmt.Errorf("initrdgen did not write it: rename it, or choose another --name")
 	}
 	var b strings.Builder
 	b.WriteString(own)

@@ -57,7 +57,7 @@ func loaderOf(name string) (loader, error) {
 			return l, nil
 		}
 	}
-	return loader{}, initrd.InvalidOptionf("Loaders", "%q is not a loader: choose from %s", name, strings.Join(Loaders(), ", "))
+	return loader{}, initrd.InvalidOptionf("Loaders", "%q is not a loader: choose one or more of %s", name, strings.Join(Loaders(), ", "))
 }
 
 // A configFile is a file of a loader's configuration, as it is to be.
@@ -96,7 +96,7 @@ func (d *dir) hints(names []string, architecture string) (hints []string) {
 		}
 		for _, file := range l.needs {
 			if _, err := d.root.Stat(file); errors.Is(err, fs.ErrNotExist) {
-				hints = append(hints, fmt.Sprintf("%s is missing, without which no node boots by %s: "+l.hint, d.path(file), name, d.root.Name()))
+				hints = append(hints, fmt.Sprintf("%s is missing, and no node can boot with %s without it: run "+l.hint, d.path(file), name, d.root.Name()))
 				break
 			}
 		}
@@ -123,7 +123,7 @@ func (d *dir) configurations() []byte {
 
 // The lines around what is ours in a file of others.
 func beginLine(name string) string {
-	return "# BEGIN sidusboot " + name + ": written by initrdgen install, which writes over what is changed in here\n"
+	return "# BEGIN sidusboot " + name + ": written by initrdgen install. Do not change it here: the next install replaces it\n"
 }
 
 func endLine(name string) string { return "# END sidusboot " + name + "\n" }
@@ -133,7 +133,7 @@ func endLine(name string) string { return "# END sidusboot " + name + "\n" }
 type DamagedError struct{ Name, Problem string }
 
 func (e *DamagedError) Error() string {
-	return fmt.Sprintf("%s: take out the lines # BEGIN sidusboot %s and # END sidusboot %s, with what is between them", e.Problem, e.Name, e.Name)
+	return fmt.Sprintf("%s: remove the lines # BEGIN sidusboot %s and # END sidusboot %s, and all between them", e.Problem, e.Name, e.Name)
 }
 
 // An EntryError says that the file has an entry of the same name that is not
@@ -141,7 +141,7 @@ func (e *DamagedError) Error() string {
 type EntryError struct{ Label string }
 
 func (e *EntryError) Error() string {
-	return fmt.Sprintf("there is an entry %q already that initrdgen did not write: rename it, or choose another --name", e.Label)
+	return fmt.Sprintf("there is already an entry %q, which initrdgen did not write: rename it, or choose another --name", e.Label)
 }
 
 // split divides a file into what is before our block and what is behind it. All
@@ -157,12 +157,12 @@ func split(name string, text []byte) (before, after []byte, err error) {
 		switch first {
 		case "# BEGIN sidusboot " + name:
 			if begin >= 0 {
-				return nil, nil, &DamagedError{name, "there are two lines that begin the block"}
+				return nil, nil, &DamagedError{name, "two lines begin the block"}
 			}
 			begin = at
 		case "# END sidusboot " + name:
 			if begin < 0 || end >= 0 {
-				return nil, nil, &DamagedError{name, "the line that ends the block is at a wrong place"}
+				return nil, nil, &DamagedError{name, "the line that ends the block is in the wrong place"}
 			}
 			end = at + len(line)
 		}

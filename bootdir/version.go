@@ -52,10 +52,10 @@ func plan(ctx context.Context, opts Options, src *bootfiles.Set) (*version, erro
 	v.Loaders = slices.Compact(v.Loaders)
 	if src.Secret {
 		if v.Secret, v.Owner = true, opts.Owner; opts.Owner < 0 {
-			return nil, initrd.OptionErrorf("Owner", "is missing: %s holds the passwords of volumes, so that only the boot server's user may read it: name that user, such as tftp, dnsmasq or www-data", opts.Image)
+			return nil, initrd.OptionErrorf("Owner", "is missing: %s has the passwords of volumes, so only the user of the boot server may read it: give that user, such as tftp, dnsmasq or www-data", opts.Image)
 		}
 		if me := os.Geteuid(); me != 0 && me != opts.Owner {
-			return nil, initrd.OptionErrorf("Owner", "only root can give a file to another user: run this as root, or as that user")
+			return nil, initrd.OptionErrorf("Owner", "only root can give a file to another user: run initrdgen as root, or as that user")
 		}
 	}
 	var err error
@@ -114,11 +114,11 @@ func (d *dir) readState() (*state, error) {
 		return nil, err
 	}
 	if err := json.Unmarshal(text, s); err != nil {
-		return nil, fmt.Errorf("%s: %w: it was changed by hand or damaged: remove it, and the versions before are no longer known", d.path(d.stateFile()), err)
+		return nil, fmt.Errorf("%s: %w: it was changed by hand or is damaged: remove it and install again; a rollback to earlier versions is then not possible", d.path(d.stateFile()), err)
 	}
 	for _, id := range s.Versions {
 		if id == "" || id == "." || id == ".." || strings.ContainsAny(id, "/\x00") {
-			return nil, fmt.Errorf("%s: %q cannot be a version: it was changed by hand or damaged: remove it, and the versions before are no longer known", d.path(d.stateFile()), id)
+			return nil, fmt.Errorf("%s: %q cannot be a version: it was changed by hand or is damaged: remove it and install again; a rollback to earlier versions is then not possible", d.path(d.stateFile()), id)
 		}
 	}
 	return s, nil
@@ -189,27 +189,27 @@ func (d *dir) readVersion(id string) (*version, error) {
 		err = json.Unmarshal(text, v)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("version %s is not whole: %w: choose another", id, err)
+		return nil, fmt.Errorf("version %s is incomplete: %w: choose another version", id, err)
 	}
 	if v.ID != id || v.Name != d.name {
-		return nil, fmt.Errorf("%s is of the version %s of %s: choose another version", d.path(v.file(versionFile)), v.ID, v.Name)
+		return nil, fmt.Errorf("%s belongs to version %s of %s: choose another version", d.path(v.file(versionFile)), v.ID, v.Name)
 	}
 	for _, l := range v.Labels {
 		if !goodName.MatchString(l.Name) {
-			return nil, fmt.Errorf("%s: %q is not a label: it was changed by hand or damaged", d.path(v.file(versionFile)), l.Name)
+			return nil, fmt.Errorf("%s: %q is not a label: it was changed by hand or is damaged: choose another version", d.path(v.file(versionFile)), l.Name)
 		}
 		// Without the parameter that the label has added.
 		if err := bootfiles.CheckParameters(strings.Replace(l.Append, "sidus.rw="+l.Name, "", 1)); err != nil {
-			return nil, fmt.Errorf("%s: %w: it was changed by hand or damaged", d.path(v.file(versionFile)), err)
+			return nil, fmt.Errorf("%s: %w: it was changed by hand or is damaged: choose another version", d.path(v.file(versionFile)), err)
 		}
 	}
 	for name, want := range map[string]string{kernelFile: v.KernelSHA256, imageFile: v.ImageSHA256} {
 		got, err := d.digest(v.file(name))
 		if err != nil {
-			return nil, fmt.Errorf("version %s is not whole: %w: choose another", id, err)
+			return nil, fmt.Errorf("version %s is incomplete: %w: choose another version", id, err)
 		}
 		if got != want {
-			return nil, fmt.Errorf("version %s is damaged: %s is not the file that was installed: choose another", id, d.path(v.file(name)))
+			return nil, fmt.Errorf("version %s is damaged: %s is not the file that was installed: choose another version", id, d.path(v.file(name)))
 		}
 	}
 	return v, nil
@@ -257,7 +257,7 @@ func (d *dir) obsolete(s *state, keep int) (old []string) {
 	named := d.configurations()
 	for _, id := range s.Versions[:len(s.Versions)-keep] {
 		if bytes.Contains(named, []byte(path.Join(d.name, id)+"/")) {
-			d.warnf("version %s is kept: a file of a loader's configuration names it", id)
+			d.warnf("version %s is kept, because a loader's configuration uses it", id)
 			continue
 		}
 		old = append(old, id)

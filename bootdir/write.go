@@ -29,7 +29,7 @@ func (d *dir) write(name string, text []byte) error {
 	case err != nil:
 		return d.wrap(name, err)
 	case !info.Mode().IsRegular():
-		return fmt.Errorf("%s is not a regular file: look what it is, and remove it", d.path(name))
+		return fmt.Errorf("%s is not a regular file: remove it, if nothing needs it", d.path(name))
 	default:
 		if old, err := d.read(name); err == nil && bytes.Equal(old, text) {
 			return nil
@@ -47,7 +47,7 @@ func (d *dir) write(name string, text []byte) error {
 		if uid >= 0 {
 			if err := f.Chown(uid, gid); err != nil {
 				_ = f.Chown(-1, gid)
-				d.warnf("%s belonged to %d:%d, and cannot be given back (%v): run this as root, or chown %d:%d %s",
+				d.warnf("%s belonged to %d:%d, and the new file cannot be given to them (%v): run initrdgen as root, or run chown %d:%d %s",
 					d.path(name), uid, gid, cause(err), uid, gid, d.path(name))
 			}
 		}
@@ -98,7 +98,7 @@ func (d *dir) copy(ctx context.Context, name string, from *os.File, sha string, 
 			return err
 		}
 		if got := hex.EncodeToString(h.Sum(nil)); got != sha {
-			return fmt.Errorf("%s was changed while it was copied: run this again", from.Name())
+			return fmt.Errorf("%s changed while it was copied: run initrdgen install again", from.Name())
 		}
 		return nil
 	})

@@ -81,14 +81,14 @@ func Open(opts Options) (s *Set, err error) {
 	}()
 	switch {
 	case opts.Image == "" && opts.Root == "":
-		return s, initrd.InvalidOptionf("Image", "is missing: name an image of initrdgen build")
+		return s, initrd.InvalidOptionf("Image", "is missing: give an image that initrdgen build wrote")
 	case opts.Kernel == "" && opts.Root == "":
-		return s, initrd.InvalidOptionf("Kernel", "is missing: name the kernel's file, or with --root the tree that has it in boot/")
+		return s, initrd.InvalidOptionf("Kernel", "is missing: give the kernel's file, or with --root the tree that has it in boot/")
 	}
 	if opts.Image == "" {
 		s.Image, opts.Image, err = newestImage(opts.Root)
 	} else if s.Image, err = initrd.OpenFile(opts.Image); err != nil {
-		err = initrd.OptionErrorf("Image", "%w: name an image of initrdgen build", err)
+		err = initrd.OptionErrorf("Image", "%w: give an image that initrdgen build wrote", err)
 	}
 	if err != nil {
 		return s, err
@@ -98,7 +98,7 @@ func Open(opts Options) (s *Set, err error) {
 		return s, initrd.OptionErrorf("Image", "%s: %w", opts.Image, err)
 	}
 	if len(facts.releases) == 0 {
-		return s, initrd.OptionErrorf("Image", "%s is no image of initrdgen: it has no kernel's list of modules", opts.Image)
+		return s, initrd.OptionErrorf("Image", "%s was not built by initrdgen: it has no list of a kernel's modules; give an image that initrdgen build wrote", opts.Image)
 	}
 	s.Secret = facts.secrets
 	if err := s.findKernel(opts, facts.releases); err != nil {
@@ -112,7 +112,7 @@ func (s *Set) findKernel(opts Options, releases []string) (err error) {
 	name := opts.Kernel
 	if name != "" {
 		if s.Kernel, err = initrd.OpenFile(name); err != nil {
-			return initrd.OptionErrorf("Kernel", "%w: name the kernel's file, such as boot/vmlinuz-%s of the tree", err, releases[0])
+			return initrd.OptionErrorf("Kernel", "%w: give the kernel's file, such as boot/vmlinuz-%s of the tree", err, releases[0])
 		}
 	} else if s.Kernel, name, err = kernelOfTree(opts.Root, releases); err != nil {
 		return err
@@ -126,11 +126,11 @@ func (s *Set) findKernel(opts Options, releases []string) (err error) {
 	case s.Release == "" && len(releases) == 1:
 		s.Release = releases[0] // Packed in a way that is not unpacked here.
 	case !slices.Contains(releases, s.Release):
-		return initrd.OptionErrorf("Kernel", "%s is the kernel %s, and the image %s has modules for %s: build the image anew, or name the kernel that belongs to it",
+		return initrd.OptionErrorf("Kernel", "%s is kernel %s, but the image %s has modules for %s: build the image again, or give the kernel that it was built for",
 			name, s.Release, opts.Image, strings.Join(releases, ", "))
 	}
 	if s.Format == initrd.ImageGz {
-		s.Warnings = append(s.Warnings, fmt.Sprintf("%s is packed by gzip, which U-Boot starts, and GRUB and iPXE under UEFI do not: unpack it by gunzip for these, and name that file as the kernel", name))
+		s.Warnings = append(s.Warnings, fmt.Sprintf("%s is compressed by gzip: U-Boot starts such a kernel, but GRUB and iPXE under UEFI do not: for these decompress it with gunzip, and give that file as the kernel", name))
 	}
 	return nil
 }
@@ -138,7 +138,7 @@ func (s *Set) findKernel(opts Options, releases []string) (err error) {
 // kernelOfTree looks in a tree for the kernel of an image.
 func kernelOfTree(root string, releases []string) (*os.File, string, error) {
 	if len(releases) > 1 {
-		return nil, "", initrd.OptionErrorf("Root", "the image is for the kernels %s: choose one by --kernel, such as %s/boot/vmlinuz-%s",
+		return nil, "", initrd.OptionErrorf("Root", "the image is for the kernels %s: choose one with --kernel, such as %s/boot/vmlinuz-%s",
 			strings.Join(releases, ", "), strings.TrimRight(root, "/"), releases[0])
 	}
 	t := tree.At(root)
@@ -153,9 +153,9 @@ func kernelOfTree(root string, releases []string) (*os.File, string, error) {
 		}
 	}
 	if errors.Is(first, fs.ErrNotExist) {
-		return nil, "", initrd.OptionErrorf("Root", "%s has no boot/vmlinuz-%s, the kernel of the image: install its package, or name the file by --kernel", root, releases[0])
+		return nil, "", initrd.OptionErrorf("Root", "%s has no boot/vmlinuz-%s, the kernel of the image: install its package, or give the file with --kernel", root, releases[0])
 	}
-	return nil, "", initrd.OptionErrorf("Root", "%s: %w: make it readable, or run this as root", root, first)
+	return nil, "", initrd.OptionErrorf("Root", "%s: %w: make it readable, or run initrdgen as root", root, first)
 }
 
 // imageFacts are what is read of an image.
@@ -185,7 +185,7 @@ func readImage(f io.Reader) (facts imageFacts, err error) {
 				return facts, fmt.Errorf("%s: %w", file.Path, err)
 			}
 			if !goodRelease(release) {
-				return facts, fmt.Errorf("%s: %q cannot be a part of a file's name in a loader's configuration", file.Path, release)
+				return facts, fmt.Errorf("%s: %q cannot be part of a file name in a loader's configuration", file.Path, release)
 			}
 			facts.releases = append(facts.releases, release)
 			facts.profiles = append(facts.profiles, m.Profiles...)

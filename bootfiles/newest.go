@@ -25,7 +25,7 @@ func newestImage(root string) (f *os.File, name string, err error) {
 	t := tree.At(root)
 	entries, err := t.ReadDir("boot")
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return nil, "", initrd.OptionErrorf("Root", "%s: %w: name a root tree with a kernel in it, or an image by --image", root, err)
+		return nil, "", initrd.OptionErrorf("Root", "%s: %w: give a root tree that has a kernel, or an image with --image", root, err)
 	}
 	var newest time.Time
 	for _, e := range entries {
@@ -41,12 +41,12 @@ func newestImage(root string) (f *os.File, name string, err error) {
 		}
 	}
 	if name == "" {
-		return nil, "", initrd.OptionErrorf("Image", "is missing, and %s has no boot/%sRELEASE with boot/%sRELEASE: name an image of initrdgen build, or install the package sidusboot-tree in the tree",
+		return nil, "", initrd.OptionErrorf("Image", "is missing, and %s has no boot/%sRELEASE with boot/%sRELEASE: give an image that initrdgen build wrote, or install the package sidusboot-tree in the tree",
 			root, treeImage, treeKernel)
 	}
 	name = "boot/" + name
 	if f, err = t.Open(name); err != nil {
-		return nil, "", initrd.OptionErrorf("Root", "%s: %w: make it readable, or run this as root", root, err)
+		return nil, "", initrd.OptionErrorf("Root", "%s: %w: make it readable, or run initrdgen as root", root, err)
 	}
 	return f, path.Join(root, name), nil
 }

@@ -25,7 +25,7 @@ func (s *Set) label(opts Options, profiles []string) error {
 	if slices.Contains(profiles, "iscsi") {
 		s.Labels = append(s.Labels, Label{ISCSI, join(opts.Append, "sidus.rw="+ISCSI, opts.AppendISCSI)})
 	} else if chosen == ISCSI || opts.AppendISCSI != "" {
-		return initrd.OptionErrorf("Image", "%s cannot have the label %s, because it is not of the profile iscsi: build it with --profile %s,iscsi",
+		return initrd.OptionErrorf("Image", "%s cannot have the label %s, because it was not built with the profile iscsi: build it with --profile %s,iscsi",
 			opts.Image, ISCSI, strings.Join(profiles, ","))
 	}
 	if chosen == ISCSI {
@@ -48,13 +48,13 @@ func (s *Set) label(opts Options, profiles []string) error {
 // CheckParameters refuses parameters that a loader would not pass on as they are, or
 // that the labels or the loaders set.
 func CheckParameters(text string) error {
-	const remedy = ": put the parameter into the image, by initrdgen build --config"
+	const remedy = ": put the parameter into the image, with initrdgen build --config"
 	for _, c := range text {
 		switch {
 		case c < ' ' || c > '~':
-			return errors.New("has a control character, or one outside ASCII: only printable ASCII on one line reaches a kernel through every loader")
+			return errors.New("has a control character, a newline or a character outside ASCII, which some loaders do not pass on: use printable ASCII on one line")
 		case strings.ContainsRune("\"'\\`", c):
-			return errors.New("has the character " + string(c) + ", which GRUB does not pass on as it is" + remedy)
+			return errors.New("has the character " + string(c) + ", which GRUB changes" + remedy)
 		}
 	}
 	if strings.Contains(text, "${") {
@@ -64,11 +64,11 @@ func CheckParameters(text string) error {
 		name, _, _ := strings.Cut(parameter, "=")
 		switch {
 		case strings.HasPrefix(parameter, "#"), slices.Contains([]string{";", "||", "&&", "--", "---"}, parameter):
-			return errors.New("has " + parameter + ", which means something else to a loader: leave it out")
+			return errors.New("has " + parameter + ", which has another meaning for a loader: leave it out")
 		case slices.Contains([]string{"initrd", "BOOT_IMAGE", "BOOTIF"}, name):
 			return errors.New("has " + name + "=, which the loaders set: leave it out")
 		case name == "sidus.rw":
-			return errors.New("has sidus.rw=, which the labels set: leave it out, and choose a label by --default")
+			return errors.New("has sidus.rw=, which the labels set: leave it out, and choose a label with --default")
 		}
 	}
 	return nil
@@ -82,14 +82,14 @@ const maxLine = 1900
 // too long for the kernel.
 func understood(text string) (notes []string, err error) {
 	if len(text) > maxLine {
-		return nil, initrd.InvalidOptionf("Append", "%d bytes are more than the %d that a kernel and the loaders take: put parameters into the image, by initrdgen build --config", len(text), maxLine)
+		return nil, initrd.InvalidOptionf("Append", "%d bytes, more than the %d that the kernel and the loaders accept: put parameters into the image, with initrdgen build --config", len(text), maxLine)
 	}
 	c, err := config.Parse(text, "")
 	if err != nil {
 		return nil, initrd.OptionErrorf("Append", "%s", strings.ReplaceAll(err.Error(), "\n", "; "))
 	}
 	if c.ISCSI.Password != "" || c.ISCSI.PasswordIn != "" {
-		c.Notes = append(c.Notes, "the parameters have a password, and everybody can fetch them: put it into the image, by initrdgen build --secrets")
+		c.Notes = append(c.Notes, "the parameters have a password, and everybody can fetch the parameters: put the password into the image, with initrdgen build --secrets")
 	}
 	return c.Notes, nil
 }

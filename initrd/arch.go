@@ -152,19 +152,19 @@ func checkProgram(p program, want arch, from string) error {
 	if want == (arch{}) || p.arch == want {
 		return nil
 	}
-	remedy := fmt.Sprintf("name one that is built for %v", want)
+	remedy := fmt.Sprintf("give one that is built for %v", want)
 	if p.field == "Init" {
 		remedy = initRemedy(want)
 	}
-	return OptionErrorf(p.field, "%s is for %v, and the kernel of the tree for %v (%s): %s", p.file, p.arch, want, from, remedy)
+	return OptionErrorf(p.field, "%s is for %v, but the kernel of the tree is for %v (%s): %s", p.file, p.arch, want, from, remedy)
 }
 
 // initRemedy says where the init for an architecture is to be had.
 func initRemedy(want arch) string {
 	if want != amd64 && want != arm64 {
-		return "name sidusboot's init, which make leaves in bin/"
+		return "give sidusboot's init, which make leaves in bin/"
 	}
-	return fmt.Sprintf("name sidusboot's init for %v, which make leaves in bin/ as %s", want, strings.Join(initNames(want), " or "))
+	return fmt.Sprintf("give sidusboot's init for %v, which make leaves in bin/ as %s", want, strings.Join(initNames(want), " or "))
 }
 
 // archNamed is the architecture that Debian calls so.

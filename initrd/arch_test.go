@@ -30,12 +30,12 @@ func TestArchitecture(t *testing.T) {
 		{name: "amd64 on amd64", machine: elf.EM_X86_64, bin: map[string][]byte{"init": x86, "init-arm64": arm}, init: "init"},
 		{name: "amd64 on arm64", machine: elf.EM_X86_64, bin: map[string][]byte{"init": arm, "init-amd64": x86}, init: "init-amd64"},
 		{name: "only the other", machine: elf.EM_AARCH64, bin: map[string][]byte{"init": x86},
-			want: []string{"/init is for amd64, and the kernel of the tree for arm64 (", ".ko", "which make leaves in bin/ as init-arm64 or init"}},
+			want: []string{"/init is for amd64, but the kernel of the tree is for arm64 (", ".ko", "which make leaves in bin/ as init-arm64 or init"}},
 		{name: "a wrong name", machine: elf.EM_AARCH64, bin: map[string][]byte{"init-arm64": x86},
-			want: []string{"/init-arm64 is for amd64, and the kernel of the tree for arm64"}},
-		{name: "none", machine: elf.EM_AARCH64, want: []string{"has no init-arm64 and no init: name sidusboot's init for arm64"}},
+			want: []string{"/init-arm64 is for amd64, but the kernel of the tree is for arm64"}},
+		{name: "none", machine: elf.EM_AARCH64, want: []string{"has no init-arm64 and no init: give sidusboot's init for arm64"}},
 		{name: "a machine without init", machine: elf.EM_RISCV, bin: map[string][]byte{"init": x86},
-			want: []string{"/init is for amd64, and the kernel of the tree for riscv64"}},
+			want: []string{"/init is for amd64, but the kernel of the tree is for riscv64"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			root := initrdtest.Tree(t)
@@ -147,7 +147,7 @@ func TestMixedArchitectures(t *testing.T) {
 	opts := fakeOptions(t, root)
 	opts.Kernel = "all"
 	_, err := Build(t.Context(), opts)
-	if err == nil || !strings.HasPrefix(err.Error(), "Kernel: 6.1.0-test is for amd64 (") || !strings.Contains(err.Error(), "and 6.2.0-arm64 for arm64 (") {
+	if err == nil || !strings.HasPrefix(err.Error(), "Kernel: 6.1.0-test is for amd64 (") || !strings.Contains(err.Error(), "but 6.2.0-arm64 is for arm64 (") {
 		t.Errorf("two machines: %v", err)
 	}
 
@@ -156,7 +156,7 @@ func TestMixedArchitectures(t *testing.T) {
 	binary.LittleEndian.PutUint16(odd[18:], uint16(elf.EM_AARCH64))
 	initrdtest.WriteFile(t, filepath.Join(lib, initrdtest.Release, "kernel/net/sunrpc/sunrpc.ko"), odd)
 	_, err = Build(t.Context(), opts)
-	if err == nil || !strings.Contains(err.Error(), "sunrpc.ko is for arm64") && !strings.Contains(err.Error(), "sunrpc.ko for arm64") || !strings.Contains(err.Error(), "run depmod") {
+	if err == nil || !strings.Contains(err.Error(), "sunrpc.ko is for arm64") && !strings.Contains(err.Error(), "sunrpc.ko is for arm64, ") || !strings.Contains(err.Error(), "run depmod") {
 		t.Errorf("one module: %v", err)
 	}
 }
@@ -182,7 +182,7 @@ func TestBoard(t *testing.T) {
 		t.Run(tt.arch.String()+" "+tt.profile, func(t *testing.T) {
 			k.arch = tt.arch
 			chosen := choose(t, tt.profile)
-			m, _, err := plan(nil, k, chosen, nil)
+			m, _, err := chooseModules(nil, k, chosen, nil)
 			if err != nil {
 				t.Fatal(err)
 			}

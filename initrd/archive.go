@@ -122,7 +122,7 @@ func (a *archive) add(ctx context.Context, entries []entry) error {
 		}
 		if hdr.Size > maxFile {
 			// newc has 8 hex digits for it, and the library cuts silently.
-			return fmt.Errorf("%s: %d bytes are too many for a file in an initrd", e.path, hdr.Size)
+			return fmt.Errorf("%s: %d bytes, too large for a file in an initrd", e.path, hdr.Size)
 		}
 		a.files = append(a.files, PackedFile{Path: e.path, Mode: fmt.Sprintf("%06o", uint32(hdr.Mode)), Bytes: hdr.Size})
 		if err := a.cw.WriteHeader(hdr); err != nil {

@@ -23,9 +23,9 @@ func Build(ctx context.Context, opts Options) (*Report, error) {
 		return nil, err
 	}
 	for _, o := range []struct{ field, value, remedy string }{
-		{"Root", opts.Root, "name the tree that the nodes mount"},
-		{"Output", opts.Output, "name the image to write"},
-		{"Init", cmp.Or(opts.Init, opts.InitDir), "name sidusboot's init, or the folder that has it"},
+		{"Root", opts.Root, "give the root tree that the nodes mount"},
+		{"Output", opts.Output, "give the name of the image to write"},
+		{"Init", cmp.Or(opts.Init, opts.InitDir), "give sidusboot's init, or the directory that has it"},
 	} {
 		if o.value == "" {
 			return nil, InvalidOptionf(o.field, "is missing: %s", o.remedy)
@@ -46,7 +46,7 @@ func Build(ctx context.Context, opts Options) (*Report, error) {
 		return nil, err
 	}
 	rep := &Report{Version: opts.Builder, Root: opts.Root, Output: opts.Output, Profile: joinNames(chosen), Compress: comp.name,
-		Warnings: []string{}, Firmware: FirmwareReport{Missing: []string{}, Without: []string{}}, Microcode: []MicrocodeReport{}}
+		Warnings: []string{}, Firmware: FirmwareReport{Missing: []string{}, DriversWithout: []string{}}, Microcode: []MicrocodeReport{}}
 
 	kernels, want, from, warnings, err := readKernels(t, opts.Kernel)
 	if err != nil {
@@ -78,7 +78,7 @@ func Build(ctx context.Context, opts Options) (*Report, error) {
 			return nil, err
 		}
 		rep.Warnings = append(rep.Warnings, warnings...)
-		manifest, warnings, err := plan(t, k, chosen, opts.Modules)
+		manifest, warnings, err := chooseModules(t, k, chosen, opts.Modules)
 		if err != nil {
 			return nil, err
 		}
@@ -136,7 +136,7 @@ func Build(ctx context.Context, opts Options) (*Report, error) {
 	err = write(ctx, out, t, c, rep)
 	switch {
 	case err != nil && ctx.Err() != nil:
-		return nil, fmt.Errorf("%w: %s is as it was", err, opts.Output)
+		return nil, fmt.Errorf("%w: %s was not changed", err, opts.Output)
 	case out.failed != nil:
 		return nil, out.failed // Not whatever was being packed just then.
 	case err != nil:

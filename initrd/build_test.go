@@ -120,7 +120,7 @@ func TestBuildGeneric(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(rep.Warnings) != 1 || !strings.Contains(rep.Warnings[0], "site.conf forbids r8152") {
+	if len(rep.Warnings) != 1 || !strings.Contains(rep.Warnings[0], "site.conf keeps r8152") {
 		t.Errorf("warnings = %q, want one about r8152", rep.Warnings)
 	}
 	dir := unpack(t, opts.Output)
@@ -291,7 +291,7 @@ func TestKernelLink(t *testing.T) {
 		t.Fatal(err)
 	}
 	opts := fakeOptions(t, root)
-	if _, err := Build(t.Context(), opts); err == nil || !strings.Contains(err.Error(), "if that is one, choose "+initrdtest.Release) {
+	if _, err := Build(t.Context(), opts); err == nil || !strings.Contains(err.Error(), "to use the kernel that it leads to, choose "+initrdtest.Release) {
 		t.Errorf("build = %v, want an error that names the link", err)
 	}
 	opts.Kernel = initrdtest.Release

@@ -99,14 +99,14 @@ func Check(img io.Reader, opts CheckOptions) (*Verdict, error) {
 	}
 	v := &Verdict{Generator: facts.generator, Reasons: []Finding{}, Notes: []Finding{}, Devices: []DeviceVerdict{}}
 	if !facts.hasInit {
-		v.reason("the image has no /init, so that the kernel does not start it as an initrd", "build it again")
+		v.reason("the image has no /init, so the kernel cannot use it as an initrd", "build the image again")
 	}
 	k, err := facts.choose(opts.Kernel)
 	if err != nil {
 		return nil, err
 	}
 	if k == nil {
-		v.reason("the image has no kernel modules", "build it for the kernel of the tree")
+		v.reason("the image has no kernel modules", "build the image for a kernel of the tree")
 		return v, nil
 	}
 	c := &checker{v: v, k: k, known: k}
@@ -140,9 +140,9 @@ func (f *imageFacts) choose(release string) (*kernelFacts, error) {
 	case release == "":
 		return nil, OptionErrorf("Kernel", "the image has %d kernels: choose one of %s", len(have), strings.Join(have, ", "))
 	case f.kernels[release] == nil && len(have) == 0:
-		return nil, OptionErrorf("Kernel", "the image has no kernel %s, nor any other", release)
+		return nil, OptionErrorf("Kernel", "the image has no modules of kernel %s, and of no other kernel either", release)
 	case f.kernels[release] == nil:
-		return nil, OptionErrorf("Kernel", "the image has no kernel %s: choose one of %s", release, strings.Join(have, ", "))
+		return nil, OptionErrorf("Kernel", "the image has no modules of kernel %s: choose one of %s", release, strings.Join(have, ", "))
 	}
 	return f.kernels[release], nil
 }
@@ -165,7 +165,7 @@ func (c *checker) readTree(root string) error {
 	dir := path.Join(modulesDir, c.k.release)
 	_, err = t.stat(path.Join(dir, "modules.dep"))
 	if errors.Is(err, fs.ErrNotExist) {
-		c.v.reason(fmt.Sprintf("the image is for kernel %s, and the tree has no modules for that one in %s", c.k.release, t.path(dir)),
+		c.v.reason(fmt.Sprintf("the image is for kernel %s, but the tree has no modules for that kernel in %s", c.k.release, t.path(dir)),
 			"build the image for a kernel of the tree, and boot that kernel")
 		return nil
 	}
@@ -240,9 +240,9 @@ func (c *checker) network() {
 	}
 	switch {
 	case cards == 0 && c.tree:
-		c.v.reason("none of the devices is a network card for which the kernel has a driver", "look whether the list has all devices of the node")
+		c.v.reason("none of the devices is a network card for which the kernel has a driver", "check that the list has all devices of the node")
 	case cards == 0:
-		c.v.reason("none of the devices is known to be a network card", "name the tree, whose kernel knows more devices than the image, or look whether the list has all devices of the node")
+		c.v.reason("none of the devices is known to be a network card", "give the tree, whose kernel has more drivers than the image, or check that the list has all devices of the node")
 	case works:
 		c.v.Notes = append(c.v.Notes, bad...)
 	default:
@@ -259,14 +259,14 @@ func (c *checker) card(d DeviceVerdict) *Finding {
 			case Missing, Incomplete:
 				return &Finding{fmt.Sprintf("%sits driver %s is %s (%s)", subject, m.Name, m.State, strings.Join(m.Missing, ", ")), c.remedy(m.Missing[0])}
 			case NotLoaded:
-				return &Finding{fmt.Sprintf("%sits driver %s is in the image, but modprobe.d of the tree forbids it", subject, m.Name),
+				return &Finding{fmt.Sprintf("%sits driver %s is in the image, but a blacklist or install line in the tree's modprobe.d keeps it from being loaded", subject, m.Name),
 					"remove that line and build the image again, or " + c.remedy(m.Name)}
 			}
 		}
 		if c.tree {
 			return &Finding{subject + "this kernel has no driver for it", "install a newer kernel in the tree, or its driver, and build the image again"}
 		}
-		return &Finding{subject + "nothing in the image drives it", "name the tree to learn which module would"}
+		return &Finding{subject + "the image has no driver for it", "give the tree to learn which module is its driver"}
 	}
 	// A device of such a bus appears only once the bus has a driver.
 	bus, _, _ := strings.Cut(d.Modalias, ":")
@@ -286,7 +286,7 @@ func (c *checker) card(d DeviceVerdict) *Finding {
 	if len(drivers) == 0 || bus == "usb" && !c.has(Bus) {
 		return nil
 	}
-	return &Finding{fmt.Sprintf("%sits bus has no driver in the image (%s)", subject, strings.Join(drivers, " or ")), c.remedy(drivers[len(drivers)-1])}
+	return &Finding{fmt.Sprintf("%sthe image has no driver for its bus (%s)", subject, strings.Join(drivers, " or ")), c.remedy(drivers[len(drivers)-1])}
 }
 
 func (c *checker) has(kind DeviceKind) bool {
@@ -317,7 +317,7 @@ func (c *checker) software() {
 		case r.warn:
 			c.v.note(fmt.Sprintf("%s is missing: %s", strings.Join(missing, ", "), r.without), c.remedy(missing[0]))
 		default:
-			c.v.reason(fmt.Sprintf("%s is missing, which it needs to mount the root", strings.Join(missing, ", ")), c.remedy(missing[0]))
+			c.v.reason(fmt.Sprintf("%s is missing, and is needed to mount the root", strings.Join(missing, ", ")), c.remedy(missing[0]))
 		}
 	}
 }

@@ -87,23 +87,23 @@ func TestCheck(t *testing.T) {
 		{name: "one of two cards", image: virtual, root: root, devices: []string{r8169PCI, virtioPCI, virtioNIC}, boots: true,
 			want: []string{"its driver r8169 is missing"}},
 		{name: "a driver of another profile, without the tree", image: virtual, devices: []string{r8169PCI},
-			want: []string{"nothing in the image drives it", "name the tree"}},
+			want: []string{"the image has no driver for it", "give the tree"}},
 		{name: "a driver that modprobe.d forbids", image: ours, root: root, devices: []string{usbNIC},
-			want: []string{"r8152 is in the image, but modprobe.d of the tree forbids it", "build the image again with the module r8152"}},
+			want: []string{"r8152 is in the image, but a blacklist or install line in the tree's modprobe.d keeps it from being loaded", "build the image again with the module r8152"}},
 		{name: "a card that the kernel does not know", image: ours, root: root, devices: []string{newPCI},
 			want: []string{"this kernel has no driver for it"}},
 		{name: "wireless alone", image: ours, root: root, devices: []string{wlanPCI}, want: []string{"none of the devices is a network card"}},
 		{name: "no card", image: ours, root: root, devices: []string{soundPCI}, want: []string{"none of the devices is a network card"}},
 		{name: "another kernel", image: ours, root: other, devices: []string{virtioPCI, virtioNIC},
-			want: []string{"the image is for kernel 6.1.0-test, and the tree has no modules for that one"}},
+			want: []string{"the image is for kernel 6.1.0-test, but the tree has no modules for that kernel"}},
 		{name: "of initramfs-tools", image: foreignImage(t, root), root: root, devices: []string{virtioPCI, virtioNIC}, boots: true},
 		{name: "of initramfs-tools, without the tree", image: foreignImage(t, root), devices: []string{r8169PCI}, boots: true},
 		{name: "of initramfs-tools, a dependency is missing", image: foreignImage(t, root, "libphy"), root: root, devices: []string{r8169PCI},
 			want: []string{"its driver r8169 is without modules that it needs (libphy)", "add a line libphy to /etc/initramfs-tools/modules"}},
 		{name: "of initramfs-tools, without the bus", image: foreignImage(t, root, "virtio_pci"), root: root, devices: []string{virtioPCI, virtioNIC},
-			want: []string{"its bus has no driver in the image (virtio_pci)", "add a line virtio_pci to"}},
+			want: []string{"the image has no driver for its bus (virtio_pci)", "add a line virtio_pci to"}},
 		{name: "of initramfs-tools, without NFS", image: foreignImage(t, root, "nfsv3", "sunrpc"), root: root, devices: []string{virtioPCI, virtioNIC},
-			want: []string{"sunrpc is missing, which it needs to mount the root", "nfsv3, sunrpc is missing"}},
+			want: []string{"sunrpc is missing, and is needed to mount the root", "nfsv3, sunrpc is missing"}},
 		{name: "without modules", image: newc(file("init", "#!/bin/sh")), devices: []string{virtioNIC}, want: []string{"has no kernel modules"}},
 		{name: "without init", image: newc(file("linuxrc", "#!/bin/sh")), devices: []string{virtioNIC}, want: []string{"has no /init"}},
 	} {
@@ -206,13 +206,13 @@ func TestReadDevices(t *testing.T) {
 		})
 	}
 	for text, want := range map[string]string{
-		"":                               "no devices are in it",
-		"# nothing":                      "no devices are in it",
-		"eth0\n":                         `line 1: "eth0" is no modalias`,
+		"":                               "it has no devices",
+		"# nothing":                      "it has no devices",
+		"eth0\n":                         `line 1: "eth0" is not a modalias`,
 		"pci:x\n\x1b[2J:\n":              "line 2",
 		"{}":                             "has no list of devices",
-		`{"devices": []}`:                "no devices are in it",
-		"{":                              "JSON, but no boot.json",
+		`{"devices": []}`:                "it has no devices",
+		"{":                              "JSON, but not a boot.json",
 		strings.Repeat("pci:x\n", 1<<20): "more than 4 MB",
 	} {
 		t.Run(fmt.Sprintf("%.60q", text), func(t *testing.T) {
@@ -271,7 +271,7 @@ func TestCat(t *testing.T) {
 		member{name: "up", mode: 0o120777, data: "../../lib/../lib/x"}, member{name: "null", mode: 0o020666}))
 	for name, want := range map[string]string{
 		"usr/lib/x": "new", "/lib/x": "new", "lib/./x": "new", "up": "new",
-		"lib/y": "lib/y: no such file in the image", "a": "a circle of links", "d": "a directory, not a file", "null": "a device",
+		"lib/y": "lib/y: the image has no such file", "a": "a loop of links", "d": "a directory, not a file", "null": "a device",
 	} {
 		t.Run(name, func(t *testing.T) {
 			var b bytes.Buffer

@@ -22,7 +22,7 @@ func chooseProfiles(options []string) ([]Profile, error) {
 	}
 	for _, name := range asked {
 		if !slices.Contains(profileNames(), name) {
-			return nil, InvalidOptionf("Profiles", "unknown profile %q: choose among %s", name, strings.Join(profileNames(), ", "))
+			return nil, InvalidOptionf("Profiles", "unknown profile %q: choose one or more of %s", name, strings.Join(profileNames(), ", "))
 		}
 	}
 	if !slices.ContainsFunc(profiles, func(p Profile) bool { return !p.Addition && slices.Contains(asked, p.Name) }) {

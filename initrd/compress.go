@@ -65,7 +65,7 @@ func uncompress(r io.Reader) (io.ReadCloser, string, error) {
 			return rc, c.name, err
 		}
 	}
-	return nil, "", fmt.Errorf("not an initrd that is known here (%s)", strings.Join(Compressors(), ", "))
+	return nil, "", fmt.Errorf("compressed in an unknown way: supported are %s", strings.Join(Compressors(), ", "))
 }
 
 func writeZstd(w io.Writer) (io.WriteCloser, error) {

@@ -28,7 +28,7 @@ func fixedEntries(opts Options, want arch, from string, rep *Report) (entries []
 	}
 	for _, f := range []struct{ field, from, to, remedy string }{
 		{"Init", opts.Init, image.Init, initRemedy(want)},
-		{"Rescue", opts.Rescue, image.Rescue, "name a static program, as busybox of Debian's busybox-static is"},
+		{"Rescue", opts.Rescue, image.Rescue, "give a static program, such as busybox from Debian's package busybox-static"},
 	} {
 		if f.from == "" {
 			continue
@@ -59,7 +59,7 @@ func fixedEntries(opts Options, want arch, from string, rep *Report) (entries []
 			rep.Warnings = append(rep.Warnings, fmt.Sprintf("%s: %s", opts.Config, note))
 		}
 		if cfg.ISCSI.Password != "" || cfg.ISCSI.PasswordIn != "" {
-			advice = append(advice, fmt.Sprintf("%s: holds a password, and everybody may read this file in the image: put it into the file of secrets", opts.Config))
+			advice = append(advice, fmt.Sprintf("%s: has a password, and every user of a node can read this file: put the password into the file of secrets", opts.Config))
 		}
 		entries = append(entries, fileEntry(image.Config, 0o644, data))
 	}
@@ -72,7 +72,7 @@ func fixedEntries(opts Options, want arch, from string, rep *Report) (entries []
 			return nil, nil, OptionErrorf("Secrets", "%s: %s", opts.Secrets, strings.ReplaceAll(err.Error(), "\n", "; "))
 		}
 		advice = append(advice, fmt.Sprintf(
-			"everybody who can fetch %s by TFTP or HTTP can read the secrets in it; on this host only its owner may read it (mode 0600): a boot server that runs as another user needs it as its own (chown, which later builds keep)", opts.Output))
+			"everybody who can fetch %s by TFTP or HTTP can read the secrets in it. On this host only its owner may read it (mode 0600): if the boot server runs as another user, give it the file with chown; later builds keep the owner", opts.Output))
 		entries = append(entries, fileEntry(image.Secrets, 0o600, data))
 	}
 	return entries, advice, nil
@@ -82,7 +82,7 @@ func fixedEntries(opts Options, want arch, from string, rep *Report) (entries []
 func checkArch(t *tree, modules []*moduleFile) error {
 	for _, m := range modules {
 		if first := modules[0]; m.arch != first.arch {
-			return fmt.Errorf("%s is for %v, and %s for %v: install the package of the one that is wrong again, or remove that file and run depmod -b %s %s",
+			return fmt.Errorf("%s is for %v, but %s is for %v: install the package of the wrong one again, or remove that file and run depmod -b %s %s",
 				t.path(m.path), m.arch, t.path(first.path), first.arch, t.dir, m.release)
 		}
 	}
@@ -135,15 +135,15 @@ func openHostFile(name string) (*os.File, fs.FileInfo, error) {
 func ReadSecretFile(name string) ([]byte, error) {
 	f, fi, err := openHostFile(name)
 	if err != nil {
-		return nil, fmt.Errorf("%w: name a file of mode 600 that is yours", err)
+		return nil, fmt.Errorf("%w: give a file of mode 600 that you own", err)
 	}
 	defer f.Close()
 	if perm := fi.Mode().Perm(); perm&0o077 != 0 {
-		return nil, fmt.Errorf("%s has mode %04o, and what is in it is for its owner alone: chmod 600 %s", name, perm, name)
+		return nil, fmt.Errorf("%s has mode %04o, so other users may read the secrets in it: run chmod 600 %s", name, perm, name)
 	}
 	data, err := readRegular(f)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w: name a file of mode 600 that is yours", name, err)
+		return nil, fmt.Errorf("%s: %w: give a file of mode 600 that you own", name, err)
 	}
 	return data, nil
 }

@@ -49,7 +49,7 @@ func decompress(name string, data []byte) ([]byte, error) {
 		return nil, err
 	}
 	if n > maxFile {
-		return nil, fmt.Errorf("unpacks to more than %d MB", maxFile>>20)
+		return nil, fmt.Errorf("more than %d MB unpacked", maxFile>>20)
 	}
 	return b.Bytes(), nil
 }
@@ -102,12 +102,12 @@ func checkXzBlock(header []byte) error {
 		rest = rest[2+size:]
 		switch name := xzFilters[id]; {
 		case name != "" && id == 0x03:
-			return errors.New("packed by xz with the filter delta, which is not supported: unpack it, or pack it again without (unxz FILE.xz; xz --check=crc32 FILE)")
+			return errors.New("compressed by xz with the delta filter, which is not supported: compress it again without that filter (unxz FILE.xz; xz --check=crc32 FILE)")
 		case name != "":
-			return fmt.Errorf("packed by xz with the filter for %s code (BCJ), which is not supported: unpack it, or pack it again without (unxz FILE.xz; xz --check=crc32 FILE)", name)
+			return fmt.Errorf("compressed by xz with the filter for %s code (BCJ), which is not supported: compress it again without that filter (unxz FILE.xz; xz --check=crc32 FILE)", name)
 		case id == lzma2Filter && size == 1:
 			if want := xzDictionary(properties[0]); want > maxDictionary {
-				return fmt.Errorf("packed by xz with a dictionary of %d MB, more than %d: pack it again (unxz FILE.xz; xz --check=crc32 FILE)", want>>20, maxDictionary>>20)
+				return fmt.Errorf("compressed by xz with a dictionary of %d MB, more than %d: compress it again (unxz FILE.xz; xz --check=crc32 FILE)", want>>20, maxDictionary>>20)
 			}
 		}
 	}

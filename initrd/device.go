@@ -72,7 +72,7 @@ func ReadDevices(r io.Reader) ([]string, error) {
 		return nil, err
 	}
 	if len(text) > maxDevices {
-		return nil, fmt.Errorf("more than %d MB: this is no list of devices", maxDevices>>20)
+		return nil, fmt.Errorf("more than %d MB, so not a list of devices", maxDevices>>20)
 	}
 	var devices []string
 	if trimmed := bytes.TrimSpace(text); len(trimmed) > 0 && trimmed[0] == '{' {
@@ -80,10 +80,10 @@ func ReadDevices(r io.Reader) ([]string, error) {
 			Devices []string `json:"devices"`
 		}
 		if err := json.Unmarshal(trimmed, &report); err != nil {
-			return nil, fmt.Errorf("JSON, but no boot.json: %w", err)
+			return nil, fmt.Errorf("JSON, but not a boot.json: %w", err)
 		}
 		if report.Devices == nil {
-			return nil, errors.New("this boot.json has no list of devices: it is of an older image; run cat /sys/bus/*/devices/*/modalias on the node")
+			return nil, errors.New("this boot.json has no list of devices: an older image wrote it; run cat /sys/bus/*/devices/*/modalias on the node")
 		}
 		devices = report.Devices
 	} else {
@@ -95,13 +95,13 @@ func ReadDevices(r io.Reader) ([]string, error) {
 				continue
 			}
 			if bus, _, ok := strings.Cut(line, ":"); !ok || bus == "" || image.CheckParams(line) != nil {
-				return nil, fmt.Errorf("line %d: %.80q is no modalias: write one a line, as /sys/bus/*/devices/*/modalias have them", number, line)
+				return nil, fmt.Errorf("line %d: %.80q is not a modalias: write one on each line, as cat /sys/bus/*/devices/*/modalias prints them", number, line)
 			}
 			devices = append(devices, line)
 		}
 	}
 	if len(devices) == 0 {
-		return nil, errors.New("no devices are in it: run cat /sys/bus/*/devices/*/modalias on the node")
+		return nil, errors.New("it has no devices: run cat /sys/bus/*/devices/*/modalias on the node")
 	}
 	return devices, nil
 }

@@ -39,7 +39,7 @@ func openProgram(data []byte) (arch, error) {
 		return arch{}, errors.New("is empty")
 	}
 	if bytes.HasPrefix(data, []byte("#!")) {
-		return arch{}, errors.New("is a script, and an image has nothing to run it")
+		return arch{}, errors.New("is a script, and the image has no interpreter to run it")
 	}
 	f, err := elf.NewFile(bytes.NewReader(data))
 	if err != nil || f.Type != elf.ET_EXEC && f.Type != elf.ET_DYN || f.Entry == 0 {
@@ -49,7 +49,7 @@ func openProgram(data []byte) (arch, error) {
 	for _, p := range f.Progs {
 		switch p.Type {
 		case elf.PT_INTERP:
-			return arch{}, errors.New("is linked dynamically and will not start")
+			return arch{}, errors.New("is linked dynamically and cannot start: the image has no libraries")
 		case elf.PT_LOAD:
 			loads++
 			if p.Off+p.Filesz > uint64(len(data)) {
@@ -138,7 +138,7 @@ func readSectionTable(data []byte) (*sectionTable, error) {
 			return nil, nil
 		}
 		// Over 65,279 sections, counted elsewhere (SHN_XINDEX).
-		return nil, errors.New("it has more sections than a module, or none")
+		return nil, errors.New("it has no sections, or more than a module can have")
 	}
 	least := 40
 	if wide {
@@ -198,7 +198,7 @@ func firmwareNames(f *elf.File) ([]string, error) {
 		}
 	}
 	if len(names) > maxFirmware {
-		return nil, fmt.Errorf("it names %d firmware files, more than %d", len(names), maxFirmware)
+		return nil, fmt.Errorf("it asks for %d firmware files, more than %d", len(names), maxFirmware)
 	}
 	return names, nil
 }

@@ -49,10 +49,10 @@ func TestBuildErrors(t *testing.T) {
 	}{
 		{name: "no such tree",
 			setup: func(_ *testing.T, root string, o *Options) { o.Root = root + "/nowhere" },
-			want:  []string{"Root: ", "/nowhere", "name the root tree"}},
+			want:  []string{"Root: ", "/nowhere", "give the root tree"}},
 		{name: "tree is a file",
 			setup: func(_ *testing.T, _ string, o *Options) { o.Root = o.Init },
-			want:  []string{"is not a directory", "name the root tree"}},
+			want:  []string{"is not a directory", "give the root tree"}},
 		{name: "not a tree",
 			setup: func(t *testing.T, _ string, o *Options) { o.Root = t.TempDir() },
 			want:  []string{"has no lib/modules", "is it a root tree"}},
@@ -83,7 +83,7 @@ func TestBuildErrors(t *testing.T) {
 			setup: func(t *testing.T, root string, _ *Options) {
 				initrdtest.WriteFile(t, release(root, "modules.alias"), []byte("# Aliases extracted from modules themselves.\n"))
 			},
-			want: []string{"modules.alias names no device at all", "run depmod -b"}},
+			want: []string{"modules.alias has no aliases of devices", "run depmod -b"}},
 		{name: "broken modules.dep",
 			setup: func(t *testing.T, root string, _ *Options) {
 				initrdtest.WriteFile(t, release(root, "modules.dep"), []byte("kernel/a.ko: kernel/gone.ko\n"))
@@ -104,7 +104,7 @@ func TestBuildErrors(t *testing.T) {
 			setup: func(t *testing.T, root string, _ *Options) {
 				remove(t, release(root, "kernel/fs/nfs/nfsv3.ko"))
 			},
-			want: []string{"nfsv3.ko", "install the package again", "depmod"}},
+			want: []string{"nfsv3.ko", "install its package again", "depmod"}},
 		{name: "module file broken",
 			setup: func(t *testing.T, root string, _ *Options) {
 				initrdtest.WriteFile(t, release(root, "kernel/fs/nfs/nfs.ko.xz"), []byte("no xz"))
@@ -150,17 +150,17 @@ func TestBuildErrors(t *testing.T) {
 				initrdtest.WriteFile(t, release(root, "updates/dkms/r8169.ko"), nil)
 				initrdtest.WriteFile(t, release(root, "modules.order"), []byte("kernel/drivers/net/ethernet/realtek/r8169.ko\n"))
 			},
-			want: []string{"updates/dkms/r8169.ko: an empty file", "remove it and run depmod", "the place of the kernel's own driver kernel/drivers/net/ethernet/realtek/r8169.ko"}},
+			want: []string{"updates/dkms/r8169.ko: an empty file", "remove it and run depmod", "replaces the kernel's own driver kernel/drivers/net/ethernet/realtek/r8169.ko"}},
 		{name: "blank in the release",
 			setup: func(t *testing.T, root string, _ *Options) {
 				if err := os.Rename(release(root, ""), filepath.Join(root, "usr/lib/modules/6.1 old")); err != nil {
 					t.Fatal(err)
 				}
 			},
-			want: []string{`kernel release "6.1 old" has a blank`, "rename the folder"}},
+			want: []string{`kernel release "6.1 old" has a blank`, "rename the directory"}},
 		{name: "unknown module",
 			setup: func(_ *testing.T, _ string, o *Options) { o.Modules = []string{"no-such"} },
-			want:  []string{"Modules: no-such: kernel ", "mind the spelling", "depmod"}},
+			want:  []string{"Modules: no-such: kernel ", "check the spelling", "depmod"}},
 		{name: "no NFSv3",
 			setup: func(t *testing.T, root string, _ *Options) { drop(t, root, "nfsv3") },
 			want:  []string{"has no nfsv3", "CONFIG_NFS_V3"}},
@@ -208,7 +208,7 @@ func TestBuildErrors(t *testing.T) {
 				o.Rescue = filepath.Join(t.TempDir(), "busybox")
 				initrdtest.WriteFile(t, o.Rescue, initrdtest.Program(nil, func(h *elf.Header64, _ *elf.Prog64) { h.Machine = uint16(elf.EM_ARM) }))
 			},
-			want: []string{"Rescue: ", "busybox is for ARM", "name one that is built for"}},
+			want: []string{"Rescue: ", "busybox is for ARM", "give one that is built for"}},
 		{name: "rescue linked dynamically",
 			setup: func(t *testing.T, _ string, o *Options) {
 				o.Rescue = filepath.Join(t.TempDir(), "busybox")
@@ -223,10 +223,10 @@ func TestBuildErrors(t *testing.T) {
 			want: []string{"Rescue: ", "is a script", "busybox-static"}},
 		{name: "output is a directory",
 			setup: func(t *testing.T, _ string, o *Options) { o.Output = t.TempDir() },
-			want:  []string{"Output: ", "is a directory", "name a file in it"}},
+			want:  []string{"Output: ", "is a directory", "give the name of a file in it"}},
 		{name: "output in no directory",
 			setup: func(_ *testing.T, _ string, o *Options) { o.Output += "/nowhere/initrd.img" },
-			want:  []string{"Output: ", "there is no directory", "make it first"}},
+			want:  []string{"Output: ", "there is no directory", "create it first"}},
 		{name: "report is a directory",
 			setup: func(t *testing.T, _ string, o *Options) { o.Report = t.TempDir() },
 			want:  []string{"Report: ", "is a directory"}},
@@ -287,7 +287,7 @@ func TestBuildWarnings(t *testing.T) {
 	for _, want := range []string{
 		"has no nfsv4", "NFSv3 only",
 		opts.Config + `: "sidus.rww" is not a parameter of sidusboot`,
-		"/lib/firmware has nothing for bnx2, odd: ", "non-free-firmware, such as firmware-{bnx2}",
+		"/lib/firmware has no firmware for the drivers bnx2, odd, and ", "non-free-firmware), such as firmware-{bnx2}",
 	} {
 		if !strings.Contains(all, want) {
 			t.Errorf("warnings = %q, want %q in it", all, want)
@@ -311,7 +311,7 @@ func TestDiskFull(t *testing.T) {
 	if err == nil || !errors.Is(err, syscall.ENOSPC) || !errors.Is(o.failed, syscall.ENOSPC) {
 		t.Fatalf("Write = %v, failed = %v, want %v", err, o.failed, syscall.ENOSPC)
 	}
-	const want = "Output: /srv/tftp/initrd.img: cannot write in /srv/tftp: no space left on device: make room there, or name a file elsewhere"
+	const want = "Output: /srv/tftp/initrd.img: cannot write in /srv/tftp: no space left on device: free some space there, or choose another directory"
 	if err.Error() != want {
 		t.Errorf("Write = %q, want %q", err, want)
 	}
@@ -332,7 +332,7 @@ func TestDiskFullBuild(t *testing.T) {
 	if cmd.ProcessState == nil || cmd.ProcessState.ExitCode() == 77 || strings.HasPrefix(stderr.String(), "unshare:") {
 		t.Skipf("no file system of our own: %v: %s", err, stderr.String())
 	}
-	want := "Output: " + dir + "/initrd.img: cannot write in " + dir + ": no space left on device: make room there"
+	want := "Output: " + dir + "/initrd.img: cannot write in " + dir + ": no space left on device: free some space there"
 	if err == nil || !strings.HasPrefix(stderr.String(), want) || stdout.String() != "" {
 		t.Errorf("build = %v, %q, left %q, want %q", err, stderr.String(), stdout.String(), want)
 	}
@@ -379,7 +379,7 @@ func TestPermissionDenied(t *testing.T) {
 			out, err := cmd.CombinedOutput()
 			tail := strings.TrimPrefix(name, "usr/") // The tree has a link from lib.
 			if err == nil || !strings.Contains(string(out), filepath.Join(root, tail)) ||
-				!strings.Contains(string(out), "permission denied: build as root or make it readable") || strings.Contains(string(out), "install") {
+				!strings.Contains(string(out), "permission denied: run as root, or make it readable") || strings.Contains(string(out), "install") {
 				t.Errorf("build with %s closed: %v: %s", name, err, out)
 			}
 			if err := os.Chmod(closed, 0o755); err != nil {

@@ -26,7 +26,7 @@ type Extraction struct {
 type EscapeError struct{ Path string }
 
 func (e *EscapeError) Error() string {
-	return fmt.Sprintf("%q leads out of the directory: nobody makes such an initrd by mistake, do not trust this one", e.Path)
+	return fmt.Sprintf("%q would be written outside the directory: no generator makes such an initrd, so do not trust this one", e.Path)
 }
 
 // Extract writes the files of an image into a directory, which must be empty or not
@@ -84,7 +84,7 @@ func checkEmpty(root *os.Root, dir string) error {
 	}
 	defer d.Close()
 	if names, err := d.Readdirnames(1); err == nil {
-		return fmt.Errorf("%s is not empty (it has %s): name a new directory", dir, names[0])
+		return fmt.Errorf("%s is not empty (it has %s): give a new directory", dir, names[0])
 	} else if !errors.Is(err, io.EOF) {
 		return err
 	}
@@ -185,7 +185,7 @@ func (x *extractor) writeFile(f *File) error {
 	case f.HardLink == "":
 	case !x.chosen(f.HardLink):
 		if f.Bytes == 0 {
-			return fmt.Errorf("%s: its content is that of %s: extract that as well", f.Path, f.HardLink)
+			return fmt.Errorf("%s: it is a hard link to %s: extract that file as well", f.Path, f.HardLink)
 		}
 	default:
 		if f.HardLink != f.Path {

@@ -98,7 +98,7 @@ func TestExtract(t *testing.T) {
 	if _, err := Extract(t.Context(), bytes.NewReader(img), dir); err == nil || !strings.Contains(err.Error(), "is not empty") {
 		t.Errorf("into a directory that is not empty: %v", err)
 	}
-	if _, err := Extract(t.Context(), bytes.NewReader(img), t.TempDir(), "two"); err == nil || !strings.Contains(err.Error(), "extract that as well") {
+	if _, err := Extract(t.Context(), bytes.NewReader(img), t.TempDir(), "two"); err == nil || !strings.Contains(err.Error(), "extract that file as well") {
 		t.Errorf("a second name without the content: %v", err)
 	}
 }
@@ -110,16 +110,16 @@ func TestExtractHostile(t *testing.T) {
 		members []member
 		want    string
 	}{
-		"parent":                    {[]member{file("../outside/x", "bad")}, `"../outside/x" leads out`},
-		"parent in the middle":      {[]member{file("a/../../outside/x", "bad")}, "leads out"},
-		"parent at the end":         {[]member{{name: "a/..", mode: 0o040777}}, "leads out"},
-		"absolute":                  {[]member{file("OUTSIDE/x", "bad")}, "leads out"},
-		"link to a directory":       {[]member{link("a", "OUTSIDE"), file("a/x", "bad")}, `"a/x" leads out`},
-		"relative link":             {[]member{link("a", "../outside"), file("a/x", "bad")}, "leads out"},
-		"link to a link":            {[]member{link("a", "b"), link("b", "../outside"), {name: "a/y", mode: 0o040755}}, "leads out"},
+		"parent":                    {[]member{file("../outside/x", "bad")}, `"../outside/x" would be written outside`},
+		"parent in the middle":      {[]member{file("a/../../outside/x", "bad")}, "would be written outside"},
+		"parent at the end":         {[]member{{name: "a/..", mode: 0o040777}}, "would be written outside"},
+		"absolute":                  {[]member{file("OUTSIDE/x", "bad")}, "would be written outside"},
+		"link to a directory":       {[]member{link("a", "OUTSIDE"), file("a/x", "bad")}, `"a/x" would be written outside`},
+		"relative link":             {[]member{link("a", "../outside"), file("a/x", "bad")}, "would be written outside"},
+		"link to a link":            {[]member{link("a", "b"), link("b", "../outside"), {name: "a/y", mode: 0o040755}}, "would be written outside"},
 		"link in place of the file": {[]member{link("x", "OUTSIDE/precious"), file("x", "bad")}, ""},
 		"link in place of a folder": {[]member{link("d", "OUTSIDE"), {name: "d", mode: 0o040700}, file("d/x", "fine")}, ""},
-		"hard link behind a link":   {[]member{{name: "a", mode: 0o100644, links: 2, ino: 5}, link("a", "OUTSIDE/precious"), {name: "b", mode: 0o100644, links: 2, ino: 5, data: "bad"}}, "leads out"},
+		"hard link behind a link":   {[]member{{name: "a", mode: 0o100644, links: 2, ino: 5}, link("a", "OUTSIDE/precious"), {name: "b", mode: 0o100644, links: 2, ino: 5, data: "bad"}}, "would be written outside"},
 		"hard link to what is gone": {[]member{{name: "a", mode: 0o100644, links: 2, ino: 5}, {name: "a", mode: 0o020666}, {name: "b", mode: 0o100644, links: 2, ino: 5, data: "bad"}}, "no such file"},
 		"mode behind a link":        {[]member{{name: "d", mode: 0o040777}, link("d", "OUTSIDE")}, ""},
 		"file in place of a folder": {[]member{file("d/x", "fine"), file("d", "bad")}, "directory not empty"},

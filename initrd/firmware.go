@@ -52,7 +52,7 @@ func packFirmware(t *tree, modules []*moduleFile) (entries []entry, missing map[
 				packed[place] = true
 				entries = append(entries, fileEntry(place, 0o644, data))
 				if total += len(data); total > maxImage {
-					return nil, nil, nil, fmt.Errorf("%s: the firmware that the modules name comes to more than %d MB, %s last: take away what no node needs",
+					return nil, nil, nil, fmt.Errorf("%s: the firmware that the modules ask for is more than %d MB (the last file was %s): remove what no node needs",
 						t.path(image.Firmware), maxImage>>20, place)
 				}
 			}
@@ -180,7 +180,7 @@ func withoutFirmware(t *tree, without []string, missing map[string][]string) str
 	if packages = slices.Compact(packages); len(packages) > 0 {
 		named = ", such as firmware-{" + strings.Join(packages, ",") + "}"
 	}
-	return fmt.Sprintf("%s has nothing for %s: some of their devices do not work without; install Debian's packages of the section non-free-firmware%s",
+	return fmt.Sprintf("%s has no firmware for the drivers %s, and some of their devices need it: install the firmware packages in the tree (Debian: section non-free-firmware)%s",
 		t.path(image.Firmware), strings.Join(without, ", "), named)
 }
 
@@ -189,7 +189,7 @@ func missingFirmware(t *tree, missing map[string][]string) []string {
 	var texts []string
 	for _, driver := range slices.Sorted(maps.Keys(missing)) {
 		if !doesWithout[driver] {
-			texts = append(texts, fmt.Sprintf("%s names firmware that is not in %s: %s", driver, t.path(image.Firmware), someOf(missing[driver])))
+			texts = append(texts, fmt.Sprintf("%s asks for firmware that is not in %s: %s", driver, t.path(image.Firmware), someOf(missing[driver])))
 		}
 	}
 	return texts

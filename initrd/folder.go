@@ -31,7 +31,7 @@ type foreignLinkError struct {
 }
 
 func (e *foreignLinkError) Error() string {
-	return fmt.Sprintf("%s is a link to %s that the user %d made, and those of other users are not followed: name the file that is meant, or remove the link",
+	return fmt.Sprintf("%s is a link to %s that belongs to user %d, and links of other users are not followed: give the file itself, or remove the link",
 		e.link, e.target, e.uid)
 }
 

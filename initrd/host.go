@@ -31,7 +31,7 @@ func hostFiles(asked []string) []string {
 
 // readHost reads the file of a host= that was asked for.
 func readHost(file string) (host, error) {
-	const remedy = "name a file with the devices of a node: modaliases, one a line, or its /run/sidusboot/boot.json"
+	const remedy = "give a file with the devices of a node: one modalias on each line, or its /run/sidusboot/boot.json"
 	if file == "" || file == "FILE" {
 		return host{}, InvalidOptionf("Profiles", "%s%s has no file: %s", hostPrefix, file, remedy)
 	}
@@ -80,11 +80,11 @@ func hostSet(t *tree, k *kernel, hosts []host) (s set, warnings []string, err er
 			return cmp.Or(k.own[name], known.files[name], "built in")
 		})
 		if len(found.cards) == 0 {
-			return set{}, nil, OptionErrorf("Profiles", "%s%s: kernel %s has no driver for a network card among its %d devices%s: look whether the list has all devices of the node, or choose another kernel",
+			return set{}, nil, OptionErrorf("Profiles", "%s%s: kernel %s has no driver for a network card among its %d devices%s: check that the list has all devices of the node, or choose another kernel",
 				hostPrefix, h.file, k.release, len(h.devices), listCards(found.without))
 		}
 		for _, card := range found.without {
-			warnings = append(warnings, fmt.Sprintf("%s%s: kernel %s has no driver for the network card %s: the node cannot boot by it", hostPrefix, h.file, k.release, card))
+			warnings = append(warnings, fmt.Sprintf("%s%s: kernel %s has no driver for the network card %s: the node cannot boot from this card", hostPrefix, h.file, k.release, card))
 		}
 		if len(found.cards) > 1 {
 			found.modules = append(found.modules, "bonding")

@@ -132,15 +132,15 @@ func TestHostErrors(t *testing.T) {
 		name, file, want string
 		invalid          bool
 	}{
-		{"no file", "", "host= has no file: name a file with the devices of a node", true},
+		{"no file", "", "host= has no file: give a file with the devices of a node", true},
 		{"the word of the help", "FILE", "host=FILE has no file", true},
-		{"missing", filepath.Join(dir, "none"), "none: no such file or directory: name a file with the devices", false},
-		{"a directory", dir, "not a regular file: name a file with the devices", false},
-		{"empty", writeHost(t), "no devices are in it", false},
-		{"no modaliases", writeHost(t, "eth0 is an Intel card"), `line 1: "eth0 is an Intel card" is no modalias`, false},
+		{"missing", filepath.Join(dir, "none"), "none: no such file or directory: give a file with the devices", false},
+		{"a directory", dir, "not a regular file: give a file with the devices", false},
+		{"empty", writeHost(t), "it has no devices", false},
+		{"no modaliases", writeHost(t, "eth0 is an Intel card"), `line 1: "eth0 is an Intel card" is not a modalias`, false},
 		{"an old boot.json", writeHost(t, `{"version": "x"}`), "this boot.json has no list of devices", false},
-		{"damaged JSON", writeHost(t, `{"devices": [`), "JSON, but no boot.json", false},
-		{"no card", writeHost(t, deviceGPU), "kernel 6.1.0-test has no driver for a network card among its 1 devices: look whether", false},
+		{"damaged JSON", writeHost(t, `{"devices": [`), "JSON, but not a boot.json", false},
+		{"no card", writeHost(t, deviceGPU), "kernel 6.1.0-test has no driver for a network card among its 1 devices: check that", false},
 		{"no driver", writeHost(t, deviceGPU, deviceNobody), "among its 2 devices (not for " + deviceNobody + ")", false},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

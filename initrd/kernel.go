@@ -33,7 +33,7 @@ func chooseKernels(t *tree, want string) (releases, warnings []string, err error
 			warnings = append(warnings, fmt.Sprintf("kernel %s is left out: %v", release, noModulesDep(t, release)))
 		}
 		for _, release := range found.remains {
-			warnings = append(warnings, fmt.Sprintf("kernel %s is left out: %s names no module of it that is there: remove %s if that kernel was removed, or install its package again",
+			warnings = append(warnings, fmt.Sprintf("kernel %s is left out: none of the modules in %s is there: remove %s if the kernel was removed, or install its package again",
 				release, t.path(path.Join(modulesDir, release, "modules.dep")), t.path(path.Join(modulesDir, release))))
 		}
 	}
@@ -41,7 +41,7 @@ func chooseKernels(t *tree, want string) (releases, warnings []string, err error
 		whole = slices.DeleteFunc(whole, func(release string) bool {
 			err := image.CheckName(release)
 			if err != nil && len(whole) > 1 {
-				warnings = append(warnings, fmt.Sprintf("%s: %q is no kernel's release, it %v: it is left out", t.path(modulesDir), release, err))
+				warnings = append(warnings, fmt.Sprintf("%s: %q is left out: it %v, so it is not the release of a kernel", t.path(modulesDir), release, err))
 			}
 			return err != nil && len(whole) > 1
 		})
@@ -49,7 +49,7 @@ func chooseKernels(t *tree, want string) (releases, warnings []string, err error
 	releases = []string{want}
 	switch {
 	case len(whole) == 0 && len(links) > 0:
-		return nil, nil, OptionErrorf("Kernel", "%s has no kernel, only the link %s: if that is one, choose %s",
+		return nil, nil, OptionErrorf("Kernel", "%s has no kernel, only the link %s: to use the kernel that it leads to, choose %s",
 			t.path(modulesDir), links[0], links[0])
 	case len(whole) == 0:
 		return nil, nil, fmt.Errorf("%s has no kernel: install a kernel package in the tree", t.path(modulesDir))
@@ -68,7 +68,7 @@ func chooseKernels(t *tree, want string) (releases, warnings []string, err error
 	}
 	for _, release := range releases {
 		if err := image.CheckName(release); err != nil {
-			return nil, nil, fmt.Errorf("%s: kernel release %q %w: rename the folder as uname -r has it", t.path(modulesDir), release, err)
+			return nil, nil, fmt.Errorf("%s: kernel release %q %w: rename the directory to what uname -r prints", t.path(modulesDir), release, err)
 		}
 	}
 	return releases, warnings, nil
@@ -180,6 +180,6 @@ func releaseBehind(t *tree, link string) (string, error) {
 }
 
 func noModulesDep(t *tree, release string) error {
-	return fmt.Errorf("%s is missing: run depmod -b %s %s, or remove what is left of that kernel",
+	return fmt.Errorf("%s is missing: run depmod -b %s %s, or remove the directory if the kernel was removed",
 		t.path(path.Join(modulesDir, release, "modules.dep")), t.dir, release)
 }

@@ -105,7 +105,7 @@ func readBzImage(kernel io.ReaderAt, head []byte) (KernelFile, error) {
 	text, _, ok := bytes.Cut(text[:n], []byte{0})
 	k.Release, _, _ = strings.Cut(string(text), " ")
 	if at == 0 || !ok || k.Release == "" {
-		return KernelFile{}, fmt.Errorf("%w: it does not name its release", ErrNotKernel)
+		return KernelFile{}, fmt.Errorf("%w: its release is not in it", ErrNotKernel)
 	}
 	return k, nil
 }
@@ -119,7 +119,7 @@ func readPackedImage(packed io.Reader) (KernelFile, error) {
 	defer z.Close()
 	head := make([]byte, imageMagicAt+4)
 	if _, err := io.ReadFull(z, head); err != nil || !isImage(head) {
-		return KernelFile{}, fmt.Errorf("%w: it is packed by gzip, and what is in it is no Image of arm64", ErrNotKernel)
+		return KernelFile{}, fmt.Errorf("%w: it is compressed by gzip, but its content is not an Image of arm64", ErrNotKernel)
 	}
 	release, err := findRelease(io.LimitReader(z, maxFile))
 	return KernelFile{archNames[arm64], ImageGz, release}, err

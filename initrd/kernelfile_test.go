@@ -50,7 +50,7 @@ func TestReadKernelFile(t *testing.T) {
 		{name: "Image without the line", file: image[:0x900], want: KernelFile{"arm64", Image, ""}},
 		{name: "Image.gz", file: gz, want: KernelFile{"arm64", ImageGz, release}},
 		{name: "Image.gz cut short", file: gz[:len(gz)/2], err: "not a kernel"},
-		{name: "a text packed by gzip", file: initrdtest.Pack(t, ".gz", []byte("a text, and one that is long enough to hold the header of a kernel")), err: "no Image of arm64"},
+		{name: "a text packed by gzip", file: initrdtest.Pack(t, ".gz", []byte("a text, and one that is long enough to hold the header of a kernel")), err: "not an Image of arm64"},
 		{name: "zboot gzip", file: zboot(0xaa64, "gzip", gz), want: KernelFile{"arm64", ZBoot, release}},
 		{name: "zboot zstd", file: zboot(0xaa64, "zstd22", zst), want: KernelFile{"arm64", ZBoot, release}},
 		{name: "zboot lzma", file: zboot(0xaa64, "lzma", []byte("lzma")), want: KernelFile{"arm64", ZBoot, ""}},

@@ -43,7 +43,7 @@ func (e *NotFoundError) Error() string {
 	if e.What != "" {
 		return fmt.Sprintf("%s: %s, not a file", e.Path, e.What)
 	}
-	return e.Path + ": no such file in the image"
+	return e.Path + ": the image has no such file"
 }
 
 // Cat writes the content of a file of an image. Links in the image are followed. Of a
@@ -102,7 +102,7 @@ func (l *Listing) find(name string) (int, error) {
 			continue
 		}
 		if links++; links > maxLinks {
-			return 0, &NotFoundError{Path: name, What: "a circle of links"}
+			return 0, &NotFoundError{Path: name, What: "a loop of links"}
 		}
 		target := l.Files[i].Link
 		if path.IsAbs(target) {

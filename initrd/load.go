@@ -72,7 +72,7 @@ func loadModules(ctx context.Context, t *tree, modules []*moduleFile) {
 				m.err = m.load(t)
 			}
 			if total.Add(int64(len(m.data))) > maxImage && m.err == nil {
-				m.data, m.err = nil, fmt.Errorf("%s: with it the modules come to more than %d MB, unpacked: look for what is too large, or take fewer profiles or kernels",
+				m.data, m.err = nil, fmt.Errorf("%s: with it the modules are more than %d MB, unpacked: choose fewer profiles or kernels, or find out why this module is so large",
 					t.path(m.path), maxImage>>20)
 			}
 			return nil
@@ -99,7 +99,7 @@ func (m *moduleFile) load(t *tree) error {
 func (m *moduleFile) read(t *tree) (*elf.File, error) {
 	raw, err := t.readFile(m.path)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("%w: modules.dep names it: install the package again, or run depmod -b %s %s", err, t.dir, m.release)
+		return nil, fmt.Errorf("%w, but modules.dep lists it: install its package again, or run depmod -b %s %s", err, t.dir, m.release)
 	}
 	if err != nil {
 		return nil, err
@@ -118,6 +118,6 @@ func (m *moduleFile) read(t *tree) (*elf.File, error) {
 }
 
 func (m *moduleFile) broken(t *tree, err error) error {
-	return fmt.Errorf("%s: %w: install the package that it is from again, or remove it and run depmod -b %s %s",
+	return fmt.Errorf("%s: %w: install the package that has it again, or remove it and run depmod -b %s %s",
 		t.path(m.path), err, t.dir, m.release)
 }

@@ -174,7 +174,7 @@ func (v microcodeVendor) read(t *tree, processors []processor) (m microcode, war
 			}
 		}
 		if len(m.data) > maxFile {
-			return m, nil, fmt.Errorf("%s: the microcode comes to more than %d MB: take away what no node needs", t.path(dir), maxFile>>20)
+			return m, nil, fmt.Errorf("%s: the microcode is more than %d MB: remove what no node needs", t.path(dir), maxFile>>20)
 		}
 	}
 	return m, warnings, nil

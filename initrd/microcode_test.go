@@ -232,7 +232,7 @@ func TestMicrocodeDamaged(t *testing.T) {
 			if got := rep.Microcode[0].Files + rep.Microcode[1].Files; got != 5 {
 				t.Errorf("%d files, want 5", got)
 			}
-			if got := strings.Join(rep.Warnings, "\n"); !strings.Contains(got, file.name+": no microcode, or it is damaged: install ") {
+			if got := strings.Join(rep.Warnings, "\n"); !strings.Contains(got, file.name+": not microcode, or damaged: install ") {
 				t.Errorf("warnings %q", got)
 			}
 		})
@@ -255,13 +255,13 @@ func TestStrict(t *testing.T) {
 		"advice":          {func(_ string, opts *Options) { opts.Config = parameters }, nil},
 		"missing firmware": {func(root string, _ *Options) {
 			os.Remove(filepath.Join(root, "usr/lib/firmware/rtl_nic/gone.fw"))
-		}, []string{"r8169 names firmware that is not in ", "rtl_nic/gone.fw"}},
+		}, []string{"r8169 asks for firmware that is not in ", "rtl_nic/gone.fw"}},
 		"a driver that is forbidden": {func(root string, _ *Options) {
 			initrdtest.WriteFile(t, filepath.Join(root, "etc/modprobe.d/x.conf"), []byte("blacklist e1000\n"))
-		}, []string{"x.conf forbids e1000"}},
+		}, []string{"x.conf keeps e1000"}},
 		"damaged microcode": {func(root string, _ *Options) {
 			initrdtest.WriteFile(t, filepath.Join(root, "usr/lib/firmware/intel-ucode/06-01-01"), []byte("x"))
-		}, []string{"06-01-01: no microcode"}},
+		}, []string{"06-01-01: not microcode"}},
 		"an unknown parameter": {func(_ string, opts *Options) {
 			opts.Config = filepath.Join(t.TempDir(), "unknown")
 			initrdtest.WriteFile(t, opts.Config, []byte("sidus.rv=tmpfs\n"))

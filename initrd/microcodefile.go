@@ -5,7 +5,7 @@ import (
 	"errors"
 )
 
-var errMicrocode = errors.New("no microcode, or it is damaged")
+var errMicrocode = errors.New("not microcode, or damaged")
 
 // splitIntel divides a file of Intel's, in which one update follows another. Several
 // files have the same one, for processors that share it.

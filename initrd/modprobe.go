@@ -90,7 +90,7 @@ func (c *modprobeConf) parse(file, text string) {
 		case "options":
 			params := strings.Join(words[2:], " ")
 			if err := image.CheckParams(params); err != nil {
-				c.problems = append(c.problems, fmt.Sprintf("%s: options of %s: %q %v: skipped", file, name, params, err))
+				c.problems = append(c.problems, fmt.Sprintf("%s: the options of %s are skipped: %q %v", file, name, params, err))
 			} else if params != "" {
 				c.params[name] = strings.TrimSpace(c.params[name] + " " + params)
 			}

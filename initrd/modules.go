@@ -77,7 +77,7 @@ func readKernels(t *tree, want string) (kernels []*kernel, a arch, from string, 
 		case first == "":
 			a, from, first = k.arch, file, release
 		case k.arch != a:
-			return nil, arch{}, "", nil, OptionErrorf("Kernel", "%s is for %v (%s), and %s for %v (%s): choose one of them, since an image has one /init",
+			return nil, arch{}, "", nil, OptionErrorf("Kernel", "%s is for %v (%s), but %s is for %v (%s): choose one of them, because an image has one /init",
 				first, a, from, release, k.arch, file)
 		}
 	}
@@ -95,7 +95,7 @@ func readKernel(t *tree, release string) (*kernel, error) {
 	}
 	k.parseDep(string(dep))
 	if len(k.order) > image.MaxModules {
-		return nil, fmt.Errorf("%s: %d modules are more than any kernel has: run depmod -b %s %s", t.path(path.Join(dir, "modules.dep")), len(k.order), t.dir, release)
+		return nil, fmt.Errorf("%s: it lists %d modules, more than any kernel has: run depmod -b %s %s", t.path(path.Join(dir, "modules.dep")), len(k.order), t.dir, release)
 	}
 	alias, err := t.readFile(path.Join(dir, "modules.alias"))
 	if err != nil {
@@ -246,11 +246,11 @@ func (k *kernel) parseDep(text string) {
 		file, rest, ok := strings.Cut(line, ":")
 		name := moduleName(file)
 		if _, packed, is := strings.Cut(path.Base(file), ".ko."); ok && name == "" && is {
-			k.problem("modules.dep: %.80q is packed as %.20q, and initrdgen unpacks xz, zst and gz", file, packed)
+			k.problem("modules.dep: %.80q is compressed as %.20q, which is not supported: supported are .xz, .zst and .gz", file, packed)
 			continue
 		}
 		if !ok || name == "" {
-			k.problem("modules.dep: line %d is no dependency: %.80q", number, line)
+			k.problem("modules.dep: line %d is not of the form MODULE: DEPENDENCIES: %.80q", number, line)
 			continue
 		}
 		if err := image.CheckModuleName(name); err != nil {
@@ -288,7 +288,7 @@ func (k *kernel) parseOrder(text string) {
 
 // brokenModule is the error about one that modules.dep makes unusable.
 func (k *kernel) brokenModule(name string, err error) error {
-	return fmt.Errorf("%s: module %s cannot be loaded: %w: install the package that it is from again, or remove it, and run depmod%s",
+	return fmt.Errorf("%s: module %s cannot be loaded: %w: install the package that has it again, or remove it, and run depmod%s",
 		k.fileOf("modules.dep"), name, err, k.depmodWords())
 }
 

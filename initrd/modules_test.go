@@ -54,7 +54,7 @@ func TestParseDep(t *testing.T) {
 		})
 	}
 	lzma := &kernel{release: "6.1"}
-	if lzma.parseDep("kernel/a.ko.lzma:\n"); len(lzma.problems) != 1 || !strings.Contains(lzma.problems[0], `"kernel/a.ko.lzma" is packed as "lzma", and initrdgen unpacks xz, zst and gz`) {
+	if lzma.parseDep("kernel/a.ko.lzma:\n"); len(lzma.problems) != 1 || !strings.Contains(lzma.problems[0], `"kernel/a.ko.lzma" is compressed as "lzma", which is not supported: supported are .xz, .zst and .gz`) {
 		t.Errorf("problems = %q", lzma.problems)
 	}
 	k.parseDep(strings.Repeat("bad\n", 1000))
@@ -139,7 +139,7 @@ func FuzzModulesDep(f *testing.F) {
 		parseSoftdeps(k.soft, k.conf.softdeps)
 		k.builtin = parseBuiltin(dep)
 		k.index()
-		c := newCloser(k)
+		c := newCollector(k)
 		drives := make(map[string]bool)
 		for _, name := range k.order {
 			drives[name] = true

@@ -58,7 +58,7 @@ func readHeader(r io.Reader) (header, error) {
 	}
 	length := int(field(11))
 	if length == 0 || length > maxPath {
-		return header{}, fmt.Errorf("a name of %d bytes, and the kernel takes 1 to %d", length, maxPath)
+		return header{}, fmt.Errorf("a file name of %d bytes, where the kernel accepts 1 to %d", length, maxPath)
 	}
 	// The name is padded so that the data begin at a multiple of four.
 	name := make([]byte, length+padding(headerSize+int64(length)))
@@ -66,7 +66,7 @@ func readHeader(r io.Reader) (header, error) {
 		return header{}, unexpected(err)
 	}
 	if name[length-1] != 0 {
-		return header{}, errors.New("a name without an end")
+		return header{}, errors.New("a file name that does not end")
 	}
 	h.name, _, _ = strings.Cut(string(name[:length]), "\x00")
 	return h, nil

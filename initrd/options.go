@@ -83,5 +83,5 @@ type StrictError struct {
 }
 
 func (e *StrictError) Error() string {
-	return "no image is built because of\n  " + strings.Join(e.Findings, "\n  ")
+	return "no image was built, because of these warnings (--strict):\n  " + strings.Join(e.Findings, "\n  ")
 }

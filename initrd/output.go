@@ -48,7 +48,7 @@ func checkOutputs(opts Options) error {
 	for _, o := range []file{output, {"Report", opts.Report, ""}} {
 		for _, other := range inputs {
 			if o.field != other.field && o.path != "" && other.path != "" && samePlace(o.path, other.path) {
-				return InvalidOptionf(o.field, "%s is the same file as %s: name another", o.path, other.what)
+				return InvalidOptionf(o.field, "%s is the same file as %s: give another name", o.path, other.what)
 			}
 		}
 	}
@@ -94,9 +94,9 @@ func createOutput(field, path string, mode fs.FileMode) (*output, error) {
 	foreign := (*foreignLinkError)(nil)
 	switch {
 	case errors.Is(err, unix.EISDIR):
-		return nil, OptionErrorf(field, "%s is a directory: name a file in it", path)
+		return nil, OptionErrorf(field, "%s is a directory: give the name of a file in it", path)
 	case errors.Is(err, fs.ErrNotExist), errors.Is(err, unix.ENOTDIR):
-		return nil, OptionErrorf(field, "%s: there is no directory %s: make it first", path, pathOf(err))
+		return nil, OptionErrorf(field, "%s: there is no directory %s: create it first", path, pathOf(err))
 	case errors.As(err, &foreign):
 		return nil, OptionErrorf(field, "%s: %w", path, err)
 	case err != nil:
@@ -108,10 +108,10 @@ func createOutput(field, path string, mode fs.FileMode) (*output, error) {
 		case unix.S_IFREG:
 		case unix.S_IFDIR:
 			o.folder.close()
-			return nil, OptionErrorf(field, "%s is a directory: name a file in it", o.path)
+			return nil, OptionErrorf(field, "%s is a directory: give the name of a file in it", o.path)
 		default:
 			o.folder.close()
-			return nil, OptionErrorf(field, "%s is not a regular file: name one that can be replaced", o.path)
+			return nil, OptionErrorf(field, "%s is not a regular file, and is not replaced: give another name", o.path)
 		}
 	}
 	o.keep()
@@ -139,14 +139,14 @@ func pathOf(err error) string {
 func (o *output) keep() {
 	makes, removes := o.folder.openToAll()
 	if removes {
-		o.warnf("everybody may write in %s, and can exchange the file: chmod +t %s, or name a file elsewhere", o.folder.path, o.folder.path)
+		o.warnf("every user may replace files in %s: run chmod +t %s, or choose another directory", o.folder.path, o.folder.path)
 	}
 	old := o.folder.old
 	if old == nil {
 		return
 	}
 	if makes && old.Uid != 0 && int(old.Uid) != os.Geteuid() {
-		o.warnf("%s was the user %d's, in a folder where everybody may write: it is yours now", o.path, old.Uid)
+		o.warnf("%s belonged to user %d, in a directory where every user may write: the new file belongs to you", o.path, old.Uid)
 		return
 	}
 	o.uid, o.gid = int(old.Uid), int(old.Gid)
@@ -155,7 +155,7 @@ func (o *output) keep() {
 		return // Whoever could read an image without secrets was not chosen for it.
 	}
 	if o.mode == publicMode && mode&0o044 == 0 && o.uid == os.Geteuid() {
-		o.warnf("%s keeps mode %04o of the one that it replaces, which only its owner may read: chmod 644 it if the boot server is another user", o.path, mode)
+		o.warnf("%s keeps the mode %04o of the old file, so only its owner may read it: run chmod 644 on it if the boot server runs as another user", o.path, mode)
 	}
 	o.mode = mode
 	o.acl = o.folder.accessList()
@@ -179,12 +179,12 @@ func (o *output) Write(p []byte) (int, error) {
 // wrap names the file that was asked for, not the temporary one.
 func (o *output) wrap(err error) error {
 	err = errorOf(err)
-	dir, remedy := filepath.Dir(o.path), "name a file elsewhere"
+	dir, remedy := filepath.Dir(o.path), "choose another directory"
 	switch {
 	case errors.Is(err, fs.ErrPermission):
-		remedy = "name a file where you may write"
+		remedy = "choose a directory where you may write"
 	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
-		remedy = "make room there, or name a file elsewhere"
+		remedy = "free some space there, or choose another directory"
 	}
 	return OptionErrorf(o.field, "%s: cannot write in %s: %w: %s", o.path, dir, err, remedy)
 }
@@ -215,13 +215,13 @@ func (o *output) chown() {
 	if int(st.Uid) != o.uid || int(st.Gid) != o.gid {
 		if err := o.file.Chown(o.uid, o.gid); err != nil {
 			_ = o.file.Chown(-1, o.gid) // Of which one may be a member.
-			o.warnf("%s belonged to %d:%d, and cannot be given back (%v): run it as root, or chown %d:%d %s",
+			o.warnf("%s belonged to %d:%d, and the new file cannot be given to them (%v): run initrdgen as root, or run chown %d:%d %s",
 				o.path, o.uid, o.gid, errorOf(err), o.uid, o.gid, o.path)
 		}
 	}
 	if o.acl != nil {
 		if err := unix.Fsetxattr(int(o.file.Fd()), accessListName, o.acl, 0); err != nil {
-			o.warnf("%s loses its access list (%v): see setfacl(1)", o.path, err)
+			o.warnf("%s: the access list of the old file was not kept (%v): set it again with setfacl(1)", o.path, err)
 		}
 	}
 }
@@ -235,7 +235,7 @@ func (o *output) chmod() error {
 	}
 	fi, statErr := o.file.Stat()
 	if statErr != nil || fi.Mode().Perm()&0o077&^o.mode.Perm() != 0 && o.mode&0o007 == 0 {
-		return OptionErrorf(o.field, "%s: cannot have mode %04o there, and others could read it (%w): name a file on a file system with modes",
+		return OptionErrorf(o.field, "%s: cannot have mode %04o there, so other users could read it (%w): choose a directory on a file system that has modes",
 			o.path, o.mode, errorOf(err))
 	}
 	return nil

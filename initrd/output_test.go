@@ -48,7 +48,7 @@ func TestKeepOwner(t *testing.T) {
 		{112, 65534, 0o644, false, "112:65534 0644", ""},
 		{112, 65534, 0o400, false, "112:65534 0400", ""},
 		{0, 112, 0o640, false, "0:112 0640", ""},
-		{0, 0, 0o600, false, "0:0 0600", "keeps mode 0600 of the one that it replaces"},
+		{0, 0, 0o600, false, "0:0 0600", "keeps the mode 0600 of the old file"},
 		{112, 65534, 0o600, true, "112:65534 0600", ""},
 		{0, 112, 0o640, true, "0:112 0640", ""},
 		// Who could read it without secrets was not chosen for them.
@@ -79,7 +79,7 @@ func TestKeepOwner(t *testing.T) {
 				t.Errorf("report of %s is %s", want, got)
 			}
 			all := strings.Join(rep.Warnings, "\n")
-			if strings.Contains(all, "keeps mode") != (tt.warning != "") || !strings.Contains(all, tt.warning) {
+			if strings.Contains(all, "keeps the mode") != (tt.warning != "") || !strings.Contains(all, tt.warning) {
 				t.Errorf("warnings = %q, want %q", rep.Warnings, tt.warning)
 			}
 			checkClean(t, filepath.Dir(opts.Output), "initrd.img", "report.json")
@@ -150,7 +150,7 @@ func TestCannotChown(t *testing.T) {
 	cmd.Env = append(os.Environ(), inProcess(t, Options{Root: filepath.Join(dir, "tree"), Init: program, Output: image}))
 	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}
 	out, err := cmd.CombinedOutput()
-	want := image + " belonged to 112:112, and cannot be given back (operation not permitted): run it as root, or chown 112:112 " + image
+	want := image + " belonged to 112:112, and the new file cannot be given to them (operation not permitted): run initrdgen as root, or run chown 112:112 " + image
 	if err != nil || !strings.Contains(string(out), want) || owner(t, image) != "65534:65534 0644" {
 		t.Errorf("build = %v, %s, image %s, want %q", err, out, owner(t, image), want)
 	}
@@ -172,7 +172,7 @@ func TestWithoutModes(t *testing.T) {
 		t.Errorf("chmod = %v, want the mode that all have there", err)
 	}
 	o.mode = secretMode
-	if err := o.chmod(); err == nil || !strings.Contains(err.Error(), "/boot/efi/initrd.img: cannot have mode 0600 there, and others could read it") {
+	if err := o.chmod(); err == nil || !strings.Contains(err.Error(), "/boot/efi/initrd.img: cannot have mode 0600 there, so other users could read it") {
 		t.Errorf("chmod of secrets = %v, want an error", err)
 	}
 }
@@ -204,7 +204,7 @@ func TestPlanted(t *testing.T) {
 			opts := fakeOptions(t, initrdtest.Tree(t))
 			opts.Output, opts.Report = dir+"/"+tt.output, dir+"/"+tt.report // Not Join, which would take .. away.
 			_, err := Build(t.Context(), opts)
-			if err == nil || !strings.Contains(err.Error(), "is a link to "+filepath.Dir(precious)) || !strings.Contains(err.Error(), "the user 65534 made") {
+			if err == nil || !strings.Contains(err.Error(), "is a link to "+filepath.Dir(precious)) || !strings.Contains(err.Error(), "belongs to user 65534") {
 				t.Errorf("--output %s --report %s: %v, want an error about the link", tt.output, tt.report, err)
 			}
 			if got, _ := os.ReadFile(precious); string(got) != "precious" {
@@ -242,7 +242,7 @@ func TestPlanted(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got := owner(t, mine); got != "0:0 0644" || !strings.Contains(strings.Join(rep.Warnings, "\n"), "mine.img was the user 65534's") {
+	if got := owner(t, mine); got != "0:0 0644" || !strings.Contains(strings.Join(rep.Warnings, "\n"), "mine.img belonged to user 65534") {
 		t.Errorf("image of a planted file is %s, warnings %q", got, rep.Warnings)
 	}
 
@@ -251,7 +251,7 @@ func TestPlanted(t *testing.T) {
 		t.Fatal(err)
 	}
 	opts.Output = filepath.Join(dir, "other.img")
-	if rep, err = Build(t.Context(), opts); err != nil || !strings.Contains(strings.Join(rep.Warnings, "\n"), "everybody may write in "+dir) {
+	if rep, err = Build(t.Context(), opts); err != nil || !strings.Contains(strings.Join(rep.Warnings, "\n"), "every user may replace files in "+dir) {
 		t.Errorf("build = %v, warnings %q", err, rep.Warnings)
 	}
 }

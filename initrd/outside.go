@@ -61,10 +61,10 @@ func (k *kernel) checkUnread(names []string) (warnings []string, err error) {
 	for _, name := range slices.Sorted(maps.Keys(k.unread)) {
 		for _, s := range names {
 			if sets[s].has(name, k.own[name]) {
-				return nil, fmt.Errorf("%w; it takes the place of the kernel's own driver %s", k.unread[name], k.own[name])
+				return nil, fmt.Errorf("%w; it replaces the kernel's own driver %s", k.unread[name], k.own[name])
 			}
 		}
-		warnings = append(warnings, fmt.Sprintf("kernel %s: %v: it is left out, whether it is a driver of a NIC or not", k.release, k.unread[name]))
+		warnings = append(warnings, fmt.Sprintf("kernel %s: %v: it is left out; if it is the driver of a network card, that card will not work", k.release, k.unread[name]))
 	}
 	return warnings, nil
 }

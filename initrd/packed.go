@@ -103,7 +103,7 @@ func (r *Reader) showUnpacked(f *File) error {
 		return nil
 	}
 	if f.Bytes > maxFile {
-		return fmt.Errorf("%d bytes are too many for a module", f.Bytes)
+		return fmt.Errorf("%d bytes, too large for a module", f.Bytes)
 	}
 	packed, err := io.ReadAll(r)
 	if err != nil {

@@ -65,7 +65,7 @@ const HostProfile = "host=FILE"
 var profiles = []Profile{
 	{
 		Name: "generic",
-		Help: "every wired Ethernet driver, USB ones too, and the usual virtual NICs",
+		Help: "all wired Ethernet drivers, also those for USB, and the usual virtual NICs",
 		sets: slices.Concat(base, []string{"ethernet", "phy", "virtual", "usb", "board"}),
 	},
 	{
@@ -75,7 +75,7 @@ var profiles = []Profile{
 	},
 	{
 		Name: HostProfile,
-		Help: "only the NICs of nodes whose devices FILE lists; may be repeated, for several files",
+		Help: "only the network drivers for the nodes whose devices are in FILE; may be repeated",
 		// And bonding, for nodes with several cards.
 		sets: []string{"nfs", "union", "packet", "vlan"},
 	},
@@ -96,12 +96,12 @@ var profiles = []Profile{
 	},
 	{
 		Name: "nvme_tcp", Addition: true,
-		Help: "loads nvme_tcp at each boot: NVMe over TCP, for programs of your own",
+		Help: "adds nvme_tcp (NVMe over TCP) and loads it at each boot, for your own programs",
 		load: []string{"nvme_tcp"},
 	},
 	{
 		Name: "rdma", Addition: true,
-		Help: "adds the RDMA drivers of cards, and loads rpcrdma at each boot, for nfsroot=…,proto=rdma",
+		Help: "adds RDMA drivers, and loads rpcrdma at each boot, for nfsroot=…,proto=rdma",
 		sets: []string{"rdma"},
 		load: []string{"rpcrdma"},
 	},
@@ -240,7 +240,7 @@ var requirements = []requirement{
 	{anyOf: []string{"iscsi_tcp"}, option: "CONFIG_ISCSI_TCP", profile: "iscsi"},
 	{anyOf: []string{"sd_mod"}, option: "CONFIG_BLK_DEV_SD", profile: "iscsi"},
 	{anyOf: []string{"nvme_tcp"}, option: "CONFIG_NVME_TCP", profile: "nvme_tcp"},
-	{anyOf: []string{"rpcrdma"}, option: "CONFIG_SUNRPC_XPRT_RDMA", profile: "rdma", warn: true, without: "nodes cannot mount the root by proto=rdma"},
+	{anyOf: []string{"rpcrdma"}, option: "CONFIG_SUNRPC_XPRT_RDMA", profile: "rdma", warn: true, without: "nodes cannot mount the root with proto=rdma"},
 	{anyOf: []string{"sd_mod"}, option: "CONFIG_BLK_DEV_SD", profile: "disk", warn: true, without: "nodes find NVMe and virtio disks only"},
 }
 
@@ -304,7 +304,7 @@ func check(t *tree, k *kernel, chosen []Profile) (warnings []string, err error) 
 		if len(k.problems) > 0 {
 			missing += " (" + k.problems[0] + ")"
 		}
-		return nil, fmt.Errorf("%s: install a kernel with %s, or the package with the rest of its modules, and run depmod", missing, r.option)
+		return nil, fmt.Errorf("%s: install a kernel with %s, or the package with the rest of its modules, in the tree and run depmod", missing, r.option)
 	}
 	return warnings, nil
 }

@@ -114,8 +114,8 @@ func (e *ArchiveError) Unwrap() error { return e.Err }
 var (
 	errCut   = errors.New("ends too early: the image is cut short or damaged: build it or copy it again")
 	errEmpty = errors.New("the image is empty")
-	errNone  = errors.New("neither a cpio archive of the format newc nor one that is compressed in a way that the kernel knows: is this an initrd?")
-	errJunk  = errors.New("behind the archive is something else, which the kernel refuses")
+	errNone  = errors.New("neither a cpio archive (format newc) nor compressed in a way that the kernel supports: check that this file is an initrd")
+	errJunk  = errors.New("after the archive comes data that is not an archive, and the kernel refuses that")
 )
 
 // NewReader reads the image that r has.
@@ -192,7 +192,7 @@ func (r *Reader) close() {
 
 func (r *Reader) spend(n int64) error {
 	if r.spent += n; r.spent > r.Limit {
-		return fmt.Errorf("the archives unpack to more than %d MB, which is the limit", r.Limit>>20)
+		return fmt.Errorf("the archives are more than %d MB unpacked, which is the limit", r.Limit>>20)
 	}
 	return nil
 }
@@ -254,7 +254,7 @@ func (r *Reader) open() error {
 	case !ok:
 		return errNone
 	case f.open == nil:
-		return fmt.Errorf("packed as %s, which is not supported: %s", f.name, f.remedy)
+		return fmt.Errorf("compressed as %s, which is not supported: %s", f.name, f.remedy)
 	default:
 		archive.Compression = f.name
 		r.archives = append(r.archives, archive)
@@ -299,7 +299,7 @@ func (r *Reader) reenter() (more bool, err error) {
 func (r *Reader) file(h header) (*File, error) {
 	r.name = h.name
 	if r.files++; r.files > maxFiles {
-		return nil, fmt.Errorf("more than %d files are in the image", maxFiles)
+		return nil, fmt.Errorf("the image has more than %d files", maxFiles)
 	}
 	f := &File{Path: cleanName(h.name), Mode: Mode(h.mode), Bytes: h.size, Archive: len(r.archives) - 1}
 	archive := &r.archives[f.Archive]
@@ -327,7 +327,7 @@ func (r *Reader) file(h header) (*File, error) {
 		}
 	case syscall.S_IFLNK:
 		if h.size == 0 || h.size > maxPath {
-			return nil, fmt.Errorf("a link with a target of %d bytes, and the kernel takes 1 to %d", h.size, maxPath)
+			return nil, fmt.Errorf("a link whose target has %d bytes, where the kernel accepts 1 to %d", h.size, maxPath)
 		}
 		target := make([]byte, h.size)
 		if _, err := io.ReadFull(r, target); err != nil {

@@ -235,17 +235,17 @@ func TestReadDamaged(t *testing.T) {
 		})
 	}
 	for want, img := range map[string][]byte{
-		"the image is empty":                             make([]byte, 4096),
-		"neither a cpio archive":                         []byte("\x7fELF and so on, an init without an image"),
-		"etc/one: 5 of 4294967295 bytes are there: ends": newc(member{name: "etc/one", mode: 0o100644, data: "12345", declare: 0xffffffff})[:125],
-		"in another format than newc":                    []byte("070707" + strings.Repeat("0", 200)),
-		"no cpio header of the format newc":              []byte("070701" + strings.Repeat("x", 200)),
-		"a name of 99999 bytes":                          []byte("070701" + strings.Repeat("0", 88) + "0001869f" + strings.Repeat("0", 200)),
-		"packed as lzop, which is not supported":         []byte("\x89LZO\x00\r\n\x1a\n"),
-		"pack it with lz4 -l":                            []byte("\x04\x22\x4d\x18rest"),
-		"a link with a target of 0 bytes":                newc(member{name: "x", mode: 0o120777}),
-		"(gzip): behind the archive is something else":   packAs(t, "gzip", append(newc(file("a", "b")), "junk"...)),
-		"archive at byte 240: neither a cpio archive":    append(newc(file("a", "b")), "junk"...),
+		"the image is empty":                                          make([]byte, 4096),
+		"neither a cpio archive":                                      []byte("\x7fELF and so on, an init without an image"),
+		"etc/one: 5 of 4294967295 bytes are there: ends":              newc(member{name: "etc/one", mode: 0o100644, data: "12345", declare: 0xffffffff})[:125],
+		"in another format than newc":                                 []byte("070707" + strings.Repeat("0", 200)),
+		"no cpio header of the format newc":                           []byte("070701" + strings.Repeat("x", 200)),
+		"a file name of 99999 bytes":                                  []byte("070701" + strings.Repeat("0", 88) + "0001869f" + strings.Repeat("0", 200)),
+		"compressed as lzop, which is not supported":                  []byte("\x89LZO\x00\r\n\x1a\n"),
+		"compress it with lz4 -l":                                     []byte("\x04\x22\x4d\x18rest"),
+		"a link whose target has 0 bytes":                             newc(member{name: "x", mode: 0o120777}),
+		"(gzip): after the archive comes data that is not an archive": packAs(t, "gzip", append(newc(file("a", "b")), "junk"...)),
+		"archive at byte 240: neither a cpio archive":                 append(newc(file("a", "b")), "junk"...),
 	} {
 		_, err := List(bytes.NewReader(img))
 		if err == nil || !strings.Contains(err.Error(), want) {

@@ -88,8 +88,8 @@ type FirmwareReport struct {
 	Missing []string `json:"missing"`
 	// MissingFor has the same files by driver.
 	MissingFor map[string][]string `json:"missing_for"`
-	// Without are the drivers that have none of their files.
-	Without []string `json:"drivers_without"`
+	// DriversWithout are the drivers of whose files the tree has none.
+	DriversWithout []string `json:"drivers_without"`
 }
 
 // heaviest is how many modules a report names.
@@ -133,7 +133,7 @@ func (r *Report) count(kernels []*kernel, modules []*moduleFile) {
 // takeFirmware takes what packFirmware found missing.
 func (r *Report) takeFirmware(missing map[string][]string, without []string) {
 	r.Firmware.MissingFor = missing
-	r.Firmware.Without = append(r.Firmware.Without, without...)
+	r.Firmware.DriversWithout = append(r.Firmware.DriversWithout, without...)
 	for _, files := range missing {
 		r.Firmware.Missing = append(r.Firmware.Missing, files...)
 	}

@@ -77,7 +77,7 @@ func TestBuildSecretsErrors(t *testing.T) {
 		t.Fatal(err)
 	}
 	for file, want := range map[string]string{
-		readable:                               "Secrets: " + readable + " has mode 0644, and what is in it is for its owner alone: chmod 600 " + readable,
+		readable:                               "Secrets: " + readable + " has mode 0644, so other users may read the secrets in it: run chmod 600 " + readable,
 		"/no/such/file":                        "Secrets: stat /no/such/file",
 		t.TempDir():                            "not a regular file",
 		secretFile(t, "geheim"):                ": line 1: has 1 fields",
@@ -108,7 +108,7 @@ func TestBuildPasswordInConfig(t *testing.T) {
 		t.Fatal(err)
 	}
 	all := strings.Join(rep.Warnings, "\n")
-	if !strings.Contains(all, "holds a password") || strings.Contains(all, "geheim") {
+	if !strings.Contains(all, "has a password") || strings.Contains(all, "geheim") {
 		t.Errorf("warnings = %q", all)
 	}
 }

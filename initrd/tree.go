@@ -22,10 +22,10 @@ type tree struct {
 func openTree(dir string) (*tree, error) {
 	fi, err := os.Stat(dir)
 	if err != nil {
-		return nil, OptionErrorf("Root", "%w: %s", err, remedyFor(err, "name the root tree that the nodes mount"))
+		return nil, OptionErrorf("Root", "%w: %s", err, remedyFor(err, "give the root tree that the nodes mount"))
 	}
 	if !fi.IsDir() {
-		return nil, OptionErrorf("Root", "%s is not a directory: name the root tree that the nodes mount", dir)
+		return nil, OptionErrorf("Root", "%s is not a directory: give the root tree that the nodes mount", dir)
 	}
 	return &tree{dir: dir, files: beneath.At(dir)}, nil
 }
@@ -125,7 +125,7 @@ func (t *tree) wrap(op, name string, err error) error {
 // remedyFor is the remedy for a file that could not be read.
 func remedyFor(err error, otherwise string) string {
 	if errors.Is(err, fs.ErrPermission) {
-		return "build as root or make it readable"
+		return "run as root, or make it readable"
 	}
 	return otherwise
 }

@@ -54,8 +54,8 @@ var formats = []format{
 	{name: "lz4", magic: "\x02\x21\x4c\x18", open: openLz4},
 	{name: "bzip2", magic: "BZh", open: openBzip2},
 	{name: "lzma", magic: "\x5d\x00\x00", open: openLzma},
-	{name: "lzop", magic: "\x89LZO", remedy: "unpack it with lzop -d first"},
-	{name: "lz4 frame", magic: "\x04\x22\x4d\x18", remedy: "the kernel does not unpack it either: pack it with lz4 -l"},
+	{name: "lzop", magic: "\x89LZO", remedy: "decompress it with lzop -d first"},
+	{name: "lz4 frame", magic: "\x04\x22\x4d\x18", remedy: "the kernel does not support it either: compress it with lz4 -l"},
 }
 
 // findFormat tells what an archive that begins so is compressed with.

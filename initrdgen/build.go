@@ -28,69 +28,72 @@ The image holds /init, the NFS client, overlay (and aufs where the kernel has
 it) and the drivers of the profiles, with everything that these need:
 
 ` + profileHelp() + `
-Profiles add up: --profile virtual,disk, or --profile virtual --profile disk.
-Where none of them has network drivers, generic comes along. Other file systems
-than ext4 are modules: --module xfs, --module btrfs.
+Several profiles can be combined: --profile virtual,disk, or --profile virtual
+--profile disk. If none of them has network drivers, generic is added. File
+systems other than ext4 are added as modules: --module xfs, --module btrfs.
 
-host=FILE makes the smallest image: of the network cards' drivers it has those of
-the nodes in FILE, a node's boot.json (/run/sidusboot/boot.json), or modaliases,
-one a line, of one node or of several:
+host=FILE makes the smallest image: its only network drivers are those for the nodes
+in FILE. FILE is a node's boot.json (/run/sidusboot/boot.json), or a list of one or
+more nodes' modaliases, one on each line, which this prints on a node:
 
   cat /sys/bus/*/devices/*/modalias /sys/devices/system/cpu/modalias | sort -u
 
-Every FILE must have a card that the kernel has a driver for. bonding goes in where
-a FILE has several cards. What is on disks is the profile disk's, with all its drivers.
+Each FILE must have a network card for which the kernel has a driver. If a FILE has
+several cards, bonding is added. Drivers of disks come only with the profile disk,
+and then all of them.
 
-Drivers for devices that few nodes have stay packed in the image, each by itself,
-and are unpacked on the nodes that need them. Those of virtual, and those named by
---module, are unpacked at each boot.
+Drivers for devices that few nodes have are compressed in the image, each by
+itself, and only the nodes that need them decompress them. The drivers of
+virtual, and those given with --module, are decompressed at every boot.
 
-Drivers that DKMS or a vendor installed (updates/, extra/, weak-updates/) take
-the place of the kernel's own: generic has every one that makes wired network
-interfaces, and the report names them. A driver that the tree's modprobe.d
-blacklists is packed, but nodes do not pick it, unless --module names it.
+Drivers that DKMS or a vendor installed (updates/, extra/, weak-updates/) replace
+the kernel's own. generic has all of them that are for wired network interfaces,
+and the report lists them. A driver that is blacklisted in the tree's modprobe.d
+is in the image, but nodes do not load it unless --module gives it.
 
-Firmware that the drivers name goes in as far as TREE/lib/firmware has it. A
-bare Debian tree has none: install its firmware packages for what your NICs
-need. Drivers of whose firmware the tree has nothing are told as a warning.
+Firmware that the drivers ask for is packed if TREE/lib/firmware has it. A
+minimal Debian tree has none: install the firmware packages that your network
+cards need. For drivers without any of their firmware there is a warning.
 
-Microcode for processors goes in front of the rest, uncompressed, where the tree has
-it (Debian's intel-microcode and amd64-microcode): all of it, or with host=FILE that
-of the nodes' processors, and none for the profile virtual alone, since kernels of
-virtual machines load none. --microcode chooses otherwise. Intel's is 15 to 25 MB.
+Microcode for processors is packed first and uncompressed, if the tree has it
+(Debian's intel-microcode and amd64-microcode): with host=FILE only that for the
+nodes' processors, else all of it. With the profile virtual alone there is none,
+because kernels of virtual machines do not load microcode. --microcode chooses
+another set. The microcode of Intel is 15 to 25 MB.
 
---strict makes an error of each warning about what goes in: firmware that the tree
-lacks, each file that a driver names, a driver that modprobe.d forbids, a card without
-a driver, what is broken in the tree's lists or in its microcode, a kernel that is left
-out, an unknown parameter. Advice about secrets and about the owner of FILE stays a
-warning. generic names firmware that no package has, so that it is for host=FILE and
-virtual.
+With --strict each warning about the content of the image is an error: a firmware
+file that a driver asks for and the tree does not have, a driver that modprobe.d
+keeps from being loaded, a card without a driver, a broken file among the tree's
+lists or its microcode, a kernel that is left out, an unknown parameter. Advice
+about secrets and about the owner of FILE stays a warning. The drivers of generic
+ask for firmware that no package has, so use --strict with host=FILE or virtual.
 
---secrets packs a file of users and passwords for the nodes' iSCSI volumes, a
-line for each node; values with blanks stand in quotes, # begins a comment:
+--secrets packs a file of users and passwords for the nodes' iSCSI volumes, one
+line for each node; a value with blanks is in quotes, # starts a comment:
 
   MATCH USER PASSWORD [USER_IN PASSWORD_IN]
 
 MATCH is an initiator name (iqn., eui. or naa.), a MAC, an IPv4 address or the
-word default; where several fit a node, the first kind of these wins. USER_IN
-and PASSWORD_IN are what the target must prove. The file must have mode 0600,
-and the image gets it as well: everybody who can fetch the image can read them.
-initrdgen secrets makes such a file out of one key.
+word default. If several lines match a node, the first of these kinds is used.
+With USER_IN and PASSWORD_IN the target proves itself to the node. The file must
+have mode 0600, and so has the image: everybody who can fetch the image can read
+the passwords. initrdgen secrets makes such a file from one key.
 
-TREE may be for another architecture than this machine: amd64 or arm64. Its kernel's
-modules say which, and the init for it is taken: beside initrdgen make leaves init
-for this machine and init-arm64 or init-amd64 for the other.
+TREE may be for another architecture than this machine: amd64 or arm64. initrdgen
+reads it from the kernel's modules and packs the init for it. make leaves both
+beside initrdgen: init for this machine, init-arm64 or init-amd64 for the other.
 
-TREE is only read. FILE appears whole or not at all: a build that fails or is
-interrupted leaves the old one as it was. The new one has the owner, the mode and
-the access list of the one that it replaces, so that a boot server keeps what it
-was given; only root may give a file to another user. With --secrets a mode that
-let everybody read becomes 0600. Links on the way to FILE are followed if they are
-root's or yours: another user's could lead the image to any place.
+TREE is only read. FILE is replaced as a whole: a build that fails or is
+interrupted does not change the old image. The new image has the owner, the mode
+and the access list of the old one, so that the boot server can still read it;
+only root may give a file to another user. With --secrets, a mode that let
+everybody read becomes 0600. Symbolic links in the path of FILE are followed only
+if they belong to root or to you.
 
-What the image has no use for may be broken, that is a warning; what it needs is
-an error that names the file. Folders that a removed kernel left behind are no
-kernels. What went in, and what it weighs, is printed at the end.`,
+A broken file that the image does not need is a warning; one that it needs is an
+error with the name of the file. Directories that a removed kernel left behind
+are not counted as kernels. At the end initrdgen prints what is in the image, and
+how large it is.`,
 		Example: `  # The kernel of a Debian tree, for any node with a wired network
   initrdgen build --root /srv/nfs/bookworm --output /srv/tftp/initrd.img
 
@@ -102,11 +105,11 @@ kernels. What went in, and what it weighs, is printed at the end.`,
   initrdgen build --root /srv/nfs/bookworm --output /srv/tftp/initrd.img \
       --profile iscsi --secrets room.secrets
 
-  # For the nodes of one model: their NIC, with iSCSI
+  # For nodes of one model: the driver of their network card, with iSCSI
   initrdgen build --root /srv/nfs/bookworm --output initrd.img \
       --profile host=node7-boot.json,iscsi --strict
 
-  # One of several kernels, one more module at every boot, packed for an old kernel
+  # One of several kernels, one module that every node loads, compressed for an old kernel
   initrdgen build --root /srv/nfs/bookworm --output initrd.img \
       --kernel 6.1.0-56-amd64 --module macvlan --compress gzip`,
 		Args: command.Arguments(0),
@@ -114,7 +117,7 @@ kernels. What went in, and what it weighs, is printed at the end.`,
 			if opts.Init == "" {
 				self, err := os.Executable()
 				if err != nil {
-					return fmt.Errorf("--init: %w: name sidusboot's init", err)
+					return fmt.Errorf("--init: %w: give sidusboot's init", err)
 				}
 				opts.InitDir = initDir(filepath.Dir(self))
 			}
@@ -139,19 +142,19 @@ kernels. What went in, and what it weighs, is printed at the end.`,
 	f.StringVar(&opts.Root, "root", "", "the root `TREE` that the nodes mount (required)")
 	f.StringVar(&opts.Output, "output", "", "the initrd `FILE` to write (required)")
 	f.StringVar(&opts.Kernel, "kernel", "", "kernel `RELEASE` in TREE/lib/modules, or all; needed where there are several")
-	f.StringSliceVar(&opts.Profiles, "profile", []string{initrd.DefaultProfile}, "which drivers go in: `PROFILE`s are "+strings.Join(profileNames(), ", ")+"; may be repeated")
+	f.StringSliceVar(&opts.Profiles, "profile", []string{initrd.DefaultProfile}, "which drivers are packed: `PROFILE` is one or more of "+strings.Join(profileNames(), ", ")+"; may be repeated")
 	f.StringArrayVar(&opts.Modules, "module", nil, "one more module, by `NAME`, loaded at every boot, whatever devices there are; may be repeated")
 	f.StringVar(&opts.Config, "config", "", "`FILE` of kernel command line parameters, checked and packed as /etc/sidusboot.conf")
 	f.StringVar(&opts.Secrets, "secrets", "", "`FILE` of users and passwords by node, mode 0600, checked and packed as /etc/sidusboot.secrets")
-	f.StringVar(&opts.Rescue, "rescue", "", "static program `FILE` (busybox of busybox-static, say), packed as /rescue, for sidus.onerror=shell")
+	f.StringVar(&opts.Rescue, "rescue", "", "static program `FILE` (such as busybox from busybox-static), packed as /rescue, for sidus.onerror=shell")
 	f.StringVar(&opts.Init, "init", "", "the `FILE` that becomes /init (default: the one for the tree's architecture, init or init-ARCH, beside initrdgen or in ../lib/sidusboot)")
-	f.StringVar(&opts.Compress, "compress", initrd.Compressors()[0], "how to pack: `NAME` is "+strings.Join(initrd.Compressors(), ", "))
-	f.StringVar(&opts.Microcode, "microcode", initrd.Microcodes()[0], "which microcode of TREE goes in: `WHICH` is "+strings.Join(initrd.Microcodes(), ", "))
-	f.BoolVar(&opts.Strict, "strict", false, "warnings about what goes in, and firmware that TREE lacks, are errors")
-	f.StringVar(&opts.Report, "report", "", "write what went in to `FILE` as JSON")
-	f.BoolVar(&opts.DryRun, "dry-run", false, "do everything but write: the report is that of the image, and so are errors in the tree")
+	f.StringVar(&opts.Compress, "compress", initrd.Compressors()[0], "how the image is compressed: `NAME` is "+strings.Join(initrd.Compressors(), ", "))
+	f.StringVar(&opts.Microcode, "microcode", initrd.Microcodes()[0], "which microcode of TREE is packed: `WHICH` is "+strings.Join(initrd.Microcodes(), ", "))
+	f.BoolVar(&opts.Strict, "strict", false, "warnings about the content of the image are errors, also missing firmware")
+	f.StringVar(&opts.Report, "report", "", "write what is in the image to `FILE`, as JSON")
+	f.BoolVar(&opts.DryRun, "dry-run", false, "do all but write: the report and the errors are the same as without it")
 	command.AddJSON(cmd)
-	f.BoolVar(&verbose, "verbose", false, "list the firmware that the tree lacks, by driver")
+	f.BoolVar(&verbose, "verbose", false, "list the missing firmware files of each driver")
 	return cmd
 }
 
@@ -230,7 +233,7 @@ func printReport(w io.Writer, r *initrd.Report, verbose bool) {
 		fmt.Fprintf(w, "  heaviest  %s\n", strings.Join(names, ", "))
 	}
 	fmt.Fprintf(w, "  init      %s\n", megabytes(r.Init))
-	fmt.Fprintf(w, "  firmware  %d files, %s; %d that drivers name are not in the tree\n",
+	fmt.Fprintf(w, "  firmware  %d files, %s; %d that drivers ask for are not in the tree\n",
 		r.Firmware.Files, megabytes(r.Firmware.Bytes), len(r.Firmware.Missing))
 	for _, m := range r.Microcode {
 		fmt.Fprintf(w, "  microcode %s: %d files, %s\n", m.Vendor, m.Files, megabytes(m.Bytes))

@@ -18,10 +18,10 @@ func diffCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "diff IMAGE IMAGE",
 		Short: "Compare two initrds",
-		Long: `Compare two initrds as the kernel would unpack them: < for what only the first
-has, > for what only the second has, ! for what differs and in what. Kernel modules
-are compared by name too, because generators put them at different places and
-compress them or not. Owners and times are not compared.
+		Long: `Compare two initrds as the kernel would unpack them: < marks what only the first
+has, > what only the second has, ! what differs, and how. Kernel modules are also
+compared by name, because generators put them in different directories and may
+compress them. Owners and times are not compared.
 
 ` + inspected,
 		Example: "  initrdgen diff /srv/tftp/initrd.img.old /srv/tftp/initrd.img",
@@ -51,7 +51,7 @@ compress them or not. Owners and times are not compared.
 		},
 	}
 	command.AddJSON(cmd)
-	cmd.Flags().BoolVar(&exitCode, "exit-code", false, "exit 1 where they differ")
+	cmd.Flags().BoolVar(&exitCode, "exit-code", false, "exit 1 if they differ")
 	return cmd
 }
 
@@ -98,20 +98,20 @@ why and what to do: whether one of its network cards has a driver in the image,
 with all modules that the driver needs and the one for its bus; whether the image
 can mount the root over NFS; whether the tree has modules for the kernel of the image.
 
-FILE has the node's devices, one modalias a line, or is the boot.json of a node
-(/run/sidusboot/boot.json). On a node that runs any Linux:
+FILE is a list of the node's devices, one modalias on each line, or the boot.json
+of a node (/run/sidusboot/boot.json). On a node that runs any Linux, this makes it:
 
   cat /sys/bus/*/devices/*/modalias | sort -u
 
-With --root the kernel of the tree says which module each device needs. Without,
-only the image is asked, and a device that it has no driver for stays unknown.
+With --root the kernel of the tree tells which module each device needs. Without
+it only the image is examined: which module it lacks for a device is not known.
 
-It exits 0 where the node would boot, 1 where it would not. What the drivers do
-on the node is not known: a missing firmware file, a cable or a server that does
-not answer are not found by it.
+The exit status is 0 if the node would boot, 1 if it would not. What happens only
+on the node is not found: missing firmware, a bad cable, or a server that does not
+answer.
 
-A module that is missing in an image of sidusboot comes into it by initrdgen build
---profile or --module.
+To add a missing module to an image of sidusboot, build it again with initrdgen
+build --profile or --module.
 
 ` + inspected,
 		Example: `  initrdgen check /srv/tftp/initrd.img --modalias node.modalias --root /srv/nfs/bookworm
@@ -119,11 +119,11 @@ A module that is missing in an image of sidusboot comes into it by initrdgen bui
 		Args: command.Arguments(1, "IMAGE"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if modalias == "" {
-				return command.Usagef("--modalias is missing: name a file with the node's devices")
+				return command.Usagef("--modalias is missing: give a file with the node's devices")
 			}
 			list, err := initrd.OpenFile(modalias)
 			if err != nil {
-				return fmt.Errorf("--modalias: %w: name a file with the node's devices", err)
+				return fmt.Errorf("--modalias: %w: give a file with the node's devices", err)
 			}
 			defer list.Close()
 			if opts.Devices, err = initrd.ReadDevices(list); err != nil {
@@ -150,9 +150,9 @@ A module that is missing in an image of sidusboot comes into it by initrdgen bui
 	}
 	f := cmd.Flags()
 	f.SortFlags = false
-	f.StringVar(&modalias, "modalias", "", "`FILE` with the node's devices: modaliases, one a line, or a boot.json (required)")
+	f.StringVar(&modalias, "modalias", "", "`FILE` with the node's devices: one modalias on each line, or a boot.json (required)")
 	f.StringVar(&opts.Root, "root", "", "the `TREE` that the node is to boot")
-	f.StringVar(&opts.Kernel, "kernel", "", "`RELEASE` of a kernel in the image; needed where there are several")
+	f.StringVar(&opts.Kernel, "kernel", "", "`RELEASE` of a kernel in the image; needed if it has several")
 	command.AddJSON(cmd)
 	return cmd
 }

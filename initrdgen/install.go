@@ -11,7 +11,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/sidusboot/sidusboot/bootdir"
-	"github.com/sidusboot/sidusboot/bootfiles"
 	"github.com/sidusboot/sidusboot/command"
 )
 
@@ -30,13 +29,14 @@ func installCommand() *cobra.Command {
 		Long: `Put a kernel and an image into the directory DIR that a boot server offers by TFTP
 or HTTP, with the configuration of the loaders:
 
-  pxelinux  pxelinux.cfg/default, a block in it
-  grub      grub/grub.cfg, a block in it
+  pxelinux  a block in pxelinux.cfg/default
+  grub      a block in grub/grub.cfg
   ipxe      sidus.ipxe
 
-There are two labels: tmpfs, where a node forgets at its next boot what it wrote,
-and iscsi, where it keeps that on its own volume; iscsi only where the image is of
-the profile iscsi. --default says which one nodes boot. One node boots another:
+There are two labels. With tmpfs, what a node writes is lost at its next boot. With
+iscsi, it is kept on the node's own volume; this label needs an image with the
+profile iscsi. --default says which label the nodes boot. To let one node boot the
+other label, write a file for it:
 
   pxelinux  pxelinux.cfg/01-MAC with the lines
               INCLUDE pxelinux.cfg/default
@@ -47,20 +47,20 @@ the profile iscsi. --default says which one nodes boot. One node boots another:
               #!ipxe
               set label iscsi
 
-MAC is 52-54-00-12-34-56. These files and all that is not between the two lines
-"# BEGIN sidusboot" and "# END sidusboot" are never changed. An entry of the same
-name that is there already is an error: another --name gives the labels that name
-(NAME-tmpfs), and is also for a second tree in the same directory.
+MAC is, for example, 52-54-00-12-34-56. initrdgen never changes these files, nor
+anything outside the lines "# BEGIN sidusboot" and "# END sidusboot". If another
+entry has the same name, that is an error: with --name NAME the labels are called
+NAME-tmpfs and NAME-iscsi. --name also keeps a second tree apart in the same DIR.
 
-Each version is a directory of its own, sidus/RELEASE-DIGEST, and the configuration
-names its files by their full path: a node that has read the configuration before
-an install gets the kernel and the image that belong together. The last three
-versions are kept (--keep), and those that any configuration names. --rollback goes
-back to the one in use before; a second --rollback takes that back.
+Each version has its own directory, sidus/RELEASE-DIGEST, and the configuration
+has the full paths of its files: a node that read the configuration before an
+install gets a kernel and an image that belong together. The last three versions
+are kept (--keep), and every version that is in any configuration. --rollback goes
+back to the version that was used before; a second --rollback undoes the first.
 
-Each file appears whole or not at all. Where all is there already nothing is
-written: it can run after each build. The kernel is checked to be that of the
-image, and the parameters to be those that /init understands.
+Each file is replaced as a whole. If the version is installed already, nothing is
+written, so this can run after each build. It is an error if the kernel is not the
+image's, or if /init does not understand a parameter.
 
 An image with secrets gets mode 0600 and the owner that --owner names.`,
 		Example: `  # After each build of the image
@@ -76,7 +76,7 @@ An image with secrets gets mode 0600 and the owner that --owner names.`,
       --append 'nfsroot=10.0.0.1:/srv/nfs/bookworm' --append-iscsi 'sidus.mkfs=blank' \
       --default iscsi --owner tftp
 
-  # What would be done, and back to the version before
+  # Print what would be done; go back to the version before
   initrdgen install --tftp /srv/tftp --image initrd.img --root /srv/nfs/bookworm --dry-run
   initrdgen install --tftp /srv/tftp --rollback`,
 		Args: command.Arguments(0),
@@ -94,21 +94,15 @@ An image with secrets gets mode 0600 and the owner that --owner names.`,
 	f := cmd.Flags()
 	f.SortFlags = false
 	f.StringVar(&opts.Dir, "tftp", "", "the `DIR` that the boot server offers (required)")
-	f.StringVar(&opts.Image, "image", "", "the image, a `FILE` of initrdgen build; by default TREE/boot/initrd-sidus-RELEASE, the one made last")
-	f.StringVar(&opts.Root, "root", "", "the root `TREE` that has the image's kernel in boot/")
-	f.StringVar(&opts.Kernel, "kernel", "", "the kernel's `FILE`, instead of --root")
-	f.StringVar(&opts.Append, "append", "", "kernel `PARAMETERS` for both labels")
-	f.StringVar(&opts.AppendTmpfs, "append-tmpfs", "", "further `PARAMETERS` for the label tmpfs")
-	f.StringVar(&opts.AppendISCSI, "append-iscsi", "", "further `PARAMETERS` for the label iscsi")
-	f.StringVar(&opts.Default, "default", bootfiles.Tmpfs, "the `LABEL` that nodes boot: "+bootfiles.Tmpfs+" or "+bootfiles.ISCSI)
-	f.StringSliceVar(&opts.Loaders, "loader", bootdir.Loaders(), "for which loaders: `NAME`s are "+strings.Join(bootdir.Loaders(), ", ")+"; may be repeated")
-	f.StringVar(&opts.Name, "name", bootdir.DefaultName, "`NAME` of the directory in DIR and of the blocks")
-	f.StringVar(&opts.Path, "path", "/", "what DIR is called in requests to the boot server, a `PATH`; for GRUB")
+	addBootFlags(cmd, &opts.Options.Options, "")
+	f.StringSliceVar(&opts.Loaders, "loader", bootdir.Loaders(), "loaders to configure: `NAME` is one or more of "+strings.Join(bootdir.Loaders(), ", ")+"; may be repeated")
+	f.StringVar(&opts.Name, "name", bootdir.DefaultName, "`NAME` of the directory in DIR, and of the blocks")
+	f.StringVar(&opts.Path, "path", "/", "`PATH` of DIR as GRUB requests it from the boot server")
 	f.StringVar(&opts.owner, "owner", "", "the `USER` that the boot server runs as, by name or number; needed for an image with secrets")
 	f.IntVar(&opts.Keep, "keep", bootdir.DefaultKeep, "how many versions are kept: `N` is 2 or more")
-	f.BoolVar(&opts.rollback, "rollback", false, "go back to the version in use before; only --tftp and --name count")
-	f.StringVar(&opts.to, "to", "", "with --rollback: to the version `ID`")
-	f.BoolVar(&opts.DryRun, "dry-run", false, "write nothing, and say what would be written")
+	f.BoolVar(&opts.rollback, "rollback", false, "go back to the version that was used before; needs only --tftp and --name")
+	f.StringVar(&opts.to, "to", "", "with --rollback: go back to the version `ID`")
+	f.BoolVar(&opts.DryRun, "dry-run", false, "write nothing, and print what would be written")
 	command.AddJSON(cmd)
 	return cmd
 }
@@ -117,13 +111,13 @@ func install(ctx context.Context, opts installOptions) (*bootdir.Report, error) 
 	opts.Owner = -1
 	switch {
 	case opts.rollback && (opts.Image != "" || opts.Root != "" || opts.Kernel != "" || opts.Append != ""):
-		return nil, command.Usagef("--rollback takes kernel, image and parameters of a version that is there: leave out --image, --root, --kernel and --append")
+		return nil, command.Usagef("--rollback uses the kernel, image and parameters of an installed version: leave out --image, --root, --kernel and --append")
 	case opts.to != "" && !opts.rollback:
-		return nil, command.Usagef("--to is for --rollback")
+		return nil, command.Usagef("--to needs --rollback: give both, or leave out --to")
 	case opts.rollback:
 		return bootdir.Rollback(opts.Options, opts.to)
 	case opts.Kernel != "" && opts.Root != "":
-		return nil, command.Usagef("--kernel and --root are two ways to name the kernel: leave one out")
+		return nil, command.Usagef("--kernel and --root both give the kernel: leave one out")
 	}
 	if opts.owner != "" {
 		uid, err := userID(opts.owner)
@@ -142,7 +136,7 @@ func userID(name string) (int, error) {
 	}
 	uid, err := strconv.ParseUint(name, 10, 31)
 	if err != nil {
-		return 0, fmt.Errorf("--owner: there is no user %q in /etc/passwd: name the one that the boot server runs as (ps -o user= -C dnsmasq,in.tftpd), or its number", name)
+		return 0, fmt.Errorf("--owner: there is no user %q in /etc/passwd: give the one that the boot server runs as (ps -o user= -C dnsmasq,in.tftpd), or its number", name)
 	}
 	return int(uid), nil
 }
@@ -156,7 +150,7 @@ func printInstalled(w io.Writer, r *bootdir.Report, dry bool) {
 	}
 	switch {
 	case len(r.Changes) == 0:
-		fmt.Fprintln(w, "  all was there already")
+		fmt.Fprintln(w, "  nothing was written: this version is installed already")
 	case dry:
 		fmt.Fprintln(w, "  nothing was written (--dry-run)")
 	}

@@ -14,17 +14,18 @@ import (
 
 // inspected tells which images the commands read, for their help.
 const inspected = `The image may be of any generator: sidusboot, initramfs-tools, dracut, booster.
-It may have several archives one behind the other, such as microcode first, each
-of them plain or compressed by gzip, zstd, xz, lz4 -l, bzip2 or lzma. Archives of
-lzop, and of xz with BCJ filters, are not supported.`
+It may consist of several archives, such as microcode first, each of them
+uncompressed or compressed by gzip, zstd, xz, lz4 -l, bzip2 or lzma. Not supported
+are lzop, and xz with BCJ filters.`
 
 func listCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "list IMAGE",
 		Short: "List what is in an initrd",
-		Long: `List the files of an initrd: mode in octal, bytes and path of each, where a link
-leads to, the numbers of a device. A module that sidusboot packed by itself is
-listed, printed, extracted and compared as what it is once it is unpacked.
+		Long: `List the files of an initrd: for each its mode in octal, its size in bytes, its
+path, the target of a link, the numbers of a device. A module that sidusboot
+compressed by itself is listed as it is when it is decompressed; cat, extract, diff
+and check do the same.
 
 ` + inspected,
 		Example: "  initrdgen list /srv/tftp/initrd.img\n  initrdgen list --json /boot/initrd.img-6.1.0-56-amd64",
@@ -53,7 +54,7 @@ func printListing(w io.Writer, l *initrd.Listing) {
 			a := l.Archives[f.Archive]
 			early := ""
 			if a.Early {
-				early = ", read by the kernel before all else"
+				early = ", read by the kernel early (microcode, ACPI tables)"
 			}
 			fmt.Fprintf(w, "# archive at byte %d, compression %s: %d files, %d bytes%s\n", a.Offset, a.Compression, a.Files, a.Bytes, early)
 		}
@@ -75,9 +76,9 @@ func catCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "cat IMAGE PATH",
 		Short: "Print a file of an initrd",
-		Long: `Print the content of a file of an initrd, as it is. Links in the image are
-followed; of a file that is in several archives, the last one counts, as for the
-kernel.
+		Long: `Print the content of a file of an initrd, unchanged. Links in the image are
+followed. If a file is in several archives, the last one is printed: it is the one
+that the kernel uses.
 
 ` + inspected,
 		Example: "  initrdgen cat /srv/tftp/initrd.img etc/initrd-release",
@@ -99,11 +100,12 @@ func extractCommand() *cobra.Command {
 		Use:   "extract IMAGE --output DIR [PATH]...",
 		Short: "Write the files of an initrd into a directory",
 		Long: `Write the files of an initrd into DIR, which must be empty or not exist: all of
-them, or those that are named, directories with all that is in them.
+them, or only each PATH, a directory with all that is in it.
 
 Nothing is written outside DIR, whatever is in the image: absolute names, names
-with .. and links that lead out are errors. Files belong to who runs it, without
-set-user-ID bits. Devices, FIFOs and sockets are named and not made.
+with .. and links that lead out of DIR are errors. The files belong to the user who
+runs it, without set-user-ID bits. Devices, FIFOs and sockets are listed, but not
+made.
 
 ` + inspected,
 		Example: "  initrdgen extract /srv/tftp/initrd.img --output tmp\n  initrdgen extract initrd.img --output tmp etc lib/modules",
@@ -112,7 +114,7 @@ set-user-ID bits. Devices, FIFOs and sockets are named and not made.
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if dir == "" {
-				return command.Usagef("--output is missing: name the directory to write to")
+				return command.Usagef("--output is missing: give the directory to write to")
 			}
 			f, err := openImage(args[0])
 			if err != nil {
@@ -140,7 +142,7 @@ set-user-ID bits. Devices, FIFOs and sockets are named and not made.
 func openImage(name string) (*os.File, error) {
 	f, err := initrd.OpenFile(name)
 	if err != nil {
-		return nil, fmt.Errorf("%w: name an initrd", err)
+		return nil, fmt.Errorf("%w: give the name of an initrd", err)
 	}
 	return f, nil
 }

@@ -25,12 +25,12 @@ func main() {
 func rootCommand() *cobra.Command {
 	root := &cobra.Command{
 		Use:   "initrdgen",
-		Short: "Pack one initrd for a room of diskless nodes",
-		Long: `initrdgen packs the static /init of sidusboot with the kernel modules of a
-root tree into one initrd that boots every node of a site over the network.
+		Short: "Build one initrd for all diskless nodes of a site",
+		Long: `initrdgen packs the static /init of sidusboot and the kernel modules of a
+root tree into one initrd, which boots every node of a site over the network.
 
 It reads only the tree, never the running host, and needs neither root nor
-chroot. The same tree gives the same image, bit for bit.`,
+chroot. The same tree and options give the same image, bit for bit.`,
 		Example: `  initrdgen build --root /srv/nfs/bookworm --output /srv/tftp/initrd.img
   initrdgen list /srv/tftp/initrd.img
   initrdgen check /srv/tftp/initrd.img --modalias node.modalias --root /srv/nfs/bookworm

@@ -87,7 +87,7 @@ func TestExitCodes(t *testing.T) {
 		{[]string{"install", "--tftp", t.TempDir(), "--image", opts.Output}, 2, "", "--kernel: is missing"},
 		{[]string{"install", "--tftp", t.TempDir(), "--image", opts.Output, "--root", root}, 1, "", "--root: " + root + " has no boot/vmlinuz-6.1.0-test"},
 		{[]string{"install", "--tftp", t.TempDir(), "--root", root}, 1, "", "has no boot/initrd-sidus-RELEASE with boot/vmlinuz-RELEASE"},
-		{[]string{"install", "--tftp", t.TempDir(), "--rollback"}, 1, "", "no version that was in use before"},
+		{[]string{"install", "--tftp", t.TempDir(), "--rollback"}, 1, "", "no version that was used before"},
 		{[]string{"install", "--tftp", t.TempDir(), "--rollback", "--root", root}, 2, "", "leave out"},
 		{[]string{"install", "--tftp", t.TempDir(), "--loader", "lilo"}, 2, "", `--loader: "lilo" is not a loader`},
 		{[]string{"install", "--tftp", t.TempDir(), "--image", opts.Output, "--kernel", "x", "--append", "a'b"}, 1, "", "--kernel: "},
@@ -111,9 +111,9 @@ func TestExitCodes(t *testing.T) {
 		{with("--config", opts.Output), 2, "", "is the same file as the file of parameters"},
 		{[]string{"list"}, 2, "", "IMAGE is missing"},
 		{[]string{"list", "--json", opts.Output}, 0, `"path": "lib/modules/6.1.0-test/nfs.ko"`, ""},
-		{[]string{"list", "/dev/null"}, 1, "", "not a regular file: name an initrd"},
+		{[]string{"list", "/dev/null"}, 1, "", "not a regular file: give the name of an initrd"},
 		{[]string{"cat", opts.Output, "etc/initrd-release"}, 0, "ID=sidusboot\n", ""},
-		{[]string{"cat", opts.Output, "nothing"}, 1, "", opts.Output + ": nothing: no such file in the image"},
+		{[]string{"cat", opts.Output, "nothing"}, 1, "", opts.Output + ": nothing: the image has no such file"},
 		{[]string{"cat", opts.Output}, 2, "", "PATH is missing"},
 		{[]string{"extract", opts.Output, "--output", filepath.Join(t.TempDir(), "x"), "etc"}, 0, "1 files", ""},
 		{[]string{"extract", opts.Output, "--output", filepath.Dir(opts.Output)}, 1, "", "is not empty"},
@@ -123,11 +123,11 @@ func TestExitCodes(t *testing.T) {
 		{[]string{"diff", opts.Output}, 2, "", "IMAGE is missing"},
 		{[]string{"check", opts.Output, "--modalias", devices, "--root", root}, 0, "the node would boot\n", ""},
 		{[]string{"check", opts.Output, "--modalias", devices, "--json"}, 0, `"boots": true`, ""},
-		{[]string{"check", opts.Output, "--modalias", devices, "--kernel", "5.10"}, 1, "", "--kernel: the image has no kernel 5.10: choose one of 6.1.0-test"},
+		{[]string{"check", opts.Output, "--modalias", devices, "--kernel", "5.10"}, 1, "", "--kernel: the image has no modules of kernel 5.10: choose one of 6.1.0-test"},
 		{[]string{"check", opts.Output, "--modalias", devices, "--root", "/nowhere"}, 1, "", "--root: stat /nowhere"},
 		{[]string{"check", opts.Output, "--modalias", "/nowhere"}, 1, "", "--modalias: stat /nowhere"},
 		{[]string{"check", opts.Output}, 2, "", "--modalias is missing"},
-		{[]string{"list", opts.Init}, 1, "", "is this an initrd?"},
+		{[]string{"list", opts.Init}, 1, "", "check that this file is an initrd"},
 		{with("--kernel", "5.10"), 1, "", "--kernel: "},
 		{with("--module", "none"), 1, "", "--module: none: kernel"},
 	} {
@@ -225,7 +225,7 @@ func TestSignal(t *testing.T) {
 		t.Error(err)
 	}
 	_ = cmd.Wait()
-	if code := cmd.ProcessState.ExitCode(); code != command.Failure || !strings.Contains(stderr.String(), "is as it was") {
+	if code := cmd.ProcessState.ExitCode(); code != command.Failure || !strings.Contains(stderr.String(), "was not changed") {
 		t.Errorf("interrupted build = %d, %s, want %d", code, stderr.String(), command.Failure)
 	}
 	if left, _ := filepath.Glob(filepath.Join(dir, "*")); len(left) != 1 {

@@ -31,32 +31,32 @@ func secretsCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "secrets --key FILE {--nodes RANGE | --nodes-from FILE | --targets FILE}",
 		Short: "Derive the passwords of the nodes' volumes from one key",
-		Long: `Derive a CHAP user and password for the iSCSI volume of each node out of one
-site key, and print them for the target's configuration or for the image.
+		Long: `Derive a CHAP user and password for the iSCSI volume of each node from one site
+key, and print them for the target's configuration or for the image.
 
-The same key and target name always give the same password: nothing needs to be
-kept but the key, and a node that is added changes nothing for the others. Who
-has the key has every password, so it stays on one host; one password tells
-nothing of the key or of the others. With another key all are new.
+The same key and target name always give the same password. Only the key has to be
+kept, and adding a node changes nothing for the others. Whoever has the key can
+derive every password, so keep it on one host. A password reveals nothing about the
+key or the other passwords. Another key changes all passwords.
 
-A password is the first 96 bits of HMAC-SHA-256(key, target name) in base64 with
-. and _ for + and /: as many bits as RFC 7143 asks for without IPsec, in 16
-characters, which is all that Microsoft's targets and many arrays take, and none
-of them means anything to a shell or a configuration file.
+A password is the first 96 bits of HMAC-SHA-256(key, target name), in base64 with
+. and _ in place of + and /. RFC 7143 asks for 96 bits without IPsec. The 16
+characters are as many as Microsoft's targets and many storage arrays accept, and
+none of them is special to a shell or a configuration file.
 
-The key is what FILE holds, without the newline at its end: 16 bytes or more,
-mode 0600. Names of targets and initiators are taken in lower case.
+The key is the content of FILE without the newline at its end: 16 bytes or more,
+mode 0600. Names of targets and initiators are changed to lower case.
 
 --format
   table  for people
-  tgt    blocks for /etc/tgt/conf.d, which tgt-admin merges with those that have
-         the volumes. tgt knows one password for each user, whatever the target,
-         so each node has a user of its own. tgt-admin leaves a user that is
-         there already as it is: after a change of the key restart tgtd
-  lio    commands for the standard input of targetcli. With the initiator's name
-         (a MAC for the %m of the usual one, or --initiator) they are for its
-         ACL, which must be there; else for the target portal group, and then
-         any initiator with the password is let in
+  tgt    blocks for /etc/tgt/conf.d, which tgt-admin merges with the blocks that
+         define the volumes. tgt has one password for each user, whatever the
+         target, so each node gets its own user. tgt-admin does not change a user
+         that exists already: restart tgtd after a change of the key
+  lio    commands for the standard input of targetcli. If the initiator's name is
+         known (from the node's MAC, or --initiator), they are for its ACL, which
+         must exist. If not, they are for the target portal group, and then any
+         initiator that has the password may log in
   image  the file for initrdgen build --secrets`,
 		Example: `  # A key, once
   (umask 077; openssl rand -hex 32 > site.key)
@@ -78,7 +78,7 @@ mode 0600. Names of targets and initiators are taken in lower case.
 			if err := printSecrets(cmd.OutOrStdout(), opts); err != nil {
 				return err
 			}
-			fmt.Fprintln(cmd.ErrOrStderr(), "initrdgen: what was printed is secret: keep it in files of mode 600 (umask 077)")
+			fmt.Fprintln(cmd.ErrOrStderr(), "initrdgen: the output is secret: keep it only in files of mode 600 (umask 077)")
 			return nil
 		},
 	}
@@ -89,7 +89,7 @@ mode 0600. Names of targets and initiators are taken in lower case.
 	f.StringVar(&opts.NodesFrom, "nodes-from", "", "nodes from `FILE`, one a line: RANGE, or ADDRESS MAC")
 	f.StringVar(&opts.Target, "target", config.DefaultTarget, "name of a node's target: `TEMPLATE` with %i for its address, %I for that in hex, %m for its MAC")
 	f.StringVar(&opts.Targets, "targets", "", "instead of nodes and a template: `FILE` of TARGET [MATCH], one a line; MATCH is the node's address, MAC or initiator name")
-	f.StringVar(&opts.User, "user", "", "CHAP user, a `TEMPLATE` (default: node- and what stands behind the colon of the target's name)")
+	f.StringVar(&opts.User, "user", "", "CHAP user, a `TEMPLATE` (default: node- and what follows the colon in the target's name)")
 	f.StringVar(&opts.Initiator, "initiator", "", "name of a node's initiator for lio, a `TEMPLATE` (default: "+config.DefaultInitiator+" where the MAC is known)")
 	f.StringVar(&opts.Format, "format", "table", "what to print: `NAME` is "+strings.Join(formatNames(), ", "))
 	return cmd
@@ -102,11 +102,11 @@ func printSecrets(w io.Writer, opts secretsOptions) error {
 	case err != nil:
 		return err
 	case opts.Key == "":
-		return command.Usagef("--key is missing: name the file with the site's key")
+		return command.Usagef("--key is missing: give the file with the site's key")
 	case opts.Targets != "" && (len(opts.Nodes) > 0 || opts.NodesFrom != "" || opts.targetGiven):
-		return command.Usagef("--targets has the targets: leave out --nodes, --nodes-from and --target")
+		return command.Usagef("--targets already gives the targets: leave out --nodes, --nodes-from and --target")
 	case opts.Targets == "" && len(opts.Nodes) == 0 && opts.NodesFrom == "":
-		return command.Usagef("no nodes given: --nodes 10.0.0.1-10.0.0.20, --nodes-from FILE or --targets FILE")
+		return command.Usagef("no nodes given: use --nodes 10.0.0.1-10.0.0.20, --nodes-from FILE or --targets FILE")
 	}
 	key, err := readKey(opts.Key)
 	if err != nil {
@@ -145,7 +145,7 @@ func readKey(name string) ([]byte, error) {
 	}
 	key = bytes.TrimSuffix(key, []byte("\n"))
 	if len(key) < minKey {
-		return nil, fmt.Errorf("--key: %s holds %d bytes and %d are the least: make one with openssl rand -hex 32", name, len(key), minKey)
+		return nil, fmt.Errorf("--key: %s has %d bytes, fewer than %d: make a key with openssl rand -hex 32", name, len(key), minKey)
 	}
 	return key, nil
 }
@@ -219,7 +219,7 @@ func userFor(target, template string, l config.Lease) (string, error) {
 	}
 	const harmless = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._:@-"
 	if user == "" || user[0] == '-' || strings.Trim(user, harmless) != "" {
-		return "", fmt.Errorf("the user %q is not of letters, digits and . _ : @ -: give another with --user", user)
+		return "", fmt.Errorf("the user %q begins with - or has characters other than letters, digits and . _ : @ -: give another with --user", user)
 	}
 	return user, nil
 }
@@ -229,7 +229,7 @@ func checkAccounts(accounts []account) error {
 	targets, matches := map[string]string{}, map[string]string{}
 	for _, a := range accounts {
 		if other, ok := targets[a.target]; ok {
-			return fmt.Errorf("%s and %s have one target, %s: each node needs its own, as by %%i in --target", other, a.origin, a.target)
+			return fmt.Errorf("%s and %s have the same target, %s: each node needs its own, for example with %%i in --target", other, a.origin, a.target)
 		}
 		if other, ok := matches[a.match]; ok && a.match != "" {
 			return fmt.Errorf("%s and %s are both for the node %s: keep one of them", other, a.origin, a.match)

@@ -33,7 +33,7 @@ func chooseFormat(name string) (secretsFormat, error) {
 			return f, nil
 		}
 	}
-	return secretsFormat{}, command.Usagef("unknown format %q: there are %s", name, strings.Join(formatNames(), ", "))
+	return secretsFormat{}, command.Usagef("unknown format %q: choose one of %s", name, strings.Join(formatNames(), ", "))
 }
 
 func writeTable(w io.Writer, accounts []account) error {
@@ -54,7 +54,7 @@ func writeTgt(w io.Writer, accounts []account) error {
 	users := map[string]string{}
 	for _, a := range accounts {
 		if other, ok := users[a.user]; ok {
-			return fmt.Errorf("%s and %s have one user, %s, and tgt knows one password for each user: leave out --user, or write %%i in it", other, a.origin, a.user)
+			return fmt.Errorf("%s and %s have the same user, %s, and tgt has one password for each user: leave out --user, or put %%i into it", other, a.origin, a.user)
 		}
 		users[a.user] = a.origin
 	}
@@ -85,7 +85,7 @@ func writeImage(w io.Writer, accounts []account) error {
 	fmt.Fprintln(w, "# MATCH USER PASSWORD, for initrdgen build --secrets")
 	for _, a := range accounts {
 		if a.match == "" {
-			return fmt.Errorf("%s: there is no MATCH behind the target: write TARGET MATCH, with the node's address, MAC or initiator name", a.origin)
+			return fmt.Errorf("%s: there is no MATCH after the target: write TARGET MATCH, with the node's address, MAC or initiator name", a.origin)
 		}
 		fmt.Fprintln(w, a.match, a.user, a.password)
 	}

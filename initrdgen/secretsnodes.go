@@ -37,7 +37,7 @@ func (n nodeFacts) match() string {
 // maxNodes keeps a mistyped range from filling the disk.
 const maxNodes = 1 << 16
 
-var errTooMany = fmt.Errorf("more than %d nodes: look at the range", maxNodes)
+var errTooMany = fmt.Errorf("more than %d nodes: check the range", maxNodes)
 
 func readNodes(opts secretsOptions) ([]nodeFacts, error) {
 	if opts.Targets != "" {
@@ -71,7 +71,7 @@ func readNodes(opts secretsOptions) ([]nodeFacts, error) {
 func readLines(flag, name, form string, parse func([]string) ([]nodeFacts, error)) ([]nodeFacts, error) {
 	data, err := initrd.ReadFile(name)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w: name a file of %s, one a line", flag, err, form)
+		return nil, fmt.Errorf("%s: %w: give a file with one %s on each line", flag, err, form)
 	}
 	var nodes []nodeFacts
 	number := 0
@@ -84,7 +84,7 @@ func readLines(flag, name, form string, parse func([]string) ([]nodeFacts, error
 		}
 		origin := fmt.Sprintf("%s: %s: line %d", flag, name, number)
 		if len(words) > 2 {
-			return nil, fmt.Errorf("%s: %d words: write %s", origin, len(words), form)
+			return nil, fmt.Errorf("%s: %d words on one line: write %s", origin, len(words), form)
 		}
 		more, err := parse(words)
 		if err == nil && len(nodes)+len(more) > maxNodes {
@@ -99,7 +99,7 @@ func readLines(flag, name, form string, parse func([]string) ([]nodeFacts, error
 		}
 	}
 	if len(nodes) == 0 {
-		return nil, fmt.Errorf("%s: %s names nothing: write %s, one a line", flag, name, form)
+		return nil, fmt.Errorf("%s: %s has no entries: write one %s on each line", flag, name, form)
 	}
 	return nodes, nil
 }
@@ -111,7 +111,7 @@ func parseNodeLine(words []string) ([]nodeFacts, error) {
 		return nodes, err
 	}
 	if len(nodes) > 1 {
-		return nil, errors.New("a MAC behind a range: write one address and its MAC a line")
+		return nil, errors.New("a MAC after a range: write one address and its MAC on each line")
 	}
 	if nodes[0].lease.MAC, err = parseMAC(words[1]); err != nil {
 		return nil, err
@@ -134,7 +134,7 @@ func parseTargetLine(words []string) ([]nodeFacts, error) {
 		return []nodeFacts{n}, nil
 	}
 	if n.initiator, err = iscsi.NormalizeName(match); err != nil {
-		return nil, fmt.Errorf("MATCH %q is no IPv4 address, no MAC and no initiator name", match)
+		return nil, fmt.Errorf("MATCH %q is not an IPv4 address, a MAC or an initiator name: write one of these", match)
 	}
 	return []nodeFacts{n}, nil
 }

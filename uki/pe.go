@@ -52,7 +52,7 @@ func readStub(file []byte) (*stub, error) {
 	}
 	header, ok := f.OptionalHeader.(*pe.OptionalHeader64)
 	if !ok {
-		return nil, errors.New("not an EFI program for a processor of 64 bits")
+		return nil, errors.New("not an EFI program for a 64-bit processor")
 	}
 	// debug/pe has read the headers, so they are inside the file.
 	at := int(binary.LittleEndian.Uint32(file[0x3c:])) + 4 + binary.Size(f.FileHeader)
@@ -63,7 +63,7 @@ func readStub(file []byte) (*stub, error) {
 	case header.FileAlignment == 0 || header.FileAlignment > 1<<16 || header.SectionAlignment == 0 || header.SectionAlignment > 1<<21:
 		return nil, fmt.Errorf("not an EFI program: its alignments are %d and %d", header.FileAlignment, header.SectionAlignment)
 	case header.NumberOfRvaAndSizes > 4 && header.DataDirectory[4].Size > 0:
-		return nil, errors.New("it is signed, and the signature would no longer be right: name the stub without a signature")
+		return nil, errors.New("it is signed, and adding sections makes the signature invalid: give a stub without a signature")
 	}
 	return s, nil
 }
@@ -120,18 +120,18 @@ func (s *stub) with(sections []section) ([]byte, error) {
 		end = max(end, uint64(have.VirtualAddress)+uint64(max(have.VirtualSize, have.Size)))
 		for _, add := range sections {
 			if add.name == have.Name {
-				return nil, fmt.Errorf("it has a section %s already: name a stub, and no unified kernel image", add.name)
+				return nil, fmt.Errorf("it has a section %s already: give a stub, not a unified kernel image", add.name)
 			}
 		}
 	}
 	count := len(s.pe.Sections)
 	tableEnd := uint64(s.table + sectionEntry*(count+len(sections)))
 	if tableEnd > first || tableEnd > uint64(len(s.file)) {
-		return nil, fmt.Errorf("its headers have room for %d more sections, and %d are needed: name a newer stub", max(0, (int(first)-s.table)/sectionEntry-count), len(sections))
+		return nil, fmt.Errorf("its headers have space for %d more sections, and %d are needed: give a newer stub", max(0, (int(first)-s.table)/sectionEntry-count), len(sections))
 	}
 	for _, b := range s.file[s.table+sectionEntry*count : tableEnd] {
 		if b != 0 {
-			return nil, errors.New("its headers have something behind the table of sections: name another stub")
+			return nil, errors.New("its headers have unknown data after the table of sections: give another stub")
 		}
 	}
 	out := bytes.NewBuffer(bytes.Clone(s.file[:s.end()]))
@@ -145,7 +145,7 @@ func (s *stub) with(sections []section) ([]byte, error) {
 		end = address + uint64(len(add.data))
 		raw := alignUp(uint64(len(add.data)), align)
 		if end > math.MaxInt32 || uint64(out.Len())+raw > math.MaxInt32 {
-			return nil, fmt.Errorf("with section %s it is larger than 2 GiB, more than an EFI program can be", add.name)
+			return nil, fmt.Errorf("with section %s it is larger than 2 GiB, the most that an EFI program can be", add.name)
 		}
 		var entry [sectionEntry]byte
 		copy(entry[:8], add.name)

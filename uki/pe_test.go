@@ -125,12 +125,12 @@ func TestStubErrors(t *testing.T) {
 		"its alignments are 512 and 0":  program("", func(_ *pe.FileHeader, h *pe.OptionalHeader64) { h.SectionAlignment = 0 }),
 		"it has no sections":            program("", func(f *pe.FileHeader, _ *pe.OptionalHeader64) { f.NumberOfSections = 0 }),
 		"it has a section .text alread": program(""),
-		"have room for 15 more":         program("x"),
+		"have space for 15 more":        program("x"),
 	} {
 		s, err := readStub(file)
 		if err == nil {
 			add := []section{{".text", nil}}
-			if strings.Contains(want, "room") {
+			if strings.Contains(want, "space") {
 				add = slices.Repeat([]section{{".profile", nil}}, 16)
 			}
 			_, err = s.with(add)

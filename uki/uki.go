@@ -74,7 +74,7 @@ const (
 // An error that is about one of the options is an *initrd.OptionError.
 func Build(ctx context.Context, opts Options) (*Report, error) {
 	if opts.Output == "" {
-		return nil, initrd.InvalidOptionf("Output", "is missing: name the file to write, which firmware wants to end in .efi")
+		return nil, initrd.InvalidOptionf("Output", "is missing: give the name of the file to write; firmware expects it to end in .efi")
 	}
 	src, err := bootfiles.Open(opts.Options)
 	if err != nil {
@@ -87,17 +87,17 @@ func Build(ctx context.Context, opts Options) (*Report, error) {
 	}
 	switch {
 	case stubs[src.Architecture] == "":
-		return nil, initrd.OptionErrorf("Kernel", "%s is for %s, for which there is no EFI stub: name a kernel for %s", src.Kernel.Name(), src.Architecture, strings.Join(slices.Sorted(maps.Keys(stubs)), " or "))
+		return nil, initrd.OptionErrorf("Kernel", "%s is for %s, for which there is no EFI stub: give a kernel for %s", src.Kernel.Name(), src.Architecture, strings.Join(slices.Sorted(maps.Keys(stubs)), " or "))
 	case src.Format == initrd.ImageGz:
-		return nil, initrd.OptionErrorf("Kernel", "%s is packed by gzip, and UEFI does not start such a kernel: unpack it by gunzip, and name that file by --kernel", src.Kernel.Name())
+		return nil, initrd.OptionErrorf("Kernel", "%s is compressed by gzip, and UEFI does not start such a kernel: decompress it with gunzip, and give that file with --kernel", src.Kernel.Name())
 	}
 	stub, name, err := openStub(opts, src.Architecture)
 	if err != nil {
 		return nil, err
 	}
 	if version := stubVersion(stub.magic()); len(labels) > 1 && version < profilesSince {
-		return nil, initrd.OptionErrorf("Stub", "%s is %s, which knows no profiles: choose one label by --label, or name a stub of systemd %d or later (Debian 13)",
-			name, cmp.Or(stub.magic(), "not systemd's"), profilesSince)
+		return nil, initrd.OptionErrorf("Stub", "%s is %s, which does not support profiles: choose one label with --label, or give a stub of systemd %d or later (Debian 13)",
+			name, cmp.Or(stub.magic(), "not a stub of systemd"), profilesSince)
 	}
 	sections, err := read(ctx, src, labels, osRelease(opts.Root, src.Release))
 	if err != nil {
@@ -115,7 +115,7 @@ func Build(ctx context.Context, opts Options) (*Report, error) {
 		r.Sections = append(r.Sections, SectionReport{s.name, int64(len(s.data))})
 	}
 	if src.Secret {
-		r.Warnings = append(r.Warnings, fmt.Sprintf("the image holds the passwords of volumes, so that only the owner of %s may read it (mode 0600): give it to the boot server's user by chown, which later builds keep", opts.Output))
+		r.Warnings = append(r.Warnings, fmt.Sprintf("the image has the passwords of volumes, so only the owner of %s may read it (mode 0600): give it to the boot server's user with chown; later builds keep the owner", opts.Output))
 	}
 	if opts.DryRun {
 		return r, nil
@@ -134,11 +134,11 @@ func choose(have []bootfiles.Label, opts Options) (chosen []bootfiles.Label, err
 		i := slices.IndexFunc(have, func(l bootfiles.Label) bool { return l.Name == name })
 		switch {
 		case i < 0 && name == bootfiles.ISCSI:
-			return nil, initrd.OptionErrorf("Labels", "%s: %s is not of the profile iscsi: build it with this profile", name, opts.Image)
+			return nil, initrd.OptionErrorf("Labels", "%s: %s was not built with the profile iscsi: build it with this profile", name, opts.Image)
 		case i < 0:
-			return nil, initrd.InvalidOptionf("Labels", "%q is not a label: choose from %s, %s", name, bootfiles.Tmpfs, bootfiles.ISCSI)
+			return nil, initrd.InvalidOptionf("Labels", "%q is not a label: choose one or both of %s, %s", name, bootfiles.Tmpfs, bootfiles.ISCSI)
 		case slices.Contains(chosen, have[i]):
-			return nil, initrd.InvalidOptionf("Labels", "%s is named twice", name)
+			return nil, initrd.InvalidOptionf("Labels", "%s is given twice: leave one out", name)
 		}
 		chosen = append(chosen, have[i])
 	}
@@ -155,20 +155,20 @@ func openStub(opts Options, machine string) (*stub, string, error) {
 	var err error
 	if name != "" {
 		if file, err = initrd.ReadFile(name); err != nil {
-			return nil, "", initrd.OptionErrorf("Stub", "%w: name the stub of systemd-boot-efi", err)
+			return nil, "", initrd.OptionErrorf("Stub", "%w: give the stub of systemd-boot-efi", err)
 		}
 	} else {
 		if opts.Root == "" {
-			return nil, "", initrd.InvalidOptionf("Stub", "is missing: name the stub, or by --root a tree that has systemd-boot-efi installed")
+			return nil, "", initrd.InvalidOptionf("Stub", "is missing: give the stub, or with --root a tree that has systemd-boot-efi installed")
 		}
 		inTree := path.Join("usr/lib/systemd/boot/efi", stubs[machine])
 		name = path.Join(opts.Root, inTree)
 		file, err = tree.At(opts.Root).ReadFileMax(inTree, maxStub)
 		if errors.Is(err, fs.ErrNotExist) {
-			return nil, "", initrd.OptionErrorf("Root", "%s is not there: install systemd-boot-efi in the tree, or name a stub by --stub", name)
+			return nil, "", initrd.OptionErrorf("Root", "%s does not exist: install systemd-boot-efi in the tree, or give a stub with --stub", name)
 		}
 		if err != nil {
-			return nil, "", initrd.OptionErrorf("Root", "%s: %w: name a stub by --stub", name, err)
+			return nil, "", initrd.OptionErrorf("Root", "%s: %w: give a stub with --stub", name, err)
 		}
 	}
 	s, err := readStub(file)
@@ -176,7 +176,7 @@ func openStub(opts Options, machine string) (*stub, string, error) {
 		return nil, "", initrd.OptionErrorf("Stub", "%s: %w", name, err)
 	}
 	if got := s.machine(); got != machine {
-		return nil, "", initrd.OptionErrorf("Stub", "%s is for %s, and the kernel for %s: name the stub that belongs to it", name, cmp.Or(got, "another processor"), machine)
+		return nil, "", initrd.OptionErrorf("Stub", "%s is for %s, but the kernel is for %s: give the stub for that architecture", name, cmp.Or(got, "another architecture"), machine)
 	}
 	return s, name, nil
 }
@@ -216,7 +216,7 @@ func read(ctx context.Context, src *bootfiles.Set, labels []bootfiles.Label, rel
 			return nil, err
 		}
 		if len(data) > maxFile {
-			return nil, fmt.Errorf("%s has more than %d MB, more than firmware loads", f.file.Name(), maxFile>>20)
+			return nil, fmt.Errorf("%s is larger than %d MB, more than firmware loads", f.file.Name(), maxFile>>20)
 		}
 		sections = append(sections, section{f.section, data})
 	}

@@ -117,7 +117,7 @@ func TestBuildARM64(t *testing.T) {
 	initrdtest.WriteFile(t, filepath.Join(root, "boot/vmlinuz-6.1.0-test"), initrdtest.Pack(t, ".gz", kernel))
 	_, err = Build(t.Context(), opts)
 	option := (*initrd.OptionError)(nil)
-	if !errors.As(err, &option) || option.Field != "Kernel" || !strings.Contains(err.Error(), "packed by gzip") {
+	if !errors.As(err, &option) || option.Field != "Kernel" || !strings.Contains(err.Error(), "compressed by gzip") {
 		t.Errorf("packed by gzip: %v", err)
 	}
 }
@@ -139,10 +139,10 @@ func TestErrors(t *testing.T) {
 		{func(o *Options) { o.Stub = "" }, "Stub", "is missing"},
 		{func(o *Options) { o.Stub, o.Root = "", t.TempDir() }, "Root", "install systemd-boot-efi in the tree"},
 		{stub([]byte("text")), "Stub", "not an EFI program"},
-		{stub(program("", func(f *pe.FileHeader, _ *pe.OptionalHeader64) { f.Machine = pe.IMAGE_FILE_MACHINE_ARM64 })), "Stub", "is for arm64, and the kernel for amd64"},
-		{func(o *Options) { o.Labels = []string{"iscsi"} }, "Labels", "not of the profile iscsi"},
+		{stub(program("", func(f *pe.FileHeader, _ *pe.OptionalHeader64) { f.Machine = pe.IMAGE_FILE_MACHINE_ARM64 })), "Stub", "is for arm64, but the kernel is for amd64"},
+		{func(o *Options) { o.Labels = []string{"iscsi"} }, "Labels", "not built with the profile iscsi"},
 		{func(o *Options) { o.Labels = []string{"disk"} }, "Labels", "not a label"},
-		{func(o *Options) { o.Labels = []string{"tmpfs", "tmpfs"} }, "Labels", "named twice"},
+		{func(o *Options) { o.Labels = []string{"tmpfs", "tmpfs"} }, "Labels", "given twice"},
 		{func(o *Options) { o.Append = "a\"b" }, "Append", "the character"},
 		{func(o *Options) { o.Kernel = o.Stub }, "Kernel", "not a kernel"},
 	} {

@@ -9,17 +9,17 @@ import (
 	"github.com/sidusboot/sidusboot/image"
 )
 
-// plan chooses what of a kernel goes into the image: the profiles' modules,
+// chooseModules chooses what of a kernel goes into the image: the profiles' modules,
 // those asked for by name, and what they all need. Warnings are about drivers
 // that no node will load.
-func plan(t *tree, k *kernel, chosen []Profile, extra []string) (m *image.Manifest, warnings []string, err error) {
-	c := newCloser(k)
+func chooseModules(t *tree, k *kernel, chosen []Profile, extra []string) (m *image.Manifest, warnings []string, err error) {
+	c := newCollector(k)
 	var load []string
 	drives := make(map[string]bool)
 	for _, name := range extra {
 		module := image.CanonicalName(name)
 		if !k.has(module) {
-			return nil, nil, OptionErrorf("Modules", "%s: kernel %s has no such module, neither in %s nor built in: mind the spelling, or run depmod -b %s %s if it was added by hand",
+			return nil, nil, OptionErrorf("Modules", "%s: kernel %s has no such module, neither in %s nor built in: check the spelling, or run depmod -b %s %s if it was added by hand",
 				name, k.release, t.path(path.Join(modulesDir, k.release)), t.dir, k.release)
 		}
 		if k.files[module] != "" && !drives[module] {
@@ -73,7 +73,7 @@ func plan(t *tree, k *kernel, chosen []Profile, extra []string) (m *image.Manife
 			if file := k.conf.blacklist[module]; file == "" {
 				drives[module] = true
 			} else if k.hasDevices[module] {
-				warnings = append(warnings, fmt.Sprintf("kernel %s: %s forbids %s, a driver of profile %s: nodes that need it will not find it; remove the line, or ask for %s by its name",
+				warnings = append(warnings, fmt.Sprintf("kernel %s: %s keeps %s, a driver of profile %s, from being loaded: nodes that need it will not load it; remove the line, or choose the module %s by name",
 					k.release, file, module, joinNames(chosen), module))
 			}
 		}
@@ -88,7 +88,7 @@ func plan(t *tree, k *kernel, chosen []Profile, extra []string) (m *image.Manife
 		Modules: c.collected(), Load: load, Builtin: k.builtin, Aliases: deviceAliases(k, drives),
 	}
 	if len(m.Aliases) == 0 && len(k.hasDevices) == 0 && len(drives) > 0 {
-		return nil, nil, fmt.Errorf("%s names no device at all, so that a node would find no driver: run depmod%s", k.fileOf("modules.alias"), k.depmodWords())
+		return nil, nil, fmt.Errorf("%s has no aliases of devices, so a node would find no driver: run depmod%s", k.fileOf("modules.alias"), k.depmodWords())
 	}
 	for _, mod := range m.Modules {
 		if kinds[true][mod.Name] && !kinds[false][mod.Name] {

@@ -9,8 +9,10 @@ import (
 	"github.com/sidusboot/sidusboot/image"
 )
 
-// A closer collects modules with all that they need, each behind its needs.
-type closer struct {
+// A collector lists modules in the order in which they can be loaded: each after all that it
+// depends on, by modules.dep (see harddeps.go), by softdep and weakdep lines, and by what
+// the kernel asks modprobe for (see hiddendeps.go).
+type collector struct {
 	k       *kernel
 	modules []image.Module
 	// warnings are about dependencies that were left out.
@@ -18,22 +20,22 @@ type closer struct {
 	state    map[string]state
 	failed   map[string]error
 	place    map[string]int // In modules.
-	// underway are those that add is at work on; all has, for each that is done,
+	// current are those that add is collecting now; all has, for each that is done,
 	// those that go before it, direct and indirect, needed or only asked for.
 	// Numbers are those of k.hard.
-	underway bitset
-	all      map[string]bitset
-	later    []later
-	steps    int // As in hardGraph.
-	limit    int // Of steps.
+	current bitset
+	all     map[string]bitset
+	queue   []queued
+	steps   int // As in hardGraph.
+	limit   int // Of steps.
 }
 
 // maxSteps ends what only lines that were made to do harm can ask for: all of
 // Debian's modules take some hundred thousand.
 const maxSteps = 1 << 28
 
-// A later is a module to be collected because another is to be loaded before it.
-type later struct{ name, after string }
+// A queued module is collected because it is to be loaded after another.
+type queued struct{ name, after string }
 
 type state int
 
@@ -43,23 +45,23 @@ const (
 	done
 )
 
-func newCloser(k *kernel) *closer {
-	return &closer{
+func newCollector(k *kernel) *collector {
+	return &collector{
 		k: k, state: make(map[string]state), failed: make(map[string]error), place: make(map[string]int),
-		underway: newBitset(len(k.order)), all: make(map[string]bitset), limit: maxSteps,
+		current: newBitset(len(k.order)), all: make(map[string]bitset), limit: maxSteps,
 	}
 }
 
 // add collects a module, and those that are to be loaded after it. One that is
 // built in needs nothing. An error is about the module itself or one that it
 // cannot be without; what it only asks for is left out with a warning.
-func (c *closer) add(name string) error {
+func (c *collector) add(name string) error {
 	err := c.collect(name)
 	// In a list and not at once: what comes after a module may need another one
 	// that is being collected just now.
-	for len(c.later) > 0 {
-		l := c.later[0]
-		c.later = c.later[1:]
+	for len(c.queue) > 0 {
+		l := c.queue[0]
+		c.queue = c.queue[1:]
 		c.steps++
 		if err := c.collect(l.name); err != nil {
 			c.warnf("%s asks for %s, which is left out: %v", l.after, l.name, err)
@@ -72,17 +74,17 @@ func (c *closer) add(name string) error {
 	return err
 }
 
-var errTooManySoft = errors.New("the soft dependencies lead to too many modules, too often")
+var errTooManySoft = errors.New("the soft dependencies (softdep, weakdep) ask for too many modules")
 
-func (c *closer) collect(name string) error {
+func (c *collector) collect(name string) error {
 	if c.state[name] != unseen || c.k.files[name] == "" {
 		return c.failed[name]
 	}
 	c.state[name] = underway
 	hard, id := c.k.hard, c.k.hard.id[name]
-	c.underway.set(id)
+	c.current.set(id)
 	defer func() {
-		c.underway.clear(id)
+		c.current.clear(id)
 		c.state[name] = done
 	}()
 	if c.steps > c.limit {
@@ -105,8 +107,8 @@ func (c *closer) collect(name string) error {
 	before, after := c.softdeps(name)
 	for _, dep := range before {
 		c.steps += 1 + len(all)
-		if j := hard.id[dep]; c.underway.has(j) || c.underway.meets(hard.needs[j]) {
-			c.warnf("%s asks for %s before it, which leads back to %s: that is not done; one of the softdep lines is wrong", name, dep, name)
+		if j := hard.id[dep]; c.current.has(j) || c.current.meets(hard.needs[j]) {
+			c.warnf("%s asks for %s before it, but %s has to come after it: a loop, so this softdep is ignored; correct one of the softdep lines", name, dep, dep)
 			continue
 		}
 		if err := c.collect(dep); err != nil {
@@ -144,29 +146,29 @@ func (c *closer) collect(name string) error {
 	c.sortByPlace(mod.Before)
 	c.modules = append(c.modules, mod)
 	for _, dep := range after {
-		c.later = append(c.later, later{dep, name})
+		c.queue = append(c.queue, queued{dep, name})
 	}
 	return nil
 }
 
-func (c *closer) warnf(format string, args ...any) {
+func (c *collector) warnf(format string, args ...any) {
 	if len(c.warnings) > maxProblems {
 		return
 	}
 	if len(c.warnings) == maxProblems {
-		c.warnings = append(c.warnings, fmt.Sprintf("kernel %s: other soft dependencies are left out as well", c.k.release))
+		c.warnings = append(c.warnings, fmt.Sprintf("kernel %s: further soft dependencies are left out", c.k.release))
 		return
 	}
 	c.warnings = append(c.warnings, fmt.Sprintf("kernel %s: module %s", c.k.release, fmt.Sprintf(format, args...)))
 }
 
-func (c *closer) sortByPlace(names []string) {
+func (c *collector) sortByPlace(names []string) {
 	slices.SortFunc(names, func(a, b string) int { return cmp.Compare(c.place[a], c.place[b]) })
 }
 
 // collected gives the modules. What is to be loaded after a module never leads
 // back to it: a loader need not mind circles.
-func (c *closer) collected() []image.Module {
+func (c *collector) collected() []image.Module {
 	states := make([]state, len(c.modules))
 	var visit func(i int)
 	visit = func(i int) {
@@ -175,7 +177,7 @@ func (c *closer) collected() []image.Module {
 		mod.After = slices.DeleteFunc(mod.After, func(dep string) bool {
 			j, ok := c.place[dep]
 			if ok && states[j] == underway {
-				c.warnf("%s asks for %s after it, which leads back to %s: that is not done; one of the softdep lines is wrong", mod.Name, dep, mod.Name)
+				c.warnf("%s asks for %s after it, but %s has to come before it: a loop, so this softdep is ignored; correct one of the softdep lines", mod.Name, dep, dep)
 				return true
 			}
 			return !ok // It was left out.
@@ -198,7 +200,7 @@ func (c *closer) collected() []image.Module {
 
 // softdeps gives what should be loaded before and after a module, by its soft
 // and hidden dependencies.
-func (c *closer) softdeps(name string) (before, after []string) {
+func (c *collector) softdeps(name string) (before, after []string) {
 	soft := c.k.soft[name]
 	pre, post := slices.Clone(soft.pre), slices.Clone(soft.post)
 	for _, h := range hiddenDeps {

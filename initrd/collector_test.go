@@ -94,7 +94,7 @@ func TestClosure(t *testing.T) {
 			soft:     "softdep a pre: b\nsoftdep b pre: a\n",
 			add:      "a",
 			want:     []image.Module{{Name: "b"}, {Name: "a", Before: []string{"b"}}},
-			warnings: []string{"module b asks for a before it, which leads back to b"},
+			warnings: []string{"module b asks for a before it, but a has to come after it"},
 		},
 		{
 			name:     "soft dependencies in a loop of three, by way of one that is needed",
@@ -102,7 +102,7 @@ func TestClosure(t *testing.T) {
 			soft:     "softdep a pre: b\nsoftdep b pre: c\n",
 			add:      "a",
 			want:     []image.Module{{Name: "b"}, {Name: "a", Before: []string{"b"}}},
-			warnings: []string{"module b asks for c before it, which leads back to b"},
+			warnings: []string{"module b asks for c before it, but c has to come after it"},
 		},
 		{
 			name:     "soft dependencies in a loop of three, behind",
@@ -110,7 +110,7 @@ func TestClosure(t *testing.T) {
 			soft:     "softdep a post: b\nsoftdep b post: c\nsoftdep c post: a\n",
 			add:      "a",
 			want:     []image.Module{{Name: "a", After: []string{"b"}}, {Name: "b", After: []string{"c"}}, {Name: "c", After: []string{}}},
-			warnings: []string{"module c asks for a after it, which leads back to c"},
+			warnings: []string{"module c asks for a after it, but a has to come before it"},
 		},
 		{
 			name: "soft dependency on itself",
@@ -181,7 +181,7 @@ func TestClosure(t *testing.T) {
 		},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			c := newCloser(parseKernel(t, tt.dep, tt.alias, tt.soft, tt.builtin))
+			c := newCollector(parseKernel(t, tt.dep, tt.alias, tt.soft, tt.builtin))
 			if err := c.add(tt.add); err != nil {
 				t.Fatal(err)
 			}
@@ -205,7 +205,7 @@ func TestClosure(t *testing.T) {
 // A loop in modules.dep is an error for those in it and those that need them,
 // and for no others.
 func TestClosureHardLoop(t *testing.T) {
-	c := newCloser(parseKernel(t, "kernel/a.ko: kernel/b.ko\nkernel/b.ko: kernel/c.ko\nkernel/c.ko: kernel/a.ko\nkernel/d.ko: kernel/b.ko\nkernel/self.ko: kernel/self.ko\nkernel/e.ko:\n", "", "", ""))
+	c := newCollector(parseKernel(t, "kernel/a.ko: kernel/b.ko\nkernel/b.ko: kernel/c.ko\nkernel/c.ko: kernel/a.ko\nkernel/d.ko: kernel/b.ko\nkernel/self.ko: kernel/self.ko\nkernel/e.ko:\n", "", "", ""))
 	for _, name := range []string{"a", "b", "c", "d", "self"} {
 		t.Run(name, func(t *testing.T) {
 			err := c.add(name)
@@ -265,7 +265,7 @@ func TestClosureWork(t *testing.T) {
 	work := func(chain func(int) (string, string), n int) int {
 		dep, soft := chain(n)
 		k := parseKernel(t, dep, "", soft, "")
-		c := newCloser(k)
+		c := newCollector(k)
 		for i := range n {
 			if err := c.add(fmt.Sprint("m", i)); err != nil {
 				t.Fatal(err)
@@ -300,7 +300,7 @@ func TestClosureOfAll(t *testing.T) {
 		fmt.Fprintf(&soft, "softdep m%d pre: x\n", i)
 	}
 	k := parseKernel(t, dep.String(), alias.String(), soft.String(), "")
-	c := newCloser(k)
+	c := newCollector(k)
 	for i := range n {
 		if err := c.add(fmt.Sprint("m", i)); err != nil {
 			t.Fatal(err)
@@ -309,9 +309,9 @@ func TestClosureOfAll(t *testing.T) {
 	if len(c.warnings) > maxProblems+1 || c.steps > 20_000_000 {
 		t.Errorf("%d warnings, %d steps", len(c.warnings), c.steps)
 	}
-	c = newCloser(k)
+	c = newCollector(k)
 	c.limit = 1000
-	if err := c.add("m0"); err == nil || !strings.Contains(err.Error(), "the soft dependencies lead to too many modules") {
+	if err := c.add("m0"); err == nil || !strings.Contains(err.Error(), "ask for too many modules") {
 		t.Errorf("add = %v, want an error", err)
 	}
 }
@@ -400,7 +400,7 @@ func TestDisks(t *testing.T) {
 		"virtual disk":  "sd_mod ahci libahci virtio_blk",
 	} {
 		t.Run(profiles, func(t *testing.T) {
-			m, _, err := plan(nil, k, choose(t, strings.Fields(profiles)...), nil)
+			m, _, err := chooseModules(nil, k, choose(t, strings.Fields(profiles)...), nil)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -434,7 +434,7 @@ func TestFolders(t *testing.T) {
 		{"generic disk", "BusLogic a ahci dwc2 dwc3_pci mdio_bcm_unimac never_heard_of pci_hyperv pcs_lynx r8152 udc_core xhci_pci xhci_pci_prom21 xhci_pci_renesas", hosts, "BusLogic ahci"},
 	} {
 		t.Run(tt.profiles, func(t *testing.T) {
-			m, _, err := plan(nil, k, choose(t, strings.Fields(tt.profiles)...), nil)
+			m, _, err := chooseModules(nil, k, choose(t, strings.Fields(tt.profiles)...), nil)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -466,10 +466,10 @@ func TestBlacklist(t *testing.T) {
 		aliases     []image.Alias
 		warning     string
 	}{
-		{nil, nil, []image.Alias{a}, "/tree/etc/modprobe.d/b.conf forbids b, a driver of profile generic"},
+		{nil, nil, []image.Alias{a}, "/tree/etc/modprobe.d/b.conf keeps b, a driver of profile generic, from being loaded"},
 		{[]string{"b", "b"}, []string{"b"}, []image.Alias{a, b}, ""},
 	} {
-		m, warnings, err := plan(nil, k, choose(t, "generic"), tt.extra)
+		m, warnings, err := chooseModules(nil, k, choose(t, "generic"), tt.extra)
 		if err != nil {
 			t.Fatal(err)
 		}
