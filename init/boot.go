@@ -43,7 +43,7 @@ type node struct {
 	root    source.Root
 	lun     *rwlayer.LUN // nil unless sidus.rw=iscsi
 	// names are looked up for the portals of the LUN's target.
-	names *resident.Names
+	names *resident.PortalNames
 	union chan unionResult
 	// loaded is closed when the modules that load in the background are in.
 	loaded chan struct{}

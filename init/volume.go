@@ -140,7 +140,7 @@ func (n *node) attachLUN(ctx context.Context, key rwlayer.Key) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	n.names = resident.NewNames(*n.lease.Resolver())
+	n.names = resident.NewPortalNames(*n.lease.Resolver())
 	target.Resolve = n.names.LookUp
 	n.waitFor("the iSCSI target " + target.Name)
 	lun, err := rwlayer.OpenLUN(ctx, target, rwlayer.LUNOptions{

@@ -37,8 +37,8 @@ func TestEndWithoutTarget(t *testing.T) {
 	s.keeperSays(g, "trying again")
 	last := s.run(g, "cat /run/acknowledged")
 	s.shutsDownWithin(g, "poweroff", PoweredOff, endingTime)
-	s.keeperSays(g, "poweroff was ordered, and the target of the node's volume does not answer")
-	s.keeperSays(g, "the volume is given up for poweroff, WHAT WAS NOT WRITTEN TO IT YET IS LOST")
+	s.keeperSays(g, "poweroff was ordered, but the target of the node's volume does not answer")
+	s.keeperSays(g, "the volume is given up so that the node can poweroff: WHAT WAS NOT WRITTEN TO IT YET IS LOST")
 	checkVolume(t, host)
 	hasRecords(t, host, last)
 }
@@ -58,7 +58,7 @@ func TestEndTargetBack(t *testing.T) {
 	last := s.run(g, "cat /run/acknowledged")
 	const order = "the test says poweroff"
 	s.orders(g, order, "poweroff")
-	s.keeperSays(g, "poweroff was ordered, and the target of the node's volume does not answer")
+	s.keeperSays(g, "poweroff was ordered, but the target of the node's volume does not answer")
 	time.Sleep(8 * time.Second) // The target is away for a part of the 20 s in which the keeper goes on trying.
 	s.tgt(lun)
 	s.keeperSays(g, "logged in again after")
@@ -96,7 +96,7 @@ func TestEndWithoutServers(t *testing.T) {
 	}
 	s.ends(g, Rebooted)
 	s.stopped(g, order, endingTime)
-	s.keeperSays(g, regexp.QuoteMeta("the node has not ended by itself: reboot now"))
+	s.keeperSays(g, regexp.QuoteMeta("the shutdown has not finished in time: reboot now"))
 	checkVolume(t, host)
 	hasRecords(t, host, last)
 }

@@ -147,7 +147,7 @@ func TestUpdateSoft(t *testing.T) {
 			{"cat " + unread, next},
 			{keeperOf, keeper},
 			{"test -e /root/waste; echo $?", "1"},
-			{"head -n 1 /run/update.log", "update from version " + before + " to " + next + " by soft-reboot: kernel and image stay"},
+			{"head -n 1 /run/update.log", "update from version " + before + " to " + next + " by soft-reboot: same kernel and image"},
 			{"cat /etc/machine-id /etc/hostname /etc/hosts", id},
 			{"cat /etc/ssh/ssh_host_test_key; stat -c %a /etc/ssh/ssh_host_test_key", "secret\n600"},
 		})
@@ -175,7 +175,7 @@ func TestUpdateSoft(t *testing.T) {
 	s.same(g, []answer{
 		{sidusnode + " update; echo $?", "nothing to do: this node runs version " + runs + "\n0"},
 		{sidusnode + " update --to none 2>&1; echo $?", "sidusnode: update to version none: " + ServerAddr + ":" + s.dir + " has no version none for this node: permission denied; nothing was changed\n1"},
-		{sidusnode + " update --to " + other + " --reboot 2>&1 || true", "sidusnode: update to version " + other + ": no update by reboot: the node would come up with version " + runs + ", not " + other + "; nothing was changed"},
+		{sidusnode + " update --to " + other + " --reboot 2>&1 || true", "sidusnode: update to version " + other + ": cannot update by reboot: a reboot would boot version " + runs + ", not " + other + "; nothing was changed"},
 	})
 
 	if around != nil {
@@ -200,9 +200,9 @@ func (s *versionSite) takesNextWay() {
 		s.t.Errorf("rw %+v, root %+v", r.RW, r.Root)
 	}
 	s.makeCurrent("b")
-	s.same(g, []answer{{sidusnode + " update --soft 2>&1 || true", "sidusnode: update to version b: no update by soft-reboot: /rw is a volume, and its layer cannot be in two unions; nothing was changed"}})
+	s.same(g, []answer{{sidusnode + " update --soft 2>&1 || true", "sidusnode: update to version b: cannot update by soft-reboot: /rw is a volume, which cannot be in two unions at the same time; nothing was changed"}})
 	s.run(g, "{ sleep 0.3; "+sidusnode+" update; } >/dev/null 2>&1 </dev/null &")
-	s.says(g, "update from version a to b by reboot: no soft-reboot: /rw is a volume, and its layer cannot be in two unions; no kexec: the version has no /boot/initrd-sidus-RELEASE")
+	s.says(g, "update from version a to b by reboot: no soft-reboot: /rw is a volume, which cannot be in two unions at the same time; no kexec: the version has no /boot/initrd-sidus-RELEASE")
 	s.ends(g, Rebooted)
 }
 
@@ -219,7 +219,7 @@ func (s *versionSite) serverDies(g *Guest, runs, other, mountsOf string) {
 	if err := s.server.Kill(); err != nil {
 		s.t.Fatal(err)
 	}
-	if _, err := g.ExpectAfter(s.ctx, begun.End, "sidusboot: update to version [^\r\n]* undone, this node goes on with version "+runs); err != nil {
+	if _, err := g.ExpectAfter(s.ctx, begun.End, "sidusboot: update to version [^\r\n]* undone, and the node still runs version "+runs); err != nil {
 		s.t.Fatal(err)
 	}
 	s.serve()
@@ -248,7 +248,7 @@ func (s *versionSite) strained(g *Guest, runs, other, mountsOf string) {
 	s.same(g, []answer{
 		{"cat " + unread, runs},
 		{"grep -c ' by soft-reboot: ' /run/twice.log; grep -c undone /run/twice.log || true", "1\n0"},
-		{"test $(grep -c 'another update of this node is under way' /run/twice.log) -ge 1; echo $?", "0"},
+		{"test $(grep -c 'another update of this node is running' /run/twice.log) -ge 1; echo $?", "0"},
 		{"df --output=pcent /rw | tail -n 1 | tr -d ' %' | grep -c '^[0-9]$'", "1"},
 	})
 }
@@ -278,8 +278,8 @@ func TestUpdateKexec(t *testing.T) {
 	}
 	g := s.boot(s.params(""), GuestOptions{NICs: []NIC{{MAC: MAC(1)}}})
 	s.same(g, []answer{
-		{sidusnode + " update --to b --soft 2>&1 || true", "sidusnode: update to version b: no update by soft-reboot: systemd is version 252, and soft-reboot needs 254; nothing was changed"},
-		{sidusnode + " update --to b --kexec 2>&1 || true", "sidusnode: update to version b: no update by kexec: the version has no /boot/initrd-sidus-RELEASE with /boot/vmlinuz-RELEASE; nothing was changed"},
+		{sidusnode + " update --to b --soft 2>&1 || true", "sidusnode: update to version b: cannot update by soft-reboot: systemd is version 252, and soft-reboot needs 254 or later; nothing was changed"},
+		{sidusnode + " update --to b --kexec 2>&1 || true", "sidusnode: update to version b: cannot update by kexec: the version has no /boot/initrd-sidus-RELEASE with /boot/vmlinuz-RELEASE; nothing was changed"},
 		{"cat " + unread, "a"},
 	})
 	s.publish("k")
@@ -326,7 +326,7 @@ func TestFollowIdle(t *testing.T) {
 	if err := g.WaitAgentStart(s.ctx, starts+1); err != nil {
 		t.Fatal(err)
 	}
-	s.says(g, "update to version b (sidus.follow=idle); it is tried once")
+	s.says(g, "update to version b (sidus.follow=idle); if it fails, it is not tried again")
 	s.same(g, []answer{{"cat " + unread, "b"}})
 	g.Kill()
 }

@@ -41,8 +41,8 @@ func awaitUpdates(log Log) error {
 				return err
 			}
 			if !slices.ContainsFunc(all, func(m mounts.Point) bool { return m.Dir == residentDir }) {
-				if err := stepWithin(lookLimit, lookStep); err != nil {
-					log.Errorf("look at the tree: %v", err)
+				if err := residentStep(lookLimit, lookStep); err != nil {
+					log.Errorf("check the tree for changes: %v", err)
 				}
 				break
 			}
@@ -54,11 +54,11 @@ func awaitUpdates(log Log) error {
 func enterInitWithProgram() error {
 	own, err := unix.OpenTree(unix.AT_FDCWD, "/", unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC)
 	if err != nil && !errors.Is(err, unix.ENOSYS) { // Linux 5.2; systemd with soft-reboots is younger.
-		return fmt.Errorf("take %s out: %w", residentDir, err)
+		return fmt.Errorf("clone the mount of %s: %w", residentDir, err)
 	}
 	defer unix.Close(own)
 	if err := mounts.EnterInit(); err != nil {
-		return fmt.Errorf("enter the mounts of PID 1: %w", err)
+		return fmt.Errorf("enter the mount namespace of PID 1: %w", err)
 	}
 	if _, err := os.Stat(Program); !errors.Is(err, fs.ErrNotExist) {
 		return err

@@ -98,7 +98,7 @@ func (e *ending) setOrder(o order) {
 		return
 	}
 	if o == "" && e.verb != "" {
-		e.k.log.Errorf("%s was cancelled: the session of the volume is kept as before", e.verb)
+		e.k.log.Errorf("the %s was cancelled: the session of the volume is kept", e.verb)
 	}
 	e.verb, e.ordered, e.broken = o, e.now(), 0
 	e.askAt = e.ordered + firstAsk
@@ -121,7 +121,7 @@ func (e *ending) next() step {
 	}
 	if e.broken == 0 {
 		e.broken = now
-		e.k.log.Errorf("%s was ordered, and the target of the node's volume does not answer: trying to log in for a while", e.verb)
+		e.k.log.Errorf("%s was ordered, but the target of the node's volume does not answer: trying to log in for a short time", e.verb)
 	}
 	if now-e.ordered < orderPatience || now-e.broken < breakPatience {
 		return wait
@@ -133,7 +133,7 @@ func (e *ending) next() step {
 // abandon gives the session up, so that all I/O on the volume fails at once and
 // what waits for it goes on.
 func (e *ending) abandon() {
-	e.k.log.Errorf("the target is still gone: the volume is given up for %s, WHAT WAS NOT WRITTEN TO IT YET IS LOST", e.verb)
+	e.k.log.Errorf("the target still does not answer: the volume is given up so that the node can %s: WHAT WAS NOT WRITTEN TO IT YET IS LOST", e.verb)
 	e.stop()
 	e.k.log.Background(func() error {
 		// It waits for those who hold the disk.
@@ -146,7 +146,7 @@ func (e *ending) abandon() {
 
 // force carries out a verb from beside the tree's init.
 func force(log Log, verb string) {
-	log.Errorf("the node has not ended by itself: %s now", verb)
+	log.Errorf("the shutdown has not finished in time: %s now", verb)
 	// Other disks than the volume may be well; a dead server may keep this from
 	// coming back.
 	select {

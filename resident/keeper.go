@@ -48,7 +48,7 @@ func work(log Log, text string, guard *peer) error {
 	leave := func() {
 		writing.Lock()
 		defer writing.Unlock()
-		log.Error(leaveLeases(starter.known()))
+		log.Error(writeLeases(starter.known()))
 	}
 	leave()
 	for _, lease := range state.Leases {

@@ -192,7 +192,7 @@ func TestAdmissionKnowsItsOwn(t *testing.T) {
 // servers of the lease, and else by what it knew.
 func TestNames(t *testing.T) {
 	state := testSession(t)
-	state.Names = &Names{known: map[string]netip.Addr{"portal.example": netip.MustParseAddr("10.0.0.9")}}
+	state.Names = &PortalNames{known: map[string]netip.Addr{"portal.example": netip.MustParseAddr("10.0.0.9")}}
 	state.Names.resolver.Servers = []netip.Addr{netip.MustParseAddr("127.0.0.1")}
 	state.Names.resolver.Search = []string{"example", "example.org"}
 	got, err := decodeSession(string(state.encode(false)))

@@ -4,7 +4,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -25,35 +24,34 @@ const (
 	lookStep  = "look"
 )
 
-// lookAfter has the tree looked at in this second of each minute: a room whose
-// nodes were switched on together does not look at once.
+// lookAfter has the tree looked at in this second of each minute: the nodes of a
+// site that were switched on together do not look at the same moment.
 func lookAfter(second time.Duration, log Log) error {
 	said := ""
 	for {
 		now := clock.Uptime() % lookPeriod
 		time.Sleep((second-now+lookPeriod)%lookPeriod + time.Second)
 		text := ""
-		if err := stepWithin(lookLimit, lookStep); err != nil {
+		if err := residentStep(lookLimit, lookStep); err != nil {
 			text = err.Error()
 		}
 		if text != "" && text != said {
-			log.Errorf("look at the tree: %s", text)
+			log.Errorf("check the tree for changes: %s", text)
 		}
 		said = text
 	}
 }
 
-// stepWithin runs a step in a process of its own, which gets a time, and waits for
-// its end: one that hangs in the kernel is not joined by others.
-func stepWithin(limit time.Duration, step ...string) error {
+// residentStep runs a step of the resident processes. When its time is over it is killed,
+// and waited for: while one is stuck in the kernel no other is started. (shutdownStep
+// does not wait.)
+func residentStep(limit time.Duration, step ...string) error {
 	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
 	if err != nil {
 		return err
 	}
 	defer null.Close()
-	p, err := os.StartProcess("/"+residentName, append([]string{StepName}, step...), &os.ProcAttr{
-		Dir: "/", Files: []*os.File{null, null, null}, Sys: &syscall.SysProcAttr{Setsid: true},
-	})
+	p, err := startStep(residentName, null, null, step)
 	if err != nil {
 		return err
 	}
@@ -91,18 +89,14 @@ func asOthers() error {
 	return os.WriteFile("/proc/self/oom_score_adj", []byte("0"), 0)
 }
 
-// leaveLeases writes the leases of a state down for sidusnode, whole or not at
-// all, in the root of the resident processes.
-func leaveLeases(state string) error {
+// writeLeases writes the leases of a state for sidusnode, in the root of the resident
+// processes.
+func writeLeases(state string) error {
 	var b strings.Builder
 	for line := range strings.Lines(state) {
 		if lease, ok := strings.CutPrefix(line, leaseLine); ok {
 			b.WriteString(lease)
 		}
 	}
-	name := "/" + filepath.Base(sidusnode.LeasesFile)
-	if err := os.WriteFile(name+".new", []byte(b.String()), 0o600); err != nil {
-		return err
-	}
-	return os.Rename(name+".new", name)
+	return sidusnode.ReplaceFile("/"+filepath.Base(sidusnode.LeasesFile), b.String(), 0o600)
 }

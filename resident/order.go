@@ -51,7 +51,7 @@ Service=sidusboot-order.service
 
 // orderService exists because each socket has to have one.
 const orderService = `[Unit]
-Description=Nothing, for the sockets of sidusboot
+Description=Does nothing: the service that the sockets of sidusboot need
 DefaultDependencies=no
 
 [Service]

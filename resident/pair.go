@@ -86,7 +86,7 @@ func reside(name string, log Log) error {
 func guardFirst(openLog func() (Log, error)) error {
 	b, err := io.ReadAll(os.Stdin)
 	if err != nil {
-		return fmt.Errorf("read what is to be kept: %w", err)
+		return fmt.Errorf("read the state: %w", err)
 	}
 	if err := moveOut(); err != nil {
 		return err

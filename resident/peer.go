@@ -94,7 +94,7 @@ func (p *peer) receiveState() (string, error) {
 	for {
 		line, err := p.in.ReadString('\n')
 		if err != nil {
-			return "", fmt.Errorf("read what is to be kept: %w", err)
+			return "", fmt.Errorf("read the state: %w", err)
 		}
 		if line == "\n" {
 			return b.String(), nil
@@ -210,7 +210,7 @@ func (p *peer) end() error {
 		}
 		return err
 	case <-time.After(endTime): // It runs no program any more, and is collected later.
-		return errors.Join(err, errors.New("it was killed, and waits in the kernel"))
+		return errors.Join(err, errors.New("it was killed, but is still blocked in the kernel"))
 	}
 }
 

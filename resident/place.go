@@ -93,10 +93,10 @@ func leaveMounts(mountinfo *os.File) error {
 // could be swapped out or dropped, no end when memory is short.
 func lockDown() error {
 	if err := unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0); err != nil {
-		return fmt.Errorf("no core: %w", err)
+		return fmt.Errorf("disable core dumps: %w", err)
 	}
 	if err := unix.Setrlimit(unix.RLIMIT_CORE, &unix.Rlimit{}); err != nil {
-		return fmt.Errorf("no core: %w", err)
+		return fmt.Errorf("disable core dumps: %w", err)
 	}
 	// ONFAULT: Go reserves far more than it uses. Memory that is used is locked
 	// from then on, and memory that is not has no page that could be away.

@@ -44,7 +44,7 @@ func (e *ending) askAgain() {
 // rearm runs the step in a process of its own: this one must not touch the tree.
 func rearm(verb string) error {
 	var ended *exitError
-	if err := stepWithin(askTime, rearmStep, verb); !errors.As(err, &ended) { // Its status says only whether the shutdown goes on.
+	if err := residentStep(askTime, rearmStep, verb); !errors.As(err, &ended) { // Its status says only whether the shutdown goes on.
 		return err
 	}
 	return nil

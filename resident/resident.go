@@ -48,7 +48,7 @@ const (
 // volume, nil where that is no LUN.
 func Install(volume, systemd bool, session *Session) error {
 	if err := installFiles(volume); err != nil {
-		return fmt.Errorf("what stays resident: %w", err)
+		return fmt.Errorf("the resident processes: %w", err)
 	}
 	if session == nil {
 		return nil
@@ -62,7 +62,7 @@ func Install(volume, systemd bool, session *Session) error {
 }
 
 // NewSession describes the session of the volume that is mounted from device.
-func NewSession(id iscsi.ID, target iscsi.Target, device string, key rwlayer.Key, names *Names) (*Session, error) {
+func NewSession(id iscsi.ID, target iscsi.Target, device string, key rwlayer.Key, names *PortalNames) (*Session, error) {
 	var st unix.Stat_t
 	if err := unix.Stat(device, &st); err != nil {
 		return nil, fmt.Errorf("%s: %w", device, err)
@@ -150,7 +150,7 @@ func startGuard(state []byte) error {
 	}
 	_, err = toGuard.Write(state)
 	if err := errors.Join(err, toGuard.Close()); err != nil {
-		return fmt.Errorf("hand over what is to be kept: %w", err)
+		return fmt.Errorf("pass on the state: %w", err)
 	}
 	if err := fromGuard.SetReadDeadline(time.Now().Add(2 * readyTime)); err != nil {
 		return err

@@ -21,7 +21,7 @@ type Session struct {
 	// Stamp is that of the file system, if it has one.
 	Stamp rwlayer.Stamp
 	// Names are for Target.Resolve.
-	Names *Names
+	Names *PortalNames
 }
 
 // encode writes it down, a value a line. With secrets false the passwords are
@@ -79,7 +79,7 @@ func Timeouts() iscsi.Timeouts {
 // decodeSession reads what encode wrote.
 func decodeSession(text string) (s Session, err error) {
 	s.Target.Timeouts = Timeouts()
-	s.Names = &Names{}
+	s.Names = &PortalNames{}
 	s.Target.Resolve = s.Names.LookUp
 	for line := range strings.Lines(text) {
 		key, quoted, _ := strings.Cut(strings.TrimSuffix(line, "\n"), " ")

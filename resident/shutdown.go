@@ -52,7 +52,7 @@ func Shutdown(args []string, log Log) {
 		act(log, args)
 	}()
 	takeApart(log)
-	if err := within(syncTime, "sync"); err != nil {
+	if err := shutdownStep(syncTime, "sync"); err != nil {
 		log.Errorf("sync: %v", err)
 	}
 	if err := endSession(log); err != nil {
@@ -67,12 +67,12 @@ func act(log Log, args []string) {
 	}
 	cmd, ok := verbs[verb]
 	if !ok {
-		log.Errorf("unknown verb %q, rebooting", verb)
+		log.Errorf("unknown verb %q: rebooting instead", verb)
 		cmd = unix.LINUX_REBOOT_CMD_RESTART
 	}
 	log.Noticef("%s", verb)
 	if err := unix.Reboot(cmd); err != nil {
-		log.Errorf("%s: %v; rebooting", verb, err)
+		log.Errorf("%s: %v: rebooting instead", verb, err)
 		_ = unix.Reboot(unix.LINUX_REBOOT_CMD_RESTART)
 	}
 	clock.SleepForever()
@@ -92,7 +92,7 @@ func takeApart(log Log) {
 			continue
 		}
 		if m.Data {
-			if err = within(unmountTime, "unmount", m.Dir); err == nil {
+			if err = shutdownStep(unmountTime, "unmount", m.Dir); err == nil {
 				continue
 			}
 			// Still in use, or no answer from its disk: out of the way with it.
@@ -126,7 +126,7 @@ func endSession(log Log) error {
 	}
 	if state, err := session.State(); err == nil && state == iscsi.LoggedIn {
 		if err := s.release(); err != nil {
-			log.Errorf("the reservation of the volume stays with the target: %v", err)
+			log.Errorf("the reservation of the volume was not released: %v", err)
 		}
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), logoutTime)
@@ -135,7 +135,7 @@ func endSession(log Log) error {
 	case err := <-panics.Go(func() error { return session.Logout(ctx) }):
 		return err
 	case <-time.After(logoutTime):
-		return fmt.Errorf("logout from %s: no end after %v", s.Target.Name, logoutTime)
+		return fmt.Errorf("logout from %s: not finished after %v", s.Target.Name, logoutTime)
 	}
 }
 
@@ -152,7 +152,7 @@ func stopAll(names ...string) error {
 			return err
 		}
 		if time.Now().After(deadline) {
-			return fmt.Errorf("stop the keeper: it is still there after %v", keeperEnd)
+			return fmt.Errorf("stop the keeper: it still runs after %v", keeperEnd)
 		}
 		for _, sig := range []syscall.Signal{unix.SIGSTOP, unix.SIGKILL} {
 			for _, pid := range pids {
@@ -186,21 +186,19 @@ func processes(names ...string) (pids []int, err error) {
 	return pids, nil
 }
 
-// maxOutput is how much is read of what a step says.
+// maxOutput is how many bytes of what a step writes are read.
 const maxOutput = 4096
 
-// within runs one step of the shutdown in a process of its own, which is left
-// behind when its time is over: unmount(2) and sync(2) of a file system whose
-// disk does not answer cannot be ended.
-func within(limit time.Duration, step ...string) error {
+// shutdownStep runs a step of the shutdown. When its time is over it is killed and not
+// waited for: unmount(2) and sync(2) of a file system whose disk does not answer do not
+// end, and the shutdown goes on. (residentStep waits.) What the step writes is its error.
+func shutdownStep(limit time.Duration, step ...string) error {
 	r, w, err := os.Pipe()
 	if err != nil {
 		return err
 	}
 	defer r.Close()
-	p, err := os.StartProcess("/"+ShutdownName, append([]string{StepName}, step...), &os.ProcAttr{
-		Dir: "/", Files: []*os.File{nil, w, w}, Sys: &syscall.SysProcAttr{Setsid: true},
-	})
+	p, err := startStep(ShutdownName, nil, w, step)
 	w.Close()
 	if err != nil {
 		return err
@@ -219,14 +217,22 @@ func within(limit time.Duration, step ...string) error {
 		return err
 	case <-time.After(limit):
 		_ = p.Kill()
-		return fmt.Errorf("no end after %v", limit)
+		return fmt.Errorf("not finished after %v", limit)
 	}
 }
 
-// StepName is argv[0] of a process that within runs.
+// startStep starts a step in a process of its own, by a name of this program in the
+// root of the process.
+func startStep(program string, input, output *os.File, step []string) (*os.Process, error) {
+	return os.StartProcess("/"+program, append([]string{StepName}, step...), &os.ProcAttr{
+		Dir: "/", Files: []*os.File{input, output, output}, Sys: &syscall.SysProcAttr{Setsid: true},
+	})
+}
+
+// StepName is argv[0] of a process that runs one step.
 const StepName = "@sidusboot-step"
 
-// RunStep is what such a process does, by its arguments.
+// RunStep does the step that the arguments of such a process name.
 func RunStep(args []string) error {
 	switch {
 	case len(args) == 2 && args[0] == "unmount":

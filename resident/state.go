@@ -61,7 +61,7 @@ func decodeResident(text string) (s State, err error) {
 		if second, ok := strings.CutPrefix(line, secondLine); ok {
 			n, err := strconv.ParseInt(strings.TrimSpace(second), 10, 64)
 			if err != nil {
-				return s, fmt.Errorf("when to look at the tree: %w", err)
+				return s, fmt.Errorf("the second of each minute in which the tree is checked: %w", err)
 			}
 			s.Second = time.Duration(n)
 			continue

@@ -49,7 +49,7 @@ func found(r record) finding {
 	if len(r.all(saidEnd)) == 0 {
 		f.silent = r.get(saidDoing)
 		if f.silent == "" {
-			f.silent = "the first question"
+			f.silent = "the first probe"
 		}
 	}
 	return f

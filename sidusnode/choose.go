@@ -41,16 +41,16 @@ func (t *target) obstacle(way string) string {
 	switch {
 	case way == reboot:
 		if t.id != t.boots {
-			return fmt.Sprintf("the node would come up with version %s, not %s", t.boots, t.id)
+			return fmt.Sprintf("a reboot would boot version %s, not %s", t.boots, t.id)
 		}
 	case t.systemd == 0:
 		return "the init program is not systemd"
 	case way == soft:
 		switch {
 		case t.systemd < softSystemd:
-			return fmt.Sprintf("systemd is version %d, and soft-reboot needs %d", t.systemd, softSystemd)
+			return fmt.Sprintf("systemd is version %d, and soft-reboot needs %d or later", t.systemd, softSystemd)
 		case t.rw != "tmpfs":
-			return "/rw is a volume, and its layer cannot be in two unions"
+			return "/rw is a volume, which cannot be in two unions at the same time"
 		case t.stays != "":
 			return t.stays
 		}
@@ -68,20 +68,20 @@ func (t *target) obstacle(way string) string {
 func (t *target) choose(asked string) (way, why string, err error) {
 	if asked != "" {
 		if reason := t.obstacle(asked); reason != "" {
-			return "", "", fmt.Errorf("no update by %s: %s; nothing was changed", asked, reason)
+			return "", "", fmt.Errorf("cannot update by %s: %s; nothing was changed", asked, reason)
 		}
-		return asked, "as asked", nil
+		return asked, "as requested", nil
 	}
 	var reasons []string
 	for _, way := range []string{soft, kexec, reboot} {
 		reason := t.obstacle(way)
 		if reason == "" {
 			if len(reasons) == 0 {
-				reasons = []string{"kernel and image stay"}
+				reasons = []string{"same kernel and image"}
 			}
 			return way, strings.Join(reasons, "; "), nil
 		}
 		reasons = append(reasons, "no "+way+": "+reason)
 	}
-	return "", "", fmt.Errorf("no update: %s; nothing was changed", strings.Join(reasons, "; "))
+	return "", "", fmt.Errorf("cannot update: %s; nothing was changed", strings.Join(reasons, "; "))
 }

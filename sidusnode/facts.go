@@ -57,7 +57,7 @@ func (f *Facts) texts() [len(textKeys)]*string {
 func ParseFacts(text string) (f Facts, err error) {
 	r, err := parseRecord(text)
 	if err != nil {
-		return f, fmt.Errorf("sidusnode: what is known of this boot: %w", err)
+		return f, fmt.Errorf("sidusnode: the facts of this boot: %w", err)
 	}
 	for i, p := range f.texts() {
 		*p = r.get(textKeys[i])

@@ -88,7 +88,7 @@ func (n *node) followCurrent(logf func(format string, args ...any)) error {
 	}
 	switch n.follow.next(n.now, n.Follow, n.Version, n.current, delay(n.Slot, n.Spread)) {
 	case moveWarn:
-		text := fmt.Sprintf("this node changes over from version %s of its system to %s in %s: save your work", n.Version, n.current, short(n.follow.due-n.now))
+		text := fmt.Sprintf("this node changes from version %s of its system to %s in %s: save your work", n.Version, n.current, short(n.follow.due-n.now))
 		logf("%s (sidus.follow=%s)", text, n.Follow)
 		return warn(text)
 	case moveIdle:
@@ -105,7 +105,7 @@ func (n *node) followCurrent(logf func(format string, args ...any)) error {
 	if err := n.writeState(); err != nil {
 		return err
 	}
-	logf("update to version %s (sidus.follow=%s); it is tried once", n.current, n.Follow)
+	logf("update to version %s (sidus.follow=%s); if it fails, it is not tried again", n.current, n.Follow)
 	// Go's runtime opens /dev/null where a standard file is closed (runtime/fds_unix.go).
 	p, err := os.StartProcess("/proc/self/exe", []string{Name, "update"}, &os.ProcAttr{
 		Dir: "/", Env: os.Environ(), Sys: &syscall.SysProcAttr{Setsid: true},

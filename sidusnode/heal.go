@@ -26,7 +26,7 @@ type heal struct {
 type action struct {
 	// forget lets the kernel forget what it remembers of the tree.
 	forget bool
-	// names: look at the names that matter.
+	// names: open the essential files.
 	names bool
 }
 

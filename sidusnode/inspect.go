@@ -47,7 +47,7 @@ func inspect(say func(key, value string), release, init string) {
 func stays(release string) string {
 	const modules = "/lib/modules"
 	if !tree.At(roDir).IsDir(modules + "/" + release) {
-		return "the version has no modules of the kernel that runs, " + release
+		return "the version has no modules for the running kernel, " + release
 	}
 	old := names(oldDir, modules)
 	for _, r := range names(roDir, modules) {

@@ -31,7 +31,7 @@ const (
 const (
 	probeFill   = "how full /rw is"
 	probeStamp  = "the stamp of the tree"
-	probeForget = "the kernel, which is to forget names of the tree"
+	probeForget = "the names of the tree that the kernel has cached"
 	probeNames  = "files of the tree"
 	probeBase   = "which version of the tree is current"
 	probeIdle   = "whether this node is idle"
@@ -137,14 +137,14 @@ func reconfigure(dir string) error {
 	return unix.FsconfigReconfigure(fd)
 }
 
-// openNames opens the files that matter, through the union, and names those that
-// are stale.
+// openNames opens the files that a node cannot run without, through the union, and tells
+// which are stale.
 func openNames(say func(key, value string)) error {
 	maps, err := os.ReadFile("/proc/1/maps")
 	if err != nil { // For root only.
 		maps = nil
 	}
-	for _, name := range matter(string(maps)) {
+	for _, name := range essentialFiles(string(maps)) {
 		err := read(name)
 		switch {
 		case err == nil, errors.Is(err, fs.ErrNotExist), errors.Is(err, fs.ErrPermission):
@@ -170,10 +170,10 @@ func read(name string) error {
 	return nil
 }
 
-// matter are the files without which a node fails as a whole: the init program,
+// essentialFiles are those without which a node fails as a whole: the init program,
 // the dynamic linker and libc as PID 1 uses them, and some that others read.
 // maps is PID 1's (proc_pid_maps(5)): these names need no look-up.
-func matter(maps string) []string {
+func essentialFiles(maps string) []string {
 	names := []string{"/sbin/init", "/etc/ld.so.cache", "/etc/passwd", "/var/lib/dpkg/status"}
 	for l := range strings.Lines(maps) {
 		_, name, ok := strings.Cut(l, "/")

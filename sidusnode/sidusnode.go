@@ -24,29 +24,28 @@ Tells what this node was booted from and how it is.
                    --json: as /run/sidusboot/state.json, but of this moment
   check            one line for each finding; the exit status says the worst:
                      0  the node runs what the server has
-                     1  a new version is current and waits
+                     1  another version is current: sidusnode update changes to it
                      2  files of the tree are stale
                      3  the lease is not renewed, or the LUN or a server fails
   update [--soft|--kexec|--reboot] [--to ID]
-                   change to the version that is current, or to ID, by the
-                   cheapest way that suffices, and say before which one and why.
-                   A way that was asked for and is not possible is refused, and
-                   nothing changed.
-                     soft-reboot  all but the kernel is started anew: systemd 254
-                                  or later, a tmpfs as /rw, the same kernel
-                     kexec        the version's /boot/vmlinuz-RELEASE with its
+                   change to the current version, or to version ID, in the first
+                   of these ways that is possible, and print which and why. If
+                   the way that was requested is not possible, nothing changes.
+                     soft-reboot  restarts all but the kernel; needs systemd 254 or
+                                  later, a tmpfs as /rw, and the same kernel
+                     kexec        starts the version's /boot/vmlinuz-RELEASE with
                                   /boot/initrd-sidus-RELEASE, without the firmware
-                     reboot       else
-                   exit status 0: under way, or nothing to do
+                     reboot       in all other cases
+                   exit status 0: it has begun, or there is nothing to do
   --help, --version
 
 Servers and disks get 5 seconds to answer; no answer is status 3.
-To be run by root. docs/updates.md and docs/operations.md say more.
+Run it as root. See docs/updates.md and docs/operations.md.
 `
 
 // Main is the program. args are its arguments without its name.
 func Main(args []string, version string) (status int) {
-	status = Usage
+	status = statusUsage
 	err := panics.Call(func() (err error) {
 		status, err = run(os.Stdout, args, version)
 		return err
@@ -61,7 +60,7 @@ func run(w io.Writer, args []string, version string) (int, error) {
 	if len(args) == 0 || slices.Contains(args, "--help") || slices.Contains(args, "-h") {
 		status := 0
 		if len(args) == 0 {
-			status = Usage
+			status = statusUsage
 		}
 		_, err := io.WriteString(w, usage)
 		return status, err
@@ -80,7 +79,7 @@ func run(w io.Writer, args []string, version string) (int, error) {
 	case verb == "update":
 		c, err := parseUpdate(rest)
 		if err != nil {
-			return Usage, err
+			return statusUsage, err
 		}
 		if err := update(w, c); err != nil {
 			return 1, err
@@ -98,7 +97,7 @@ func run(w io.Writer, args []string, version string) (int, error) {
 		}
 		return 0, probe(w, rest, n.Facts)
 	}
-	return Usage, fmt.Errorf("unknown: %q; see sidusnode --help", args)
+	return statusUsage, fmt.Errorf("unknown argument %q: see sidusnode --help", args)
 }
 
 // present is how the node is now.
@@ -131,7 +130,7 @@ func status(w io.Writer, json bool) error {
 func check(w io.Writer) (int, error) {
 	_, v, err := present()
 	if err != nil {
-		return Usage, err
+		return statusUsage, err
 	}
 	if len(v.findings) == 0 {
 		v.findings = []string{"current"}

@@ -135,19 +135,19 @@ func TestJudge(t *testing.T) {
 		status int
 		text   string
 	}{
-		"plain":   {node{}, Current, ""},
-		"current": {node{Facts: Facts{Version: "a"}, current: "a"}, Current, ""},
-		"unknown": {node{Facts: Facts{Version: "a"}}, Current, ""},
-		"waiting": {node{Facts: Facts{Version: "a"}, current: "b"}, Waiting, "version b is current, this node runs a"},
-		"pinned":  {node{Facts: Facts{Version: "a", Pinned: true}, current: "b"}, Current, ""},
-		"stale":   {node{Facts: Facts{Version: "a"}, current: "b", heal: heal{stale: []string{"/lib/ld.so"}}}, Stale, "/lib/ld.so is stale"},
-		"changed": {node{now: time.Minute, heal: heal{due: 90 * time.Second}}, Stale, "names up again in 30 s"},
-		"bound":   {node{leases: []lease{{length: time.Hour, rebind: 50 * time.Minute, age: 49 * time.Minute}}}, Current, ""},
-		"rebind":  {node{leases: []lease{{addr: "10.0.0.7", device: "eth0", length: time.Hour, rebind: 50 * time.Minute, age: 51 * time.Minute}}}, Failed, "10.0.0.7 on eth0 is not renewed: it runs out in 9 min 0 s"},
-		"expired": {node{leases: []lease{{length: time.Hour, rebind: 50 * time.Minute, age: 61 * time.Minute}}}, Failed, "ran out 1 min 0 s ago"},
-		"lun":     {node{session: loggedIn}, Current, ""},
-		"broken":  {node{Facts: Facts{Target: "iqn.x"}, session: "FAILED"}, Failed, "the session with iqn.x is FAILED"},
-		"silent":  {node{Facts: Facts{Version: "a"}, current: "b", found: finding{silent: "files of the tree"}}, Failed, "no answer about files of the tree"},
+		"plain":   {node{}, statusCurrent, ""},
+		"current": {node{Facts: Facts{Version: "a"}, current: "a"}, statusCurrent, ""},
+		"unknown": {node{Facts: Facts{Version: "a"}}, statusCurrent, ""},
+		"waiting": {node{Facts: Facts{Version: "a"}, current: "b"}, statusWaiting, "version b is current, this node runs a"},
+		"pinned":  {node{Facts: Facts{Version: "a", Pinned: true}, current: "b"}, statusCurrent, ""},
+		"stale":   {node{Facts: Facts{Version: "a"}, current: "b", heal: heal{stale: []string{"/lib/ld.so"}}}, statusStale, "/lib/ld.so is stale"},
+		"changed": {node{now: time.Minute, heal: heal{due: 90 * time.Second}}, statusStale, "file names again in 30 s"},
+		"bound":   {node{leases: []lease{{length: time.Hour, rebind: 50 * time.Minute, age: 49 * time.Minute}}}, statusCurrent, ""},
+		"rebind":  {node{leases: []lease{{addr: "10.0.0.7", device: "eth0", length: time.Hour, rebind: 50 * time.Minute, age: 51 * time.Minute}}}, statusFailed, "10.0.0.7 on eth0 is not renewed: it expires in 9 min 0 s"},
+		"expired": {node{leases: []lease{{length: time.Hour, rebind: 50 * time.Minute, age: 61 * time.Minute}}}, statusFailed, "expired 1 min 0 s ago"},
+		"lun":     {node{session: loggedIn}, statusCurrent, ""},
+		"broken":  {node{Facts: Facts{Target: "iqn.x"}, session: "FAILED"}, statusFailed, "the session with iqn.x is FAILED"},
+		"silent":  {node{Facts: Facts{Version: "a"}, current: "b", found: finding{silent: "files of the tree"}}, statusFailed, "no answer about files of the tree"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			v := judge(&c.node)
@@ -186,7 +186,7 @@ func TestMatter(t *testing.T) {
 		"/etc/ld.so.cache", "/etc/passwd", "/sbin/init", "/usr/lib/systemd/systemd", "/usr/lib/x86_64-linux-gnu/ld-linux-x86-64.so.2",
 		"/usr/lib/x86_64-linux-gnu/libc.so.6", "/var/lib/dpkg/status",
 	}
-	if got := matter(maps); !reflect.DeepEqual(got, want) {
+	if got := essentialFiles(maps); !reflect.DeepEqual(got, want) {
 		t.Errorf("got %q, want %q", got, want)
 	}
 }
@@ -234,7 +234,7 @@ func TestJSON(t *testing.T) {
 	if err := json.Unmarshal([]byte(text), &got); err != nil {
 		t.Fatalf("%v in\n%s", err, text)
 	}
-	if got.Uptime != 90 || got.Check != Failed || got.Tree != "s\"\x01\ufffd\u00e9" || got.Version != "a" || got.Current != "b" ||
+	if got.Uptime != 90 || got.Check != statusFailed || got.Tree != "s\"\x01\ufffd\u00e9" || got.Version != "a" || got.Current != "b" ||
 		!reflect.DeepEqual(got.Lease, []string{"10.0.0.7 eth0 bound", "10.0.0.8 eth1 bound"}) || !reflect.DeepEqual(got.Ends, []int{3540, 3540}) ||
 		got.Session != "FAILED" || got.Used != 7<<20 || len(got.Finding) != 2 {
 		t.Errorf("got %+v of\n%s", got, text)
@@ -270,7 +270,7 @@ func TestCalls(t *testing.T) {
 	for _, args := range [][]string{nil, {"nonsense"}, {"check", "--json"}, {"status", "a", "b"}} {
 		t.Run(fmt.Sprint(args), func(t *testing.T) {
 			var b strings.Builder
-			if status, _ := run(&b, args, "v1"); status != Usage {
+			if status, _ := run(&b, args, "v1"); status != statusUsage {
 				t.Errorf("%q: %d", args, status)
 			}
 		})

@@ -62,7 +62,7 @@ func answers(limit time.Duration, probes ...string) (finding, error) {
 // failed is the error of probes that failed or had no answer.
 func (f finding) failed() error {
 	if f.silent != "" {
-		return fmt.Errorf("no answer about %s: a server is silent", f.silent)
+		return fmt.Errorf("no answer about %s: a server or the target of the volume does not answer", f.silent)
 	}
 	if len(f.failures) > 0 {
 		return errors.New(strings.Join(f.failures, "; "))

@@ -93,11 +93,11 @@ func keepSSHKeys() (errs []error) {
 func offerUnion() error {
 	fd, err := unix.OpenTree(unix.AT_FDCWD, unionDir, unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC|unix.AT_RECURSIVE)
 	if err != nil {
-		return fmt.Errorf("take the union out: %w", err)
+		return fmt.Errorf("clone the mounts of the union: %w", err)
 	}
 	defer unix.Close(fd)
 	if err := mounts.EnterInit(); err != nil {
-		return fmt.Errorf("enter the mounts of PID 1: %w", err)
+		return fmt.Errorf("enter the mount namespace of PID 1: %w", err)
 	}
 	if err := os.Mkdir(nextRoot, 0o755); err != nil && !errors.Is(err, fs.ErrExist) {
 		return err

@@ -38,10 +38,10 @@ func parseUpdate(args []string) (c updateCall, err error) {
 		case strings.HasPrefix(arg, "--to="):
 			c.id, named = strings.TrimPrefix(arg, "--to="), true
 		default:
-			return c, fmt.Errorf("update: unknown: %q; see sidusnode --help", arg)
+			return c, fmt.Errorf("update: unknown argument %q: see sidusnode --help", arg)
 		}
 		if way != "" && c.way != "" {
-			return c, errors.New("update: only one of --soft, --kexec and --reboot")
+			return c, errors.New("update: give only one of --soft, --kexec and --reboot")
 		}
 		if way != "" {
 			c.way = way
@@ -64,10 +64,10 @@ type updater struct {
 // it does.
 func update(w io.Writer, c updateCall) error {
 	if os.Geteuid() != 0 {
-		return errors.New("update: this needs root")
+		return errors.New("update: run this as root")
 	}
 	if err := amongInit(); err != nil {
-		return fmt.Errorf("update: enter the mounts of PID 1: %w", err)
+		return fmt.Errorf("update: enter the mount namespace of PID 1: %w", err)
 	}
 	lock, err := os.OpenFile(Dir+"/update.lock", os.O_CREATE|os.O_RDWR|unix.O_CLOEXEC, 0o600)
 	if err != nil {
@@ -82,7 +82,7 @@ func update(w io.Writer, c updateCall) error {
 		return err
 	}
 	if n.Version == "" {
-		return errors.New("update: this node runs a plain tree, not a version of a base: reboot it where it needs what has changed")
+		return errors.New("update: this node runs a plain tree, not a version of a base: reboot it if it needs the changes")
 	}
 	// Until it comes about the next root must stay, and nothing else may be ordered.
 	if text, err := os.ReadFile(orderFile); err == nil && ordered(string(text), n.Version, n.now) {
@@ -108,15 +108,15 @@ func update(w io.Writer, c updateCall) error {
 	// A connection that is lost ends no update in the middle.
 	ignoreEnd()
 	if err := u.act(way, t); err != nil {
-		err = fmt.Errorf("update to version %s by %s: %w: undone, this node goes on with version %s", t.id, way, err, u.Version)
+		err = fmt.Errorf("update to version %s by %s: %w: this was undone, and the node still runs version %s", t.id, way, err, u.Version)
 		toKernel("%v", err)
 		return err
 	}
-	_ = replace(orderFile, order(n.Version, clock.Uptime())) // Where /run is full, the order stands all the same.
+	_ = ReplaceFile(orderFile, order(n.Version, clock.Uptime()), 0o644) // Where /run is full, the order stands all the same.
 	return nil
 }
 
-var errUnderWay = errors.New("update: another update of this node is under way; nothing was changed")
+var errUnderWay = errors.New("update: another update of this node is running; nothing was changed")
 
 // orderFile says that an update was ordered. Until it comes about logind may wait for
 // some programs, and nothing else tells of it.
@@ -191,9 +191,9 @@ func (u *updater) target(id string) (*target, error) {
 	}
 	t.stays, t.newInit, t.release = f.get("stays"), f.get("new_init"), f.get("release")
 	if text, err := os.ReadFile("/proc/sys/kernel/kexec_load_disabled"); err != nil || strings.TrimSpace(string(text)) != "0" {
-		t.noKexec = "this kernel starts no other one (kernel.kexec_load_disabled)"
+		t.noKexec = "kexec is disabled on this node (sysctl kernel.kexec_load_disabled)"
 	} else if errors.Is(unix.KexecFileLoad(-1, -1, "", noFlag), unix.ENOSYS) {
-		t.noKexec = "this kernel starts no other one (CONFIG_KEXEC_FILE is not set)"
+		t.noKexec = "this kernel does not support kexec (CONFIG_KEXEC_FILE is not set)"
 	}
 	return t, nil
 }
@@ -227,7 +227,7 @@ func (u *updater) act(way string, t *target) error {
 			return errors.Join(err, undo())
 		}
 		for _, note := range f.all(saidNote) {
-			u.say("the node's own files: %s: it goes on without it", note)
+			u.say("the node's own files: %s: the update continues without it", note)
 		}
 	}
 	if way == soft {

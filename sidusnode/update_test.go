@@ -57,8 +57,8 @@ func TestChoose(t *testing.T) {
 		asked     string
 		way, text string
 	}{
-		"cheapest":        {able, "", soft, "kernel and image stay"},
-		"as asked":        {able, reboot, reboot, "as asked"},
+		"cheapest":        {able, "", soft, "same kernel and image"},
+		"as requested":    {able, reboot, reboot, "as requested"},
 		"old systemd":     {old, "", kexec, "systemd is version 252"},
 		"volume":          {volume, "", kexec, "/rw is a volume"},
 		"kernel":          {kernel, "", kexec, "another kernel"},
@@ -67,10 +67,10 @@ func TestChoose(t *testing.T) {
 		"no kexec":        {locked, "", reboot, "kexec is off"},
 		"not systemd":     {other, "", reboot, "the init program is not systemd"},
 		"another version": {to, "", soft, ""},
-		"soft refused":    {old, soft, "", "soft-reboot needs 254; nothing was changed"},
-		"kexec refused":   {noImage, kexec, "", "no update by kexec: the version has no"},
-		"reboot refused":  {to, reboot, "", "would come up with version c, not b"},
-		"no way":          {stuck, "", "", "no reboot: the node would come up with version c"},
+		"soft refused":    {old, soft, "", "soft-reboot needs 254 or later; nothing was changed"},
+		"kexec refused":   {noImage, kexec, "", "cannot update by kexec: the version has no"},
+		"reboot refused":  {to, reboot, "", "would boot version c, not b"},
+		"no way":          {stuck, "", "", "no reboot: a reboot would boot version c"},
 	} {
 		way, why, err := c.t.choose(c.asked)
 		if err != nil {

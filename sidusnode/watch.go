@@ -59,7 +59,7 @@ func (n *node) healTree(stamp string, logf func(format string, args ...any)) err
 	before := n.heal
 	act := n.heal.next(n.now, stamp, delay(n.Slot, n.Spread), attributes(n.layers))
 	if before.stamp != "" && n.heal.stamp != before.stamp {
-		logf("the tree was changed on its server (%s): names in it are looked up anew", layout.Stamp)
+		logf("the tree was changed on its server (%s): this node looks up the file names again", layout.Stamp)
 	}
 	var probes []string
 	if act.forget && n.Union != "aufs" { // aufs asks the tree each time.
@@ -83,7 +83,7 @@ func (n *node) healTree(stamp string, logf func(format string, args ...any)) err
 		n.heal.stale = f.all("stale")
 		if text := strings.Join(n.heal.stale, ", "); text != strings.Join(before.stale, ", ") {
 			if text == "" {
-				logf("nothing of the tree that this node cannot do without is stale any more")
+				logf("no file of the tree that this node needs is stale any more")
 			} else {
 				logf("STALE: %s: replaced in the tree while a program had it open; restart what uses it, or reboot this node", text)
 			}
@@ -92,14 +92,16 @@ func (n *node) healTree(stamp string, logf func(format string, args ...any)) err
 	return nil
 }
 
-// writeState writes what is known. Who reads it finds the old or the new, whole.
+// writeState writes what is known.
 func (n *node) writeState() error {
-	return errors.Join(replace(stateFile, n.state()), replace(jsonFile, n.view(judge(n)).json()))
+	return errors.Join(ReplaceFile(stateFile, n.state(), 0o644), ReplaceFile(jsonFile, n.view(judge(n)).json(), 0o644))
 }
 
-func replace(name, text string) error {
+// ReplaceFile writes a file as a whole: whoever reads it finds all of the old text or all
+// of the new one. It is for files in memory below /run: nothing is synced to a disk.
+func ReplaceFile(name, text string, mode os.FileMode) error {
 	temporary := name + ".new"
-	if err := os.WriteFile(temporary, []byte(text), 0o644); err != nil {
+	if err := os.WriteFile(temporary, []byte(text), mode); err != nil {
 		return err
 	}
 	return os.Rename(temporary, name)

@@ -14,10 +14,10 @@ import (
 	"github.com/sidusboot/sidusboot/dns"
 )
 
-// Names looks up the names of portals, by which a target redirects its nodes,
+// PortalNames looks up the names of portals, by which a target redirects its nodes,
 // also when the node is up: the resident process has no /etc, and must not need
 // one.
-type Names struct {
+type PortalNames struct {
 	resolver dns.Resolver
 
 	mu sync.Mutex
@@ -25,15 +25,15 @@ type Names struct {
 	known map[string]netip.Addr
 }
 
-// NewNames asks a resolver.
-func NewNames(r dns.Resolver) *Names { return &Names{resolver: r} }
+// NewPortalNames asks a resolver.
+func NewPortalNames(r dns.Resolver) *PortalNames { return &PortalNames{resolver: r} }
 
 // lookUpTime is what the name servers get, so that time is left for the login.
 const lookUpTime = 5 * time.Second
 
 // LookUp is iscsi.Target.Resolve: the address of a name, or the one that was found
 // before where no server answers.
-func (n *Names) LookUp(ctx context.Context, host string) (netip.Addr, error) {
+func (n *PortalNames) LookUp(ctx context.Context, host string) (netip.Addr, error) {
 	if addr, err := netip.ParseAddr(host); err == nil {
 		return addr, nil
 	}
@@ -55,7 +55,7 @@ func (n *Names) LookUp(ctx context.Context, host string) (netip.Addr, error) {
 // maxNames is how many names are kept: a target may redirect to ever new ones.
 const maxNames = 16
 
-func (n *Names) know(host string, addr netip.Addr) {
+func (n *PortalNames) know(host string, addr netip.Addr) {
 	if n.known == nil {
 		n.known = make(map[string]netip.Addr)
 	}
@@ -65,7 +65,7 @@ func (n *Names) know(host string, addr netip.Addr) {
 }
 
 // encode writes down what decodeSession reads.
-func (n *Names) encode(add func(key, value string)) {
+func (n *PortalNames) encode(add func(key, value string)) {
 	for _, s := range n.resolver.Servers {
 		add("dns", s.String())
 	}
@@ -83,7 +83,7 @@ func (n *Names) encode(add func(key, value string)) {
 }
 
 // set takes a line of encode.
-func (n *Names) set(key, value string) error {
+func (n *PortalNames) set(key, value string) error {
 	switch key {
 	case "search":
 		n.resolver.Search = append(n.resolver.Search, value)
