@@ -46,9 +46,9 @@ func (n *node) matchUpper() error {
 		if !m.Mismatch || n.cfg.RW.Mismatch != "reset" {
 			parameter = "sidus.rw.reset=" + n.cfg.RW.Reset
 		}
-		n.note(fmt.Sprintf("rw: the upper layer of this node, begun on the tree %s, has been emptied (%s)", cmp.Or(m.Tree, "(unknown)"), parameter))
+		n.note(fmt.Sprintf("rw: the upper layer of this node, made over the tree %s, was emptied (%s)", cmp.Or(m.Tree, "(unknown)"), parameter))
 	case m.Archived != "":
-		n.note(fmt.Sprintf("rw: the upper layer of this node was begun on the tree %s, and is %s/%s now (sidus.rw.mismatch=archive): delete it when it is not needed",
+		n.note(fmt.Sprintf("rw: the upper layer of this node was made over the tree %s, and is %s/%s now (sidus.rw.mismatch=archive): delete it when it is not needed",
 			m.Tree, rwDir, m.Archived))
 	case m.Mismatch:
 		n.sayShadowed(upper, m.Tree)
@@ -59,7 +59,7 @@ func (n *node) matchUpper() error {
 // sayShadowed says what an upper layer hides of another tree than that on which it
 // was begun.
 func (n *node) sayShadowed(upper, begun string) {
-	text := fmt.Sprintf("rw: the upper layer of this node was begun on the tree %s, this boot's is %s", begun, n.treeName())
+	text := fmt.Sprintf("rw: the upper layer of this node was made over the tree %s, but this boot's tree is %s", begun, n.treeName())
 	hidden := union.Hidden(roDir, upper, n.report.Kernel)
 	if len(hidden) == 0 {
 		n.log.Noticef("%s; it hides none of the tree's important files", text)

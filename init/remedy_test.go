@@ -23,13 +23,13 @@ func TestWithRemedy(t *testing.T) {
 		want string // what is added
 	}{
 		{"blank", &rwlayer.BlankError{Name: "/dev/sda"}, "/dev/sda is blank", ": sidus.mkfs=blank allows it"},
-		{"held", &rwlayer.HeldError{Holder: 0x1f0e, Own: 1}, "held by another node under key 0x0000000000001f0e", ": if that node is gone for good, boot this one once with sidus.rw.takeover=0x0000000000001f0e"},
-		{"held by nobody knows whom", &rwlayer.HeldError{Own: 1}, "under an unknown key", ""},
-		{"another's", &rwlayer.UnknownOwnerError{Name: "/dev/sda", Volume: rwlayer.Volume{Type: "ext4", UUID: "9c1f0f5e"}, Err: unix.EIO}, "name it by its label or UUID", ": sidus.rw.adopt=9c1f0f5e"},
-		{"another's, which holds it", &rwlayer.UnknownOwnerError{Volume: rwlayer.Volume{UUID: "9c1f0f5e"}, Err: &rwlayer.HeldError{Holder: 2}}, "it is left untouched", ": sidus.rw.adopt=9c1f0f5e"},
+		{"held", &rwlayer.HeldError{Holder: 0x1f0e, Own: 1}, "held by another node with key 0x0000000000001f0e", ": if that node is gone for good, boot this one once with sidus.rw.takeover=0x0000000000001f0e"},
+		{"held by nobody knows whom", &rwlayer.HeldError{Own: 1}, "with an unknown key", ""},
+		{"another's", &rwlayer.UnknownOwnerError{Name: "/dev/sda", Volume: rwlayer.Volume{Type: "ext4", UUID: "9c1f0f5e"}, Err: unix.EIO}, "choose it by its label or UUID", ": sidus.rw.adopt=9c1f0f5e"},
+		{"another's, which holds it", &rwlayer.UnknownOwnerError{Volume: rwlayer.Volume{UUID: "9c1f0f5e"}, Err: &rwlayer.HeldError{Holder: 2}}, "it is not changed", ": sidus.rw.adopt=9c1f0f5e"},
 		{"size", &rwlayer.SizeError{Size: "x", Err: unix.EINVAL}, "the size must be a number", ": see sidus.rw.size="},
 		{"union", &overlay.KindError{Kind: overlay.Aufs}, "the kernel has no aufs", ": see sidus.union="},
-		{"another tree", &rwlayer.MismatchError{Made: "a", Now: "b"}, "boot the node on a, or choose", ": see sidus.version= and sidus.rw.mismatch="},
+		{"another tree", &rwlayer.MismatchError{Made: "a", Now: "b"}, "boot the node from a, or choose", ": see sidus.version= and sidus.rw.mismatch="},
 		{"no versions", source.ErrNoVersions, "the tree has no versions", ": see sidus.version="},
 		{"any other", errors.New("no answer"), "no answer", ""},
 	} {

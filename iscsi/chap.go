@@ -64,7 +64,7 @@ func decodeBinary(v string) ([]byte, error) {
 	case "0b", "0B":
 		b, err = decodeBase64(rest)
 	default:
-		return nil, protocolErrorf("a binary value starts with neither 0x nor 0b")
+		return nil, protocolErrorf("a binary value does not start with 0x or 0b")
 	}
 	if err != nil || len(b) == 0 || len(b) > maxBinary {
 		return nil, protocolErrorf("a binary value cannot be decoded")
@@ -133,7 +133,7 @@ func (c *chap) choose(in []Pair) error {
 		return protocolErrorf("no CHAP_A")
 	}
 	if text == "Reject" {
-		return fmt.Errorf("%w: the target takes none of the CHAP algorithms %s", ErrAuthentication, c.offer()[0].Value)
+		return fmt.Errorf("%w: the target accepts none of the CHAP algorithms %s", ErrAuthentication, c.offer()[0].Value)
 	}
 	n, err := parseNumber(text)
 	for _, a := range c.target.CHAP {
@@ -165,7 +165,7 @@ func (c *chap) verify(in []Pair) error {
 	name, hasName := value(in, "CHAP_N")
 	text, hasAnswer := value(in, "CHAP_R")
 	if !hasName || !hasAnswer {
-		return fmt.Errorf("%w: the target does not prove itself, and mutual CHAP was asked for", ErrAuthentication)
+		return fmt.Errorf("%w: the target did not prove its password, although mutual CHAP is configured", ErrAuthentication)
 	}
 	answer, err := decodeBinary(text)
 	if err != nil {
@@ -194,7 +194,7 @@ func same(a, b []byte) bool {
 }
 
 var (
-	errReflected = fmt.Errorf("%w: the other end sends our own challenge or answer back", ErrAuthentication)
-	errMutual    = fmt.Errorf("%w: the target does not know the user and password it should prove itself with", ErrAuthentication)
-	errNoProof   = errors.New("the target lets this node in without asking it for a proof, and mutual CHAP was asked for")
+	errReflected = fmt.Errorf("%w: the target sends our own challenge or answer back", ErrAuthentication)
+	errMutual    = fmt.Errorf("%w: the target does not have the user and password that it must prove", ErrAuthentication)
+	errNoProof   = errors.New("the target did not ask this node for its password, although mutual CHAP is configured")
 )

@@ -74,7 +74,7 @@ func (s *Session) device(ctx context.Context) (string, error) {
 		return found != ""
 	})
 	if errors.Is(err, context.DeadlineExceeded) {
-		return "", fmt.Errorf("%w for this initiator: look at the target's list of LUNs", ErrNoLUN)
+		return "", fmt.Errorf("%w for this initiator: check the target's list of LUNs", ErrNoLUN)
 	}
 	return found, err
 }
@@ -82,7 +82,7 @@ func (s *Session) device(ctx context.Context) (string, error) {
 // look returns the disk, or what is still missing.
 func (s *Session) look(device string) (disk Disk, missing string) {
 	if state := read(device, "state"); state != "running" {
-		return Disk{}, "the device to run, it is " + state
+		return Disk{}, "the device to be running, its state is " + state
 	}
 	blocks := list(filepath.Join(device, "block"), "")
 	if len(blocks) == 0 {

@@ -45,7 +45,7 @@ func TestDisk(t *testing.T) {
 			t.Errorf("got %v, want a wait for %s", err, what)
 		}
 	}
-	waits("it is blocked")
+	waits("its state is blocked")
 	write(t, "running\n", device, "state")
 	waits("the size of sdq")
 	write(t, "2048\n", device, "block/sdq/size")

@@ -97,15 +97,15 @@ func (e *LoginError) kind() error {
 func (e *LoginError) hint() string {
 	switch {
 	case e.Class == statusTarget && e.Detail == 0x01:
-		return "try again later; LIO says so of a target that it does not have, too: check the target's name"
+		return "try again later; LIO also answers this if it has no such target: check the target's name"
 	case errors.Is(e, ErrAuthentication):
 		return "compare CHAP user and password with the target's account"
 	case errors.Is(e, ErrNotAuthorized):
-		return "the target's access list lacks this node: add its initiator name or its address there"
+		return "add this node's initiator name or its address to the target's access list"
 	case errors.Is(e, ErrNotFound):
 		return "compare the target's name with the list of targets, and check that this portal serves it"
 	case errors.Is(e, ErrBusy):
-		return "try again later, or look at the target's log and its limit of sessions"
+		return "try again later, or check the target's log and its limit of sessions"
 	case errors.Is(e, ErrRedirects):
 		return "the target's portals redirect to each other: correct them there, or use the last one"
 	}
@@ -114,11 +114,11 @@ func (e *LoginError) hint() string {
 		return "nothing listens there: is the target running?"
 	case errors.Is(e.Err, os.ErrDeadlineExceeded), errors.Is(e.Err, context.DeadlineExceeded),
 		errors.Is(e.Err, unix.ETIMEDOUT), errors.Is(e.Err, unix.EHOSTUNREACH), errors.Is(e.Err, unix.ENETUNREACH):
-		return "no answer: is the server up, and does a firewall or a missing route keep packets from it?"
+		return "no answer: is the server up? Does a firewall or a missing route keep packets from it?"
 	case errors.Is(e.Err, ErrNoCredentials):
-		return "LIO does so when it demands CHAP: give a user and a password"
+		return "LIO does this if it requires CHAP: set a user and a password"
 	case closed(e.Err):
-		return "the target closed the connection: look at its log"
+		return "the target closed the connection: check its log"
 	}
 	return ""
 }
@@ -148,15 +148,15 @@ func statusText(class, detail uint8) string {
 	case 0x0204:
 		return "the target was removed for good"
 	case 0x0205:
-		return "the target does not speak this version"
+		return "the target does not support this version of iSCSI"
 	case 0x0206:
 		return "too many connections"
 	case 0x0207:
-		return "the target misses a parameter"
+		return "the target reports a missing parameter"
 	case 0x0209:
-		return "the target does not take this type of session"
+		return "the target does not support this type of session"
 	case 0x020b:
-		return "the target calls the request invalid"
+		return "the target reports an invalid request"
 	case 0x0300:
 		return "the target has a hardware or software error"
 	case 0x0301:
@@ -166,9 +166,9 @@ func statusText(class, detail uint8) string {
 	}
 	switch class {
 	case statusInitiator:
-		return "the target blames this initiator"
+		return "the target reports an error of this initiator"
 	case statusTarget:
-		return "the target cannot serve"
+		return "the target reports an error of its own"
 	}
 	return "the target answers with an unknown status"
 }

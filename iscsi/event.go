@@ -22,7 +22,7 @@ type event struct {
 
 // ErrEventsLost says that the kernel's events are not read any more: the
 // Kernel, and every Session that it made, cannot be used again.
-var ErrEventsLost = errors.New("iscsi: the kernel's events are not received any more")
+var ErrEventsLost = errors.New("iscsi: events of the kernel can no longer be received")
 
 // queueLen is how many events a session may leave unread. A login in progress
 // has one at most.

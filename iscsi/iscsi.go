@@ -147,7 +147,7 @@ func (t Target) checkSecrets() error {
 	case t.User != "" && t.Password == t.PasswordIn:
 		// RFC 7143, section 9.2.1: with one secret for both ways an attacker
 		// lets us compute the answer to our own question.
-		return errors.New("iscsi: the secrets of the two directions are equal: give the target another one")
+		return errors.New("iscsi: the target's password is the same as the node's: give the target another one")
 	}
 	for _, s := range []string{t.User, t.UserIn, string(t.Password), string(t.PasswordIn)} {
 		if len(s) > maxValue {

@@ -130,7 +130,7 @@ func (k *Keeper) logInAgain(ctx context.Context) error {
 			k.Logf("logged in again after %v", time.Since(start).Round(time.Second/10))
 			if why := k.Session.AdmitSkipped(); why != nil && why.Error() != k.admitSkipped {
 				k.admitSkipped = why.Error()
-				k.Logf("the target does not allow a check of who has the volume before this node writes to it again: %v", why)
+				k.Logf("this node writes to the volume again without a check of which node holds it, because the target does not allow the check: %v", why)
 			}
 			k.loggedIn()
 			return nil

@@ -114,7 +114,7 @@ func (e *KernelError) Error() string {
 	case errors.Is(e.Err, unix.EPROTONOSUPPORT):
 		text += ": the module scsi_transport_iscsi is not loaded, or this is not the first network namespace"
 	case errors.Is(e.Err, unix.EPERM):
-		text += ": this needs CAP_SYS_ADMIN"
+		text += ": it needs CAP_SYS_ADMIN"
 	case errors.Is(e.Err, unix.ENOMEM) && e.Op == opCreateConn:
 		text += ": is a module loaded that provides crc32c (crc32c_generic, crc32c_intel)?"
 	}

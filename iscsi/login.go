@@ -111,7 +111,7 @@ func (l *login) secure(ctx context.Context) error {
 	case method == "CHAP" && t.User != "" && !transited:
 		return l.prove(ctx)
 	case method == "Reject" || method == "CHAP" && t.User == "":
-		return l.fail(fmt.Errorf("%w: the target does not take AuthMethod=%s", ErrAuthentication, methods))
+		return l.fail(fmt.Errorf("%w: the target does not accept AuthMethod=%s", ErrAuthentication, methods))
 	case t.UserIn != "":
 		return l.fail(fmt.Errorf("%w: %w", ErrAuthentication, errNoProof))
 	case method != "None" && method != "":
@@ -217,7 +217,7 @@ func (l *login) transitFlags(next byte) byte {
 // round sends one PDU and reads the answer.
 func (l *login) round(ctx context.Context, flags byte, data []byte, next byte) (PDU, error) {
 	if l.rounds++; l.rounds > maxRounds {
-		return PDU{}, l.fail(protocolErrorf("no end after %d PDUs", maxRounds))
+		return PDU{}, l.fail(protocolErrorf("not finished after %d PDUs", maxRounds))
 	}
 	request := PDU{Data: data}
 	h := &request.Header
@@ -246,7 +246,7 @@ func (l *login) check(p *PDU, next byte) error {
 	case OpReject:
 		return l.fail(protocolErrorf("the target rejects the login PDU for reason %#02x", h[2]))
 	default:
-		return l.fail(protocolErrorf("opcode %#02x where the answer to a login belongs", h.Opcode()))
+		return l.fail(protocolErrorf("opcode %#02x instead of the answer to a login", h.Opcode()))
 	}
 	l.expStatSN = h.Uint32(24) + 1
 	l.tsih = h.Uint16(14)
@@ -257,13 +257,13 @@ func (l *login) check(p *PDU, next byte) error {
 		return &LoginError{Class: class, Detail: detail, Target: l.target.Name}
 	}
 	if h[3] != 0 {
-		return l.fail(protocolErrorf("the target speaks version %d and this node 0", h[3]))
+		return l.fail(protocolErrorf("the target uses version %d of iSCSI and this node 0", h[3]))
 	}
 	if stage := h[1] >> 2 & 3; stage != l.stage {
 		return l.fail(protocolErrorf("an answer in stage %d to a request in stage %d", stage, l.stage))
 	}
 	if h[1]&flagTransit != 0 && (h[1]&3 != next || next == l.stage || h[1]&flagContinue != 0) {
-		return l.fail(protocolErrorf("the target goes on to stage %d unasked", h[1]&3))
+		return l.fail(protocolErrorf("the target changes to stage %d without a request", h[1]&3))
 	}
 	return nil
 }

@@ -107,16 +107,16 @@ func TestLoginFails(t *testing.T) {
 		{"too many", &iscsitest.Target{Status: 0x0206}, node(), iscsi.ErrBusy, "too many"},
 		{"busy", &iscsitest.Target{Status: 0x0302}, node(), iscsi.ErrBusy, "out of resources"},
 		{"strange", &iscsitest.Target{Status: 0x0777}, node(), nil, "unknown status"},
-		{"impostor", &impostor, withMutual(), iscsi.ErrAuthentication, "does not know"},
-		{"no mutual proof", &iscsitest.Target{User: "node", Password: "a secret of the node"}, withMutual(), iscsi.ErrAuthentication, "does not prove itself"},
+		{"impostor", &impostor, withMutual(), iscsi.ErrAuthentication, "does not have"},
+		{"no mutual proof", &iscsitest.Target{User: "node", Password: "a secret of the node"}, withMutual(), iscsi.ErrAuthentication, "did not prove its password"},
 		{"no CHAP where mutual is wanted", &iscsitest.Target{}, withMutual(), iscsi.ErrAuthentication, "0201"},
 		{"redirect without an address", &iscsitest.Target{Status: 0x0101}, node(), iscsi.ErrProtocol, "without TargetAddress"},
-		{"never goes on", &iscsitest.Target{Mutate: func(p *iscsi.PDU) { p.Header[1] &= 0x0c }}, node(), iscsi.ErrProtocol, "no end"},
-		{"goes on unasked", &iscsitest.Target{User: "node", Password: "x", Mutate: func(p *iscsi.PDU) { p.Header[1] |= 0x81 }}, withCHAP(), iscsi.ErrProtocol, "unasked"},
+		{"never goes on", &iscsitest.Target{Mutate: func(p *iscsi.PDU) { p.Header[1] &= 0x0c }}, node(), iscsi.ErrProtocol, "not finished"},
+		{"goes on unasked", &iscsitest.Target{User: "node", Password: "x", Mutate: func(p *iscsi.PDU) { p.Header[1] |= 0x81 }}, withCHAP(), iscsi.ErrProtocol, "without a request"},
 		{"skips the proof", &iscsitest.Target{Mutate: func(p *iscsi.PDU) {
 			p.Header[1], p.Data = 0x81, []byte("AuthMethod=None\x00")
 			p.Header.SetUint16(36, 0)
-		}}, withMutual(), nil, "unasked"},
+		}}, withMutual(), nil, "without a request"},
 		{"another version", &iscsitest.Target{Mutate: func(p *iscsi.PDU) { p.Header[3] = 1 }}, node(), iscsi.ErrProtocol, "version 1"},
 		{"another opcode", &iscsitest.Target{Mutate: func(p *iscsi.PDU) { p.Header[0] = 0x24 }}, node(), iscsi.ErrProtocol, "opcode"},
 		{"reject", &iscsitest.Target{Mutate: func(p *iscsi.PDU) { p.Header[0], p.Header[2] = 0x3f, 4 }}, node(), iscsi.ErrProtocol, "reason 0x04"},

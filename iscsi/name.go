@@ -73,7 +73,7 @@ func checkQualified(rest string) error {
 	}
 	authority, text, colon := strings.Cut(rest, ":")
 	if authority == "" || authority[0] == '.' || authority[len(authority)-1] == '.' || strings.Contains(authority, "..") {
-		return errors.New("needs a domain name in reverse after the month, as in iqn.2013-09.org.example:node1")
+		return errors.New("needs a reversed domain name after the month, as in iqn.2013-09.org.example:node1")
 	}
 	if colon && text == "" {
 		return errors.New("ends with a colon")
@@ -118,16 +118,16 @@ func ParsePortal(text string) (Portal, error) {
 	case strings.HasPrefix(s, "["):
 		end := strings.IndexByte(s, ']')
 		if end < 0 || net.ParseIP(zoneless(s[1:end])) == nil {
-			return Portal{}, fmt.Errorf("iscsi: portal %q: an IPv6 address belongs between the brackets", text)
+			return Portal{}, fmt.Errorf("iscsi: portal %q: write an IPv6 address between the brackets", text)
 		}
 		host, port = s[1:end], s[end+1:]
 		if port != "" && port[0] != ':' {
-			return Portal{}, fmt.Errorf("iscsi: portal %q: a colon and a port belong after the bracket", text)
+			return Portal{}, fmt.Errorf("iscsi: portal %q: write a colon and a port after the bracket", text)
 		}
 		port = strings.TrimPrefix(port, ":")
 	case strings.Count(s, ":") > 1:
 		if net.ParseIP(zoneless(s)) == nil {
-			return Portal{}, fmt.Errorf("iscsi: portal %q is no HOST:PORT; an IPv6 address with a port is written [ADDRESS]:PORT", text)
+			return Portal{}, fmt.Errorf("iscsi: portal %q is not HOST:PORT; write an IPv6 address with a port as [ADDRESS]:PORT", text)
 		}
 		host = s
 	default:
@@ -140,7 +140,7 @@ func ParsePortal(text string) (Portal, error) {
 	if port != "" {
 		n, err := strconv.ParseUint(port, 10, 16)
 		if err != nil || n == 0 {
-			return Portal{}, fmt.Errorf("iscsi: portal %q: %q is no port", text, port)
+			return Portal{}, fmt.Errorf("iscsi: portal %q: %q is not a port", text, port)
 		}
 		p.Port = uint16(n)
 	}

@@ -265,7 +265,7 @@ func (n *negotiation) finish(t *Target) (Params, error) {
 		}
 	}
 	if t.HeaderDigest == DigestRequire && !p.HeaderDigest || t.DataDigest == DigestRequire && !p.DataDigest {
-		return Params{}, protocolErrorf("the target does not agree to the digests that are required here")
+		return Params{}, protocolErrorf("the target does not accept the digests that this node requires")
 	}
 	// iscsi_conn_start takes no first burst beyond the whole one.
 	p.FirstBurst = min(p.FirstBurst, p.MaxBurst)

@@ -104,7 +104,7 @@ func (t *Target) follow(ctx context.Context, portal Portal, try func(context.Con
 func (t *Target) dial(ctx context.Context, portal Portal) (net.Conn, error) {
 	addr, err := netip.ParseAddr(portal.Host)
 	if err != nil && t.Resolve == nil {
-		return nil, fmt.Errorf("%s is no address, and Target.Resolve is not set", portal.Host)
+		return nil, fmt.Errorf("%s is not an address, and Target.Resolve is not set", portal.Host)
 	}
 	if err != nil {
 		if addr, err = t.Resolve(ctx, portal.Host); err != nil {

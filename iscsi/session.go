@@ -166,7 +166,7 @@ func (s *Session) establish(ctx context.Context, persistent Portal, c net.Conn) 
 func (s *Session) bind(c net.Conn) error {
 	sc, ok := c.(syscall.Conn)
 	if !ok {
-		return fmt.Errorf("iscsi: %T is no TCP connection", c)
+		return fmt.Errorf("iscsi: %T is not a TCP connection", c)
 	}
 	raw, err := sc.SyscallConn()
 	if err != nil {

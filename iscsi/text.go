@@ -43,7 +43,7 @@ func ParseText(b []byte) ([]Pair, error) {
 		}
 		key, value, ok := strings.Cut(string(item), "=")
 		if !ok || !isKey(key) {
-			return nil, protocolErrorf("%.40q is no key=value", item)
+			return nil, protocolErrorf("%.40q is not key=value", item)
 		}
 		if len(pairs) == maxPairs {
 			return nil, protocolErrorf("more than %d keys", maxPairs)

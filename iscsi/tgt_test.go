@@ -60,7 +60,7 @@ func TestTgt(t *testing.T) {
 		{name: "no password", target: oneWay, want: iscsi.ErrAuthentication, say: "0201"},
 		{name: "unknown target", target: "iqn.2013-09.org.example:other", want: iscsi.ErrNotFound, say: "0203"},
 		{name: "another address", target: elsewhere, want: iscsi.ErrNotFound, say: "0203"},
-		{name: "wrong secret of the target", target: mutual, user: "node", password: secret, in: "nas", passIn: "wrong", want: iscsi.ErrAuthentication, say: "does not know"},
+		{name: "wrong secret of the target", target: mutual, user: "node", password: secret, in: "nas", passIn: "wrong", want: iscsi.ErrAuthentication, say: "does not have"},
 		{name: "a target that cannot prove itself", target: oneWay, user: "node", password: secret, in: "nas", passIn: secretIn, want: iscsi.ErrAuthentication},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

@@ -77,7 +77,7 @@ func (t *Target) admit(ctx context.Context, c net.Conn) (next net.Conn, skipped,
 	}
 	remote, ok := c.RemoteAddr().(*net.TCPAddr)
 	if !ok {
-		return nil, nil, fmt.Errorf("iscsi: %T is no TCP connection", c)
+		return nil, nil, fmt.Errorf("iscsi: %T is not a TCP connection", c)
 	}
 	var refused error
 	err = t.ask(ctx, c, func(u *LogicalUnit) error {
@@ -180,7 +180,7 @@ func (u *LogicalUnit) execute(ctx context.Context, cdb, data []byte, write bool)
 		case opR2T:
 			at, n := uint64(h.Uint32(40)), uint64(h.Uint32(44))
 			if !write || at+n > uint64(len(data)) {
-				return 0, nil, protocolErrorf("%d bytes at %d are wanted of %d", n, at, len(data))
+				return 0, nil, protocolErrorf("the target asks for %d bytes at %d of %d", n, at, len(data))
 			}
 			if err := u.sendData(ctx, data[:at+n], uint32(at), h.Uint32(20)); err != nil {
 				return 0, nil, err
@@ -199,10 +199,10 @@ func (u *LogicalUnit) execute(ctx context.Context, cdb, data []byte, write bool)
 				return 0, nil, &AsyncError{Event: event}
 			}
 		default:
-			return 0, nil, protocolErrorf("opcode %#02x where the answer to a command belongs", h.Opcode())
+			return 0, nil, protocolErrorf("opcode %#02x instead of the answer to a command", h.Opcode())
 		}
 	}
-	return 0, nil, protocolErrorf("no end after %d PDUs", maxAnswers)
+	return 0, nil, protocolErrorf("not finished after %d PDUs", maxAnswers)
 }
 
 // maxAnswers is how many PDUs a target may answer one command with.

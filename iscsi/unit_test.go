@@ -122,17 +122,17 @@ func TestAskHostile(t *testing.T) {
 	}{
 		"beyond the end":    {answer(0x25, func(h *iscsi.Header) { h.SetUint32(40, 0xfffffffc) }), "of an answer of 16"},
 		"another task":      {answer(0x25, func(h *iscsi.Header) { h.SetUint32(16, 99) }), "where 0x1 is open"},
-		"wants data":        {answer(0x31, nil), "are wanted of 16"},
+		"wants data":        {answer(0x31, nil), "at 0 of 16"},
 		"unknown opcode":    {answer(0x3e, nil), "opcode 0x3e"},
 		"rejects":           {answer(iscsi.OpReject, nil), "opcode 0x3f"},
 		"asks for a logout": {answer(iscsi.OpAsync, func(h *iscsi.Header) { h[36] = 1 }), "asks for a new login"},
 		"cannot":            {answer(0x21, func(h *iscsi.Header) { h[2] = 1 }), "response 0x01"},
-		"no end": {func(iscsi.PDU) (all []iscsi.PDU) {
+		"not finished": {func(iscsi.PDU) (all []iscsi.PDU) {
 			for range 2000 {
 				all = append(all, pings(iscsi.PDU{})[1])
 			}
 			return all
-		}, "no end after"},
+		}, "not finished after"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			k, _ := newKernel(t)

@@ -7,7 +7,7 @@ import (
 )
 
 // ErrGone says that the session does not exist any more.
-var ErrGone = errors.New("iscsi: the session is gone")
+var ErrGone = errors.New("iscsi: the session no longer exists")
 
 // ErrTakenOver says that another process, such as iscsid, logs in on this
 // session. It owns the session from now on.

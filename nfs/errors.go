@@ -10,13 +10,13 @@ import (
 
 // ErrWritable says that the export could be written to although every node is
 // to share it.
-var ErrWritable = errors.New("the export is writable: export it read-only (ro, Access_Type = RO), or one write by mistake changes every node")
+var ErrWritable = errors.New("the export is writable: export it read-only (ro, Access_Type = RO), because one mistaken write would change every node")
 
 // ErrOwner says that the tree's files do not belong to root on this node.
-var ErrOwner = errors.New("the init program does not belong to root here: the server sends names instead of numbers (nfs-ganesha: Only_Numeric_Owners = true; knfsd: nfsd.nfs4_disable_idmapping=Y), or the tree was made wrongly")
+var ErrOwner = errors.New("the init program does not belong to root here: the server sends names instead of numbers (nfs-ganesha: Only_Numeric_Owners = true; knfsd: nfsd.nfs4_disable_idmapping=Y), or the files of the tree have the wrong owner")
 
-// ErrNoOtherVersion says that there is no other version of NFS to try.
-var ErrNoOtherVersion = errors.New("there is no other version of NFS to try")
+// ErrNoOtherVersion says that no other version of NFS can be tried.
+var ErrNoOtherVersion = errors.New("no other version of NFS can be tried")
 
 // A MountError says why a tree could not be mounted, and what to do about it.
 type MountError struct {
@@ -43,23 +43,23 @@ func (e *MountError) Unwrap() error { return e.Err }
 func (e *MountError) hint() string {
 	switch {
 	case e.Version == "3" && errors.Is(e.Err, errSilent):
-		return "its mountd may wait for a name service, which it asks about each client: check that there, or avoid it with the NFS option vers=4.2"
+		return "its mountd may be waiting for a name service, which it asks about each client: check the name service there, or use the NFS option vers=4.2"
 	case errors.Is(e.Err, unix.EACCES), errors.Is(e.Err, unix.EPERM):
-		return fmt.Sprintf("the server refuses the export to %s: check its exports (clients, path; read-only is right)", e.Source.Client)
+		return fmt.Sprintf("the server does not export this path to %s: check its exports (clients, path; read-only is right)", e.Source.Client)
 	case errors.Is(e.Err, unix.ENOENT):
 		return "the server has no such path: check nfsroot= or DHCP option 17 (an NFSv4 path starts at the server's pseudo root)"
 	case errors.Is(e.Err, unix.ENODEV):
 		return "the kernel has no NFS: the modules nfs, nfsv3, nfsv4 are missing from the image"
 	case errors.Is(e.Err, unix.EPROTONOSUPPORT):
-		return "this version is not served, or its module is not in the image"
+		return "the server does not have this version of NFS, or its module is not in the image"
 	case errors.Is(e.Err, unix.ECONNREFUSED):
 		return "nothing listens there: is the NFS server running?"
 	case errors.Is(e.Err, unix.ETIMEDOUT), errors.Is(e.Err, unix.EHOSTUNREACH), errors.Is(e.Err, unix.ENETUNREACH):
-		return "no answer: is the server up, and is there a firewall or a missing route between?"
+		return "no answer: is the server up? Does a firewall or a missing route keep packets from it?"
 	case errors.Is(e.Err, unix.EINVAL):
 		return fmt.Sprintf("the kernel refuses these options: %s", e.Source.Data(e.Version))
 	case errors.Is(e.Err, unix.ESTALE):
-		return "the server exports another file system at this path than before: restart its NFS service"
+		return "the server has another file system at this path than before: restart its NFS service"
 	}
 	return ""
 }

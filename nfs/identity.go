@@ -38,7 +38,7 @@ func wrapIdentity(err error) error {
 	if err == nil {
 		return nil
 	}
-	return fmt.Errorf("nfs: this node's identity for NFSv4: %w: two nodes of one name will end each other's sessions over version 4", err)
+	return fmt.Errorf("nfs: set this node's NFSv4 identity: %w: nodes with the same host name will end each other's NFSv4 sessions", err)
 }
 
 func writeExisting(name, text string) error {

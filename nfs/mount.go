@@ -146,7 +146,7 @@ func (m *Mounter) next(ctx context.Context, src Source, dir string) (string, err
 		return m.wrongOwner, nil
 	}
 	if m.worst == nil {
-		return "", &MountError{Source: src, Version: src.Version, Err: errors.New("no version of NFS is left to try")}
+		return "", &MountError{Source: src, Version: src.Version, Err: errors.New("no other version of NFS can be tried")}
 	}
 	return "", m.worst
 }
@@ -193,7 +193,7 @@ func (m *Mounter) verify(ctx context.Context, src Source, version, dir string) e
 	said := false
 	for version != "3" && time.Since(begin) < graceTime && m.answers(context.WithoutCancel(ctx), src, version) {
 		if !said {
-			m.Logf("nfs: %s answers and lets nothing be opened yet: after a restart of the server that is its grace period for NFSv4, waiting", src)
+			m.Logf("nfs: %s answers, but no file can be opened yet: waiting for the end of its NFSv4 grace period, which follows a restart of the server", src)
 			said = true
 		}
 		m.waiting("the end of the server's grace period")

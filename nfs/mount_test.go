@@ -120,9 +120,9 @@ func TestMountVersions(t *testing.T) {
 			fake: fakeSystem{load: map[string]error{"nfsv4": errors.New("nfsv4 is not in this image")}}},
 		{name: "no module asked for", version: "4.1", err: "nfsv4 is not in this image",
 			fake: fakeSystem{load: map[string]error{"nfsv4": errors.New("nfsv4 is not in this image")}}},
-		{name: "refused: minor versions are asked once", asked: "4.2 3", err: "refuses the export to 10.0.0.9",
+		{name: "refused: minor versions are asked once", asked: "4.2 3", err: "does not export this path to 10.0.0.9",
 			fake: fakeSystem{mount: all(unix.EACCES)}},
-		{name: "refused by 3 only tells more than not found", asked: "4.2 3", err: "refuses the export",
+		{name: "refused by 3 only tells more than not found", asked: "4.2 3", err: "does not export this path",
 			fake: fakeSystem{mount: map[string]error{"4.2": unix.ENOENT, "3": unix.EACCES}}},
 		{name: "wrong path", asked: "4.2 3", err: "the server has no such path",
 			fake: fakeSystem{mount: all(unix.ENOENT)}},
@@ -156,7 +156,7 @@ func TestMountVersions(t *testing.T) {
 		{name: "version 3 is served and not asked for", version: "4", want: "4.2", asked: "4.2", fake: fakeSystem{server: threeServer}},
 		{name: "time-outs of the kernel", asked: "4.2 4.1 4.0 3", err: "no answer",
 			fake: fakeSystem{mount: all(unix.ETIMEDOUT)}},
-		{name: "unknown version", version: "5", err: "none of 3, 4"},
+		{name: "unknown version", version: "5", err: "choose one of 3, 4"},
 	}
 	for i := range tests {
 		tt := &tests[i]

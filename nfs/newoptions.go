@@ -45,6 +45,6 @@ func (m *Mounter) mountLeavingOut(src Source, version, dir string) error {
 	if len(left) == 0 || errors.Is(err, unix.EINVAL) {
 		return refused // They were not what it refuses.
 	}
-	m.Logf("nfs: this kernel does not take the NFS option %s: left out", strings.Join(left, ","))
+	m.Logf("nfs: this kernel does not support the NFS option %s: it is left out", strings.Join(left, ","))
 	return err
 }

@@ -35,9 +35,9 @@ func TestNewOptions(t *testing.T) {
 		refused          bool
 	}{
 		"all are known":    {"nconnect=4,rsize=65536", "", "nconnect=4,rsize=65536", "", false},
-		"nconnect":         {"nconnect=4,rsize=65536", "nconnect", ",rsize=65536", "NFS option nconnect=4: left out", false},
-		"only the newest":  {"nconnect=4,max_connect=8", "max_connect", ",nconnect=4", "NFS option max_connect=8: left out", false},
-		"two":              {"nconnect=4,softreval", "nconnect softreval", "addr=10.0.0.1", "NFS option softreval,nconnect=4: left out", false},
+		"nconnect":         {"nconnect=4,rsize=65536", "nconnect", ",rsize=65536", "NFS option nconnect=4: it is left out", false},
+		"only the newest":  {"nconnect=4,max_connect=8", "max_connect", ",nconnect=4", "NFS option max_connect=8: it is left out", false},
+		"two":              {"nconnect=4,softreval", "nconnect softreval", "addr=10.0.0.1", "NFS option softreval,nconnect=4: it is left out", false},
 		"one that is old":  {"rsize=1", "rsize", "", "", true},
 		"old and new ones": {"rsize=1,nconnect=4", "rsize", "", "", true},
 	} {

@@ -58,7 +58,7 @@ func (s Source) Versions(serves3 bool) ([]string, error) {
 	case "3", "4.0", "4.1", "4.2":
 		return []string{s.Version}, nil
 	}
-	return nil, fmt.Errorf("nfs: version %q is none of 3, 4, 4.0, 4.1, 4.2", s.Version)
+	return nil, fmt.Errorf("nfs: version %q: choose one of 3, 4, 4.0, 4.1, 4.2", s.Version)
 }
 
 // Module is the kernel module that speaks a version.

@@ -29,7 +29,7 @@ const (
 )
 
 // errRPC is an answer that is no RPC reply, or a refusal.
-var errRPC = errors.New("no answer that RPC knows")
+var errRPC = errors.New("not a valid RPC answer")
 
 // A call is one remote procedure call without credentials.
 type call struct{ program, version, procedure uint32 }

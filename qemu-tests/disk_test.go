@@ -58,7 +58,7 @@ func TestVolumeDamaged(t *testing.T) {
 			g := s.boot(s.volumeParams(test.params), GuestOptions{NICs: []NIC{{MAC: MAC(1)}}})
 			s.says(g, "rw: ", test.says)
 			if name == "refused" {
-				s.says(g, "LUN 1 of "+nodeTarget, "exited with status 4 and left errors: it is not mounted; run e2fsck -f on the volume where it lies", "UNEXPECTED INCONSISTENCY")
+				s.says(g, "LUN 1 of "+nodeTarget, "exited with status 4 and left errors: it is not mounted; run e2fsck -f on the volume on its server", "UNEXPECTED INCONSISTENCY")
 				s.ends(g, Rebooted)
 				return
 			}

@@ -120,7 +120,7 @@ func TestPolicies(t *testing.T) {
 	Require(t)
 	const (
 		// nfs-ganesha's mountd refuses what it does not have.
-		refused = "the server refuses the export to " + NodeAddr + ": check its exports (clients, path; "
+		refused = "the server does not export this path to " + NodeAddr + ": check its exports (clients, path; "
 		absent  = "the server has no such path: check nfsroot= or DHCP option 17"
 	)
 	for _, test := range []struct {
@@ -161,12 +161,12 @@ func TestRefused(t *testing.T) {
 			s.dhcp(DHCPOptions{})
 			g := s.boot(s.root(options)+" "+probeParams, GuestOptions{})
 			s.says(g, "nfs: mount "+ServerAddr+":"+s.tree+" with version 3: ",
-				"the server refuses the export to "+NodeAddr+": check its exports", "trying again in ")
+				"the server does not export this path to "+NodeAddr+": check its exports", "trying again in ")
 			if err := server.Stop(); err != nil {
 				t.Fatal(err)
 			}
 			s.nfs(Export{Clients: []string{NodeAddr}}, NFSOptions{})
-			if r := s.report(g); r.Attempts < 2 || !r.failedWith("the server refuses the export to "+NodeAddr) {
+			if r := s.report(g); r.Attempts < 2 || !r.failedWith("the server does not export this path to "+NodeAddr) {
 				t.Errorf("boot.json: %d attempts, failures %q", r.Attempts, r.Failures)
 			}
 		})

@@ -25,10 +25,10 @@ func TestForeignFileSystem(t *testing.T) {
 	Require(t)
 	const mkfs = "mkfs.ext4 -q -U " + othersID + " $F"
 	for name, test := range map[string]struct{ command, says string }{
-		"mbr": {mkfs + " -L sidusboot; printf '2048,,L\\n' | sfdisk -q -w never -W never $F", "it holds a partition table (MBR), below it an old ext4: it is left untouched"},
+		"mbr": {mkfs + " -L sidusboot; printf '2048,,L\\n' | sfdisk -q -w never -W never $F", "it holds a partition table (MBR), an old ext4 below it: it is not changed"},
 		// A journal to be replayed, and a deletion to be ended.
 		"others": {mkfs + " -L photos; " + othersFiles + "; debugfs -w -R 'feature needs_recovery' $F; debugfs -w -R 'ssv last_orphan 12' $F",
-			`ext4 labelled "photos", UUID ` + othersID + ", that is not known to be this node's own: there is home/ in it: it is left untouched"},
+			`ext4 labelled "photos", UUID ` + othersID + ", that is not known to be this node's own: there is home/ in it: it is not changed"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -75,7 +75,7 @@ func TestForeignLIO(t *testing.T) {
 
 	before := sum(t, host)
 	g := s.boot(params, node)
-	s.says(g, "rw: rwlayer: /dev/sda", "there is home/ in it: it is left untouched", "sidus.rw.adopt="+othersID)
+	s.says(g, "rw: rwlayer: /dev/sda", "there is home/ in it: it is not changed", "sidus.rw.adopt="+othersID)
 	s.ends(g, Rebooted)
 	if generation, taken := s.lioReservation(server, "lun0"); generation != "0x00000000" || taken {
 		t.Errorf("another host's disk: generation %s, taken: %v", generation, taken)
@@ -135,7 +135,7 @@ func TestForeignLook(t *testing.T) {
 		g.Kill()
 		before := sum(t, host)
 		g = s.boot(s.volumeParams("sidus.onerror=reboot panic=-1"), node)
-		s.says(g, "rw: rwlayer: /dev/sda", kind, "home/, upper2/, work/ in it: it is left untouched")
+		s.says(g, "rw: rwlayer: /dev/sda", kind, "home/, upper2/, work/ in it: it is not changed")
 		s.ends(g, Rebooted)
 		if after := sum(t, host); after != before {
 			t.Errorf("%s was written to: %s before, %s after", kind, before, after)

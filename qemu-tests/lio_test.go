@@ -154,7 +154,7 @@ func TestLIOOutage(t *testing.T) {
 	server.Kill() // Which the node finds out by a ping, after the order.
 	last := s.run(g, "cat /run/acknowledged")
 	s.shutsDownWithin(g, "poweroff", PoweredOff, endingTime)
-	s.keeperSays(g, "the volume is given up for poweroff, WHAT WAS NOT WRITTEN TO IT YET IS LOST")
+	s.keeperSays(g, "the volume is given up so that the node can poweroff: WHAT WAS NOT WRITTEN TO IT YET IS LOST")
 	checkVolume(t, host)
 	hasRecords(t, host, last)
 }
@@ -200,10 +200,10 @@ func TestLIORefused(t *testing.T) {
 
 	shell(fmt.Sprintf("echo 0 >%s/enable", lun.group()))
 	g := s.boot(params, node)
-	s.says(g, "waiting for the iSCSI target: iscsi: login to "+nodeTarget, "status 0301", "LIO says so of a target that it does not have, too")
+	s.says(g, "waiting for the iSCSI target: iscsi: login to "+nodeTarget, "status 0301", "LIO also answers this if it has no such target")
 
 	shell(fmt.Sprintf("rm %[1]s/lun_1/disk; rmdir %[1]s/lun_1 %[1]s; echo 1 >%[2]s/enable", acl, lun.group()))
-	s.failsWith(g, 1, "this initiator is not authorised (status 0202): the target's access list lacks this node")
+	s.failsWith(g, 1, "this initiator is not authorised (status 0202): add this node's initiator name or its address to the target's access list")
 
 	shell(fmt.Sprintf("mkdir -p %s", acl))
 	wrong := lun
@@ -214,13 +214,13 @@ func TestLIORefused(t *testing.T) {
 	wrong = lun
 	wrong.PasswordIn = "not-what-it-knows"
 	accounts(wrong)
-	s.fails(g, 3, "the target does not know the user and password it should prove itself with")
+	s.fails(g, 3, "the target does not have the user and password that it must prove")
 
 	accounts(lun)
 	s.fails(g, 4, "LUN 1 of "+nodeTarget+": no such LUN for this initiator")
 
 	shell(fmt.Sprintf("mkdir %[1]s/lun_1; ln -s %[2]s/lun/lun_1 %[1]s/lun_1/disk", acl, lun.group()))
-	s.fails(g, 5, "it holds swap space: it is left untouched")
+	s.fails(g, 5, "it holds swap space: it is not changed")
 	if after := sum(t, host); after != before {
 		t.Errorf("the volume was written to: %s before, %s after", before, after)
 	}
@@ -230,7 +230,7 @@ func TestLIORefused(t *testing.T) {
 	if err := os.WriteFile(host, make([]byte, 16<<20), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	s.says(g, "the target cannot save who holds the volume", "handing over")
+	s.says(g, "the target cannot save which node holds the volume", "handing over")
 	if r := s.report(g); !r.RW.Made || r.Attempts != 6 || len(r.Failures) != 5 {
 		t.Errorf("rw %+v, attempt %d, failures %q", r.RW, r.Attempts, r.Failures)
 	}
@@ -239,7 +239,7 @@ func TestLIORefused(t *testing.T) {
 	// Without an account, with a policy that acts.
 	refused := s.volumeParams(lioPortal + "sidus.mkfs=blank sidus.onerror=reboot panic=-1 ")
 	g = s.boot(refused, node)
-	s.fails(g, 1, "LIO does so when it demands CHAP")
+	s.fails(g, 1, "LIO does this if it requires CHAP")
 	s.ends(g, Rebooted)
 
 	// A disk that cannot be read in its middle proves nothing.

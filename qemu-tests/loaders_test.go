@@ -157,7 +157,7 @@ func TestPXE(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if out := b.install(); !strings.Contains(out, "all was there already") {
+	if out := b.install(); !strings.Contains(out, "this version is installed already") {
 		t.Errorf("the second install says %q", out)
 	}
 	after, err := os.ReadFile(filepath.Join(b.dir, own("pxelinux.cfg/")))

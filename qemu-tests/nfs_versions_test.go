@@ -194,7 +194,7 @@ func TestGraceUnderPolicy(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Logf("nfsd: %s", s.run(server.Guest, "dmesg | grep -i -e nfsd -e grace; ls /var/lib/nfs/v4recovery; true"))
-	s.says(g, "lets nothing be opened yet: after a restart of the server that is its grace period for NFSv4", "handing over")
+	s.says(g, "no file can be opened yet: waiting for the end of its NFSv4 grace period", "handing over")
 	if r := s.report(g); r.Attempts != 1 || r.Root.NFSVersion != "4.1" {
 		t.Errorf("root %+v in attempt %d", r.Root, r.Attempts)
 	}

@@ -118,7 +118,7 @@ func TestRescue(t *testing.T) {
 	s.nfs(Export{}, NFSOptions{})
 	s.dhcp(DHCPOptions{})
 	g := s.boot("nfsroot="+ServerAddr+":/not/there,vers=3 "+probeParams+" sidus.onerror=shell", GuestOptions{})
-	const says = "the server refuses the export to " + NodeAddr
+	const says = "the server does not export this path to " + NodeAddr
 	s.says(g, says, "a shell (/rescue in /)")
 	if _, err := g.Expect(s.ctx, `rescue as sh, process [0-9]+`); err != nil {
 		t.Fatal(err)

@@ -86,7 +86,7 @@ func TestTargetcli(t *testing.T) {
 	if r := s.report(g); !r.RW.Made || r.RW.Kind != "iscsi" || r.Attempts != 1 {
 		t.Errorf("rw %+v in attempt %d", r.RW, r.Attempts)
 	}
-	s.silentAfter(g, "Run /init", "cannot save who")
+	s.silentAfter(g, "Run /init", "cannot save which node")
 	s.run(g, "echo x >/root/x; sync")
 	// What docs/operations.md says to look at.
 	if held := s.run(server, "cat "+lioDir+"/core/*/node7/pr/res_holder; ls /etc/rtslib-fb-target/pr"); !strings.Contains(held, nodeInitiator(MAC(1))) || !strings.Contains(held, "aptpl_") {

@@ -112,13 +112,13 @@ func (s *site) otherVersion(host, rw string, machine GuestOptions) {
 		{"grep -c ^me: /etc/passwd; grep -c ^me: /ro/etc/passwd || true", "1\n0"},
 		{"findmnt -n -o FSTYPE /usr", "nfs"},
 	})
-	if r := s.report(g); r.RW.Begun != "a" || !r.noted("was begun on the tree a, this boot's is b: it hides the tree's /var/lib/dpkg/status, /etc/passwd: sidus.rw.mismatch=archive") {
+	if r := s.report(g); r.RW.Begun != "a" || !r.noted("was made over the tree a, but this boot's tree is b: it hides the tree's /var/lib/dpkg/status, /etc/passwd: sidus.rw.mismatch=archive") {
 		t.Errorf("kept: rw %+v, notes %q", r.RW, r.Notes)
 	}
 	off(g)
 
 	g = node("sidus.version=b sidus.rw.mismatch=stop sidus.onerror=reboot panic=-1")
-	s.says(g, "rw: rwlayer: the upper layer of this node's volume was begun on the tree a, this boot's tree is b", "see sidus.version= and sidus.rw.mismatch=")
+	s.says(g, "rw: rwlayer: the upper layer of this node's volume was made over the tree a, but this boot's tree is b", "see sidus.version= and sidus.rw.mismatch=")
 	s.ends(g, Rebooted)
 
 	g = node("sidus.version=b sidus.rw.mismatch=archive")
@@ -141,7 +141,7 @@ func (s *site) otherVersion(host, rw string, machine GuestOptions) {
 		{"ls -A /rw | grep -c sidusboot-reset || true", "0"},
 		{"echo three >/root/three; findmnt -n -o FSTYPE -M /rw", "ext4"},
 	})
-	if r := s.report(g); !r.noted("begun on the tree b, has been emptied (sidus.rw.mismatch=reset)") {
+	if r := s.report(g); !r.noted("made over the tree b, was emptied (sidus.rw.mismatch=reset)") {
 		t.Errorf("reset: notes %q", r.Notes)
 	}
 	off(g)
@@ -167,7 +167,7 @@ func (s *site) otherVersion(host, rw string, machine GuestOptions) {
 	change()
 	g = node("")
 	s.same(g, []answer{{"cat /root/*", "plain"}})
-	if r := s.report(g); !r.noted("was begun on the tree plain-", "it hides the tree's /var/lib/dpkg/status") {
+	if r := s.report(g); !r.noted("was made over the tree plain-", "it hides the tree's /var/lib/dpkg/status") {
 		t.Errorf("a changed plain tree: rw %+v, notes %q", r.RW, r.Notes)
 	}
 	off(g)

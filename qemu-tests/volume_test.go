@@ -164,8 +164,8 @@ func TestForeignVolume(t *testing.T) {
 		"swap":    {"mkswap -q $F", "it holds swap space", true},
 		"gpt":     {"printf 'label: gpt\\n,,L\\n' | sfdisk -q $F", "it holds a GPT partition table", false},
 		"lvm":     {"printf LABELONE | dd of=$F bs=512 seek=1 conv=notrunc status=none", "it holds an LVM physical volume", true},
-		"random":  {"head -c 16777216 /dev/urandom >$F", "it holds data of an unknown kind, the first found at byte 0", true},
-		"oneByte": {"printf x | dd of=$F bs=1 seek=12345678 conv=notrunc status=none", "the first found at byte 12345678", false},
+		"random":  {"head -c 16777216 /dev/urandom >$F", "it has data of an unknown kind, first found at byte 0", true},
+		"oneByte": {"printf x | dd of=$F bs=1 seek=12345678 conv=notrunc status=none", "first found at byte 12345678", false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -262,7 +262,7 @@ func TestVolumeRefused(t *testing.T) {
 		"none":     {"", "status 0201", true},
 		"target":   {right + "sidus.iscsi.target=iqn.2013-09.org.sidusboot:other ", "no such target (status 0203)", true},
 		"lun":      {right + "sidus.iscsi.lun=7 ", "LUN 7 of " + nodeTarget, false},
-		"mutual":   {right + "sidus.iscsi.user_in=tgt sidus.iscsi.password_in=not-what-it-knows ", "the target does not know the user and password it should prove itself with", false},
+		"mutual":   {right + "sidus.iscsi.user_in=tgt sidus.iscsi.password_in=not-what-it-knows ", "the target does not have the user and password that it must prove", false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -346,7 +346,7 @@ func TestVolumeHeld(t *testing.T) {
 // the other one, which has it, and its own.
 func (s *site) refusedKeys(g *Guest) (holder, own string) {
 	s.t.Helper()
-	m, err := g.Expect(s.ctx, `sidusboot: rw: [^\r\n]*the volume is held by another node under key (0x[0-9a-f]{16}) \(this node's is (0x[0-9a-f]{16})\)`)
+	m, err := g.Expect(s.ctx, `sidusboot: rw: [^\r\n]*the volume is held by another node with key (0x[0-9a-f]{16}) \(this node's is (0x[0-9a-f]{16})\)`)
 	if err != nil {
 		s.t.Fatal(err)
 	}

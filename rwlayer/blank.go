@@ -12,7 +12,7 @@ type DataError struct {
 }
 
 func (e *DataError) Error() string {
-	return fmt.Sprintf("it holds data of an unknown kind, the first found at byte %d: it is left untouched; give the node an empty volume, or zero this one yourself", e.Offset)
+	return fmt.Sprintf("it has data of an unknown kind, first found at byte %d: it is not changed; give the node an empty volume, or fill this one with zeros yourself", e.Offset)
 }
 
 // chunkBytes is how much is read at once.

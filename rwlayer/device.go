@@ -70,7 +70,7 @@ func Find(ctx context.Context, spec, sysfs, dev string, more func()) (string, er
 		}
 		switch {
 		case len(found) > 1:
-			return "", fmt.Errorf("rwlayer: %s fits %s: give one of them another name", spec, strings.Join(found, " and "))
+			return "", fmt.Errorf("rwlayer: %s matches several devices, %s: give one of them another name", spec, strings.Join(found, " and "))
 		case len(found) == 1 && strings.HasPrefix(spec, "/dev/"):
 			return found[0], nil // There is one of that name only.
 		case len(found) == 1:

@@ -18,8 +18,8 @@ type FeatureError struct {
 }
 
 func (e *FeatureError) Error() string {
-	return fmt.Sprintf("%s: its ext4 is newer than the tree's e2fsprogs, which do not know %s: it is neither checked nor mounted; "+
-		"install newer e2fsprogs in the tree, or turn that off where the volume lies, while no node uses it, with the e2fsprogs of the system that made it (e2fsck -f VOLUME; tune2fs -O ^%s VOLUME)",
+	return fmt.Sprintf("%s: its ext4 has features that the tree's e2fsprogs does not know (%s): it is neither checked nor mounted; "+
+		"install a newer e2fsprogs in the tree, or turn the features off on the server of the volume, while no node uses it, with the e2fsprogs of the system that made it (e2fsck -f VOLUME; tune2fs -O ^%s VOLUME)",
 		e.Name, strings.Join(e.Features, ", "), strings.Join(e.Features, ",^"))
 }
 

@@ -97,12 +97,12 @@ func (h *Holder) Refused(attempt int, err error) (pause time.Duration, stop bool
 // giveUp ends the session, so that nothing that this node has not written yet
 // reaches the volume, and takes back the keys, which would keep out who has it.
 func (h *Holder) giveUp() {
-	h.Logf("ANOTHER NODE HAS TAKEN THE VOLUME: this node gives it up, and what it has not written yet is lost: give the volume to one node only, and reboot this one")
+	h.Logf("ANOTHER NODE HAS TAKEN THE VOLUME: this node gives it up, and data not yet written to it is lost: give the volume to one node only, and reboot this node")
 	if err := h.Session.Abandon(); err != nil && !errors.Is(err, iscsi.ErrGone) {
 		h.Logf("%v", err)
 	}
 	if err := h.GiveBack(); err != nil {
-		h.Logf("this node's key stays with the target: %v", err)
+		h.Logf("the target still has this node's key: %v", err)
 	}
 }
 

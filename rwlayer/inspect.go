@@ -26,7 +26,7 @@ type finding struct {
 // reserves nothing: a device that this node was pointed at by mistake stays
 // another's. What is not this node's own is an error.
 func inspect(sys System, device string, o VolumeOptions) (finding, error) {
-	o.waiting("to be opened")
+	o.waiting("the device to open")
 	f, err := os.OpenFile(device, os.O_RDONLY|unix.O_EXCL|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return finding{}, fmt.Errorf("open the volume: %w", err)
@@ -48,7 +48,7 @@ func inspect(sys System, device string, o VolumeOptions) (finding, error) {
 		return finding{blank: true}, nil
 	}
 	if errors.Is(err, unix.EBADE) { // What the kernel makes of a reservation conflict.
-		return finding{}, fmt.Errorf("%w (%s may not even be read: %w)", &HeldError{Own: o.Reserve}, o.Name, err)
+		return finding{}, fmt.Errorf("%w (and %s cannot be read: %w)", &HeldError{Own: o.Reserve}, o.Name, err)
 	}
 	if err != nil {
 		return finding{}, fmt.Errorf("%s: %w", o.Name, err)
@@ -65,7 +65,7 @@ func inspect(sys System, device string, o VolumeOptions) (finding, error) {
 	}
 	// A mount wants the device for itself.
 	f.Close()
-	o.waiting("its " + v.Type + " to be read, for whose it is")
+	o.waiting("its " + v.Type + " to be read, to find its owner")
 	return finding{Volume: v}, inspectContents(sys, device, v, o)
 }
 
@@ -121,7 +121,7 @@ func inspectAgain(device string, o VolumeOptions, found finding) error {
 			err = zeros(f, size-int64(len(b)), b)
 		}
 	} else if err == nil && (found.blank || v != found.Volume) {
-		err = fmt.Errorf("it has changed since it was inspected, there is %s now: it is left untouched", v)
+		err = fmt.Errorf("it has changed since it was inspected, now it has %s: it is not changed", v)
 	}
 	if err != nil {
 		return fmt.Errorf("%s: %w", o.Name, err)
@@ -290,7 +290,7 @@ func (e *UnknownOwnerError) Error() string {
 		}
 		what += " in it"
 	}
-	return fmt.Sprintf("%s holds %s that is not known to be this node's own%s: it is left untouched; give the node an empty volume, or, if this one is meant, name it by its label or UUID",
+	return fmt.Sprintf("%s holds %s that is not known to be this node's own%s: it is not changed; give the node an empty volume, or, to use this one, choose it by its label or UUID",
 		e.Name, e.Volume, what)
 }
 

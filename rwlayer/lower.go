@@ -78,7 +78,7 @@ type LowerMatch struct {
 type MismatchError struct{ Made, Now string }
 
 func (e *MismatchError) Error() string {
-	return fmt.Sprintf("the upper layer of this node's volume was begun on the tree %s, this boot's tree is %s: boot the node on %[1]s, or choose what becomes of the layer", e.Made, e.Now)
+	return fmt.Sprintf("the upper layer of this node's volume was made over the tree %s, but this boot's tree is %s: boot the node from %[1]s, or choose what happens to the layer", e.Made, e.Now)
 }
 
 // A record is what an upper directory says of itself.
@@ -156,7 +156,7 @@ func readRecord(upper string) (record, error) {
 	case errors.Is(err, unix.ENODATA), errors.Is(err, unix.EOPNOTSUPP), errors.Is(err, unix.ERANGE):
 		return record{}, nil
 	case err != nil:
-		return record{}, fmt.Errorf("rwlayer: read on which tree the upper layer was begun: %w", err)
+		return record{}, fmt.Errorf("rwlayer: read the tree of the upper layer: %w", err)
 	}
 	return parseRecord(string(b[:n])), nil
 }
@@ -167,7 +167,7 @@ func writeRecord(upper string, old, next record) error {
 		return nil
 	}
 	if err := unix.Lsetxattr(upper, lowerAttr, []byte(next.String()), 0); err != nil {
-		return fmt.Errorf("rwlayer: save on which tree the upper layer was begun: %w", err)
+		return fmt.Errorf("rwlayer: save the tree of the upper layer: %w", err)
 	}
 	return nil
 }
@@ -223,7 +223,7 @@ func (o LowerOptions) deleteReset(dir string) error {
 			o.Waiting("the old upper layer of the volume to be deleted")
 		}
 		if err := os.RemoveAll(filepath.Join(dir, e.Name())); err != nil {
-			return fmt.Errorf("rwlayer: delete what was reset: %w", err)
+			return fmt.Errorf("rwlayer: delete the old upper layer: %w", err)
 		}
 	}
 	return nil

@@ -81,11 +81,11 @@ func (o VolumeOptions) markOwner(dir string) (replaced bool) {
 		return false
 	}
 	if known && before.key != now.key {
-		o.Logf("%s was another machine's until now, that of key %s, as %s: that is as it should be after a new mainboard or network card, or a takeover; otherwise this node was given a volume that is not meant for it",
+		o.Logf("%s belonged to another machine until now, with key %s, as %s: this is right after a new mainboard or network card, or a takeover; if there was none, this node was given the volume of another",
 			o.Name, before.key, printable.Text(before.place))
 	}
 	if err := now.write(dir); err != nil {
-		o.Logf("%s: save whose it is: %v", o.Name, err)
+		o.Logf("%s: save its owner: %v", o.Name, err)
 		return false
 	}
 	return known && !o.fits(before)
@@ -119,6 +119,6 @@ type OwnerError struct {
 }
 
 func (e *OwnerError) Error() string {
-	return fmt.Sprintf("it is the volume of the node with key %s, which had it as %s (this node's key is %s): check whether the target has exchanged its volumes",
+	return fmt.Sprintf("it belongs to the node with key %s, which had it as %s (this node's key is %s): check whether the target has exchanged its volumes",
 		e.Key, printable.Text(e.Place), e.Own)
 }

@@ -57,18 +57,18 @@ func TestOwner(t *testing.T) {
 				{what: "the first", key: a, place: "LUN 1"},
 				{what: "again", key: a, place: "LUN 1"},
 				{what: "another number", key: a, place: "LUN 2"},
-				{what: "a new mainboard", key: b, place: "LUN 2", says: "another machine's until now, that of key 0x000000000000000a, as LUN 2"},
+				{what: "a new mainboard", key: b, place: "LUN 2", says: "belonged to another machine until now, with key 0x000000000000000a, as LUN 2"},
 				{what: "the old one", key: a, place: "LUN 1", refused: true},
 				{what: "another's", key: c, place: "LUN 3", refused: true},
-				{what: "another's, adopted", key: c, place: "LUN 3", adopt: true, says: "another machine's"},
+				{what: "another's, adopted", key: c, place: "LUN 3", adopt: true, says: "belonged to another machine"},
 				{what: "adopted before", key: c, place: "LUN 4"},
 				{what: "no longer", key: b, place: "LUN 2", refused: true},
-				{what: "taken over", key: b, place: "LUN 2", takeover: c, says: "another machine's"},
+				{what: "taken over", key: b, place: "LUN 2", takeover: c, says: "belonged to another machine"},
 				{what: "a damaged record", key: c, place: "LUN 5", before: "head -c 3000 /dev/zero >.sidusboot-owner"},
 				{what: "kept", key: a, place: "LUN 9", refused: true},
 				{what: "a link in its place", key: a, place: "LUN 9", before: "rm .sidusboot-owner; ln -s upper/there .sidusboot-owner; echo safe >upper/there; ln -s upper/there .sidusboot-owner-new"},
 				{what: "a FIFO in its place", key: b, place: "LUN 9", before: "grep -q safe upper/there; test -f .sidusboot-owner; rm .sidusboot-owner; mkfifo .sidusboot-owner"},
-				{what: "a directory in its place", key: b, place: "LUN 9", before: "test -f .sidusboot-owner; rm .sidusboot-owner; mkdir .sidusboot-owner", says: "save whose it is"},
+				{what: "a directory in its place", key: b, place: "LUN 9", before: "test -f .sidusboot-owner; rm .sidusboot-owner; mkdir .sidusboot-owner", says: "save its owner"},
 			} {
 				if step.before != "" {
 					if err := unix.Mount(device, mnt, fstype, 0, ""); err != nil {
@@ -103,7 +103,7 @@ func TestOwner(t *testing.T) {
 					t.Fatalf("%s: %v", step.what, err)
 				}
 				said = strings.ReplaceAll(said, ErrNoReservations.Error(), "")
-				if another := strings.Contains(said, "another") || strings.Contains(said, "save whose"); another != (step.says != "") || !strings.Contains(said, step.says) {
+				if another := strings.Contains(said, "another") || strings.Contains(said, "save its owner"); another != (step.says != "") || !strings.Contains(said, step.says) {
 					t.Errorf("%s: it said %q, want %q", step.what, said, step.says)
 				}
 				if err != nil {

@@ -77,7 +77,7 @@ func (d prDevice) register(key Key) (lasting bool, err error) {
 // unregister takes this session's key back. It asks for lasting registrations, as register did: without, LIO
 // would forget those of other nodes as well at its next restart.
 func (d prDevice) unregister() error {
-	const what = "take the key back"
+	const what = "unregister a key"
 	err := d.out(what, outRegisterIgnore, 0, 0, activatePersistence)
 	var sense *senseError
 	switch {

@@ -24,16 +24,16 @@ func (e *HeldError) Error() string {
 	if e.Holder != 0 {
 		holder = "key " + e.Holder.String()
 	}
-	return fmt.Sprintf("the volume is held by another node under %s (this node's is %s): two nodes must not share a volume; look for a node with the same address or the same target",
+	return fmt.Sprintf("the volume is held by another node with %s (this node's is %s): two nodes must not share a volume; find the node with the same address or the same target",
 		holder, e.Own)
 }
 
 // ErrNoReservations says that the device has no persistent reservations.
-var ErrNoReservations = errors.New("the target has no persistent reservations: nothing keeps a second node from this volume")
+var ErrNoReservations = errors.New("the target does not support persistent reservations: a second node could use this volume at the same time")
 
 // ErrNotPersistent says that the target has registered the node's key but will forget
 // it when it is restarted.
-var ErrNotPersistent = errors.New("the target cannot save who holds the volume, and forgets it when it is restarted: on LIO make a directory pr where it keeps its own files (/etc/target, /etc/rtslib-fb-target or /var/target)")
+var ErrNotPersistent = errors.New("the target cannot save which node holds the volume, and forgets it when it restarts: on LIO create a directory pr where it keeps its own files (/etc/target, /etc/rtslib-fb-target or /var/target)")
 
 // Hold reserves the device for a node that runs on the device already, whose target may
 // have forgotten that. It registers before it looks, and leaves the key there
@@ -121,7 +121,7 @@ func reserve(d prDevice, key, takeover Key) error {
 		return err
 	}
 	if gone := release(d, key); gone != nil {
-		err = errors.Join(err, fmt.Errorf("give the key back: %w", gone))
+		err = errors.Join(err, fmt.Errorf("unregister the key: %w", gone))
 	}
 	return err
 }
@@ -131,7 +131,7 @@ func acquire(d prDevice, key, takeover Key, lasting, held bool) error {
 	if held {
 		// That the other has gone meanwhile is seen below.
 		if err := d.preempt(takeover, key, true); err != nil && !errors.Is(err, errConflict) {
-			return fmt.Errorf("take the volume over from key %s: %w", takeover, err)
+			return fmt.Errorf("take over the volume from key %s: %w", takeover, err)
 		}
 	}
 	// Two nodes that come at once find it free, both. The later one sees the
@@ -189,7 +189,7 @@ func prune(d prDevice, keys []Key, key Key) error {
 		return nil
 	}
 	if err := d.preempt(key, key, false); err != nil {
-		return fmt.Errorf("take back the keys of earlier sessions: %w", err)
+		return fmt.Errorf("unregister the keys of earlier sessions: %w", err)
 	}
 	// LIO removes the asking session's own as well where nothing is reserved.
 	_, err := d.register(key)
@@ -214,7 +214,7 @@ func secure(d prDevice, key Key) error {
 	}
 	// Our own, from before a crash, by a session that is gone.
 	if err := d.preempt(key, key, false); err != nil {
-		return fmt.Errorf("take the own reservation back: %w", err)
+		return fmt.Errorf("take over the reservation of an earlier session: %w", err)
 	}
 	return nil
 }

@@ -399,13 +399,13 @@ func TestAnswers(t *testing.T) {
 		"becoming ready":         {check(senseNotReady, 0x04, 0x01), 3, "", false},
 		"aborted":                {check(senseAborted, 0x4b, 0), 1, "", false},
 		"descriptor format":      {answer{statusCheckCondition, []byte{0x72, senseUnitAttention, 0x29, 0}}, 1, "", false},
-		"busy for ever":          {answer{statusBusy, nil}, 1000, "busy (status 0x8), for ", false},
+		"busy for ever":          {answer{statusBusy, nil}, 1000, "busy (SCSI status 0x08), for ", false},
 		"no such command":        {check(senseIllegalRequest, 0x20, 0), 1, "", true},
 		"no such service action": {check(senseIllegalRequest, 0x24, 0), 1, "", true},
 		"no such unit":           {check(senseIllegalRequest, 0x25, 0), 1, "no such logical unit", false},
 		"noSpace":                {check(senseIllegalRequest, 0x55, 4), 1, "cannot store another registration", false},
 		"medium error":           {check(3, 0x11, 0), 1, "sense key 0x3, 11/00", false},
-		"an older reservation":   {answer{statusConflict, nil}, 1, "held by another node under an unknown key", false},
+		"an older reservation":   {answer{statusConflict, nil}, 1, "held by another node with an unknown key", false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			target := newTarget()

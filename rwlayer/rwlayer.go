@@ -77,7 +77,7 @@ func makeDirs(dir string) error {
 		}
 		// A link would make the union write somewhere else.
 		if info, err := os.Lstat(path); err != nil || !info.IsDir() {
-			return fmt.Errorf("rwlayer: %s of the volume is no directory: %w: what it is was not made by a node; remove it", d.name, errors.Join(unix.ENOTDIR, err))
+			return fmt.Errorf("rwlayer: %s of the volume is not a directory: %w: no node made it; remove it", d.name, errors.Join(unix.ENOTDIR, err))
 		}
 		if err := os.Chmod(path, d.mode); err != nil {
 			return fmt.Errorf("rwlayer: %w", err)

@@ -44,9 +44,9 @@ func (e *senseError) Error() string {
 	case e.key == senseIllegalRequest && e.asc == ascNoUnit:
 		return text + ": the target has no such logical unit any more"
 	case e.key == senseIllegalRequest && e.asc == ascNoRoom && e.ascq == 4:
-		return text + ": the target cannot store another registration: remove those of nodes that are gone"
+		return text + ": the target cannot store another registration: remove those of nodes that no longer exist"
 	case e.key == senseNotReady:
-		return text + ": the target says that it is not ready"
+		return text + ": the target is not ready"
 	}
 	return text
 }
@@ -81,11 +81,11 @@ func answerError(status byte, sense []byte) error {
 	case statusConflict:
 		return errConflict
 	case statusBusy:
-		return &retryableError{errors.New("the target is busy (status 0x8)")}
+		return &retryableError{errors.New("the target is busy (SCSI status 0x08)")}
 	case statusTaskSetFull:
-		return &retryableError{errors.New("the target has too many commands to carry out (status 0x28)")}
+		return &retryableError{errors.New("the command queue of the target is full (SCSI status 0x28)")}
 	case statusTaskAborted:
-		return &retryableError{errors.New("another node has ended the command (status 0x40)")}
+		return &retryableError{errors.New("another node has aborted the command (SCSI status 0x40)")}
 	case statusCheckCondition:
 		e := parseSense(sense)
 		later := e.key == senseUnitAttention || e.key == senseAborted || e.key == senseNotReady && !e.notPersistent()

@@ -64,7 +64,7 @@ func (d sgDevice) Execute(cdb, data []byte, write bool) (status byte, senseData 
 	_, _, errno := unix.Syscall(unix.SYS_IOCTL, d.Fd(), sgIO, uintptr(unsafe.Pointer(&h)))
 	switch {
 	case errno == unix.ENOTTY, errno == unix.EINVAL, errno == unix.EOPNOTSUPP:
-		return 0, nil, fmt.Errorf("%w (it is no SCSI disk: %w)", ErrNoReservations, errno)
+		return 0, nil, fmt.Errorf("%w (it is not a SCSI disk: %w)", ErrNoReservations, errno)
 	case errno == unix.EINTR, errno == unix.EAGAIN, errno == unix.ENOMEM:
 		return 0, nil, &retryableError{errno}
 	case errno != 0:

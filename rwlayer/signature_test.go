@@ -239,7 +239,7 @@ func TestIdentifyForeign(t *testing.T) {
 			}
 			file = tt.image(t, "mkfs.ext4 -q -L sidusboot $F 300M")
 			v, err := identifyFile(t, file)
-			if !errors.As(err, &foreign) || !strings.Contains(foreign.Found, tt.found) || !strings.Contains(foreign.Found, "below it an old ext4") {
+			if !errors.As(err, &foreign) || !strings.Contains(foreign.Found, tt.found) || !strings.Contains(foreign.Found, "an old ext4 below it") {
 				t.Errorf("over an old ext4: identify = %+v, %v", v, err)
 			}
 		})

@@ -118,17 +118,17 @@ func freeSpare(dir string) error {
 	}
 	for _, name := range names {
 		if err := os.Remove(filepath.Join(spare, name)); err != nil && !errors.Is(err, os.ErrNotExist) {
-			return fmt.Errorf("rwlayer: free the spare: %w", err)
+			return fmt.Errorf("rwlayer: free the spare file: %w", err)
 		}
 	}
 	f, err := os.Open(spare)
 	if err != nil {
-		return fmt.Errorf("rwlayer: free the spare: %w", err)
+		return fmt.Errorf("rwlayer: free the spare file: %w", err)
 	}
 	defer f.Close()
 	// A journal frees space when it is written.
 	if err := unix.Syncfs(int(f.Fd())); err != nil {
-		return fmt.Errorf("rwlayer: free the spare: %w", err)
+		return fmt.Errorf("rwlayer: free the spare file: %w", err)
 	}
 	return nil
 }
@@ -141,7 +141,7 @@ func MakeSpare(dir string) error {
 		err = makeSpare(dir, u)
 	}
 	if err != nil && !full(err) {
-		return fmt.Errorf("rwlayer: make the spare: %w", err)
+		return fmt.Errorf("rwlayer: make the spare file: %w", err)
 	}
 	return nil
 }
@@ -153,7 +153,7 @@ func makeSpare(dir string, u Usage) error {
 		return err
 	}
 	if info, err := os.Lstat(spare); err != nil || !info.IsDir() {
-		return fmt.Errorf("%s is no directory: remove it", spareDir)
+		return fmt.Errorf("%s is not a directory: remove it", spareDir)
 	}
 	err = makeSpareSpace(filepath.Join(spare, spareFile), u.spare())
 	if u.Inodes == 0 {

@@ -21,7 +21,7 @@ var ErrTaken = errors.New("another node has mounted the volume since this one di
 // target that is started before its own storage is there offers an empty one: LIO
 // makes a file that is missing (fd_configure_device in
 // drivers/target/target_core_file.c).
-var ErrReplaced = errors.New("the target offers another volume than the one that this node has mounted, or an empty one: check that its own storage is mounted there and that its LUNs are what they were; until then nothing is written")
+var ErrReplaced = errors.New("the target offers another volume than the one that this node has mounted, or an empty one: check the storage and the LUNs on the target; until they are right again, nothing is written")
 
 // Where ext4 has its superblock, and in it (struct ext4_super_block in
 // fs/ext4/ext4.h) what a mount changes.
@@ -68,11 +68,11 @@ const (
 func askStamp(d prDevice) (Stamp, error) {
 	var capacity [8]byte
 	if err := d.scsi([]byte{0: readCapacity10, 9: 0}, capacity[:], false); err != nil {
-		return "", fmt.Errorf("ask for the size of a block: %w", err)
+		return "", fmt.Errorf("get the size of a block: %w", err)
 	}
 	size := binary.BigEndian.Uint32(capacity[4:])
 	if size < 512 || size > 1<<15 {
-		return "", fmt.Errorf("the target says that a block has %d bytes", size)
+		return "", fmt.Errorf("the target reports blocks of %d bytes", size)
 	}
 	blocks := (2*extBlock + size - 1) / size
 	data := make([]byte, blocks*size)

@@ -38,7 +38,7 @@ type ForeignError struct {
 }
 
 func (e *ForeignError) Error() string {
-	return "it holds " + e.Found + ": it is left untouched; give the node an empty volume, or wipe this one yourself (wipefs -a, or zero it)"
+	return "it holds " + e.Found + ": it is not changed; give the node an empty volume, or erase this one yourself (wipefs -a, or fill it with zeros)"
 }
 
 // errUnknown means that no known signature was found.
@@ -57,10 +57,10 @@ func identify(r io.ReaderAt, size int64) (Volume, error) {
 	}
 	switch {
 	case d.err != nil:
-		return Volume{}, fmt.Errorf("read what it holds: %w", d.err)
+		return Volume{}, fmt.Errorf("read its content: %w", d.err)
 	case len(foreign) > 0:
 		for _, v := range ours {
-			foreign = append(foreign, "below it an old "+v.Type)
+			foreign = append(foreign, "an old "+v.Type+" below it")
 		}
 		return Volume{}, &ForeignError{Found: strings.Join(foreign, ", ")}
 	case len(ours) > 1:

@@ -112,7 +112,7 @@ func parseStatus(data []byte, begin, blocks uint64) (stored []extent, after uint
 		after = end
 	}
 	if after == begin {
-		return nil, 0, fmt.Errorf("an answer that tells nothing of block %d", begin)
+		return nil, 0, fmt.Errorf("an answer without block %d", begin)
 	}
 	return stored, after, nil
 }

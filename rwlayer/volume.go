@@ -69,7 +69,7 @@ func (o VolumeOptions) waiting(what string) {
 type BlankError struct{ Name string }
 
 func (e *BlankError) Error() string {
-	return e.Name + " is blank: allow this node to make a file system on it, or make one"
+	return e.Name + " is blank: allow this node to make a file system on it, or make one yourself"
 }
 
 // A CheckError says that fsck did not find a file system clean and could not
@@ -80,7 +80,7 @@ type CheckError struct {
 }
 
 func (e *CheckError) Error() string {
-	return fmt.Sprintf("%s: fsck.ext4 -p exited with status %d and left errors: it is not mounted; run e2fsck -f on the volume where it lies, while no node uses it: %s",
+	return fmt.Sprintf("%s: fsck.ext4 -p exited with status %d and left errors: it is not mounted; run e2fsck -f on the volume on its server, while no node uses it: %s",
 		e.Name, e.Status, strings.TrimSpace(e.Output))
 }
 
@@ -151,7 +151,7 @@ func mountMarked(sys System, device, dir string, v Volume, o VolumeOptions) erro
 	if replaced := o.markOwner(dir); marked && !replaced {
 		return nil
 	}
-	o.waiting("its mark to be written")
+	o.waiting("the owner mark to be written")
 	if err := sys.Unmount(dir); err != nil {
 		return fmt.Errorf("unmount %s: %w", o.Name, err)
 	}
@@ -206,17 +206,17 @@ func releaseDevice(device string, key Key) error {
 		err = Release(f, key)
 	}
 	if err != nil {
-		return fmt.Errorf("rwlayer: give the reservation back: %w", err)
+		return fmt.Errorf("rwlayer: release the reservation: %w", err)
 	}
 	return nil
 }
 
 func mountHint(err error) string {
 	if errors.Is(err, unix.EUCLEAN) {
-		return ": the file system is damaged; repair it where it lies (e2fsck -f, xfs_repair, btrfs check), while no node uses it"
+		return ": the file system is damaged; repair it on its server (e2fsck -f, xfs_repair, btrfs check), while no node uses it"
 	}
 	if errors.Is(err, unix.EINVAL) {
-		return ": the file system may have features that this kernel is too old for; its log says more"
+		return ": the file system may have features that this kernel does not support; see the kernel log"
 	}
 	return ""
 }

@@ -153,7 +153,7 @@ func TestMount(t *testing.T) {
 		"otherLabelNamed": {make: ext4 + " -L photos", root: []string{"home/"}, adopt: "Photos", did: []string{lookStep}, fails: "home/"},
 		"swap":            {make: "mkswap -q $F", fails: "it holds swap space"},
 		"data":            {make: "printf x | dd of=$F bs=1 seek=9999999 conv=notrunc status=none", fails: "unknown kind"},
-		"newer":           {make: ext4 + " -L sidusboot; debugfs -w -R 'feature FEATURE_C20 FEATURE_R21' $F", did: []string{reserveStep, "fsck.ext4"}, fails: "newer than the tree's e2fsprogs, which do not know FEATURE_C20, FEATURE_R21"},
+		"newer":           {make: ext4 + " -L sidusboot; debugfs -w -R 'feature FEATURE_C20 FEATURE_R21' $F", did: []string{reserveStep, "fsck.ext4"}, fails: "features that the tree's e2fsprogs does not know (FEATURE_C20, FEATURE_R21)"},
 		"damaged":         {make: ext4 + " -L sidusboot; debugfs -w -R 'clri <2>' $F; debugfs -w -R 'ssv state 0' $F", did: []string{reserveStep, "fsck.ext4"}, fails: "left errors"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -172,7 +172,7 @@ func TestMount(t *testing.T) {
 				Format: !tt.never, Reserve: 0x1111, Label: "sidusboot", Adopt: []string{tt.adopt}, InspectDir: t.TempDir(),
 				// A file has no reservations, which is what is said of it.
 				Logf: func(format string, args ...any) {
-					if !strings.Contains(fmt.Sprintf(format, args...), "no persistent reservations") {
+					if !strings.Contains(fmt.Sprintf(format, args...), "not support persistent reservations") {
 						t.Errorf(format, args...)
 					}
 					sys.note(reserveStep)
