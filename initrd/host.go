@@ -122,11 +122,11 @@ type nodeCards struct {
 }
 
 // findCards finds the drivers of the network cards among devices. fileOf gives the
-// file of a module that may be one, "" for any other. A USB host controller is left out unless a card is behind it.
+// file of a module that may be one, "" for any other. What brings a bus to light is
+// left out unless a card is on that bus: most nodes have USB, and virtio disks.
 func findCards(devices []string, index *image.AliasIndex, fileOf func(module string) string) nodeCards {
 	var found nodeCards
-	var hosts []string
-	behindUSB := false
+	behind := make(map[string][]string) // By bus.
 	for _, modalias := range devices {
 		card, driven := false, false
 		for _, name := range index.Match(modalias) {
@@ -135,25 +135,27 @@ func findCards(devices []string, index *image.AliasIndex, fileOf func(module str
 				continue
 			}
 			driven = true
-			switch kind := kindOf(modalias, name, file); {
-			case inUSBHosts(file):
-				hosts = append(hosts, name)
-				continue
-			case kind == NIC:
-				card = true
+			bus := buses[name]
+			if inUSBHosts(file) {
+				bus = "usb"
 			}
+			if bus != "" {
+				behind[bus] = append(behind[bus], name)
+				continue
+			}
+			card = card || kindOf(modalias, name, file) == NIC
 			found.modules = append(found.modules, name)
 		}
 		switch {
 		case card:
 			found.cards = append(found.cards, modalias)
-			behindUSB = behindUSB || strings.HasPrefix(modalias, "usb:")
 		case !driven && kindOf(modalias, "", "") == NIC:
 			found.without = append(found.without, modalias)
 		}
 	}
-	if behindUSB {
-		found.modules = append(found.modules, hosts...)
+	for _, card := range found.cards {
+		bus, _, _ := strings.Cut(card, ":")
+		found.modules = append(found.modules, behind[bus]...)
 	}
 	slices.Sort(found.modules)
 	found.modules = slices.Compact(found.modules)

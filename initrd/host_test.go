@@ -58,7 +58,7 @@ func TestHostProfile(t *testing.T) {
 		want   string
 		warns  string
 	}{
-		{name: "one", hosts: [][]string{{"# a node", deviceR8169, deviceGPU, xhci}}, want: "libphy r8169 realtek"},
+		{name: "one", hosts: [][]string{{"# a node", deviceR8169, deviceGPU, xhci, "pci:v00001AF4d00001005sv00001AF4sd00000004bc00scFFi00", "virtio:d00000004v00001AF4"}}, want: "libphy r8169 realtek"},
 		{name: "two nodes", hosts: [][]string{{deviceR8169}, {deviceE1000}}, want: "e1000 libphy r8169 realtek"},
 		{name: "two cards", hosts: [][]string{{deviceR8169, deviceE1000}}, want: "bonding e1000 libphy r8169 realtek"},
 		{name: "virtio", hosts: [][]string{{"pci:v00001AF4d00001000sv00001AF4sd00000001bc02sc00i00", deviceVirtio}}, want: "virtio virtio_net virtio_pci"},
