@@ -168,6 +168,18 @@ func TestPublishLinks(t *testing.T) {
 }
 
 func TestRollbackAndGC(t *testing.T) {
+	t.Run("no current", func(t *testing.T) {
+		f := newBase(t)
+		if got, err := f.GC(GCOptions{Keep: 1}); err != nil || len(got.Removed) > 0 {
+			t.Errorf("no version yet: %+v, %v", got, err)
+		}
+		f.publish("a")
+		f.publish("b")
+		f.sh("rm current")
+		if got, err := f.GC(GCOptions{Keep: 1}); err == nil || len(got.Removed) > 0 {
+			t.Errorf("current was removed: %+v, %v", got, err)
+		}
+	})
 	f := newBase(t)
 	if _, _, err := f.Rollback(""); err == nil {
 		t.Error("went back from nothing")
