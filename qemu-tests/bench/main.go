@@ -1,6 +1,6 @@
 // Command bench measures what a site pays for a boot, and prints one table: this
-// project, initramfs-tools with an overlay script in shell, and a floor program
-// that does the least that can be done. All boot the same kernel from the same
+// project, initramfs-tools with an overlay script in shell, dracut with Debian's, and a floor
+// program that does the least that can be done. All boot the same kernel from the same
 // tree, server and network, in one run, on QEMU's instruction counter
 // (-icount), so that the figures do not depend on how busy the machine is. The
 // wall clock is used for building the images only.
@@ -92,12 +92,19 @@ func run(ctx context.Context) error {
 			return err
 		}
 	}
-	for _, tree := range []string{tree, lunTree} {
-		if err := compile(ctx, realinitSource, tree+realinit); err != nil {
+	rows := chosen(lunTree)
+	if strings.Contains(dracutName, *only) {
+		dracut, err := dracutRow(ctx, *suite)
+		if err != nil {
+			return err
+		}
+		rows = append(rows, dracut)
+	}
+	for _, r := range rows {
+		if err := compile(ctx, realinitSource, r.tree+realinit); err != nil {
 			return err
 		}
 	}
-	rows := chosen(lunTree)
 	for i := range rows {
 		fmt.Fprintf(os.Stderr, "bench: building the image of %s\n", rows[i].name)
 		if rows[i].image, err = rows[i].build(); err != nil {
