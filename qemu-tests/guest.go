@@ -38,7 +38,9 @@ type GuestOptions struct {
 	NICs []NIC
 	// UUID is the machine's SMBIOS UUID.
 	UUID string
-	// Icount ties the guest's clock to executed instructions.
+	// Processors are emulated side by side. Default 1.
+	Processors int
+	// Icount ties the guest's clock to executed instructions: one processor only.
 	Icount bool
 	// Reboot lets the guest reboot. Otherwise a reboot ends it.
 	Reboot bool

@@ -37,13 +37,15 @@ func qemuArgs(o GuestOptions, p ports) []string {
 	switch {
 	case os.Getenv("SIDUSBOOT_KVM") == "1" && !o.Icount:
 		args = append(args, "-accel", "kvm", "-cpu", "host")
+	case o.Processors > 1: // A thread of QEMU's for each.
+		args = append(args, "-accel", "tcg,thread=multi", "-cpu", "max")
 	default:
 		args = append(args, "-accel", "tcg,thread=single", "-cpu", "max")
 	}
 	if o.Icount {
 		args = append(args, "-icount", "shift=1,sleep=on")
 	}
-	args = append(args, "-smp", "1", "-m", fmt.Sprint(o.Memory))
+	args = append(args, "-smp", fmt.Sprint(max(o.Processors, 1)), "-m", fmt.Sprint(o.Memory))
 	if !o.Reboot {
 		args = append(args, "-action", "reboot=shutdown")
 	}

@@ -3,11 +3,12 @@
 // program that does the least that can be done. All boot the same kernel from the same
 // tree, server and network, in one run, on QEMU's instruction counter
 // (-icount), so that the figures do not depend on how busy the machine is. The
-// wall clock is used for building the images only.
+// wall clock is used for building the images.
 //
 //	make bench
 //
-// Two whole boots count the calls of NFS until systemd has started all, alone with
+// A second table has two processors, on which modules load concurrently: by the wall
+// clock, as ratios of boots that follow each other. Two whole boots count the calls of NFS until systemd has started all, alone with
 // --calls. With --versions it compares the versions of NFS instead, by whole boots, with
 // --packets it tells what the packets of each boot to the real init are for.
 package main
@@ -41,6 +42,9 @@ type row struct {
 	// lun says that /rw is a LUN that bears a file system already.
 	lun bool
 
+	// processors is 2 for a boot by the wall clock, 0 for one processor on the
+	// instruction counter.
+	processors int
 	// capture says that the packets are to be told apart.
 	capture bool
 
@@ -60,6 +64,7 @@ func run(ctx context.Context) error {
 	suite := flag.String("suite", "bookworm", "Debian `suite` of the tree")
 	only := flag.String("only", "", "boot only rows whose name contains this `text`")
 	packets := flag.Bool("packets", false, "say of each row what its packets are for, up to the real init")
+	pairs := flag.Bool("pairs", false, "only the table with two processors, by the wall clock: needs a quiet machine")
 	calls := flag.Bool("calls", false, "only count the calls of NFS of whole boots")
 	versions := flag.Bool("versions", false, "compare the versions of NFS by whole boots instead, on nfs-ganesha and on nfsd")
 	flag.Parse()
@@ -111,6 +116,9 @@ func run(ctx context.Context) error {
 			return fmt.Errorf("%s: %w", rows[i].name, err)
 		}
 	}
+	if *pairs {
+		return comparePairs(ctx, rows)
+	}
 	for i := range rows {
 		rows[i].capture = *packets
 		fmt.Fprintf(os.Stderr, "bench: booting %s\n", rows[i].name)
@@ -122,12 +130,14 @@ func run(ctx context.Context) error {
 	if *packets {
 		return printPackets(rows)
 	}
+	printRows(rows, release)
 	if *only != "" {
-		printRows(rows, release)
 		return nil
 	}
-	printRows(rows, release)
 	printTargets(rows)
+	if err := comparePairs(ctx, rows); err != nil {
+		return err
+	}
 	return printCalls(ctx, *suite)
 }
 
@@ -146,7 +156,7 @@ func makeRows(ctx context.Context, dir, tree, lunTree, release string) []row {
 	return []row{
 		{name: "sidusboot, virtual", build: ours(tree, "virtual"), tree: tree, params: root(tree)},
 		{name: "sidusboot, generic", build: ours(tree, "generic"), tree: tree, params: root(tree)},
-		{name: "initramfs-tools", build: peer(tree, "peer"), tree: tree, params: qemutests.PeerParams(tree)},
+		{name: peerName, build: peer(tree, "peer"), tree: tree, params: qemutests.PeerParams(tree)},
 		{name: "floor", build: func() (image, error) { return buildFloor(ctx, dir, tree, release) }, tree: tree, params: root(tree)},
 		{name: "sidusboot, LUN", build: ours(lunTree, "virtual,iscsi"), tree: lunTree, lun: true, params: root(lunTree) +
 			" sidus.rw=iscsi sidus.iscsi.lun=1 sidus.iscsi.target=" + lun.Target + " sidus.iscsi.user=" + lun.User + " sidus.iscsi.password=" + lun.Password},
@@ -154,6 +164,9 @@ func makeRows(ctx context.Context, dir, tree, lunTree, release string) []row {
 			" peer.target=" + lun.Target + " peer.portal=" + qemutests.ServerAddr + " peer.user=" + lun.User + " peer.password=" + lun.Password},
 	}
 }
+
+// peerName is the row that is what people had.
+const peerName = "initramfs-tools"
 
 // lun is what the rows with a LUN log in to.
 var lun = qemutests.LUN{Target: "iqn.2013-09.org.sidusboot:bench", User: "node", Password: "a-secret-of-16-b"}
@@ -206,7 +219,7 @@ func (r *row) boot(ctx context.Context) error {
 		}
 	}
 	guest, err := lab.Boot(ctx, qemutests.GuestOptions{
-		Name: "bench", Kernel: kernel, Initrd: r.image.path, Icount: true,
+		Name: "bench", Kernel: kernel, Initrd: r.image.path, Icount: r.processors == 0, Processors: r.processors,
 		Cmdline: "console=ttyS0 quiet init=" + realinit + " " + r.params,
 	})
 	if err != nil {
