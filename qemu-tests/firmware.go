@@ -13,7 +13,7 @@ const (
 	// BIOS is SeaBIOS with iPXE in the card's ROM, which does PXE and, told by DHCP,
 	// more.
 	BIOS Firmware = "bios"
-	// UEFI is OVMF with its own PXE and HTTP boot.
+	// UEFI is OVMF, on ARM64 AAVMF, with its own PXE and HTTP boot.
 	UEFI Firmware = "uefi"
 )
 
@@ -26,7 +26,16 @@ const (
 
 // firmwareArgs are QEMU's arguments for the machine and its firmware.
 func firmwareArgs(o GuestOptions) []string {
-	if o.Firmware != UEFI {
+	switch {
+	case o.Machine == ARM64 && o.Firmware == UEFI:
+		return []string{
+			"-M", "virt",
+			"-drive", "if=pflash,format=raw,unit=0,readonly=on,file=" + aavmfCode,
+			"-drive", "if=pflash,format=raw,unit=1,file=" + o.Variables,
+		}
+	case o.Machine == ARM64:
+		return []string{"-M", "virt"}
+	case o.Firmware != UEFI:
 		return []string{"-M", "pc"}
 	}
 	return []string{
@@ -39,9 +48,9 @@ func firmwareArgs(o GuestOptions) []string {
 
 // variables makes a machine's own store of variables, out of a file on the host
 // or out of Debian's, and returns its path inside the lab.
-func (l *Lab) variables(from, inLab string) (string, error) {
+func (l *Lab) variables(m Machine, from, inLab string) (string, error) {
 	if from == "" {
-		from = ovmfVariables
+		from = m.variables()
 	}
 	b, err := os.ReadFile(from)
 	if err != nil {

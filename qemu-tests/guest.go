@@ -23,7 +23,9 @@ type GuestOptions struct {
 	Name string
 	// Kernel and Initrd are files; no Initrd is fine.
 	Kernel, Initrd string
-	// Cmdline is the kernel command line. console=ttyS0 is put before it
+	// Machine is the kind of computer.
+	Machine Machine
+	// Cmdline is the kernel command line. console=ttyS0 (ARM64: ttyAMA0) is put before it
 	// unless it has a console= of its own.
 	Cmdline string
 	// Firmware starts the machine as its power button does, from the network: BIOS or
@@ -112,7 +114,7 @@ func (l *Lab) Boot(ctx context.Context, opts GuestOptions) (*Guest, error) {
 		opts.NICs = []NIC{{}}
 	}
 	if opts.Firmware == "" && !strings.Contains(opts.Cmdline, "console=") {
-		opts.Cmdline = strings.TrimSpace("console=ttyS0 " + opts.Cmdline)
+		opts.Cmdline = strings.TrimSpace("console=" + opts.Machine.console() + " " + opts.Cmdline)
 	}
 	g := &Guest{
 		name: l.name(opts.Name), lab: l, opts: opts, done: make(chan struct{}),
@@ -156,7 +158,7 @@ func (g *Guest) start(ctx context.Context, release func()) (err error) {
 	defer listeners.close()
 
 	if g.opts.Firmware == UEFI {
-		if g.opts.Variables, err = g.lab.variables(g.opts.Variables, filepath.Join(dir, "variables.fd")); err != nil {
+		if g.opts.Variables, err = g.lab.variables(g.opts.Machine, g.opts.Variables, filepath.Join(dir, "variables.fd")); err != nil {
 			return err
 		}
 	}

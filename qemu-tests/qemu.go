@@ -10,7 +10,7 @@ import (
 // It speaks RNDIS and CDC.
 const USBNet = "usb-net"
 
-// qemuProgram is the emulator's name on every distribution that has it.
+// qemuProgram is the emulator of PC.
 const qemuProgram = "qemu-system-x86_64"
 
 // ports are the chardev back ends of a guest's serial ports and its monitor.
@@ -33,14 +33,14 @@ var byHand = ports{
 
 // qemuArgs is QEMU's command line for a guest.
 func qemuArgs(o GuestOptions, p ports) []string {
-	args := append([]string{qemuProgram, "-nodefaults", "-no-user-config", "-display", "none"}, firmwareArgs(o)...)
+	args := append([]string{o.Machine.program(), "-nodefaults", "-no-user-config", "-display", "none"}, firmwareArgs(o)...)
 	switch {
-	case os.Getenv("SIDUSBOOT_KVM") == "1" && !o.Icount:
+	case os.Getenv("SIDUSBOOT_KVM") == "1" && !o.Icount && o.Machine == PC:
 		args = append(args, "-accel", "kvm", "-cpu", "host")
 	case o.Processors > 1: // A thread of QEMU's for each.
 		args = append(args, "-accel", "tcg,thread=multi", "-cpu", "max")
 	default:
-		args = append(args, "-accel", "tcg,thread=single", "-cpu", "max")
+		args = append(args, "-accel", "tcg,thread=single", "-cpu", o.Machine.processor())
 	}
 	if o.Icount {
 		args = append(args, "-icount", "shift=1,sleep=on")
@@ -49,10 +49,9 @@ func qemuArgs(o GuestOptions, p ports) []string {
 	if !o.Reboot {
 		args = append(args, "-action", "reboot=shutdown")
 	}
+	args = append(args, "-chardev", p.console, "-chardev", p.events, "-chardev", p.agent)
+	args = append(args, o.Machine.ports()...)
 	args = append(args,
-		"-chardev", p.console, "-serial", "chardev:console",
-		"-chardev", p.events, "-serial", "chardev:events",
-		"-chardev", p.agent, "-serial", "chardev:agent",
 		"-chardev", p.qmp, "-mon", "chardev=qmp,mode=control",
 		"-device", "virtio-rng-pci",
 	)

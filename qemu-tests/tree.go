@@ -20,6 +20,9 @@ var mktree string
 //go:embed mkvariant
 var mkvariant string
 
+//go:embed mkarm64
+var mkarm64 string
+
 // Suites are the Debian suites that trees are made of.
 var Suites = []string{"bookworm", "trixie"}
 
@@ -29,6 +32,18 @@ func Tree(ctx context.Context, suite string) (string, error) {
 	name := suite + "-" + digest(mktree)
 	return cached(ctx, "trees", name, func(dir string, held *os.File) error {
 		return runScript(ctx, held, mktree, suite, dir)
+	})
+}
+
+// ARM64Tree returns a small Debian 12 tree for arm64, made by mkarm64 if the cache has
+// none, which takes minutes. It is shared as a suite's own is.
+func ARM64Tree(ctx context.Context) (string, error) {
+	base, err := Tree(ctx, "bookworm")
+	if err != nil {
+		return "", err
+	}
+	return cached(ctx, "arm64", digest(base, mkarm64), func(dir string, held *os.File) error {
+		return runScript(ctx, held, mkarm64, base, dir)
 	})
 }
 

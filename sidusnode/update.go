@@ -199,7 +199,7 @@ func (u *updater) target(id string) (*target, error) {
 }
 
 // noFlag is none of kexec_file_load's flags: a kernel that has the system call answers EINVAL
-// and does nothing. That of Debian 12 on arm64 has none.
+// and does nothing. Those of Debian on arm64 have none.
 const noFlag = 1 << 30
 
 // act goes a way. After an error nothing is left of it.

@@ -30,6 +30,7 @@ func run(ctx context.Context) error {
 		initrd   = flag.String("initrd", "", "initrd `file`, or \"peer\" for one by initramfs-tools; default: bin/initrdgen makes one")
 		params   = flag.String("append", "", "kernel command `line`; %T stands for the tree's path; default: NFS root, events and agent")
 		rootPath = flag.String("root-path", "", "DHCP option 17; %T stands for the tree's path")
+		arm64    = flag.Bool("arm64", false, "a machine of arm64, for a tree of arm64")
 		access   = flag.String("access", "RO", "how the tree is exported: RO or RW")
 		model    = flag.String("nic", "", "network card `model`")
 		memory   = flag.Int("memory", 0, "`MiB` of memory")
@@ -63,8 +64,12 @@ func run(ctx context.Context) error {
 		return err
 	}
 
+	machine := qemutests.PC
+	if *arm64 {
+		machine = qemutests.ARM64
+	}
 	if *params == "" {
-		*params = qemutests.PeerParams(*tree) + " " + qemutests.EventParam + " " + qemutests.AgentParam
+		*params = qemutests.PeerParams(*tree) + " " + machine.EventParam() + " " + qemutests.AgentParam
 	}
 
 	lab, err := qemutests.Open(ctx, qemutests.LabOptions{Logf: logf})
@@ -78,7 +83,7 @@ func run(ctx context.Context) error {
 		return err
 	}
 	guest, err := lab.Boot(ctx, qemutests.GuestOptions{
-		Kernel: *kernel, Initrd: *initrd, Cmdline: fill.Replace(*params), Memory: *memory,
+		Machine: machine, Kernel: *kernel, Initrd: *initrd, Cmdline: fill.Replace(*params), Memory: *memory,
 		NICs: []qemutests.NIC{{Model: *model}}, Icount: *icount, Live: os.Stdout,
 	})
 	if err != nil {
