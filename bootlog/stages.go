@@ -72,7 +72,7 @@ func (s *Stages) event(name, state string, at, took time.Duration, text string) 
 		tty := s.events.Name()
 		s.events.Close()
 		s.events = nil
-		s.Log.Errorf("%s is not read: no more stages are written to it: %v", tty, err)
+		s.Log.Errorf("%s has no reader: no more stages are written to it: %v", tty, err)
 	}
 }
 

@@ -28,7 +28,7 @@ func applyIP(c *Config, a arg) error {
 			c.note("ip=%q: %s", value, n)
 		}
 		if ip.Method != MethodStatic && ip.Client.IsValid() {
-			c.note("ip=%q: the client address is left to the server", value)
+			c.note("ip=%q: the client address in it is ignored: the server chooses the address", value)
 		}
 		c.IPs = append(c.IPs, ip)
 	}

@@ -17,26 +17,26 @@ import (
 // live-boot(7), casper, ltsp(8), overlayroot and Anaconda. It is one text, which is a third of the
 // size of a table. docs/parameters.md has it for people.
 const foreignTable = `
-bridge||no bridge is made, the NIC itself is used: let the tree make it
+bridge||no bridge is made, the NIC itself is used: let the tree make the bridge
 team||no team is made: use bond=
 rd.shell||use sidus.onerror=shell
 rd.emergency||use sidus.onerror=reboot or sidus.onerror=poweroff
 rd.retry,rd.timeout,rd.net.,ethdevice_timeout||use sidus.timeout=SECONDS
-rd.nfs.domain||owners are numbers: let the server send numbers
+rd.nfs.domain||owners are numbers here: let the server send numbers
 rd.overlay|!,1|/rw is set by sidus.rw= and sidus.rw.size=
 rd.overlay.,nfscow,nfsoverlay,persistence,persistent,overlay_size||/rw is set by sidus.rw= and sidus.rw.size=
 overlayroot|!disabled|/rw is set by sidus.rw= and sidus.rw.size=
 union||use sidus.union=
-boot|live,casper|a tree is booted, exported by NFS, not a live image
-netboot|!,nfs|a tree is booted, exported by NFS, not a live image
-rd.live.,fetch,httpfs,ftpfs,findiso,live_media,live_media_path,toram,ltsp.image||a tree is booted, exported by NFS, not a live image
-rd.iscsi.||the node's LUN is set by sidus.iscsi.portal=, .target=, .initiator= and their like
-rd.luks,rd.luks.,rd.lvm,rd.lvm.,rd.md,rd.md.||nothing is unlocked or put together for the root, which is NFS
-rd.debug||what was done is in /run/sidusboot/boot.log and boot.json
+boot|live,casper|sidusboot boots a tree that is exported by NFS, not a live image
+netboot|!,nfs|sidusboot boots a tree that is exported by NFS, not a live image
+rd.live.,fetch,httpfs,ftpfs,findiso,live_media,live_media_path,toram,ltsp.image||sidusboot boots a tree that is exported by NFS, not a live image
+rd.iscsi.||the node's LUN is set by sidus.iscsi.portal=, .target=, .initiator= and others
+rd.luks,rd.luks.,rd.lvm,rd.lvm.,rd.md,rd.md.||the root is NFS: no disk is unlocked or assembled for it
+rd.debug||see /run/sidusboot/boot.log and boot.json
 rd.systemd.,rd.udev.,rd.vconsole.,rd.locale.,rd.plymouth,rd.neednet,rd.auto,rd.hostonly,rd.fstab,rd.skipfsck,rd.info||
 rd.||it is a parameter of dracut and has no effect here
 rootflags||NFS options are written after the path: nfsroot=SERVER:/PATH,OPTIONS
-rootfallback,mount.usr||there is one root
+rootfallback,mount.usr||there is only one root
 ip6|!none|use ip=auto6, ip=dhcp6 or ip=dhcp,dhcp6
 ksdevice|!bootif|use sidus.nic= or BOOTIF=
 ethdevice||use sidus.nic=, or DEVICE in ip=

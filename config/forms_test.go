@@ -104,11 +104,11 @@ func TestRootsOfOthers(t *testing.T) {
 	for _, root := range []string{"/dev/sda1", "/dev", "LABEL=x", "live:/dev/sr0", "block:/dev/sda", "zfs:pool/root", "cifs://u:p@nas/x",
 		"nbd:10.0.0.1:2000", "iscsi:10.0.0.1::::iqn.x", "http://10.0.0.1/x.img", "virtiofs:tag", "tmpfs", "gpt-auto", "8:1", "0801", "mtd:x", "ubi0:root"} {
 		t.Run(root, func(t *testing.T) {
-			if c, err := Parse("root="+root, ""); err == nil || !strings.Contains(err.Error(), "sidusboot boots NFS roots") {
+			if c, err := Parse("root="+root, ""); err == nil || !strings.Contains(err.Error(), "sidusboot boots only NFS roots") {
 				t.Errorf("root=%s: %+v, %v", root, c.Root, err)
 			}
 			c, err := Parse("root="+root+" nfsroot=10.0.0.1:/srv", "")
-			if err != nil || c.Root.Path != "/srv" || len(c.Notes) != 1 || !strings.Contains(c.Notes[0], "the tree is that of nfsroot=") {
+			if err != nil || c.Root.Path != "/srv" || len(c.Notes) != 1 || !strings.Contains(c.Notes[0], "the tree is set by nfsroot=") {
 				t.Errorf("root=%s with nfsroot=: %+v, %v, %q", root, c.Root, err, c.Notes)
 			}
 		})
@@ -177,7 +177,7 @@ func TestNetworkParameters(t *testing.T) {
 		"rd.route=10.8.0.0/16:":                  "neither a gateway nor a device",
 		"rd.route=10.8.0.0:10.0.0.1":             "not a netmask",
 		"rd.route=x/16:10.0.0.1":                 "not a network such as",
-		"rd.route=10.8.0.0/16:[2001:db8::1]":     "not of one family",
+		"rd.route=10.8.0.0/16:[2001:db8::1]":     "must both be IPv4 or both IPv6",
 		"nameserver=dns":                         "not an address",
 		"nameserver=0.0.0.0":                     "not an address",
 		"rd.driver.pre=a/b":                      "not names of modules",

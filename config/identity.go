@@ -39,7 +39,7 @@ func applyIdentity(c *Config, a arg) error {
 			return errors.New("either what to have or what to leave out, not both")
 		}
 		if !slices.Contains(Identities, bare) {
-			return fmt.Errorf("%q is none of %s", bare, strings.Join(Identities, ", "))
+			return fmt.Errorf("%q is not one of %s", bare, strings.Join(Identities, ", "))
 		}
 		off[bare] = leaveOut
 	}

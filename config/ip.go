@@ -98,7 +98,7 @@ func parseMethod(s string) (writtenMethod, error) {
 	case "link6", "link-local":
 		return 0, fmt.Errorf("%s is not supported: no server can be reached by such an address; use auto6 or dhcp6", s)
 	}
-	return 0, fmt.Errorf("%q is not a method; there are dhcp (also on, any), auto6 and dhcp6 for IPv6, none (also off) and static", s)
+	return 0, fmt.Errorf("%q is not a method: the methods are dhcp (also on, any), auto6 and dhcp6 for IPv6, none (also off) and static", s)
 }
 
 var errNoClient = errors.New("a static address needs the client address in the first field")

@@ -101,8 +101,8 @@ func TestParseIPErrors(t *testing.T) {
 		"10.0.0.300:::24":                        `client "10.0.0.300"`,
 		"10.0.0.7:nfs:::::":                      `server "nfs"`,
 		"10.0.0.7:::24::eth0:none:dns":           `first name server "dns"`,
-		"10.0.0.7:::255.0.255.0":                 "run of ones",
-		"10.0.0.7:::0.0.0.0":                     "run of ones",
+		"10.0.0.7:::255.0.255.0":                 "after a zero bit comes a one",
+		"10.0.0.7:::0.0.0.0":                     "after a zero bit comes a one",
 		"10.0.0.7:::0":                           "from 1 to 32",
 		"10.0.0.7:::33":                          "from 1 to 32",
 		"10.0.0.7:::mask":                        "not a netmask",
@@ -113,7 +113,7 @@ func TestParseIPErrors(t *testing.T) {
 		"127.0.0.1:::24":                         "loopback",
 		"224.0.0.5:::24":                         "not the address of one host",
 		"255.255.255.255:::24":                   "not the address of one host",
-		"240.0.0.1:":                             "no class",
+		"240.0.0.1:":                             "has no netmask",
 		"10.0.0.7:::24:a b":                      "not a host name",
 		"10.0.0.7:::24::a-very-long-device-name": "not a device name",
 		"10.0.0.7:::24::../../x":                 "not a device name",
@@ -122,7 +122,7 @@ func TestParseIPErrors(t *testing.T) {
 		"eth0:dhcp:99999999999999999999":         "not an MTU",
 		"eth0:dhcp::52:54":                       "not a MAC",
 		"[2001:db8::7]:":                         "prefix length",
-		"[2001:db8::7]::10.0.0.1:64":             "one family",
+		"[2001:db8::7]::10.0.0.1:64":             "both be IPv4 or both IPv6",
 		"[2001:db8::7":                           "bracket",
 		"[2001:db8::7]x:":                        "bracket",
 		"[10.0.0.7]:::24":                        "not an address",
@@ -141,7 +141,7 @@ func TestParseIPErrors(t *testing.T) {
 
 func TestParseIPNotes(t *testing.T) {
 	for in, want := range map[string]string{
-		"192.168.1.7:":              "/24 is used, by the class",
+		"192.168.1.7:":              "/24 is used, from the class",
 		"192.168.1.7::10.0.0.1:24":  "on the link",
 		"192.168.1.7::fe80::1:24":   "",
 		"192.168.1.7:::24::eth0:on": "",

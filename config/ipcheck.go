@@ -53,10 +53,10 @@ func setMask(ip *IP, s string) (notes []string, err error) {
 	}
 	classBits, ok := ipv4.ClassBits(ip.Client)
 	if !ok {
-		return nil, fmt.Errorf("%s belongs to no class with a netmask; write a netmask in the fourth field", ip.Client)
+		return nil, fmt.Errorf("the class of the address %s has no netmask; write a netmask in the fourth field", ip.Client)
 	}
 	ip.Bits = classBits
-	return []string{fmt.Sprintf("no netmask for %s: /%d is used, by the class of the address, as the kernel does", ip.Client, ip.Bits)}, nil
+	return []string{fmt.Sprintf("no netmask for %s: /%d is used, from the class of the address, as the kernel does", ip.Client, ip.Bits)}, nil
 }
 
 func parseMask(s string, width int) (int, error) {
@@ -74,7 +74,7 @@ func parseMask(s string, width int) (int, error) {
 	mask := uint32(b[0])<<24 | uint32(b[1])<<16 | uint32(b[2])<<8 | uint32(b[3])
 	n := bits.LeadingZeros32(^mask)
 	if mask != ^uint32(0)<<(32-n) || n == 0 {
-		return 0, fmt.Errorf("netmask %s is not a run of ones and then zeros", s)
+		return 0, fmt.Errorf("netmask %s is not valid: after a zero bit comes a one", s)
 	}
 	return n, nil
 }
@@ -96,10 +96,10 @@ func (ip IP) check() (notes []string, err error) {
 		}
 	}
 	if ip.Gateway.IsValid() && ip.Gateway.Is4() != ip.Client.Is4() {
-		return nil, fmt.Errorf("gateway %s and client %s are not of one family", ip.Gateway, ip.Client)
+		return nil, fmt.Errorf("gateway %s and client %s must both be IPv4 or both IPv6", ip.Gateway, ip.Client)
 	}
 	if ip.Server.IsValid() && ip.Server.Is4() != ip.Client.Is4() {
-		return nil, fmt.Errorf("server %s and client %s are not of one family", ip.Server, ip.Client)
+		return nil, fmt.Errorf("server %s and client %s must both be IPv4 or both IPv6", ip.Server, ip.Client)
 	}
 	if ip.Client.IsLoopback() {
 		return nil, fmt.Errorf("client %s is the loopback's address", ip.Client)

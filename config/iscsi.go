@@ -132,7 +132,7 @@ func applyCHAP(c *Config, a arg) error {
 		case !slices.Contains(CHAPNames, name):
 			return fmt.Errorf("%q is not an algorithm", name)
 		case slices.Contains(c.ISCSI.CHAP, name):
-			return fmt.Errorf("%s is there twice", name)
+			return fmt.Errorf("%s is given twice", name)
 		}
 		c.ISCSI.CHAP = append(c.ISCSI.CHAP, name)
 	}

@@ -36,22 +36,22 @@ func parseOptions(list string) (o nfsOptions, notes []string, err error) {
 		case "minorversion":
 			minor = value
 		case "addr", "clientaddr", "mountaddr":
-			err = fmt.Errorf("NFS option %s is set by sidusboot itself; name the server before the path", key)
+			err = fmt.Errorf("NFS option %s is set by sidusboot itself; write the server before the path", key)
 		case "sec":
 			// Kerberos needs a keytab of the node's own and rpc.gssd.
 			if value != "sys" && value != "none" {
-				err = fmt.Errorf("NFS option sec=%s is not supported for the root: nothing on the node can log in to Kerberos before the tree is there; export the tree with sec=sys, and mount what is secret from the tree", value)
+				err = fmt.Errorf("NFS option sec=%s is not supported for the root: no program on the node can log in to Kerberos before the tree is mounted; export the tree with sec=sys, and let the tree mount what is secret", value)
 			}
 			o.kept = append(o.kept, option)
 		case "xprtsec":
 			// The handshake is done by tlshd, in user space.
 			if value != "none" {
-				err = fmt.Errorf("NFS option xprtsec=%s is not supported for the root: no program on the node can do the TLS handshake before the tree is there; leave it out, and protect the network", value)
+				err = fmt.Errorf("NFS option xprtsec=%s is not supported for the root: no program on the node can do the TLS handshake before the tree is mounted; leave it out, and protect the network", value)
 			}
 		case "remount", "bind", "rbind", "move":
-			err = fmt.Errorf("NFS option %s makes it another kind of mount", key)
+			err = fmt.Errorf("NFS option %s is for another kind of mount; leave it out", key)
 		case "nosuid", "nodev", "noexec":
-			err = fmt.Errorf("NFS option %s would have no effect in the union over the tree", key)
+			err = fmt.Errorf("NFS option %s would have no effect in the union over the tree; leave it out", key)
 		case "rw":
 			notes = append(notes, "NFS option rw dropped: the tree is always mounted read-only")
 		case "ro":
@@ -99,5 +99,5 @@ func parseVersion(v string) (string, error) {
 	case "3", "4", "4.0", "4.1", "4.2":
 		return v, nil
 	}
-	return "", fmt.Errorf("there is no NFS version %q here, only 3, 4, 4.0, 4.1 and 4.2", v)
+	return "", fmt.Errorf("NFS version %q is not supported, only 3, 4, 4.0, 4.1 and 4.2", v)
 }

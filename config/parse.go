@@ -53,7 +53,7 @@ func Parse(cmdline, file string) (Config, error) {
 			err := w.apply(&c, a)
 			switch {
 			case err != nil && w.tolerant:
-				c.note("%s=%q ignored: %v; %s", a.name, a.value, err, w.allowed())
+				c.note("%s=%q is ignored: %v; %s", a.name, a.value, err, w.allowed())
 			case err != nil:
 				errs = append(errs, w.errorFor(a, err))
 			}
@@ -73,7 +73,7 @@ func Parse(cmdline, file string) (Config, error) {
 func (c *Config) addDefaultIP(inFile, inLine map[int][]arg) {
 	for i := range c.IPs {
 		if c.IPs[i].byBootIF && c.BootIF == nil {
-			c.note("ip= names the device BOOTIF, but there is no BOOTIF=: any NIC will do")
+			c.note("ip= names the device BOOTIF, but there is no BOOTIF=: any NIC is used")
 		}
 	}
 	if len(c.IPs) > 0 {
@@ -165,7 +165,7 @@ func (c *Config) addModule(a arg) {
 		return
 	}
 	if near := nearest(a.name); near != "" {
-		c.note("%q is taken for a parameter of the kernel module %s; did you mean %s?", a.name, module, near)
+		c.note("%q is used as a parameter of the kernel module %s; did you mean %s?", a.name, module, near)
 	}
 	text := parameter
 	if a.valued {

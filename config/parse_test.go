@@ -126,12 +126,12 @@ func TestParseErrors(t *testing.T) {
 		"sidus.ib=ib0:10.20.%5.%4/16":       "not an IPv4 address",
 		"sidus.ib=ib0:10.20.1%3.%4/16":      "not an IPv4 address",
 		"sidus.ib=i/0:10.20.%3.%4/16":       "not a device name",
-		"sidus.identity=host":               "none of hostname, hosts",
+		"sidus.identity=host":               "not one of hostname, hosts",
 		"sidus.identity=-hosts,nvme":        "not both",
-		"sidus.identity=":                   "none of hostname",
+		"sidus.identity=":                   "not one of hostname",
 		"sidus.rw=tempfs":                   `sidus.rw="tempfs": not known; allowed is tmpfs, iscsi, LABEL=`,
 		"sidus.rw":                          `sidus.rw="": not known`,
-		"sidus.rw=LABEL=":                   "there is nothing after LABEL=",
+		"sidus.rw=LABEL=":                   "there is no value after LABEL=",
 		"sidus.rw=LABEL=%x":                 `"%x" is not known`,
 		"sidus.rw=/dev/../etc":              "not a plain path",
 		"sidus.rw=/dev/":                    "not a plain path",
@@ -172,7 +172,7 @@ func TestParseErrors(t *testing.T) {
 		"sidus.iscsi.initiator=iqn.x:%z":    `"%z" is not known`,
 		"sidus.iscsi.lun=16384":             "not a LUN",
 		"sidus.iscsi.chap=sha256,sha512":    `"sha512" is not an algorithm; allowed is md5, sha1`,
-		"sidus.iscsi.chap=md5,md5":          "md5 is there twice",
+		"sidus.iscsi.chap=md5,md5":          "md5 is given twice",
 	} {
 		t.Run(in, func(t *testing.T) {
 			_, err := Parse(in, "")
@@ -201,7 +201,7 @@ func TestParseNotes(t *testing.T) {
 		"sidus.nonsense=1":            `"sidus.nonsense" is not a parameter of sidusboot and is ignored`,
 		"sidus.iscsi.pasword=geheim":  "did you mean sidus.iscsi.password?",
 		"sidius.rw=iscsi":             "did you mean sidus.rw?",
-		"sidus.onerror=rebot":         "sidus.onerror=\"rebot\" ignored: not known; allowed is retry, reboot, poweroff or shell",
+		"sidus.onerror=rebot":         "sidus.onerror=\"rebot\" is ignored: not known; allowed is retry, reboot, poweroff or shell",
 		"sidus.timeout=0":             "5 to 3600",
 		"sidus.events=../x":           "not the name of a tty",
 		"panic=soon":                  "not a number",
@@ -210,9 +210,9 @@ func TestParseNotes(t *testing.T) {
 		"ip=":                         "DHCP is used",
 		"nfsroot=/srv,rw":             "always mounted read-only",
 		"nfsroot=/srv,noatime":        "noatime dropped",
-		"root=/dev/sda1 nfsroot=/srv": "root=\"/dev/sda1\" ignored",
+		"root=/dev/sda1 nfsroot=/srv": "root=\"/dev/sda1\" is ignored",
 		"iscsi_auto":                  `"iscsi_auto" is ignored`,
-		"ip=10.0.0.7:::24:::dhcp":     "client address is left to the server",
+		"ip=10.0.0.7:::24:::dhcp":     "the server chooses the address",
 	} {
 		t.Run(in, func(t *testing.T) {
 			c, err := Parse(in, "")

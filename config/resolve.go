@@ -87,7 +87,7 @@ func readRoot(roots, netroots, nfsroots []arg, leftover bool) (r Root, notes []s
 		byNetRoot, more, err := parseRootParameter(netroots[n-1].value, false)
 		if err != nil {
 			// The value is not shown: it may hold a password.
-			more = []string{"netroot= is ignored: it names no NFS root; a LUN for /rw is set by sidus.rw=iscsi and sidus.iscsi.target="}
+			more = []string{"netroot= is ignored: it is not an NFS root; a LUN for /rw is set by sidus.rw=iscsi and sidus.iscsi.target="}
 		}
 		notes = append(notes, more...)
 		if !byRoot.given() {
@@ -130,9 +130,9 @@ func parseRootParameter(v string, leftover bool) (Root, []string, error) {
 	case isLegacyRoot(v):
 		return parseDracutRoot(v, "")
 	case leftover:
-		return Root{}, []string{fmt.Sprintf("root=%q ignored: the tree is that of nfsroot=", v)}, nil
+		return Root{}, []string{fmt.Sprintf("root=%q is ignored: the tree is set by nfsroot=", v)}, nil
 	}
-	return Root{}, nil, errors.New("sidusboot boots NFS roots; set nfsroot=SERVER:/PATH")
+	return Root{}, nil, errors.New("sidusboot boots only NFS roots; set nfsroot=SERVER:/PATH")
 }
 
 // otherRoots are the first parts of roots that are none of NFS

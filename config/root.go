@@ -20,7 +20,7 @@ func parseNFSRoot(v string) (Root, []string, error) {
 		return Root{}, nil, nil
 	}
 	if i := strings.Index(v, "://"); i > 0 && v[0] > '9' && isIdentifier(canonical(v[:i])) {
-		return Root{}, nil, fmt.Errorf("there are no %s:// roots: sidusboot boots NFS roots, written SERVER:/PATH", v[:i])
+		return Root{}, nil, fmt.Errorf("%s:// roots are not supported: sidusboot boots only NFS roots, written SERVER:/PATH", v[:i])
 	}
 	location, options, _ := strings.Cut(v, ",")
 	return newRoot(location, options, "")

@@ -61,9 +61,9 @@ func TestRootForms(t *testing.T) {
 
 func TestRootErrors(t *testing.T) {
 	for in, want := range map[string]string{
-		"root=/dev/sda1":                             "boots NFS roots",
-		"root=LABEL=root":                            "boots NFS roots",
-		"root=iscsi:10.0.0.1::::iqn.x":               "boots NFS roots",
+		"root=/dev/sda1":                             "boots only NFS roots",
+		"root=LABEL=root":                            "boots only NFS roots",
+		"root=iscsi:10.0.0.1::::iqn.x":               "boots only NFS roots",
 		"nfsroot=srv/root":                           "does not begin with /",
 		"nfsroot=10.0.0.1:srv":                       "does not begin with /",
 		"nfsroot=10.0.0.300:/srv":                    "not an IPv4 address",
@@ -72,7 +72,7 @@ func TestRootErrors(t *testing.T) {
 		"nfsroot=2001:db8::1:/srv":                   "in brackets",
 		"nfsroot=[10.0.0.1]:/srv":                    "not an IPv6 address",
 		"nfsroot=[fe80::1]/srv":                      "[ADDRESS]:PATH",
-		"nfsroot=http://10.0.0.1/srv":                "no http:// roots",
+		"nfsroot=http://10.0.0.1/srv":                "http:// roots are not supported",
 		"nfsroot=/srv/../etc":                        "holds ..",
 		"nfsroot=/srv/%x":                            `"%x" is not known`,
 		"nfsroot=/srv%":                              "single %",
@@ -83,7 +83,7 @@ func TestRootErrors(t *testing.T) {
 		"nfsroot=/srv,mountaddr=10.0.0.9":            "set by sidusboot itself",
 		"nfsroot=/srv,bind":                          "another kind of mount",
 		"nfsroot=/srv,nosuid":                        "would have no effect",
-		"nfsroot=/srv,vers=2":                        "no NFS version",
+		"nfsroot=/srv,vers=2":                        "NFS version",
 		"nfsroot=/srv,vers=3,minorversion=1":         "contradict",
 		"nfsroot=/srv,RSIZE=1":                       "not an NFS option",
 		"nfsroot=/srv,=1":                            "not an NFS option",
@@ -123,7 +123,7 @@ func TestParseRootPath(t *testing.T) {
 		{in: "[2001:db8::1]:/srv", want: Root{Server: "2001:db8::1", Path: "/srv"}},
 		{in: "10.0.0.1:/srv,rw", want: Root{Server: "10.0.0.1", Path: "/srv"}},
 		{in: "iscsi:10.0.0.1::::iqn.2003-01.org.example:x", fail: "it names an iSCSI disk"},
-		{in: "http://10.0.0.1/root.squashfs", fail: "no http:// roots"},
+		{in: "http://10.0.0.1/root.squashfs", fail: "http:// roots are not supported"},
 		{in: "10.0.0.1:/srv\x00evil", fail: "control character"},
 		{in: "10.0.0.1:/srv\nevil", fail: "control character"},
 		{in: "10.0.0.1:/srv,addr=6.6.6.6", fail: "set by sidusboot itself"},
@@ -269,7 +269,7 @@ func rootsText(roots []Root) string {
 // reason.
 func TestRootSecurity(t *testing.T) {
 	for option, want := range map[string]string{
-		"sec=krb5": "nothing on the node can log in to Kerberos", "sec=krb5p": "Kerberos", "sec=sys": "",
+		"sec=krb5": "no program on the node can log in to Kerberos", "sec=krb5p": "Kerberos", "sec=sys": "",
 		"xprtsec=tls": "TLS handshake", "xprtsec=mtls": "TLS handshake", "xprtsec=none": "",
 	} {
 		t.Run(option, func(t *testing.T) {

@@ -59,7 +59,7 @@ func applyRoute(c *Config, a arg) error {
 	}
 	switch {
 	case r.Gateway.IsValid() && r.Gateway.Is4() != addr.Is4():
-		return errors.New("gateway and network are not of one family")
+		return errors.New("gateway and network must both be IPv4 or both IPv6")
 	case r.Device != "":
 		err = checkDevice(r.Device)
 	case !r.Gateway.IsValid():

@@ -17,7 +17,7 @@ func applyRW(c *Config, a arg) error {
 	switch {
 	case tagged && (tag == "LABEL" || tag == "UUID" || tag == "PARTUUID"):
 		if name == "" {
-			return fmt.Errorf("there is nothing after %s=", tag)
+			return fmt.Errorf("there is no value after %s=", tag)
 		}
 		if err := checkTemplate(name, false); err != nil {
 			return err
@@ -76,7 +76,7 @@ func applyTakeover(c *Config, a arg) error {
 	digits, ok := strings.CutPrefix(a.value, "0x")
 	key, err := strconv.ParseUint(digits, 16, 64)
 	if !ok || err != nil || key == 0 {
-		return errors.New("not a key as in the message of the node that was refused")
+		return errors.New("not a key; use the key in the error message of the node that was refused")
 	}
 	c.RW.Takeover = key
 	return nil
@@ -104,7 +104,7 @@ const maxToken = 64
 
 func applyReset(c *Config, a arg) error {
 	if a.value == "" {
-		return errors.New("it needs a token: the layer is emptied once for each token, so that the parameter can stay where it is")
+		return errors.New("it needs a token: the layer is emptied once for each token, so that the parameter can stay set")
 	}
 	foreign := func(r rune) bool { return r >= 0x80 || !isAlnum(byte(r)) && !strings.ContainsRune("._:-", r) }
 	if len(a.value) > maxToken || strings.ContainsFunc(a.value, foreign) {

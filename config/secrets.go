@@ -109,7 +109,7 @@ func parseSecret(line string) (match string, c Credentials, err error) {
 		}
 	}
 	if c.Password == c.PasswordIn {
-		return "", c, errors.New("the two passwords are the same: the target needs another one than the node")
+		return "", c, errors.New("the two passwords are the same: give the target another one")
 	}
 	return match, c, nil
 }

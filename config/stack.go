@@ -57,10 +57,10 @@ func applyVLAN(c *Config, a arg) error {
 		return fmt.Errorf("%q does not end in the number of a VLAN, 1 to 4094", name)
 	}
 	if name == parent {
-		return fmt.Errorf("%s would be on top of itself", name)
+		return fmt.Errorf("%s would be a VLAN of itself", name)
 	}
 	if slices.ContainsFunc(c.VLANs, func(v VLAN) bool { return v.Name == name }) {
-		return fmt.Errorf("%s is there twice", name)
+		return fmt.Errorf("%s is given twice", name)
 	}
 	c.VLANs = append(c.VLANs, VLAN{Name: name, Parent: parent, ID: id})
 	return nil
@@ -93,7 +93,7 @@ func applyBond(c *Config, a arg) error {
 			return fmt.Errorf("%q is not an option of the kernel's bonding driver, such as mode=802.3ad", o)
 		}
 		if slices.ContainsFunc(b.Options[:i], func(other string) bool { return strings.HasPrefix(other, name+"=") }) {
-			return fmt.Errorf("the option %s is there twice", name)
+			return fmt.Errorf("the option %s is given twice", name)
 		}
 	}
 	if len(fields) > 3 && fields[3] != "" {
@@ -105,16 +105,16 @@ func applyBond(c *Config, a arg) error {
 	}
 	for _, other := range c.Bonds {
 		if other.Name == b.Name {
-			return fmt.Errorf("%s is there twice", b.Name)
+			return fmt.Errorf("%s is given twice", b.Name)
 		}
 		for _, s := range b.Slaves {
 			if slices.Contains(other.Slaves, s) {
-				return fmt.Errorf("%s is in %s already", s, other.Name)
+				return fmt.Errorf("%s is already in %s", s, other.Name)
 			}
 		}
 	}
 	if slices.Contains(b.Slaves, b.Name) {
-		return fmt.Errorf("%s would be in itself", b.Name)
+		return fmt.Errorf("%s would be a member of itself", b.Name)
 	}
 	c.Bonds = append(c.Bonds, b)
 	return nil
@@ -135,7 +135,7 @@ func applyIfname(c *Config, a arg) error {
 	}
 	for _, r := range c.Renames {
 		if r.Name == name || r.MAC.String() == hw.String() {
-			return fmt.Errorf("%s (%s) has a line already", r.Name, r.MAC)
+			return fmt.Errorf("%s (%s) is already given", r.Name, r.MAC)
 		}
 	}
 	c.Renames = append(c.Renames, Rename{Name: name, MAC: hw})
@@ -165,7 +165,7 @@ func applyNIC(c *Config, a arg) error {
 		return err
 	}
 	if len(a.value) == 12 && strings.Trim(strings.ToLower(a.value), "0123456789abcdef") == "" {
-		return fmt.Errorf("%q is no device name; a MAC has colons or dashes", a.value)
+		return fmt.Errorf("%q is not a device name; a MAC has colons or dashes", a.value)
 	}
 	c.NIC = NIC{Name: a.value}
 	return checkDevice(a.value)

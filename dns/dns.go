@@ -119,7 +119,7 @@ func (r *Resolver) LookupService(ctx context.Context, name string) ([]Service, e
 		return nil, err
 	}
 	if len(found) == 1 && found[0].Target == "." {
-		return nil, fmt.Errorf("look up %s: the domain says that it has no such service", name)
+		return nil, fmt.Errorf("look up %s: the domain has no such service", name)
 	}
 	return found, nil
 }

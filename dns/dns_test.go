@@ -114,7 +114,7 @@ func TestLookupService(t *testing.T) {
 	for name, want := range map[string]string{
 		"_nfs._tcp":             "c.test.:2050 a.test.:2049 b.test.:2049 spare.test.:2049",
 		"_nfs._tcp.example.org": "spare.test.:2049",
-		"_nfs._tcp.none.org":    "the domain says that it has no such service",
+		"_nfs._tcp.none.org":    "the domain has no such service",
 	} {
 		t.Run(name, func(t *testing.T) {
 			all, err := r.LookupService(t.Context(), name)

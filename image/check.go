@@ -73,7 +73,7 @@ func CheckParams(params string) error {
 // a circle.
 func (m *Manifest) check() error {
 	if len(m.Modules) > MaxModules {
-		return fmt.Errorf("%d modules are more than %d", len(m.Modules), MaxModules)
+		return fmt.Errorf("%d modules, more than %d", len(m.Modules), MaxModules)
 	}
 	if m.Kernel != "" {
 		if err := CheckName(m.Kernel); err != nil {

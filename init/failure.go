@@ -76,7 +76,7 @@ func (n *node) endVolume() {
 			n.log.Errorf("%v", err)
 		}
 	case <-time.After(endVolumeTime):
-		n.log.Errorf("the volume of the node was not unmounted within %v: it is left as it is", endVolumeTime)
+		n.log.Errorf("the volume of the node was not unmounted within %v: it stays mounted", endVolumeTime)
 	}
 }
 
@@ -95,7 +95,7 @@ func (n *node) fatal(err error) {
 		n.restart(n.restartDelay())
 	}
 	for {
-		n.applyPolicy("starts another one: only a restart can bring better parameters or a better image")
+		n.applyPolicy("starts another shell: new parameters or a new image need a restart")
 	}
 }
 
@@ -137,7 +137,7 @@ func retryDelay(attempt int) time.Duration {
 // restart reboots the machine after delay, or never where delay is negative.
 func (n *node) restart(delay time.Duration) {
 	if delay < 0 {
-		n.log.Errorf("waiting for ever (panic=0)")
+		n.log.Errorf("waiting without end (panic=0)")
 		clock.SleepForever()
 	}
 	n.log.Errorf("reboot in %v", delay)
@@ -174,7 +174,7 @@ func settle(log *bootlog.Logger, sync func() error, volume volume) {
 	case <-panics.Go(sync):
 	case <-time.After(settleTime):
 		written = false
-		log.Errorf("sync has not ended after %v: what is not written yet is not waited for", settleTime)
+		log.Errorf("sync has not finished after %v: this node no longer waits for it", settleTime)
 	}
 	if volume == nil || written && volume.Answers() {
 		return
@@ -217,11 +217,11 @@ func (n *node) shell(then string) {
 	n.saveReport()
 	root, program := chroot.FindShell(image.Rescue, unionDir, roDir)
 	if program == "" {
-		n.log.Errorf("there is no shell: no tree with a /bin/sh is mounted, and the image has none (initrdgen build --rescue FILE)")
+		n.log.Errorf("there is no shell: no tree with a /bin/sh is mounted, and the image has no rescue program (initrdgen build --rescue FILE)")
 		time.Sleep(defaultDelay)
 		return
 	}
-	n.log.Errorf("a shell (%s in %s); see also /run/sidusboot/boot.log; exit %s", program, root, then)
+	n.log.Errorf("a shell (%s in %s); see also /run/sidusboot/boot.log; its exit %s", program, root, then)
 	if err := chroot.Shell(root, program); err != nil {
 		n.log.Errorf("shell: %v", err)
 		time.Sleep(firstRetry)

@@ -51,7 +51,7 @@ func (n *node) nodeFiles() (*nodefiles.Node, error) {
 	}
 	var err error
 	if files.Initiator, err = n.initiator(); err != nil {
-		return files, fmt.Errorf("%w: the tree's own name stays", err)
+		return files, fmt.Errorf("%w: the tree's own name is kept", err)
 	}
 	return files, nil
 }

@@ -19,7 +19,7 @@ const inspectTime = 15 * time.Second
 func (n *node) inspectRoot() error {
 	ctx, cancel := context.WithTimeout(context.Background(), inspectTime)
 	defer cancel()
-	n.waitFor("the NFS server, which is asked whether the export is writable")
+	n.waitFor("the NFS server, to find out whether the export is writable")
 	writable, err := n.nfs.Writable(ctx, n.root.Source.Source, n.root.NFS, checkDir)
 	if err != nil {
 		if n.cfg.RefuseWritable {

@@ -24,7 +24,7 @@ func TestLeaveResidentWatched(t *testing.T) {
 			n.awaitModules() // Not startResident, which would mount something here.
 		}()
 		time.Sleep(6 * time.Second)
-		if text := log.Text(); !strings.Contains(text, "resident: waiting for the modules that load in the background since 5s") {
+		if text := log.Text(); !strings.Contains(text, "resident: waiting for the modules that load in the background (5s so far)") {
 			t.Errorf("said: %s", text)
 		}
 		close(n.loaded)

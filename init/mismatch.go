@@ -36,7 +36,7 @@ func (n *node) matchUpper() error {
 		return err
 	}
 	if err != nil {
-		n.note(err.Error() + ": the node boots with the layer as it is")
+		n.note(err.Error() + ": the node boots with the unchanged layer")
 	}
 	n.report.RW.Begun, n.report.RW.Archived = m.Tree, m.Archived
 	const upper = rwDir + "/" + rwlayer.Upper
@@ -67,6 +67,6 @@ func (n *node) sayShadowed(upper, begun string) {
 		n.note(text + ": it hides the tree's " + strings.Join(hidden, ", ") + ": sidus.rw.mismatch=archive begins a new one")
 	}
 	if name := union.Renamed(upper); name != "" {
-		n.note("rw: the directory " + name + " of the upper layer was renamed on another tree: what it shows on this one is not defined: sidus.rw.mismatch=archive begins a new layer")
+		n.note("rw: the directory " + name + " of the upper layer was renamed over another tree, and its content over this one is undefined: sidus.rw.mismatch=archive begins a new layer")
 	}
 }

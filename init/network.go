@@ -83,7 +83,7 @@ func (n *node) loadDrivers(except map[string]bool) (added []string) {
 // USB controllers: the NIC that is wanted may be behind one.
 func (n *node) loadMoreDrivers() {
 	if added := n.loadDrivers(nil); len(added) > 0 {
-		n.log.Noticef("network: no address so far: loaded %s as well", strings.Join(added, ", "))
+		n.log.Noticef("network: no address so far: also loaded %s", strings.Join(added, ", "))
 	}
 }
 
@@ -125,7 +125,7 @@ func (n *node) nameNode(given string) error {
 		name = expanded
 	}
 	if name != "" && (!hostname.Valid(name) || len(name) > hostname.MaxNode) {
-		n.log.Errorf("%q is not a host name (letters, digits, dots, hyphens and underscores, at most %d characters): the tree's name stays", name, hostname.MaxNode)
+		n.log.Errorf("%q is not a host name (letters, digits, dots, hyphens and underscores, at most %d characters): the tree's host name is kept", name, hostname.MaxNode)
 		name = ""
 	}
 	n.lease.Hostname = name

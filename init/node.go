@@ -18,7 +18,7 @@ func (n *node) leaveNode() error {
 		return err
 	}
 	if err := os.WriteFile(sidusnode.FactsFile, []byte(n.facts().String()), 0o644); err != nil {
-		return fmt.Errorf("what %s is to know: %w", sidusnode.Name, err)
+		return fmt.Errorf("the facts for %s: %w", sidusnode.Name, err)
 	}
 	if n.root.Version == "" {
 		return nil
@@ -29,7 +29,7 @@ func (n *node) leaveNode() error {
 		Options: n.report.Root.Options, Init: n.cfg.Init, Size: n.cfg.RW.Size, UsrDirect: n.cfg.UsrDirect, Files: *files,
 	}
 	if err := os.WriteFile(sidusnode.RecipeFile, []byte(recipe.String()), 0o600); err != nil {
-		return fmt.Errorf("what an update is to know: %w", err)
+		return fmt.Errorf("the settings for an update: %w", err)
 	}
 	return nil
 }

@@ -68,7 +68,7 @@ func (n *node) mountVolume() (string, error) {
 	n.makeRoom(name)
 	detail := fmt.Sprintf("%s, %s %s", device, v.Type, v.UUID)
 	if made {
-		detail += ", made just now"
+		detail += ", just made"
 	}
 	return detail, nil
 }
@@ -217,7 +217,7 @@ func (n *node) initiator() (string, error) {
 func (n *node) credentials(initiator string) (config.Credentials, error) {
 	if c := n.cfg.ISCSI.Credentials(); c != (config.Credentials{}) {
 		if c.Password != "" || c.PasswordIn != "" {
-			n.log.Errorf("the password of the node's volume is on the command line or in the image's configuration: every user of the node can read /proc/cmdline, and everybody on the network what the boot server sends")
+			n.log.Errorf("the password of the node's volume is on the command line or in the image's configuration: users of the node can read it in /proc/cmdline, and everybody on the network can fetch it from the boot server")
 		}
 		return c, nil
 	}

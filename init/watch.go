@@ -59,10 +59,10 @@ func (n *node) stageLimit() time.Duration {
 // that ends after all.
 func (n *node) giveUp(stage string, done <-chan struct{}) {
 	after := func(delay time.Duration, what string, cmd int) {
-		n.log.Errorf("%s in %v, unless %s goes on (sidus.onerror=%s)", what, delay, stage, n.cfg.OnError)
+		n.log.Errorf("%s in %v, unless %s makes progress (sidus.onerror=%s)", what, delay, stage, n.cfg.OnError)
 		select {
 		case <-done:
-			n.log.Errorf("%s: it went on: no %s", stage, what)
+			n.log.Errorf("%s: it made progress: no %s", stage, what)
 		case <-time.After(delay):
 			n.end(cmd)
 		}
@@ -73,6 +73,6 @@ func (n *node) giveUp(stage string, done <-chan struct{}) {
 	case config.PowerOff:
 		after(defaultDelay, "power off", unix.LINUX_REBOOT_CMD_POWER_OFF)
 	case config.Shell:
-		n.shell("waits on")
+		n.shell("waits for the stage again")
 	}
 }

@@ -48,7 +48,7 @@ func insertFile(path, params string) error {
 	file = path + image.PackedXz
 	err = insertOpened(file, params, unix.MODULE_INIT_COMPRESSED_FILE)
 	if errors.Is(err, unix.EINVAL) || errors.Is(err, unix.EOPNOTSUPP) {
-		return &DamagedError{file, fmt.Errorf("the kernel does not unpack it: %w", err)}
+		return &DamagedError{file, fmt.Errorf("the kernel cannot decompress it: %w", err)}
 	}
 	return err
 }

@@ -193,7 +193,7 @@ func TestTwoNICs(t *testing.T) {
 	seen := map[string]bool{}
 	for _, f := range files {
 		if seen[f.Path] {
-			t.Errorf("%s is there twice", f.Path)
+			t.Errorf("%s is given twice", f.Path)
 		}
 		seen[f.Path] = true
 	}

@@ -127,7 +127,7 @@ func MakePoint(root, name string) (replaced string, err error) {
 	if err == nil {
 		replaced = name + movedSuffix
 		if err := unix.Renameat2(unix.AT_FDCWD, dir, unix.AT_FDCWD, dir+movedSuffix, unix.RENAME_NOREPLACE); err != nil {
-			return replaced, fmt.Errorf("rename %s, which is no directory, to %s: %w: make it a directory", name, replaced, err)
+			return replaced, fmt.Errorf("rename %s, which is not a directory, to %s: %w: replace it by a directory", name, replaced, err)
 		}
 	}
 	return replaced, os.Mkdir(dir, 0o755)

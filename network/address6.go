@@ -49,7 +49,7 @@ func getLease6(ctx context.Context, link *rtnetlink.Link, method Method, router 
 		if a, err := router.receive(heard); err == nil {
 			l.addAdvertised(&a)
 		} else {
-			logf("%v: nothing beyond this node can be reached", &NoRouterError{Device: name, Waited: routerTime})
+			logf("%v: without a router this node reaches only itself", &NoRouterError{Device: name, Waited: routerTime})
 		}
 		return l, nil
 	}
@@ -68,7 +68,7 @@ func getLease6(ctx context.Context, link *rtnetlink.Link, method Method, router 
 		if ctx.Err() != nil || len(a.prefixes) == 0 {
 			return nil, err
 		}
-		logf("%v; taking an address from the router alone", err)
+		logf("%v; using an address from the router's prefix", err)
 	}
 	l.addAdvertised(&a)
 	if l.Addr, err = routerAddress(ctx, link); err != nil {
@@ -122,7 +122,7 @@ func routerAddress(ctx context.Context, link *rtnetlink.Link) (found netip.Prefi
 		return false, nil
 	})
 	if err != nil && ctx.Err() != nil {
-		return found, fmt.Errorf("network: %s: a router advertises itself but no prefix for addresses, and no DHCPv6", name)
+		return found, fmt.Errorf("network: %s: the router advertises no prefix for addresses, and no DHCPv6", name)
 	}
 	return found, err
 }

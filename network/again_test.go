@@ -159,7 +159,7 @@ func TestUpDeadServer(t *testing.T) {
 		other := n.Host("other", "10.77.0.2/24")
 		other.DNSMasq("--dhcp-range=10.77.0.150,10.77.0.199,255.255.255.0,1h", "--dhcp-reply-delay=1")
 		l := n.must("eth0", "", network.Plan{}, network.Options{LeaseTime: time.Minute})
-		if l.ServerID.String() != "10.77.0.2" || !n.says("the DHCP server 10.77.0.9 offered 10.77.0.200 and then does not answer") {
+		if l.ServerID.String() != "10.77.0.2" || !n.says("the DHCP server 10.77.0.9 offered 10.77.0.200, but does not answer the request for it") {
 			t.Errorf("lease from %s, said %q", l.ServerID, n.said)
 		}
 	})
@@ -224,7 +224,7 @@ func TestUpComesBack(t *testing.T) {
 	isolated(t, func(n *node) {
 		n.Plug("eth0", networktest.Cable{})
 		n.when("an answer from DHCP", func() { n.Unplug("eth0") })
-		n.when("eth0 has gone away", func() {
+		n.when("eth0 was removed", func() {
 			n.Plug("eth0", networktest.Cable{})
 			n.Server.DNSMasq(pool)
 		})

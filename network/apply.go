@@ -18,7 +18,7 @@ import (
 // ipconfig.c does.
 func apply(link *rtnetlink.Link, l *Lease, logf func(format string, args ...any)) error {
 	if err := setMTU(link, l.MTU); err != nil {
-		logf("network: %s cannot have the MTU of %d that the lease asks for, %d stays: %v", l.Device, l.MTU, link.MTU, err)
+		logf("network: the MTU of %s cannot be set to %d, as the lease asks: it stays %d: %v", l.Device, l.MTU, link.MTU, err)
 	}
 	if l.Proto == protoRouter || l.Proto == protoDHCP6 {
 		// The address is there already, see address6, and the route by the router.
@@ -33,7 +33,7 @@ func apply(link *rtnetlink.Link, l *Lease, logf func(format string, args ...any)
 		return err
 	}
 	if err := giveAddress(link, l.Addr, l.Broadcast); err != nil {
-		return fmt.Errorf("network: give %s the address %s: %w", l.Device, l.Addr, err)
+		return fmt.Errorf("network: set the address of %s to %s: %w", l.Device, l.Addr, err)
 	}
 	if l.Addr.Addr().Is6() {
 		if err := awaitUsable(context.Background(), link, l.Addr.Addr()); err != nil {
@@ -87,7 +87,7 @@ func removeOthers(link *rtnetlink.Link, keep netip.Prefix) error {
 			continue
 		}
 		if err := rtnetlink.DeleteAddress(link, a); err != nil {
-			return fmt.Errorf("network: take %s from %s: %w", a.Prefix, link.Name, err)
+			return fmt.Errorf("network: remove %s from %s: %w", a.Prefix, link.Name, err)
 		}
 	}
 	return nil
@@ -116,7 +116,7 @@ func SetAddress(ctx context.Context, device string, addr netip.Prefix) error {
 		return err
 	}
 	if err := giveAddress(link, addr, netip.Addr{}); err != nil {
-		return fmt.Errorf("network: give %s the address %s: %w", device, addr, err)
+		return fmt.Errorf("network: set the address of %s to %s: %w", device, addr, err)
 	}
 	return nil
 }

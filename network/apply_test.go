@@ -126,7 +126,7 @@ func TestApplyMTU(t *testing.T) {
 		said := ""
 		lease := &Lease{Device: "eth0", Addr: netip.MustParsePrefix("10.77.0.11/24"), MTU: tooLarge}
 		err := apply(link, lease, func(format string, args ...any) { said += fmt.Sprintf(format, args...) })
-		if err != nil || !strings.Contains(said, "cannot have the MTU of 1048576") || !strings.Contains(state(t, link), "10.77.0.11/24") {
+		if err != nil || !strings.Contains(said, "cannot be set to 1048576") || !strings.Contains(state(t, link), "10.77.0.11/24") {
 			t.Errorf("Apply = %v, said %q, state %q", err, said, state(t, link))
 		}
 	})

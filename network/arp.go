@@ -41,7 +41,7 @@ type SilentError struct {
 }
 
 func (e *SilentError) Error() string {
-	return fmt.Sprintf("%s does not answer ARP on %s in %v: is it up, and in the same VLAN as this node?", e.Addr, e.Device, e.Waited.Round(time.Second))
+	return fmt.Sprintf("%s does not answer ARP on %s in %v: is it up and in the same VLAN as this node?", e.Addr, e.Device, e.Waited.Round(time.Second))
 }
 
 // Probing as in RFC 5227, section 2.1.1, takes 5 to 9 s, for hosts on wireless
@@ -225,7 +225,7 @@ func (c *arpConn) isOwn(sender net.HardwareAddr) bool {
 func openARP(link *rtnetlink.Link) (*arpConn, error) {
 	attrs := link
 	if len(attrs.HardwareAddr) != 6 {
-		return nil, fmt.Errorf("network: %s is no Ethernet device: its address is %q", attrs.Name, attrs.HardwareAddr)
+		return nil, fmt.Errorf("network: %s is not an Ethernet device: its address is %q", attrs.Name, attrs.HardwareAddr)
 	}
 	conn, err := openPacket(attrs.Index, unix.ETH_P_ARP, nil)
 	if err != nil {

@@ -114,7 +114,7 @@ func (a *attempt) run(ctx context.Context) (*Lease, []*Lease, error) {
 		}
 		if a.fallback != nil && (time.Since(a.fallbackSince) > a.fallbackTime() || a.exhausted()) {
 			boot = a.fallback
-			a.opts.Logf("network: the server does not answer over any lease, the one on %s is used", boot.lease.Device)
+			a.opts.Logf("network: the server does not answer over any lease: the lease on %s is used", boot.lease.Device)
 			if err := apply(boot.link, boot.lease, a.opts.Logf); err != nil {
 				return nil, nil, errors.Join(err, a.stop(nil))
 			}
@@ -257,7 +257,7 @@ func (a *attempt) dropIfGone(r *candidate) bool {
 	if _, err := rtnetlink.ByIndex(r.link.Index); r.err == nil || err == nil {
 		return false
 	}
-	a.opts.Logf("network: %s has gone away: %v", r.link.Name, r.err)
+	a.opts.Logf("network: %s was removed: %v", r.link.Name, r.err)
 	a.candidates = slices.DeleteFunc(a.candidates, func(other *candidate) bool { return other == r })
 	return true
 }

@@ -204,7 +204,7 @@ type status6Error struct {
 }
 
 func (e *status6Error) Error() string {
-	return fmt.Sprintf("the server says %q (status %d)", e.text, e.code)
+	return fmt.Sprintf("the server answers %q (status %d)", e.text, e.code)
 }
 
 // getDHCP6Lease fills in a lease by DHCPv6 and applies the address. Which
@@ -235,7 +235,7 @@ func getDHCP6Lease(ctx context.Context, link *rtnetlink.Link, l *Lease) error {
 	// No prefix route beside the router's (IFA_F_NOPREFIXROUTE).
 	addr := rtnetlink.Address{Prefix: l.Addr, Flags: unix.IFA_F_NOPREFIXROUTE}
 	if err := rtnetlink.ReplaceAddress(link, addr); err != nil {
-		return fmt.Errorf("network: give %s the address %s: %w", name, b.Addr, err)
+		return fmt.Errorf("network: set the address of %s to %s: %w", name, b.Addr, err)
 	}
 	if err := awaitUsable(ctx, link, b.Addr); err != nil {
 		if used := (*InUseError)(nil); errors.As(err, &used) {

@@ -72,7 +72,7 @@ func getLease4(ctx context.Context, link *rtnetlink.Link, o dhcpOptions) (*Lease
 		}
 		if err == nil {
 			for _, u := range lease.Unusable {
-				o.logf("network: %s: the server's %s holds control characters and is ignored", attrs.Name, u)
+				o.logf("network: %s: the server's %s has control characters and is ignored", attrs.Name, u)
 			}
 			return lease, nil
 		}
@@ -149,7 +149,7 @@ func (c *dhcpClient) exchange(ctx context.Context) (*Lease, error) {
 		}
 	}
 	c.failed[addr4(server)] = true
-	return nil, fmt.Errorf("the DHCP server %s offered %s and then does not answer", server, offer.YourIPAddr)
+	return nil, fmt.Errorf("the DHCP server %s offered %s, but does not answer the request for it", server, offer.YourIPAddr)
 }
 
 // isAnswerTo tells whether a message is the answer of the server that made an

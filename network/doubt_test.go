@@ -178,7 +178,7 @@ func TestUpRootPathLineEnd(t *testing.T) {
 			t.Errorf("root path %q, host name %q", l.RootPath, l.Hostname)
 		}
 		path.Store("10.77.0.1:/srv\n/tree")
-		if l := n.must("eth0", "10.77.0.50/24", network.Plan{}, network.Options{}); l.RootPath != "" || !n.says(`the server's root path (option 17) "10.77.0.1:/srv\n/tree" holds control characters`) {
+		if l := n.must("eth0", "10.77.0.50/24", network.Plan{}, network.Options{}); l.RootPath != "" || !n.says(`the server's root path (option 17) "10.77.0.1:/srv\n/tree" has control characters`) {
 			t.Errorf("root path %q, said %q", l.RootPath, n.said)
 		}
 	})

@@ -26,12 +26,12 @@ func (e *NoDeviceError) Error() string {
 		text += " " + e.Device
 	}
 	if len(e.Have) > 0 {
-		text += fmt.Sprintf(", only %v: name one with ip=:::::DEVICE:dhcp", e.Have)
+		text += fmt.Sprintf(", only %v: choose one with ip=:::::DEVICE:dhcp", e.Have)
 	}
 	if len(e.Unclaimed) > 0 {
 		text += fmt.Sprintf("; no driver in this image for %v: build it with --profile generic or --module NAME, or with the driver's firmware in the tree", e.Unclaimed)
 	} else if len(e.Have) == 0 {
-		text += " and no network controller without a driver either: is one fitted, and switched on in the firmware?"
+		text += ", and no network controller without a driver either: is there one, and is it enabled in the firmware?"
 	}
 	return text
 }
@@ -73,7 +73,7 @@ func (e *NoLeaseError) Error() string {
 	}
 	where := fmt.Sprintf("%s on %s (%s) in %v, %s: ", protocol, e.Device, e.MAC, e.Waited.Round(time.Second), link)
 	if e.Err != nil {
-		return "no lease by " + where + e.Err.Error()
+		return "no lease: " + where + e.Err.Error()
 	}
 	if e.Router6 {
 		return "no answer from " + where + "is the server up, and does it know this address? " + onlyIPv6
@@ -100,7 +100,7 @@ func (e *RefusedError) Error() string {
 	if e.Message != "" {
 		text += fmt.Sprintf(": %q", e.Message)
 	}
-	return text + ": look at its log for this node's MAC"
+	return text + ": check its log for this node's MAC"
 }
 
 // A FailedError says that none of the NICs that were tried has an address that
@@ -121,7 +121,7 @@ func (e *FailedError) Error() string {
 	case 1:
 		return e.Errs[0].Error()
 	}
-	return fmt.Sprintf("none of %d NICs has an address, the first: %v", len(e.Errs), e.Errs[0])
+	return fmt.Sprintf("none of %d NICs has an address; the first one: %v", len(e.Errs), e.Errs[0])
 }
 
 func (e *FailedError) Unwrap() []error { return e.Errs }

@@ -24,7 +24,7 @@ func TestUpGuessAbsent(t *testing.T) {
 		if took := time.Since(start); took < 4*time.Second || took > 12*time.Second {
 			t.Errorf("it took %v, want 5 s and a little", took)
 		}
-		if !n.says("no NIC has the MAC 52:54:00:77:00:63, from which the firmware says that it booted (BOOTIF=), only eth0, eth1: any NIC is used") || n.says("THIS NODE BOOTS FROM") {
+		if !n.says("no NIC has the MAC 52:54:00:77:00:63, which the firmware booted from (BOOTIF=), only eth0, eth1: any NIC is used") || n.says("THIS NODE BOOTS FROM") {
 			t.Errorf("said %q", n.said)
 		}
 		n.isDown("eth1")

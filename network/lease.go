@@ -47,7 +47,7 @@ func leaseFrom(m *dhcpv4.DHCPv4, device string, mac net.HardwareAddr) (lease *Le
 	if mask := m.SubnetMask(); mask != nil {
 		ones, size := mask.Size()
 		if size != 32 || ones == 0 {
-			return nil, fmt.Errorf("the server's netmask %v is not a run of ones and then zeros", net.IP(mask))
+			return nil, fmt.Errorf("the server's netmask %v is not valid: after a zero bit comes a one", net.IP(mask))
 		}
 		bits, ok = ones, true
 	}

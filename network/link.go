@@ -26,7 +26,7 @@ func links() ([]*rtnetlink.Link, error) {
 		}
 		return all, nil
 	}
-	return nil, errors.New("network: list links: they keep changing")
+	return nil, errors.New("network: list links: they changed at each attempt")
 }
 
 // addresses lists a device's addresses of one family.
@@ -41,7 +41,7 @@ func addresses(link *rtnetlink.Link, family int) ([]rtnetlink.Address, error) {
 		}
 		return all, nil
 	}
-	return nil, fmt.Errorf("network: list the addresses of %s: they keep changing", link.Name)
+	return nil, fmt.Errorf("network: list the addresses of %s: they changed at each attempt", link.Name)
 }
 
 // bringUp sets a link up, unless it is, and waits for its carrier until ctx
@@ -67,7 +67,7 @@ func setUp(link *rtnetlink.Link) error {
 	if err := rtnetlink.SetUp(link); err != nil {
 		hint := ""
 		if errors.Is(err, unix.ENOENT) {
-			hint = ": its driver does not find its firmware: install that in the tree and build the image again"
+			hint = ": its driver does not find its firmware: install the firmware in the tree and build the image again"
 		}
 		return fmt.Errorf("network: set %s up: %w%s", name, err, hint)
 	}
@@ -106,10 +106,10 @@ func setMAC(link *rtnetlink.Link, mac net.HardwareAddr) error {
 		return nil
 	}
 	if link.IsUp() {
-		return fmt.Errorf("network: %s is up already, its address cannot be made %s", link.Name, mac)
+		return fmt.Errorf("network: %s is already up, so its MAC cannot be set to %s", link.Name, mac)
 	}
 	if err := rtnetlink.SetHardwareAddr(link, mac); err != nil {
-		return fmt.Errorf("network: give %s the address %s: %w", link.Name, mac, err)
+		return fmt.Errorf("network: set the address of %s to %s: %w", link.Name, mac, err)
 	}
 	link.HardwareAddr = mac
 	return nil

@@ -106,7 +106,7 @@ func (r *renewal) step(ctx context.Context, p phase) {
 	}
 	if err == nil {
 		if r.trouble != "" {
-			r.logf("network: the lease of %s on %s is renewed again", r.Addr, r.Device)
+			r.logf("network: the lease of %s on %s was renewed", r.Addr, r.Device)
 		}
 		r.trouble = ""
 		return
@@ -114,9 +114,9 @@ func (r *renewal) step(ctx context.Context, p phase) {
 	text := fmt.Sprintf("network: the lease of %s on %s is not renewed: %v", r.Addr, r.Device, err)
 	switch p {
 	case expired:
-		text = fmt.Sprintf("network: THE LEASE OF %s ON %s HAS RUN OUT, and the server may give the address to another node; this node keeps it, because its root file system needs it: %v", r.Addr, r.Device, err)
+		text = fmt.Sprintf("network: THE LEASE OF %s ON %s HAS EXPIRED, and the server may give the address to another node; this node keeps it, because its root file system needs it: %v", r.Addr, r.Device, err)
 	case rebinding:
-		text += "; it runs out soon"
+		text += "; it expires soon"
 	}
 	if text != r.trouble {
 		r.logf("%s", text)

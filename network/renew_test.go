@@ -103,14 +103,14 @@ func TestKeep(t *testing.T) {
 
 		mood.Store(silent)
 		until("word of silence", func() bool { return n.says("the lease of 10.77.0.50 on eth0 is not renewed: no answer from DHCP") })
-		until("word of the end", func() bool { return n.says("THE LEASE OF 10.77.0.50 ON eth0 HAS RUN OUT") })
+		until("word of the end", func() bool { return n.says("THE LEASE OF 10.77.0.50 ON eth0 HAS EXPIRED") })
 		if out := n.Run("ip -4 -o addr show dev eth0"); !contains(out, addr) {
 			t.Fatalf("the address is gone: %q", out)
 		}
 		mood.Store(gives)
 		again := func() func() bool {
-			before := count(n, "is renewed again")
-			return func() bool { return count(n, "is renewed again") > before }
+			before := count(n, " was renewed")
+			return func() bool { return count(n, " was renewed") > before }
 		}
 		until("recovery", again())
 

@@ -23,7 +23,7 @@ type NoRouterError struct {
 }
 
 func (e *NoRouterError) Error() string {
-	return fmt.Sprintf("no IPv6 router advertises itself on %s in %v: is radvd, or dnsmasq with --enable-ra, running, and in this VLAN?", e.Device, e.Waited.Round(time.Second))
+	return fmt.Sprintf("no IPv6 router advertises itself on %s in %v: is radvd, or dnsmasq with --enable-ra, running and in this VLAN?", e.Device, e.Waited.Round(time.Second))
 }
 
 // A routerListener receives router advertisements (RFC 4861, section 4.2). The
@@ -47,7 +47,7 @@ func listenRouter(link *rtnetlink.Link) (*routerListener, error) {
 		{"router_solicitation_delay", "0"},
 	} {
 		if err := setIPv6(name, s.setting, s.value); err != nil {
-			return nil, fmt.Errorf("%w: has this kernel IPv6?", err)
+			return nil, fmt.Errorf("%w: does this kernel have IPv6?", err)
 		}
 	}
 	fd, err := unix.Socket(unix.AF_INET6, unix.SOCK_RAW|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, unix.IPPROTO_ICMPV6)

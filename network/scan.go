@@ -155,7 +155,7 @@ func (a *attempt) byPreference(all []*rtnetlink.Link) (first, rest []*rtnetlink.
 	if a.anyFrom.IsZero() && time.Since(a.begun) > bootNICAbsent {
 		a.anyFrom = time.Now()
 		if len(rest) > 0 {
-			a.opts.Logf("network: no NIC has the MAC %s, from which the firmware says that it booted (BOOTIF=), only %s: any NIC is used", a.opts.BootMAC, namesOf(rest, ""))
+			a.opts.Logf("network: no NIC has the MAC %s, which the firmware booted from (BOOTIF=), only %s: any NIC is used", a.opts.BootMAC, namesOf(rest, ""))
 		}
 	}
 	if a.anyFrom.IsZero() {

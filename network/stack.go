@@ -202,7 +202,7 @@ func writeSysfs(path, text string) error {
 func (v *VLAN) build(all []*rtnetlink.Link) (missing bool, err error) {
 	if l := findLink(all, func(a *rtnetlink.Link) bool { return a.Name == v.Name }); l != nil {
 		if l.Kind != "vlan" {
-			return false, fmt.Errorf("network: vlan=%s:%s: %s is a device already: give the VLAN another name", v.Name, v.Parent, v.Name)
+			return false, fmt.Errorf("network: vlan=%s:%s: there is already a device %s: give the VLAN another name", v.Name, v.Parent, v.Name)
 		}
 		return false, nil
 	}

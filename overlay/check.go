@@ -109,7 +109,7 @@ func checkUsers(union tree.Tree, program string) error {
 		return err
 	})
 	if errors.Is(err, unix.EOPNOTSUPP) {
-		return fmt.Errorf("users other than root cannot %w: drop noacl from the NFS options, or use version 4", err)
+		return fmt.Errorf("users other than root cannot %w: remove noacl from the NFS options, or use version 4", err)
 	}
 	return nil // Any other answer is the file's own: it may be for root only.
 }

@@ -82,9 +82,9 @@ func Files(ctx context.Context, upper, dir string, n int) (names []string) {
 	return names
 }
 
-// ErrNotMerged says that a tree's /bin, /lib or the like is no link into /usr, so
+// ErrNotMerged says that a tree's /bin, /lib or the like is not a link into /usr, so
 // that /usr is not all that programs need.
-var ErrNotMerged = errors.New("is no link into /usr")
+var ErrNotMerged = errors.New("is not a link into /usr")
 
 // CheckMerged returns an ErrNotMerged that names the directory for a tree whose
 // programs and libraries do not all lie in /usr.

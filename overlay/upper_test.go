@@ -119,8 +119,8 @@ func TestCheckMerged(t *testing.T) {
 	}{
 		{"merged", merged, ""},
 		{"with lib64", with("lib64", "->usr/lib64"), ""},
-		{"/lib is a directory", with("lib/", ""), "/lib: is no link into /usr"},
-		{"/lib leads elsewhere", with("lib", "->opt/lib"), "/lib: is no link into /usr"},
+		{"/lib is a directory", with("lib/", ""), "/lib: is not a link into /usr"},
+		{"/lib leads elsewhere", with("lib", "->opt/lib"), "/lib: is not a link into /usr"},
 		{"/usr is a link", map[string]string{"bin": "->usr/bin", "usr": "->srv"}, "/usr: not a directory"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

@@ -75,7 +75,7 @@ func TestFullDisk(t *testing.T) {
 	g.Kill()
 
 	g = s.boot(s.diskParams("sidus.onerror=reboot panic=-1"), localDisk(file))
-	s.says(g, "IS FULL: 100 % of ", "0 of 512 inodes free", "a tmpfs lies over it", "handing over")
+	s.says(g, "IS FULL: 100 % of ", "0 of 512 inodes free", "a tmpfs is used over it", "handing over")
 	s.same(g, []answer{
 		{"cat /root/own", "precious"},
 		{"echo new >/root/new && cat /root/new; test -e /rw/upper/root/new || echo lost", "new\nlost"},

@@ -71,7 +71,7 @@ cd -`)
 	r := s.report(g)
 	for _, want := range []string{
 		"/etc/hosts: operation not permitted: it or its directory cannot be changed (lsattr shows i or a: chattr -ia)",
-		"/etc/fstab is a directory and no regular file", "/etc/iscsi/initiatorname.iscsi is a directory", "/etc/hostid has 1099511627776 bytes",
+		"/etc/fstab is a directory, not a regular file", "/etc/iscsi/initiatorname.iscsi is a directory", "/etc/hostid has 1099511627776 bytes",
 	} {
 		if !slices.ContainsFunc(r.Notes, func(note string) bool { return strings.Contains(note, want) }) {
 			t.Errorf("no note of %q in %q", want, r.Notes)

@@ -36,7 +36,7 @@ func TestServerLate(t *testing.T) {
 		},
 		{
 			name: "noSuchHost", server: absent, running: true,
-			says: []string{"nfs: " + absent + " does not answer ARP on eth0 in ", "is it up, and in the same VLAN as this node?"},
+			says: []string{"nfs: " + absent + " does not answer ARP on eth0 in ", "is it up and in the same VLAN as this node?"},
 			come: func(s *site, _ *Server) error {
 				_, err := s.Output(s.ctx, "ip", "addr", "add", absent+"/24", "dev", bridge)
 				return err

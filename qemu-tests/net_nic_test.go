@@ -30,14 +30,14 @@ func TestFieldParameters(t *testing.T) {
 		t.Errorf("%+v, %d attempts, root %s", report.Network, report.Attempts, report.Root.Source)
 	}
 	for _, text := range []string{
-		"no NIC has the MAC 02:00:00:00:be:ef, from which the firmware says that it booted (BOOTIF=), only eth0: any NIC is used",
-		`"bridge" is not supported: no bridge is made`, `"rd.shell" is not supported: use sidus.onerror=shell`, "netroot= is ignored: it names no NFS root",
+		"no NIC has the MAC 02:00:00:00:be:ef, which the firmware booted from (BOOTIF=), only eth0: any NIC is used",
+		`"bridge" is not supported: no bridge is made`, `"rd.shell" is not supported: use sidus.onerror=shell`, "netroot= is ignored: it is not an NFS root",
 	} {
 		if !strings.Contains(g.Console(), text) {
 			t.Errorf("the console does not say %q", text)
 		}
 	}
-	for _, text := range []string{"sidusboot: \"rd.neednet", "sidusboot: \"net.ifnames", "holds control characters"} {
+	for _, text := range []string{"sidusboot: \"rd.neednet", "sidusboot: \"net.ifnames", "has control characters"} {
 		s.silent(g, text)
 	}
 	if notes := strings.Join(report.Notes, "; "); strings.Contains(notes, "geheim") || len(report.Notes) != 3 {
@@ -65,7 +65,7 @@ func TestBehindUSB(t *testing.T) {
 			s := s.with(t)
 			g := s.boot(probeParams+" "+s.root("vers=3"), GuestOptions{Initrd: image, NICs: []NIC{eth0, {Model: USBNet, MAC: usbMAC}}})
 			defer g.Kill()
-			s.says(g, "no address so far: loaded ")
+			s.says(g, "no address so far: also loaded ")
 			report := s.report(g)
 			if report.Network.MAC != g.MAC(1) || !strings.HasPrefix(report.Network.Address, NodeAddr+"/") || report.Attempts != 1 {
 				t.Errorf("%+v, %d attempts", report.Network, report.Attempts)

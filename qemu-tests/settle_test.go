@@ -24,6 +24,6 @@ func TestRestartWithoutTarget(t *testing.T) {
 	if err := target.Kill(); err != nil {
 		t.Fatal(err)
 	}
-	s.says(g, "no progress for", "reboot in 0s", "what is not written yet is not waited for", "its session is given up")
+	s.says(g, "no progress for", "reboot in 0s", "this node no longer waits for it", "its session is given up")
 	s.ends(g, Rebooted)
 }

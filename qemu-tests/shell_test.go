@@ -47,7 +47,7 @@ func TestShellOfTree(t *testing.T) {
 	const says = "union: overlay: the overlay at /aufs cannot be used: users other than root cannot open " + AgentInit
 	g := s.boot(s.root("vers=3,noacl ")+probeParams+" sidus.onerror=shell", GuestOptions{})
 	// A union that cannot be used is not left mounted.
-	s.says(g, says, "drop noacl from the NFS options, or use version 4", "a shell (/bin/sh in /ro)", "exit tries again")
+	s.says(g, says, "remove noacl from the NFS options, or use version 4", "a shell (/bin/sh in /ro)", "exit tries again")
 	k := &keyboard{s: s, g: g}
 	k.types(`echo "is $((6*7))"`, "is 42")
 	k.types("cat /etc/debian_version", "12.")

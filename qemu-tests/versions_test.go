@@ -68,7 +68,7 @@ func TestVersions(t *testing.T) {
 	// minute at most; what the kernel remembers is dropped here instead.
 	s.same(node, []answer{{"echo 3 >/proc/sys/vm/drop_caches; cat " + lower + " " + unread, "from the shared tree\na"}})
 	// nfs-ganesha does not tell which version the node runs: nothing is removed.
-	if out, err := sidustree(s.ctx, "gc", dir, "--keep=1"); err == nil || !strings.Contains(out, "which nodes run which version is not known") {
+	if out, err := sidustree(s.ctx, "gc", dir, "--keep=1"); err == nil || !strings.Contains(out, "it is not known which nodes run which version") {
 		t.Errorf("gc beside nfs-ganesha: %v, %s", err, out)
 	}
 	if out, err := sidustree(s.ctx, "list", dir); err != nil || !strings.Contains(out, "0 ?") {

@@ -15,15 +15,14 @@ import (
 func checkCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "check TREE",
-		Short: "Say what will go wrong on nodes that boot a tree",
-		Long: `Look at the tree TREE and say what will go wrong on nodes that boot it, with a
-remedy for each: no program to start, no modules for a kernel, an image older
-than its kernel, file capabilities that NFS loses, whiteouts, what all nodes
-would share though each should have its own (ssh host keys, random seed), lines
-of fstab about disks, files that everybody may write, and how the kernel's NFS
-server exports it.
+		Short: "Find what will go wrong on nodes that boot a tree",
+		Long: `Examine the tree TREE and print what will go wrong on nodes that boot it, and what to
+do: no program to start, no modules for a kernel, an image older than its kernel,
+file capabilities that NFS does not carry, whiteouts, files that every node should
+have of its own (ssh host keys, random seed), lines of fstab about disks, files that
+everybody may write, and how the kernel's NFS server exports the tree.
 
-The exit code is 1 where no node could boot the tree.`,
+The exit status is 1 if no node could boot the tree.`,
 		Example: `  sidustree check /srv/nfsroot/sidus/staging
   sidustree check --json /srv/nfsroot/sidus/current/`,
 		Args: command.Arguments(1, "TREE"), ValidArgsFunction: directory,

@@ -21,7 +21,7 @@ func initCommand() *cobra.Command {
 		Long: `Make a base in the directory BASE, which must be empty or not exist.
 
 --from copies a tree into its staging; without it staging is empty, and you put
-a tree there yourself, by mmdebstrap for example. Nothing may be mounted inside
+a tree there yourself, for example with mmdebstrap. Nothing may be mounted inside
 the tree that is copied.`,
 		Example: `  sidustree init /srv/nfsroot/sidus
   mmdebstrap --include=linux-image-amd64 bookworm /srv/nfsroot/sidus/staging
@@ -33,7 +33,7 @@ the tree that is copied.`,
 				return err
 			}
 			return command.Print(cmd, map[string]string{"base": args[0]}, func(w io.Writer) {
-				fmt.Fprintf(w, "%s is a base. Work in %s/%s, then: sidustree publish %s\n", args[0], args[0], layout.Staging, args[0])
+				fmt.Fprintf(w, "%s is a base. Change the tree in %s/%s, then run: sidustree publish %s\n", args[0], args[0], layout.Staging, args[0])
 			})
 		},
 	}
@@ -45,20 +45,20 @@ func publishCommand() *cobra.Command {
 	var id string
 	cmd := &cobra.Command{
 		Use:   "publish BASE",
-		Short: "Make staging a version, and the one that nodes boot next",
+		Short: "Make a version of staging, which nodes boot next",
 		Long: `Make a version of staging, and make it current.
 
 Files that did not change since the current version become hard links to it: the
 content of files of the same size and time is compared. The others are clones of
-those in staging where the file system can do that (btrfs, XFS), else copies.
-Staging stays as it is.
+those in staging if the file system supports that (btrfs, XFS), else copies.
+Staging does not change.
 
-The version is on the disk before current leads to it. No package manager may
-work in staging meanwhile: a change that is noticed is an error, and nothing is
-published then.
+The version is on the disk before current leads to it. No package manager may run
+in staging meanwhile: if a change is noticed, that is an error, and nothing is
+published.
 
-Staging is checked first, as sidustree check does: what no node could boot is
-refused, warnings are printed.`,
+Staging is checked first, as sidustree check does: a tree that no node could boot is
+not published; warnings are printed.`,
 		Example: `  sidustree publish /srv/nfsroot/sidus
   sidustree publish /srv/nfsroot/sidus --id 2026-11-kernel`,
 		Args: command.Arguments(1, "BASE"), ValidArgsFunction: directory,
@@ -93,8 +93,8 @@ func rollbackCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "rollback BASE [ID]",
 		Short: "Make another version the one that nodes boot next",
-		Long: `Make the version ID current; without ID, the one that was current before the
-present one was published. Running nodes keep what they have booted.`,
+		Long: `Make the version ID current; without ID, the version that was current before the
+present one was published. Running nodes keep the version that they booted.`,
 		Example: `  sidustree rollback /srv/nfsroot/sidus
   sidustree rollback /srv/nfsroot/sidus 20261101-090000`,
 		Args: command.Arguments(1, "BASE", "ID"), ValidArgsFunction: baseAndIDs(1),
@@ -110,7 +110,7 @@ present one was published. Running nodes keep what they have booted.`,
 				}
 				return command.Print(cmd, map[string]string{"from": from, "to": to}, func(w io.Writer) {
 					if from == to {
-						fmt.Fprintf(w, "version %s is current already\n", to)
+						fmt.Fprintf(w, "version %s is already current\n", to)
 						return
 					}
 					fmt.Fprintf(w, "version %s is current, it was %s\n", to, from)

@@ -21,30 +21,29 @@ func gcCommand() *cobra.Command {
 		Long: `Remove versions, but not the newest N, not the current one, and none that a node
 runs.
 
-Which nodes run which version is known where the kernel's NFS server serves them
-by NFSv3 (/var/lib/nfs/rmtab). What a node mounted before it was restarted stays
-there and counts as in use. --newest-mount leaves out what a client has mounted
-before the last publication after which it has mounted another version: say it
-where every address is one node and nobody mounts a second version there.
+If the kernel's NFS server serves the nodes by NFSv3, it knows which node mounted
+which version (/var/lib/nfs/rmtab). It does not forget what a node mounted before a
+restart, and these versions count as in use, too. With --newest-mount a version does
+not count for a client that has mounted another one since, after a later publication:
+use it if every address is one node, and no node mounts two versions at the same time.
 
-A client of NFSv4 counts for each version that has all the files that it has open.
-One of which it is not known what it runs, since it has none open, counts for every
-version, and then nothing is removed: name those that run no version of this
-base with --ignore-client. Where the server keeps no list of clients at all, as
-nfs-ganesha does not, say --assume-unused when you know that no node runs an old
-version.`,
+An NFSv4 client counts for each version that has all the files that it has open. A
+client that has no file open counts for every version, and then nothing is removed:
+if it runs no version of this base, give its address with --ignore-client. If the
+server has no list of clients (nfs-ganesha has none), use --assume-unused, but only
+when you know that no node runs an old version.`,
 		Example: `  sidustree gc /srv/nfsroot/sidus --keep 3 --dry-run
   sidustree gc /srv/nfsroot/sidus --keep 3 --newest-mount --ignore-client 10.0.0.5`,
 		Args: command.Arguments(1, "BASE"), ValidArgsFunction: directory,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if o.Keep < 1 {
-				return command.Usagef("--keep %d: want a number from 1", o.Keep)
+				return command.Usagef("--keep %d: give a number from 1", o.Keep)
 			}
 			return withBase(args[0], func(b *versions.Base) error {
 				var err error
 				if !assumeUnused {
 					if o.Usage, err = versions.ReadUsage(b.Path(), serverSources(ignore)); err != nil {
-						return fmt.Errorf("which nodes run which version is not known: %w: say --assume-unused if none runs an old one", err)
+						return fmt.Errorf("it is not known which nodes run which version: %w: use --assume-unused if no node runs an old version", err)
 					}
 				}
 				result, err := b.GC(o)
@@ -68,11 +67,11 @@ version.`,
 		},
 	}
 	f := cmd.Flags()
-	f.IntVar(&o.Keep, "keep", 3, "how many of the newest versions stay: `N`, at least 1")
-	f.BoolVar(&o.NewestMount, "newest-mount", false, "believe that a client runs only the version that it has mounted last: every address is one node, and nobody mounts a second version there")
-	f.BoolVar(&o.DryRun, "dry-run", false, "remove nothing, say what would be removed")
+	f.IntVar(&o.Keep, "keep", 3, "how many of the newest versions are kept: `N`, at least 1")
+	f.BoolVar(&o.NewestMount, "newest-mount", false, "a client runs only the version that it mounted last: every address is one node, and no node mounts two versions at the same time")
+	f.BoolVar(&o.DryRun, "dry-run", false, "remove nothing, print what would be removed")
 	f.StringArrayVar(&ignore, "ignore-client", nil, "the `ADDRESS` of an NFS client that runs no version of this base; may be repeated")
-	f.BoolVar(&assumeUnused, "assume-unused", false, "do not ask the NFS server: no node runs a version but the newest and the current ones")
+	f.BoolVar(&assumeUnused, "assume-unused", false, "do not ask the NFS server: no node runs a version other than the newest ones and the current one")
 	return cmd
 }
 

@@ -304,7 +304,7 @@ func TestManyAtOnce(t *testing.T) {
 				out, err := cmd.CombinedOutput()
 				said := string(out)
 				// A version may be gone, or there, by another's work.
-				if err != nil && !strings.Contains(said, "another sidustree changes it") && !strings.Contains(said, "has no version") && !strings.Contains(said, "already: choose another ID") {
+				if err != nil && !strings.Contains(said, "another sidustree is changing it") && !strings.Contains(said, "has no version") && !strings.Contains(said, "choose another ID") {
 					t.Errorf("%q: %v: %s", args[0], err, said)
 				}
 			})

@@ -17,12 +17,12 @@ func listCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "list BASE",
 		Short: "List the versions, and which nodes run them",
-		Long: `List the versions, newest first: when each was published, the kernels that it has
-modules of, what would be free on the disk without it, and how many nodes run
-it. The current one has a star.
+		Long: `List the versions, newest first: when each was published, the kernels for which it
+has modules, how much disk space its removal would free, and how many nodes run it.
+The current version has a star.
 
-Nodes are known where the kernel's NFS server serves them by NFSv3; a question
-mark says that there are clients of which it is not known what they run.`,
+Nodes are known if the kernel's NFS server serves them by NFSv3. A question mark
+means that there are clients of which it is not known which version they run.`,
 		Example: `  sidustree list /srv/nfsroot/sidus
   sidustree list /srv/nfsroot/sidus --json`,
 		Args: command.Arguments(1, "BASE"), ValidArgsFunction: directory,
@@ -78,7 +78,7 @@ func notNil(list []string) []string {
 func diffCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "diff BASE FROM TO",
-		Short: "Say what an update from one version to another does",
+		Short: "Show what an update from one version to another changes",
 		Long: `Compare two versions: packages, kernels, files below /etc and all other files.
 "+" was added, "-" was removed, "~" has changed.`,
 		Example: `  sidustree diff /srv/nfsroot/sidus 20261101-090000 20261126-101500`,

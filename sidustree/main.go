@@ -26,27 +26,27 @@ func main() {
 func rootCommand() *cobra.Command {
 	root := &cobra.Command{
 		Use:   "sidustree",
-		Short: "Keep the versions of a root tree that nodes boot from",
+		Short: "Keep versions of a root tree that nodes boot",
 		Long: `sidustree keeps the versions of a root tree on the server.
 
 A base is a directory with these in it:
 
   staging/       the tree that you work in: chroot, apt, an editor
-  versions/ID/   what was published; it never changes any more
+  versions/ID/   a published version; it never changes
   current        a relative link to the version that nodes boot next
 
-Publish a version, reboot the nodes when it suits, and go back to the version
-before if the new one is not right. Running nodes keep the version that they
-have booted, so nothing that they use changes or disappears.
+Publish a version, reboot the nodes when you like, and go back to the version before
+if the new one is wrong. Running nodes keep the version that they booted, so nothing
+that they use changes or disappears.
 
-A command that is killed, or a machine that stops, leaves current on a complete
-version, whenever that happens. The next command removes what was left.
+If a command is killed, or the machine stops, current still leads to a complete
+version. The next command removes what is incomplete.
 
-touch is for a tree that is changed in place, without versions, and check is for
-both.
+touch is for a tree that is changed in place, without versions. check is for both.
 
 "sidustree completion bash > /etc/bash_completion.d/sidustree" completes commands,
-options, directories and versions in bash; zsh, fish and PowerShell have the like.`,
+options, directories and versions in bash; there is the same for zsh, fish and
+PowerShell.`,
 		Example: `  sidustree init /srv/nfsroot/sidus --from /srv/nfsroot/old
   chroot /srv/nfsroot/sidus/staging apt-get upgrade
   sidustree publish /srv/nfsroot/sidus

@@ -18,33 +18,33 @@ func touchCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "touch TREE",
 		Short: "Tell nodes that a tree was changed in place",
-		Long: `Renew the stamp of the tree TREE, ` + layout.Stamp + `: a node that runs this
-tree learns by it that the tree has changed.
+		Long: `Renew the stamp of the tree TREE, ` + layout.Stamp + `: by it a node that
+runs this tree learns that the tree has changed.
 
 This is for a tree that is changed while nodes run it. Versions of a base do not
-change and need no stamp; what a node may lose in a tree that changes is in
-docs/updates.md.
+change and need no stamp. docs/updates.md says what can fail on a node whose tree
+changes.
 
 --install-hook puts a hook for apt and dpkg into the tree. Before each run the
 files that will be replaced or removed get a second name in ` + layout.Aside + `,
 so that nodes that have them open can go on reading them; after each run the
-stamp is renewed, and what was set aside more than --keep ago is removed. It
-needs nothing but the tree's own programs. dpkg without apt sets files aside only
-where /proc is mounted in the tree. --remove-hook removes the hook, and leaves
-the stamp and what is set aside.
+stamp is renewed, and files that were set aside more than --keep ago are removed. It
+needs only the tree's own programs. dpkg without apt sets files aside only if /proc
+is mounted in the tree. --remove-hook removes the hook, but not the stamp and the
+files that are set aside.
 
-Without --install-hook and --remove-hook, what was set aside long enough ago is
-removed too.`,
+Without --install-hook and --remove-hook, files that were set aside long enough ago
+are removed, too.`,
 		Example: `  sidustree touch /srv/nfsroot/sidus
   sidustree touch /srv/nfsroot/sidus --install-hook --keep 14d
   sidustree touch /srv/nfsroot/sidus --remove-hook`,
 		Args: command.Arguments(1, "TREE"), ValidArgsFunction: directory,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if install && remove {
-				return command.Usagef("--install-hook and --remove-hook exclude each other")
+				return command.Usagef("--install-hook and --remove-hook: give only one of them")
 			}
 			if cmd.Flags().Changed("keep") && !install {
-				return command.Usagef("--keep goes with --install-hook")
+				return command.Usagef("--keep needs --install-hook")
 			}
 			d, err := stamp.ParseKeep(keep)
 			if err != nil {
@@ -82,7 +82,7 @@ func renewStamp(cmd *cobra.Command, t stamp.Tree) error {
 	return command.Print(cmd, map[string]any{"tree": t.Path(), "stamp": text, "removed": removed}, func(w io.Writer) {
 		fmt.Fprintf(w, "stamp: %s\n", text)
 		for _, name := range removed {
-			fmt.Fprintf(w, "%s/%s removed: its time has ended\n", layout.Aside, name)
+			fmt.Fprintf(w, "%s/%s removed: its time has passed\n", layout.Aside, name)
 		}
 	})
 }
@@ -113,7 +113,7 @@ func removeHook(cmd *cobra.Command, t stamp.Tree) error {
 	return command.Print(cmd, map[string]any{"tree": t.Path(), "sets": sets}, func(w io.Writer) {
 		fmt.Fprintln(w, "the hook is removed")
 		if len(sets) > 0 {
-			fmt.Fprintf(w, "%s still has %d sets of replaced files; sidustree touch removes each when its time has ended, the last at %s\n",
+			fmt.Fprintf(w, "%s still has %d sets of replaced files; sidustree touch removes each when its time has passed, the last at %s\n",
 				layout.Aside, len(sets), sets[len(sets)-1].Until.Local().Format("2006-01-02 15:04"))
 		}
 	})

@@ -65,7 +65,7 @@ func InBase(base nfs.Source, id string) nfs.Source {
 }
 
 // ErrNoVersions is for a version that is wanted of a plain tree.
-var ErrNoVersions = errors.New("the tree has no versions: name a base that sidustree made as the source, or ask for no version")
+var ErrNoVersions = errors.New("the tree has no versions: use a base that sidustree made as the source, or ask for no version")
 
 // mountSource mounts a source. If that is a base, it mounts a version of it, and the
 // base itself is not mounted any more. The root's source is that which was tried

@@ -46,7 +46,7 @@ func Findings(root, wantedInit, release string) (all []string) {
 	// Login and sudo fail there in ways that nobody traces back to NFS.
 	f, err := tree.At(root).Open("/etc/shadow")
 	if errors.Is(err, os.ErrPermission) {
-		all = append(all, "root may not read /etc/shadow in the tree: export it with no_root_squash, or nobody can log in")
+		all = append(all, "root may not read /etc/shadow in the tree: export it with no_root_squash, because otherwise nobody can log in")
 	}
 	if err == nil {
 		f.Close()

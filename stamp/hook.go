@@ -46,7 +46,7 @@ const (
 // the files that it consists of. keep is how long replaced files are kept.
 func (t Tree) InstallHook(keep time.Duration) ([]string, error) {
 	if keep < MinKeep || keep > MaxKeep {
-		return nil, fmt.Errorf("to keep replaced files for %v: want %v to %v", keep, MinKeep, MaxKeep)
+		return nil, fmt.Errorf("cannot keep replaced files for %v: choose %v to %v", keep, MinKeep, MaxKeep)
 	}
 	if !t.tree.IsDir("/var/lib/dpkg") {
 		return nil, &TreeError{t.dir, "has no dpkg", "run sidustree touch yourself after each change"}
@@ -135,5 +135,5 @@ func ParseKeep(s string) (time.Duration, error) {
 			return time.Duration(n) * unit, nil
 		}
 	}
-	return 0, fmt.Errorf("%q is no time to keep files: want a number of days, hours or minutes, 7d for example, at most 3650d", s)
+	return 0, fmt.Errorf("%q is not a time to keep files: give a number of days, hours or minutes, for example 7d, at most 3650d", s)
 }

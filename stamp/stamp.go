@@ -56,15 +56,15 @@ func Open(dir string) (Tree, error) {
 	}
 	switch base := filepath.Dir(filepath.Dir(abs)); {
 	case !info.IsDir():
-		return Tree{}, &TreeError{abs, "is no directory", "name the root directory of a tree"}
+		return Tree{}, &TreeError{abs, "is not a directory", "give the root directory of a tree"}
 	case abs == "/":
-		return Tree{}, &TreeError{abs, "is this machine's own root", "name the root directory of the nodes' tree"}
+		return Tree{}, &TreeError{abs, "is this machine's own root", "give the root directory of the nodes' tree"}
 	case isBase(abs):
-		return Tree{}, &TreeError{abs, "is a base and no tree", "its versions do not change; publish a new one"}
+		return Tree{}, &TreeError{abs, "is a base, not a tree", "its versions do not change; publish a new one"}
 	case filepath.Base(filepath.Dir(abs)) == layout.Dir && isBase(base):
 		return Tree{}, &TreeError{abs, "is a published version, which must not change", "change " + filepath.Join(base, layout.Staging) + " and publish it"}
 	case !t.tree.IsDir("/etc"):
-		return Tree{}, &TreeError{abs, "has no etc", "name the root directory of a tree"}
+		return Tree{}, &TreeError{abs, "has no etc", "give the root directory of a tree"}
 	}
 	return t, nil
 }
@@ -148,7 +148,7 @@ func (t Tree) Sets() ([]Set, error) {
 		return nil, err
 	}
 	if !info.IsDir() {
-		return nil, &TreeError{t.aside(), "is no directory", "remove it"}
+		return nil, &TreeError{t.aside(), "is not a directory", "remove it"}
 	}
 	entries, err := os.ReadDir(t.aside())
 	if err != nil {

@@ -80,7 +80,7 @@ func TestOpen(t *testing.T) {
 		"base/current":    "must not change",
 		"base/current/":   "must not change",
 		"empty":           "has no etc",
-		"file":            "is no directory",
+		"file":            "is not a directory",
 	} {
 		t.Run(name, func(t *testing.T) {
 			var bad *TreeError

@@ -20,7 +20,7 @@ func TestFindInit(t *testing.T) {
 	}
 	link(t, "/lib/systemd/systemd", root+"/sbin/init")
 	link(t, "usr/lib", root+"/lib")
-	if name, err := At(root).FindInit(""); err == nil || !strings.Contains(err.Error(), "no executable file") {
+	if name, err := At(root).FindInit(""); err == nil || !strings.Contains(err.Error(), "not an executable file") {
 		t.Errorf("not executable: FindInit = %q, %v", name, err)
 	}
 	if err := os.Chmod(program, 0o755); err != nil {

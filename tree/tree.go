@@ -42,7 +42,7 @@ type KindError struct {
 }
 
 func (e *KindError) Error() string {
-	return e.Name + " is " + kind(e.Mode) + " and no regular file: remove it"
+	return e.Name + " is " + kind(e.Mode) + ", not a regular file: remove it"
 }
 
 // Empty tells whether what is there holds nothing: a FIFO, a socket, a device.
@@ -214,7 +214,7 @@ func (t Tree) Executable(name string) error {
 		return err
 	}
 	if !info.Mode().IsRegular() || info.Mode()&0o111 == 0 {
-		return fmt.Errorf("%s is no executable file: %w", name, unix.ENOEXEC)
+		return fmt.Errorf("%s is not an executable file: %w", name, unix.ENOEXEC)
 	}
 	return nil
 }

@@ -13,12 +13,12 @@ func (c *check) init() {
 		if c.tree.Executable(name) == nil {
 			if name == "/bin/sh" {
 				c.add(Finding{Name: "init", Severity: Warning, Problem: "the tree has a shell, but no init",
-					Remedy: "install systemd-sysv or sysvinit-core in it, or name a program with init="}, name)
+					Remedy: "install systemd-sysv or sysvinit-core in it, or set a program with init="}, name)
 			}
 			return
 		}
 	}
-	c.add(Finding{Name: "init", Severity: Fatal, Problem: "the tree has no program to start: " + strings.Join(inits, ", ") + " are missing, or links that lead nowhere, or no executable files",
+	c.add(Finding{Name: "init", Severity: Fatal, Problem: "the tree has no program to start: " + strings.Join(inits, ", ") + " are missing, dead links, or not executable files",
 		Remedy: "install systemd-sysv in it"}, inits[0])
 }
 
@@ -34,7 +34,7 @@ func (c *check) kernels() {
 			unlisted = append(unlisted, dir)
 		}
 	}
-	c.add(Finding{Name: "modules-dep", Severity: Warning, Problem: "kernel modules without modules.dep: nobody finds them",
+	c.add(Finding{Name: "modules-dep", Severity: Warning, Problem: "kernel modules without modules.dep: no program finds them",
 		Remedy: "run depmod RELEASE in a chroot"}, unlisted...)
 	if len(modules) == 0 {
 		c.add(Finding{Name: "modules", Severity: Fatal, Problem: "the tree has no kernel modules", Remedy: "install a kernel in it, linux-image-amd64 or linux-image-arm64"}, "/lib/modules")
@@ -61,9 +61,9 @@ func (c *check) kernels() {
 	c.add(Finding{Name: "kernel-without-modules", Severity: Warning, Problem: "kernels whose modules are missing",
 		Remedy: "install the whole package, or remove the kernel: nodes that boot it find no drivers"}, without...)
 	c.add(Finding{Name: "old-image", Severity: Warning, Problem: "images that are older than the modules of their kernel",
-		Remedy: "make them anew with initrdgen build"}, old...)
+		Remedy: "build them again with initrdgen build"}, old...)
 	if kernels == 0 && len(modules) > 0 {
-		c.add(Finding{Name: "no-kernel", Severity: Note, Problem: "the tree has modules, but no kernel in /boot", Remedy: "nothing, where the boot server has the kernel"}, "/boot")
+		c.add(Finding{Name: "no-kernel", Severity: Note, Problem: "the tree has modules, but no kernel in /boot", Remedy: "nothing, if the boot server has the kernel"}, "/boot")
 	}
 }
 

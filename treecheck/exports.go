@@ -39,7 +39,7 @@ func (c *check) exports(table string) error {
 	}
 	c.add(Finding{Name: "root-squash", Severity: Warning, Problem: "root on a node is the user nobody on the server: files that only root may read cannot be read, and services and sudo fail",
 		Remedy: "export with no_root_squash (and ro), then exportfs -ra"}, squashed...)
-	c.add(Finding{Name: "writable-export", Severity: Warning, Problem: "nodes may write to the export: one node can spoil the tree for all",
+	c.add(Finding{Name: "writable-export", Severity: Warning, Problem: "nodes may write to the export: one node can damage the tree for all",
 		Remedy: "export with ro, then exportfs -ra"}, writable...)
 	return nil
 }

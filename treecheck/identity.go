@@ -11,7 +11,7 @@ func (c *check) identity() {
 	if b, err := c.tree.ReadFile("/etc/machine-id"); err == nil {
 		if id := strings.TrimSpace(string(b)); id != "" && id != "uninitialized" {
 			c.add(Finding{Name: "machine-id", Severity: Note, Problem: "the tree has a machine-id",
-				Remedy: "nothing: each node gets its own; with sidus.identity=-machine-id all would have this one: empty the file"}, "/etc/machine-id")
+				Remedy: "nothing: each node gets its own. With sidus.identity=-machine-id all nodes would have this one: then empty the file"}, "/etc/machine-id")
 		}
 	}
 	if keys := c.glob("/etc/ssh/ssh_host_*_key"); len(keys) > 0 {
@@ -20,12 +20,12 @@ func (c *check) identity() {
 	}
 	for _, name := range []string{"/var/lib/systemd/random-seed", "/var/lib/urandom/random-seed"} {
 		if info, err := c.tree.Stat(name); err == nil && info.Size() > 0 {
-			c.add(Finding{Name: "random-seed", Severity: Warning, Problem: "the tree has a random seed: all nodes begin with the same", Remedy: "remove it"}, name)
+			c.add(Finding{Name: "random-seed", Severity: Warning, Problem: "the tree has a random seed: all nodes start with the same one", Remedy: "remove it"}, name)
 		}
 	}
 	if b, err := c.tree.ReadFile("/etc/hostname"); err == nil && strings.TrimSpace(string(b)) != "" {
 		c.add(Finding{Name: "hostname", Severity: Note, Problem: "the tree has a host name, " + plain(strings.TrimSpace(string(b))),
-			Remedy: "nodes to which DHCP gives no name will all be called so: empty /etc/hostname, or see that DHCP gives names"}, "/etc/hostname")
+			Remedy: "nodes to which DHCP gives no name all get this one: empty /etc/hostname, or let DHCP give names"}, "/etc/hostname")
 	}
 }
 
@@ -51,7 +51,7 @@ func (c *check) fstab() {
 			}
 		}
 	}
-	c.add(Finding{Name: "fstab", Severity: Warning, Problem: "fstab names disks: a node without such a disk waits for it and ends in emergency mode",
+	c.add(Finding{Name: "fstab", Severity: Warning, Problem: "fstab has disks: a node without such a disk waits for it and ends in emergency mode",
 		Remedy: "remove these lines, or add nofail to their options"}, disks...)
 }
 
@@ -69,8 +69,8 @@ func (c *check) resolver() {
 	}
 	if info.Mode()&fs.ModeSymlink == 0 {
 		if b, err := c.tree.ReadFile(name); err == nil && onlyLoopback(string(b)) && !c.anyExecutable("/lib/systemd/systemd-resolved", "/usr/sbin/dnsmasq", "/usr/sbin/unbound", "/usr/sbin/named", "/usr/sbin/pdnsd") {
-			c.add(Finding{Name: "resolv.conf", Severity: Note, Problem: "/etc/resolv.conf asks a name server on the node itself, and the tree has none",
-				Remedy: "nothing where DHCP gives name servers: nodes get a file of their own in its place; else write your name servers into it"}, name)
+			c.add(Finding{Name: "resolv.conf", Severity: Note, Problem: "/etc/resolv.conf has the address of a name server on the node itself, but the tree has no name server",
+				Remedy: "nothing if DHCP gives name servers, because each node gets its own file; otherwise write your name servers into it"}, name)
 		}
 		return
 	}
@@ -79,8 +79,8 @@ func (c *check) resolver() {
 		return // A service of the node makes it.
 	}
 	if _, err := c.tree.Stat(name); err != nil {
-		c.add(Finding{Name: "resolv.conf", Severity: Note, Problem: "/etc/resolv.conf is a link to " + plain(target) + ", which is not there",
-			Remedy: "nothing where DHCP gives name servers: nodes get a file of their own in its place"}, name)
+		c.add(Finding{Name: "resolv.conf", Severity: Note, Problem: "/etc/resolv.conf is a link to " + plain(target) + ", which does not exist",
+			Remedy: "nothing if DHCP gives name servers, because each node gets its own file"}, name)
 	}
 }
 
@@ -110,6 +110,6 @@ func (c *check) logins() {
 	}
 	if _, err := c.tree.Stat("/usr/sbin/policy-rc.d"); err == nil {
 		c.add(Finding{Name: "policy-rc.d", Severity: Note, Problem: "the tree has /usr/sbin/policy-rc.d, which keeps services from being started when their package is installed",
-			Remedy: "remove it when you have finished the tree, unless packages that are installed on a node are not to start services"}, "/usr/sbin/policy-rc.d")
+			Remedy: "remove it when the tree is finished, unless packages that are installed on a node must not start services"}, "/usr/sbin/policy-rc.d")
 	}
 }

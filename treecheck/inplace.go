@@ -22,7 +22,7 @@ func (c *check) inPlace() {
 		return // A version of a base: it does not change.
 	}
 	if state := t.Hook(); state == stamp.HookOther {
-		c.add(Finding{Name: "hook", Severity: Warning, Problem: "the hook for apt and dpkg is another one than this sidustree installs, or a part of it is missing",
+		c.add(Finding{Name: "hook", Severity: Warning, Problem: "the hook for apt and dpkg is from another version of sidustree, or a part of it is missing",
 			Remedy: "install it again: sidustree touch TREE --install-hook"}, t.HookFiles()...)
 	}
 	aside := "/" + layout.Aside
@@ -31,11 +31,11 @@ func (c *check) inPlace() {
 		return
 	}
 	if !info.IsDir() {
-		c.add(Finding{Name: "aside", Severity: Warning, Problem: "something else has the place of the directory for replaced files: apt is refused", Remedy: "remove it"}, aside)
+		c.add(Finding{Name: "aside", Severity: Warning, Problem: "there is something else in place of the directory for replaced files: apt is refused", Remedy: "remove it"}, aside)
 		return
 	}
 	if info.Mode().Perm()&0o077 != 0 {
-		c.add(Finding{Name: "aside-open", Severity: Warning, Problem: "every user can reach replaced files, with the faults for which they were replaced: programs that are setuid root, too",
+		c.add(Finding{Name: "aside-open", Severity: Warning, Problem: "every user can run and read replaced files, also old setuid programs whose faults have been corrected since",
 			Remedy: "chmod 700 " + layout.Aside}, aside)
 	}
 	sets, err := t.Sets()
@@ -46,6 +46,6 @@ func (c *check) inPlace() {
 	for _, set := range sets {
 		paths = append(paths, aside+"/"+set.Name)
 	}
-	c.add(Finding{Name: "set-aside", Severity: Note, Problem: fmt.Sprintf("replaced files are kept for nodes that have them open, the last of them until %s", sets[len(sets)-1].Until.Format("2006-01-02 15:04 MST")),
-		Remedy: "nothing: the hook, or sidustree touch, removes each set when its time has ended; publish leaves them out"}, paths...)
+	c.add(Finding{Name: "set-aside", Severity: Note, Problem: fmt.Sprintf("replaced files are kept for nodes that have them open, the last ones until %s", sets[len(sets)-1].Until.Format("2006-01-02 15:04 MST")),
+		Remedy: "nothing: the hook, or sidustree touch, removes each set when its time has passed; publish does not copy them"}, paths...)
 }

@@ -87,14 +87,14 @@ func Check(ctx context.Context, dir string, o Options) ([]Finding, error) {
 	if info, err := os.Stat(dir); err != nil {
 		return nil, err
 	} else if !info.IsDir() {
-		return nil, fmt.Errorf("%s is no directory: name the root directory of a tree", dir)
+		return nil, fmt.Errorf("%s is not a directory: give the root directory of a tree", dir)
 	}
 	dir, err := filepath.Abs(dir) // Names are cut off it.
 	if err != nil {
 		return nil, err
 	}
 	if info, err := os.Lstat(filepath.Join(dir, layout.Notes)); err == nil && info.IsDir() {
-		return nil, fmt.Errorf("%s is a base and no tree: name %s or one of its %s", dir, filepath.Join(dir, layout.Staging), layout.Dir)
+		return nil, fmt.Errorf("%s is a base, not a tree: give %s or one of its %s", dir, filepath.Join(dir, layout.Staging), layout.Dir)
 	}
 	c := &check{dir: dir, tree: tree.At(dir)}
 	c.init()

@@ -75,13 +75,13 @@ func (c *check) files(ctx context.Context) error {
 	})
 	c.add(Finding{Name: "mounts", Severity: Warning, Problem: "other file systems are mounted inside the tree: nodes do not see what is in them",
 		Remedy: "unmount what a chroot left (/proc, /sys, /dev), or put the content into the tree's own file system"}, mounts...)
-	c.add(Finding{Name: "whiteouts", Severity: Warning, Problem: "character devices 0:0, which overlayfs takes for removed files: nodes do not see them, nor what has their name in the tree",
-		Remedy: "remove them; the tree was copied out of an overlayfs layer"}, whiteouts...)
-	c.add(Finding{Name: "aufs-whiteouts", Severity: Warning, Problem: "names that begin with .wh., which aufs takes for its own",
-		Remedy: "remove them where nodes use aufs"}, auwhiteouts...)
+	c.add(Finding{Name: "whiteouts", Severity: Warning, Problem: "character devices 0:0, which overlayfs uses as marks of removed files: nodes see neither them nor the file of the same name in the tree",
+		Remedy: "remove them: the tree was copied from an overlayfs layer"}, whiteouts...)
+	c.add(Finding{Name: "aufs-whiteouts", Severity: Warning, Problem: "names that begin with .wh., which aufs uses itself",
+		Remedy: "remove them if nodes use aufs"}, auwhiteouts...)
 	c.add(Finding{Name: "file-capabilities", Severity: Warning, Problem: "programs with file capabilities, which NFS does not carry: they fail for users other than root",
-		Remedy: "make them setuid root (dpkg-statoverride), or allow what they need otherwise (ping: the sysctl net.ipv4.ping_group_range)"}, capabilities...)
-	c.add(Finding{Name: "writable-files", Severity: Warning, Problem: "files that everybody may write: every user of a node can change what others run there", Remedy: "chmod o-w"}, files...)
+		Remedy: "make them setuid root (dpkg-statoverride), or allow what they need in another way (ping: the sysctl net.ipv4.ping_group_range)"}, capabilities...)
+	c.add(Finding{Name: "writable-files", Severity: Warning, Problem: "files that everybody may write: every user of a node can change what other users run there", Remedy: "chmod o-w"}, files...)
 	c.add(Finding{Name: "writable-directories", Severity: Warning, Problem: "directories that everybody may write, without the sticky bit", Remedy: "chmod o-w, or +t"}, dirs...)
 	c.add(Finding{Name: "sockets", Severity: Note, Problem: "sockets of programs that ran in the tree", Remedy: "remove them"}, sockets...)
 	c.add(Finding{Name: "devices", Severity: Note, Problem: "device nodes outside of /dev", Remedy: "remove them unless a chroot in the tree needs them: nodes mount the tree with nodev"}, devices...)

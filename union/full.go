@@ -37,7 +37,7 @@ func (b *Builder) needsTmpfs(kind overlay.Kind, err error) bool {
 // tree. Everything that the node has kept can be read, and what it writes is lost
 // at its next boot. A user can log in and delete files below /rw.
 func (b *Builder) stackTmpfs(kept overlay.Layers, why error) error {
-	b.Note(fmt.Sprintf("union: the volume has no space left even for the union (%v): a tmpfs lies over it: WHAT THIS NODE WRITES IS LOST AT ITS NEXT BOOT; "+
+	b.Note(fmt.Sprintf("union: the volume has no space left even for the union (%v): a tmpfs is used over it: WHAT THIS NODE WRITES IS LOST AT ITS NEXT BOOT; "+
 		"delete files that are not needed below /rw/%s and reboot", why, rwlayer.Upper))
 	if err := mounts.Detach(b.Full); err != nil {
 		return err

@@ -29,7 +29,7 @@ func TestMakeMountPoints(t *testing.T) {
 			t.Errorf("what was there: %q, %v", text, err)
 		}
 	}
-	if len(notes) != 2 || !strings.Contains(notes[0], "/ro is no directory") {
+	if len(notes) != 2 || !strings.Contains(notes[0], "/ro is not a directory") {
 		t.Errorf("notes %q", notes)
 	}
 	// There is no other place for it: nothing is overwritten.

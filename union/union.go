@@ -89,7 +89,7 @@ func (b *Builder) makeMountPoints() error {
 	for _, name := range b.MountPoints {
 		replaced, err := mounts.MakePoint(b.Dir, name)
 		if replaced != "" {
-			b.Note(name + " is no directory, but something is to be mounted there: it is " + replaced + " now")
+			b.Note(name + " is not a directory, but a mount point is needed there: it was renamed to " + replaced)
 		}
 		if err != nil {
 			return err

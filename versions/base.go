@@ -42,9 +42,9 @@ func open(path string, d *disk) (*Base, error) {
 		if *sub.fd, err = openDir(b.dir, sub.name); err != nil {
 			b.Close()
 			if errors.Is(err, fs.ErrNotExist) {
-				return nil, &LayoutError{abs, "is no base: it has no " + sub.name, "make one with sidustree init " + abs}
+				return nil, &LayoutError{abs, "is not a base: it has no " + sub.name, "make one with sidustree init " + abs}
 			}
-			return nil, notDirectory(filepath.Join(abs, sub.name), err, "put a directory of this file system there")
+			return nil, notDirectory(filepath.Join(abs, sub.name), err, "put a directory on this file system there")
 		}
 		st, err := statAt(b.dir, sub.name)
 		if err == nil {
@@ -63,9 +63,9 @@ func open(path string, d *disk) (*Base, error) {
 func notDirectory(path string, err error, remedy string) error {
 	switch {
 	case errors.Is(err, unix.ENOTDIR), errors.Is(err, unix.ELOOP):
-		return &LayoutError{path, "is no directory", remedy}
+		return &LayoutError{path, "is not a directory", remedy}
 	case errors.Is(err, fs.ErrPermission):
-		return &fs.PathError{Op: "open", Path: path, Err: fmt.Errorf("%w: a base is root's: run sidustree as root", fs.ErrPermission)}
+		return &fs.PathError{Op: "open", Path: path, Err: fmt.Errorf("%w: a base belongs to root: run sidustree as root", fs.ErrPermission)}
 	}
 	return err
 }
@@ -77,7 +77,7 @@ func (b *Base) sameFileSystem(name string, st unix.Stat_t) error {
 		return err
 	}
 	if st.Dev != own.Dev {
-		return &LayoutError{filepath.Join(b.path, name), "is on another file system than the base", "keep the whole base on one"}
+		return &LayoutError{filepath.Join(b.path, name), "is on another file system than the base", "keep the whole base on one file system"}
 	}
 	return nil
 }

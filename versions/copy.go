@@ -37,7 +37,7 @@ func (e *MountError) Error() string {
 type ChangedError struct{ Path string }
 
 func (e *ChangedError) Error() string {
-	return e.Path + " changed while it was copied: wait until the programs that work in the tree have ended, then try again"
+	return e.Path + " changed while it was copied: wait until no program changes the tree, then try again"
 }
 
 type inode struct{ dev, ino uint64 }
@@ -151,7 +151,7 @@ func (c *copier) entry(src, dst, prev int, name, rel string) error {
 	}
 	if isType(st, unix.S_IFDIR) {
 		if (inode{st.Dev, st.Ino}) == c.base {
-			return &LayoutError{c.path(rel), "is the base itself, inside the tree that is copied into it", "make the base outside of the tree"}
+			return &LayoutError{c.path(rel), "is the base itself, and is inside the tree that is copied into it", "make the base outside the tree"}
 		}
 		return c.subdirectory(src, dst, prev, name, rel)
 	}

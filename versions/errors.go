@@ -36,5 +36,5 @@ func (e *NotFoundError) Error() string {
 type BusyError struct{ Base string }
 
 func (e *BusyError) Error() string {
-	return e.Base + ": another sidustree changes it: try again when that one has ended"
+	return e.Base + ": another sidustree is changing it: try again when that one has finished"
 }

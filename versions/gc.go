@@ -28,7 +28,7 @@ type Usage struct {
 type UnknownUsageError struct{ Clients []string }
 
 func (e *UnknownUsageError) Error() string {
-	return fmt.Sprintf("it is not known which version these clients run: %v: nothing is removed; name clients that run none of them", e.Clients)
+	return fmt.Sprintf("it is not known which version these clients run: %v: nothing was removed; give the clients that run none of them", e.Clients)
 }
 
 // GCOptions say which versions stay.
@@ -56,12 +56,12 @@ type GCResult struct {
 func (b *Base) GC(o GCOptions) (GCResult, error) {
 	result := GCResult{Removed: []string{}, Kept: make(map[string]string)}
 	if o.Keep < 1 {
-		return result, fmt.Errorf("%d versions to keep: want at least 1", o.Keep)
+		return result, fmt.Errorf("%d versions to keep: keep at least 1", o.Keep)
 	}
 	err := b.change(func() error {
 		current, err := b.Current()
 		if err != nil {
-			return fmt.Errorf("what is current must be known: %w", err)
+			return fmt.Errorf("the current version must be known: %w", err)
 		}
 		all, err := b.IDs()
 		if err != nil {

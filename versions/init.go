@@ -61,7 +61,7 @@ func checkNewBase(dir int, path string) error {
 		case name == layout.Dir, name == layout.Staging, name == layout.Current, name == notesDir, name == "lost+found",
 			strings.HasPrefix(name, newPrefix), strings.HasPrefix(name, linkPrefix):
 		default:
-			return &LayoutError{path, "has " + name + " in it", "a base begins empty: name another directory"}
+			return &LayoutError{path, "has " + name + " in it", "a base begins empty: give another directory"}
 		}
 	}
 	return nil
@@ -73,7 +73,7 @@ func (b *Base) makeStaging(ctx context.Context, from string, progress func(Stats
 			return &LayoutError{filepath.Join(b.path, layout.Staging), "is " + typeName(st), "it must be a directory: move it away"}
 		}
 		if from != "" {
-			return &LayoutError{filepath.Join(b.path, layout.Staging), "is there already", "remove it first, or leave --from out"}
+			return &LayoutError{filepath.Join(b.path, layout.Staging), "already exists", "remove it first, or leave out --from"}
 		}
 		return nil
 	}

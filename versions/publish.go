@@ -33,7 +33,7 @@ type PublishOptions struct {
 type ExistsError struct{ Base, ID string }
 
 func (e *ExistsError) Error() string {
-	return fmt.Sprintf("%s has a version %s already: choose another ID", e.Base, e.ID)
+	return fmt.Sprintf("%s already has a version %s: choose another ID", e.Base, e.ID)
 }
 
 // Publish makes a version of staging and makes it current. Staging stays as it
@@ -66,10 +66,10 @@ func (b *Base) publish(ctx context.Context, o PublishOptions) (Note, error) {
 	staging := filepath.Join(b.path, layout.Staging)
 	src, err := openDir(b.dir, layout.Staging)
 	if errors.Is(err, fs.ErrNotExist) {
-		return Note{}, &LayoutError{staging, "is not there", "put the tree there that is to be published"}
+		return Note{}, &LayoutError{staging, "does not exist", "put the tree to be published there"}
 	}
 	if err != nil {
-		return Note{}, notDirectory(staging, err, "put the tree there that is to be published")
+		return Note{}, notDirectory(staging, err, "put the tree to be published there")
 	}
 	defer unix.Close(src)
 	var st unix.Stat_t
@@ -110,10 +110,10 @@ func (b *Base) publish(ctx context.Context, o PublishOptions) (Note, error) {
 		return Note{}, errors.Join(fmt.Errorf("publish %s: %w", id, err), b.disk.removeAll(b.all, temporary), b.forget(id))
 	}
 	if err := b.disk.sync(b.all, layout.Dir); err != nil {
-		return note, fmt.Errorf("version %s is made, but not current: %w", id, err)
+		return note, fmt.Errorf("version %s was made, but is not current: %w", id, err)
 	}
 	if err := b.point(id); err != nil {
-		return note, fmt.Errorf("version %s is made, but not current: %w: sidustree rollback %s makes it so", id, err, id)
+		return note, fmt.Errorf("version %s was made, but is not current: %w: make it current with sidustree rollback %s", id, err, id)
 	}
 	return note, nil
 }
@@ -179,7 +179,7 @@ func (b *Base) Rollback(id string) (from, to string, err error) {
 // before is the version that came before another one.
 func (b *Base) before(id string) (string, error) {
 	if id == "" {
-		return "", fmt.Errorf("%s has no current version to go back from: name the one to take", b.path)
+		return "", fmt.Errorf("%s has no current version to go back from: give the ID of a version", b.path)
 	}
 	note, err := b.readNote(id)
 	if err != nil {
@@ -197,5 +197,5 @@ func (b *Base) before(id string) (string, error) {
 			return all[i+1], nil
 		}
 	}
-	return "", fmt.Errorf("%s has no version older than %s: name the one to take", b.path, id)
+	return "", fmt.Errorf("%s has no version older than %s: give the ID of a version", b.path, id)
 }

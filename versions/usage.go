@@ -36,7 +36,7 @@ type UsageSources struct {
 var ErrNotExported = errors.New("the kernel's NFS server of this machine does not export the base: another server does (another machine, or nfs-ganesha)")
 
 // ErrNoSource says that the server tells nothing about its clients.
-var ErrNoSource = errors.New("the NFS server tells nothing about its clients: the kernel's server does not run here (nfs-ganesha keeps no list)")
+var ErrNoSource = errors.New("there is no list of the NFS server's clients: the kernel's NFS server does not run here, and nfs-ganesha has no list")
 
 // ReadUsage finds out which versions of the base at path the clients of this
 // machine's NFS server run. mountd knows the path that an NFSv3 client mounted;
@@ -102,7 +102,7 @@ func ReadUsage(base string, s UsageSources) (Usage, error) {
 
 // graceClients stands in Usage.Unknown for NFSv4 clients that the server has not heard of
 // since its start.
-const graceClients = "(the NFS server was started a moment ago, and its clients of NFSv4 are not all back: try again in two minutes)"
+const graceClients = "(the NFS server has just started, and some NFSv4 clients may not have connected again: try again in two minutes)"
 
 // addOpen adds what the kernel knows of NFSv4 clients: of each the versions whose files it
 // has open, or that nothing is known of it. mountd may know another version by an address,

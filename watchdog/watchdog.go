@@ -48,7 +48,7 @@ func (w *Watchdog) Run(done <-chan struct{}) {
 		idle := now.Sub(moved).Round(time.Second)
 		if !now.Before(next) {
 			next = now.Add(nextReport)
-			w.Logf("%s: waiting for %s since %v%s", w.Stage, w.Meter.WaitsFor(), now.Sub(start).Round(time.Second), seen.text(idle))
+			w.Logf("%s: waiting for %s (%v so far)%s", w.Stage, w.Meter.WaitsFor(), now.Sub(start).Round(time.Second), seen.text(idle))
 		}
 		if w.GiveUp != nil && idle > w.Limit {
 			w.Logf("%s: no progress for %v", w.Stage, idle)

@@ -33,7 +33,7 @@ func TestWatchdog(t *testing.T) {
 			progress: func(at time.Duration) Progress {
 				return Progress{disk: true, read: uint64(at/(30*time.Second)) << 20}
 			},
-			says: "rw: waiting for fsck, pass 1 of 5, 34 % since 2m5s; its disk has read 4 MiB and written 0 MiB",
+			says: "rw: waiting for fsck, pass 1 of 5, 34 % (2m5s so far); its disk has read 4 MiB and written 0 MiB",
 		},
 		{
 			name: "a program that computes", lasts: time.Hour,
@@ -77,7 +77,7 @@ func TestWatchdog(t *testing.T) {
 				if givenUp != tt.givenUp {
 					t.Errorf("given up after %v, want %v", givenUp, tt.givenUp)
 				}
-				if text := strings.Join(said, "\n"); !strings.Contains(text, tt.says) || !strings.Contains(text, "since 5s") {
+				if text := strings.Join(said, "\n"); !strings.Contains(text, tt.says) || !strings.Contains(text, "(5s so far)") {
 					t.Errorf("said %s", text)
 				}
 			})

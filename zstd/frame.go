@@ -12,8 +12,8 @@ import (
 
 // Errors of Decode.
 var (
-	ErrDamaged     = errors.New("zstd: the data are damaged or cut short")
-	ErrUnsupported = errors.New("zstd: not a single frame with its size and without a dictionary")
+	ErrDamaged     = errors.New("zstd: the data is damaged or incomplete")
+	ErrUnsupported = errors.New("zstd: not one frame that has its size and needs no dictionary")
 )
 
 const (
