@@ -100,7 +100,7 @@ func TestUsrDirect(t *testing.T) {
 			s.run(g, "printf '[Service]\nType=oneshot\nExecStart=/usr/bin/perl -e 1\n' >/run/systemd/system/new.service; systemctl daemon-reload; systemctl start new.service")
 			s.same(g, []answer{
 				{"cmp /usr/bin/ldd /ro/usr/bin/ldd && systemctl is-active usr.mount", "active"},
-				{"systemctl --failed --no-legend; dmesg | grep -i -e segfault -e stale || :", ""},
+				{"systemctl --failed --no-legend; dmesg | grep -i -e segfault -e 'stale file' || :", ""},
 			})
 			s.shutsDown(g, "poweroff", PoweredOff)
 		})
