@@ -134,7 +134,7 @@ func run(ctx context.Context) error {
 	if *only != "" {
 		return nil
 	}
-	printTargets(rows)
+	printTargets(rows, release)
 	if err := comparePairs(ctx, rows); err != nil {
 		return err
 	}

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"text/tabwriter"
 )
 
@@ -58,7 +59,7 @@ func printRows(rows []row, release string) {
 }
 
 // printTargets prints the ratios that the project aims at, of all rows.
-func printTargets(rows []row) {
+func printTargets(rows []row, release string) {
 	virtual, generic, peer, floor, ourLUN, peerLUN := rows[0], rows[1], rows[2], rows[3], rows[4], rows[5]
 	megabytes := func(path string) float64 {
 		info, err := os.Stat(path)
@@ -69,13 +70,22 @@ func printTargets(rows []row) {
 	}
 	target("kernel start to real init, virtual, times the floor", virtual.figures.realinit/floor.figures.realinit, 1.25, false)
 	target("/init to real init, virtual, times the floor", virtual.figures.afterInit()/floor.figures.afterInit(), 1.4, false)
-	target("kernel start to real init, generic, times virtual", generic.figures.realinit/virtual.figures.realinit, 1.02, false)
+	target("kernel start to real init, generic, times the floor", generic.figures.realinit/floor.figures.realinit, 1.10, false)
 	target("image virtual, MB", megabytes(virtual.image.path), 4, false)
-	target("image generic, MB", megabytes(generic.image.path), 14.5, false)
+	target("image generic, MB", megabytes(generic.image.path), maxGeneric(release), false)
 	target("building generic, times faster than mkinitramfs", peer.image.built.Seconds()/generic.image.built.Seconds(), 8, true)
 	target("bin/init, MB", megabytes(filepath.Join("bin", "init")), 4.2, false)
 	target("kernel start to real init, LUN, times initramfs-tools", ourLUN.figures.realinit/peerLUN.figures.realinit, 0.6, false)
 	fmt.Printf("%-62s %10.2f\n", "kernel start to real init, virtual, times initramfs-tools", virtual.figures.realinit/peer.figures.realinit)
+}
+
+// maxGeneric is what an image of the profile generic should weigh at most, in MB: from
+// Debian 13 on there are more drivers in the kernel.
+func maxGeneric(release string) float64 {
+	if strings.HasPrefix(release, "6.1.") {
+		return 12
+	}
+	return 14
 }
 
 // target prints a figure that the project aims at.
