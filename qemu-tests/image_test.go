@@ -34,6 +34,12 @@ func newGenerator(t *testing.T, suite string) *generator {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return newGeneratorOf(t, tree)
+}
+
+// newGeneratorOf is newGenerator for a tree.
+func newGeneratorOf(t *testing.T, tree string) *generator {
+	t.Helper()
 	bin, err := binDir()
 	if err != nil {
 		t.Fatal(err)
