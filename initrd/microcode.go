@@ -221,8 +221,8 @@ func writeMicrocode(ctx context.Context, w *counter, all []microcode, rep *Repor
 	at := int64(0)
 	for _, m := range all {
 		e := fileEntry(m.vendor.file, 0o644, m.data)
-		// Processors of Intel's want it at a multiple of 16 bytes, and kernels before 6.6 give it
-		// to them where it lies in the image.
+		// Processors of Intel's want it at a multiple of 16 bytes, and Linux 6.1 hands it to
+		// them where it lies in the image (apply_microcode_early).
 		const align = 16
 		begin := at + headerSize + int64(len(e.path)) + 1
 		for (begin+int64(e.pad)+3)/4*4%align != 0 {
