@@ -52,7 +52,7 @@ func TestARM64(t *testing.T) {
 		}
 		output := filepath.Join(t.TempDir(), "initrd.img")
 		out, err := exec.CommandContext(s.ctx, filepath.Join(bin, "initrdgen"), "build", "--root", s.tree, "--init", filepath.Join(bin, "init"), "--output", output).CombinedOutput()
-		if err == nil || !strings.Contains(string(out), "/bin/init is for amd64, and the kernel of the tree for arm64") {
+		if err == nil || !strings.Contains(string(out), "/bin/init is for amd64, but the kernel of the tree is for arm64") {
 			t.Errorf("initrdgen build --init bin/init: %v: %s", err, out)
 		}
 		if _, err := os.Stat(output); err == nil {
@@ -64,8 +64,9 @@ func TestARM64(t *testing.T) {
 		s := s.with(t)
 		dhcp := s.dhcp(DHCPOptions{Router: ServerAddr})
 		defer dhcp.Stop()
+		card := []NIC{{MAC: MAC(1)}}
 		for _, image := range []string{s.image, s.build("--profile=generic")} {
-			g := s.boot(s.root("vers=3 ")+probeARM64(), GuestOptions{Machine: ARM64, Initrd: image})
+			g := s.boot(s.root("vers=3")+" "+probeARM64(), GuestOptions{Machine: ARM64, Initrd: image, NICs: card})
 			s.same(g, []answer{
 				{"uname -rm", s.release + " aarch64"},
 				{"stat -fc %T /ro /rw", "nfs\ntmpfs"},
@@ -77,7 +78,7 @@ func TestARM64(t *testing.T) {
 			}
 			g.Kill()
 		}
-		g := s.boot(s.root("vers=4.2 ")+ARM64.EventParam()+" "+AgentParam, GuestOptions{Machine: ARM64})
+		g := s.boot(s.root("vers=4.1")+" "+ARM64.EventParam()+" "+AgentParam, GuestOptions{Machine: ARM64, NICs: card})
 		if _, err := g.Expect(s.ctx, `node11 login:`); err != nil {
 			t.Fatal(err)
 		}

@@ -107,6 +107,18 @@ func (s *stub) end() int {
 	return end
 }
 
+// isFill tells whether there is nothing in a part of the headers: zeros, or what the
+// assembler fills up code of arm64 with, as in the stub of systemd 252 (nop, 0xd503201f).
+func (s *stub) isFill(part []byte) bool {
+	words := bytes.TrimLeft(part, "\x00")
+	if s.machine() == "arm64" && len(words) == len(part) {
+		for bytes.HasPrefix(words, []byte("\x1f\x20\x03\xd5")) {
+			words = words[4:]
+		}
+	}
+	return len(words) == 0
+}
+
 func alignUp(n, to uint64) uint64 { return (n + to - 1) / to * to }
 
 // with is the program with sections added, in their order.
@@ -129,10 +141,8 @@ func (s *stub) with(sections []section) ([]byte, error) {
 	if tableEnd > first || tableEnd > uint64(len(s.file)) {
 		return nil, fmt.Errorf("its headers have space for %d more sections, and %d are needed: give a newer stub", max(0, (int(first)-s.table)/sectionEntry-count), len(sections))
 	}
-	for _, b := range s.file[s.table+sectionEntry*count : tableEnd] {
-		if b != 0 {
-			return nil, errors.New("its headers have unknown data after the table of sections: give another stub")
-		}
+	if !s.isFill(s.file[s.table+sectionEntry*count : tableEnd]) {
+		return nil, errors.New("its headers have unknown data after the table of sections: give another stub")
 	}
 	out := bytes.NewBuffer(bytes.Clone(s.file[:s.end()]))
 

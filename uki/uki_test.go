@@ -95,6 +95,14 @@ func TestBuildARM64(t *testing.T) {
 	kernel := initrdtest.KernelFile(elf.EM_AARCH64, "6.1.0-test")
 	initrdtest.WriteFile(t, filepath.Join(root, "boot/vmlinuz-6.1.0-test"), kernel)
 	stub := program("#### LoaderInfo: systemd-stub 252.39-1 ####", func(f *pe.FileHeader, _ *pe.OptionalHeader64) { f.Machine = pe.IMAGE_FILE_MACHINE_ARM64 })
+	// As in Debian 12's, nops are behind the table of sections.
+	at := 0
+	for name := range strings.SplitSeq(".text .sdmagic", " ") {
+		at = max(at, bytes.Index(stub, []byte(name))+sectionEntry)
+	}
+	for ; at+4 <= 0x400; at += 4 {
+		copy(stub[at:], "\x1f\x20\x03\xd5")
+	}
 	initrdtest.WriteFile(t, filepath.Join(root, "usr/lib/systemd/boot/efi/linuxaa64.efi.stub"), stub)
 	opts.Root, opts.Kernel, opts.Stub = root, "", ""
 	r, err := Build(t.Context(), opts)
