@@ -69,7 +69,7 @@ func TestWithProfile(t *testing.T) {
 		{"generic", "ixgbe", ""},
 	} {
 		t.Run(tt.have, func(t *testing.T) {
-			if got := strings.Join(WithProfile(strings.Fields(tt.have), tt.module), " "); got != tt.want {
+			if got := strings.Join(ProfilesWith(strings.Fields(tt.have), tt.module), " "); got != tt.want {
 				t.Errorf("%s and %s: got %q, want %q", tt.have, tt.module, got, tt.want)
 			}
 		})

@@ -25,10 +25,10 @@ func ProfileModules(profile string) []string {
 	return nil
 }
 
-// WithProfile returns the profiles of an image that would have the module: those
+// ProfilesWith returns the profiles of an image that would have the module: those
 // that it has, and one more. Empty: no profile adds this module, or it is among
 // them already.
-func WithProfile(have []string, module string) []string {
+func ProfilesWith(have []string, module string) []string {
 	module = CanonicalName(module)
 	for _, p := range profileModules {
 		if slices.Contains(p.modules, module) {

@@ -35,7 +35,7 @@ func (n *node) failed(err error, attempt int) {
 		n.fatal(err)
 	}
 	n.log.Errorf("%v", err)
-	var nics *network.FailedError
+	var nics *network.NoAddressError
 	if errors.As(err, &nics) {
 		for _, line := range nics.Table() {
 			n.log.Errorf("  %s", line)

@@ -40,7 +40,7 @@ func (n *node) handover() error {
 	if err := unix.Stat("/", &st); err != nil {
 		return err
 	}
-	mounts.Empty("/", st.Dev) // The initramfs: its memory is of no use any more.
+	mounts.RemoveContents("/", st.Dev) // The initramfs: its memory is of no use any more.
 	if err := mounts.SwitchRoot(unionDir); err != nil {
 		return err
 	}

@@ -107,7 +107,7 @@ func (n *node) fallBack(why string) (string, error) {
 }
 
 func (n *node) mountTmpfs() (string, error) {
-	if err := rwlayer.Tmpfs(n.system.Mount, rwDir, rwlayer.Options{Size: n.cfg.RW.Size}); err != nil {
+	if err := rwlayer.Tmpfs(n.system.Mount, rwDir, rwlayer.TmpfsOptions{Size: n.cfg.RW.Size}); err != nil {
 		return "", err
 	}
 	var st unix.Statfs_t

@@ -60,13 +60,13 @@ func (n *node) matchUpper() error {
 // was begun.
 func (n *node) sayShadowed(upper, begun string) {
 	text := fmt.Sprintf("rw: the upper layer of this node was made over the tree %s, but this boot's tree is %s", begun, n.treeName())
-	hidden := union.Hidden(roDir, upper, n.report.Kernel)
+	hidden := union.HiddenFiles(roDir, upper, n.report.Kernel)
 	if len(hidden) == 0 {
 		n.log.Noticef("%s; it hides none of the tree's important files", text)
 	} else {
 		n.note(text + ": it hides the tree's " + strings.Join(hidden, ", ") + ": sidus.rw.mismatch=archive begins a new one")
 	}
-	if name := union.Renamed(upper); name != "" {
+	if name := union.RenamedDir(upper); name != "" {
 		n.note("rw: the directory " + name + " of the upper layer was renamed over another tree, and its content over this one is undefined: sidus.rw.mismatch=archive begins a new layer")
 	}
 }

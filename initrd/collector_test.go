@@ -376,7 +376,7 @@ func TestProfilesOfModules(t *testing.T) {
 	said := 0
 	for _, s := range sets {
 		for _, module := range s.modules {
-			for _, name := range image.WithProfile(nil, module) {
+			for _, name := range image.ProfilesWith(nil, module) {
 				said++
 				has := func(set string) bool { return slices.Contains(sets[set].modules, module) }
 				if !slices.ContainsFunc(joinSets(choose(t, name)), has) {

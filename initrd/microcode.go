@@ -64,8 +64,8 @@ const (
 	microcodeNone = "none"
 )
 
-// Microcodes are the values of Options.Microcode, the default one first.
-func Microcodes() []string {
+// MicrocodeChoices are the values of Options.Microcode, the default one first.
+func MicrocodeChoices() []string {
 	choices := []string{microcodeAuto, microcodeAll}
 	for _, v := range microcodeVendors {
 		choices = append(choices, v.name)
@@ -87,8 +87,8 @@ func readMicrocode(t *tree, chosen []Profile, machine arch, want string) (all []
 	if want == "" {
 		want = microcodeAuto
 	}
-	if !slices.Contains(Microcodes(), want) {
-		return nil, nil, InvalidOptionf("Microcode", "unknown choice %q: choose one of %s", want, strings.Join(Microcodes(), ", "))
+	if !slices.Contains(MicrocodeChoices(), want) {
+		return nil, nil, InvalidOptionf("Microcode", "unknown choice %q: choose one of %s", want, strings.Join(MicrocodeChoices(), ", "))
 	}
 	x86 := machine.machine == elf.EM_X86_64 || machine.machine == elf.EM_386
 	if want == microcodeNone || want == microcodeAuto && (onlyVirtual(chosen) || !x86) {

@@ -34,7 +34,7 @@ type Options struct {
 	Rescue string
 	// Compress is one of Compressors(). Empty: the first of them.
 	Compress string
-	// Microcode says which microcode of the tree goes in: one of Microcodes(). Empty:
+	// Microcode says which microcode of the tree goes in: one of MicrocodeChoices(). Empty:
 	// "auto", all that there is for the nodes that the image is for.
 	Microcode string
 	// Strict says that a warning about what goes in is an error, an *OptionError with a

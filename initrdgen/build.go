@@ -149,7 +149,7 @@ how large it is.`,
 	f.StringVar(&opts.Rescue, "rescue", "", "static program `FILE` (such as busybox from busybox-static), packed as /rescue, for sidus.onerror=shell")
 	f.StringVar(&opts.Init, "init", "", "the `FILE` that becomes /init (default: the one for the tree's architecture, init or init-ARCH, beside initrdgen or in ../lib/sidusboot)")
 	f.StringVar(&opts.Compress, "compress", initrd.Compressors()[0], "how the image is compressed: `NAME` is "+strings.Join(initrd.Compressors(), ", "))
-	f.StringVar(&opts.Microcode, "microcode", initrd.Microcodes()[0], "which microcode of TREE is packed: `WHICH` is "+strings.Join(initrd.Microcodes(), ", "))
+	f.StringVar(&opts.Microcode, "microcode", initrd.MicrocodeChoices()[0], "which microcode of TREE is packed: `WHICH` is "+strings.Join(initrd.MicrocodeChoices(), ", "))
 	f.BoolVar(&opts.Strict, "strict", false, "warnings about the content of the image are errors, also missing firmware")
 	f.StringVar(&opts.Report, "report", "", "write what is in the image to `FILE`, as JSON")
 	f.BoolVar(&opts.DryRun, "dry-run", false, "do all but write: the report and the errors are the same as without it")

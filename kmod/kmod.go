@@ -301,6 +301,6 @@ func (l *Loader) insertModule(name string) error {
 }
 
 func (l *Loader) missing(name string) error {
-	profile := image.WithProfile(l.manifest.Profiles, name)
+	profile := image.ProfilesWith(l.manifest.Profiles, name)
 	return &MissingError{Name: name, Kernel: l.manifest.Kernel, Profile: strings.Join(profile, ",")}
 }

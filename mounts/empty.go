@@ -7,9 +7,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Empty removes everything in a directory that is on the file system device. It
+// RemoveContents removes everything in a directory that is on the file system device. It
 // stops at mount points, and a directory that holds one stays.
-func Empty(dir string, device uint64) {
+func RemoveContents(dir string, device uint64) {
 	entries, err := os.ReadDir(dir)
 	if err != nil {
 		return
@@ -21,7 +21,7 @@ func Empty(dir string, device uint64) {
 			continue
 		}
 		if e.IsDir() {
-			Empty(path, device)
+			RemoveContents(path, device)
 		}
 		_ = os.Remove(path)
 	}

@@ -115,10 +115,10 @@ func Detach(dirs ...string) error {
 // movedSuffix ends the name of what was in the place of a mount point.
 const movedSuffix = ".moved-by-sidusboot"
 
-// MakePoint makes the directory name below root, for something to be mounted there.
+// MakeMountPoint makes the directory name below root, for something to be mounted there.
 // What is in its place, a link perhaps, is renamed, and its new name returned:
 // nothing is mounted through a link, and nothing is lost.
-func MakePoint(root, name string) (replaced string, err error) {
+func MakeMountPoint(root, name string) (replaced string, err error) {
 	dir := filepath.Join(root, name)
 	info, err := os.Lstat(dir)
 	if err == nil && info.IsDir() {

@@ -33,14 +33,14 @@ func (e *InUseError) Error() string {
 	return fmt.Sprintf("%s: the address %s is in use by %s: find that machine, or give this node another address", e.Device, e.Addr, owner)
 }
 
-// A SilentError says that a host on the link does not answer ARP.
-type SilentError struct {
+// A NoARPReplyError says that a host on the link does not answer ARP.
+type NoARPReplyError struct {
 	Device string
 	Addr   netip.Addr
 	Waited time.Duration
 }
 
-func (e *SilentError) Error() string {
+func (e *NoARPReplyError) Error() string {
 	return fmt.Sprintf("%s does not answer ARP on %s in %v: is it up and in the same VLAN as this node?", e.Addr, e.Device, e.Waited.Round(time.Second))
 }
 
@@ -147,7 +147,7 @@ func lower(a, b net.HardwareAddr) net.HardwareAddr {
 const resolveGap = 500 * time.Millisecond
 
 // ResolveMAC asks for the hardware address of a host on the link until it answers
-// or ctx ends; then the error is a *SilentError. self is the node's own
+// or ctx ends; then the error is a *NoARPReplyError. self is the node's own
 // address.
 func ResolveMAC(ctx context.Context, link *rtnetlink.Link, self, host netip.Addr) (net.HardwareAddr, error) {
 	c, err := openARP(link)
@@ -167,7 +167,7 @@ func ResolveMAC(ctx context.Context, link *rtnetlink.Link, self, host netip.Addr
 				break
 			}
 			if ctx.Err() != nil {
-				return nil, &SilentError{Device: c.device, Addr: host, Waited: time.Since(start)}
+				return nil, &NoARPReplyError{Device: c.device, Addr: host, Waited: time.Since(start)}
 			}
 			if err != nil {
 				return nil, err

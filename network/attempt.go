@@ -63,7 +63,7 @@ const (
 
 // Up carries a plan out. It returns the lease of the NIC that leads to the root
 // and those of the others, all of them applied. It sets no link down that leads
-// anywhere. The error is a *FailedError.
+// anywhere. The error is a *NoAddressError.
 func Up(ctx context.Context, p Plan, o Options) (boot *Lease, others []*Lease, err error) {
 	if err := loopbackUp(); err != nil {
 		return nil, nil, err

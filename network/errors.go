@@ -103,9 +103,9 @@ func (e *RefusedError) Error() string {
 	return text + ": check its log for this node's MAC"
 }
 
-// A FailedError says that none of the NICs that were tried has an address that
+// A NoAddressError says that none of the NICs that were tried has an address that
 // is of use. Its Table is for the operator.
-type FailedError struct {
+type NoAddressError struct {
 	NICs      []NIC
 	Unclaimed []string
 	// Errs are those of the NICs, in the order in which they were tried.
@@ -114,7 +114,7 @@ type FailedError struct {
 
 // Error is short where one NIC was tried; of several only the number is told
 // and the first one's trouble: the Table has the rest.
-func (e *FailedError) Error() string {
+func (e *NoAddressError) Error() string {
 	switch len(e.Errs) {
 	case 0:
 		return (&NoDeviceError{Unclaimed: e.Unclaimed}).Error()
@@ -124,11 +124,11 @@ func (e *FailedError) Error() string {
 	return fmt.Sprintf("none of %d NICs has an address; the first one: %v", len(e.Errs), e.Errs[0])
 }
 
-func (e *FailedError) Unwrap() []error { return e.Errs }
+func (e *NoAddressError) Unwrap() []error { return e.Errs }
 
 // Table has a line for each NIC that was found, and for each controller that no
 // driver in the image drives.
-func (e *FailedError) Table() []string {
+func (e *NoAddressError) Table() []string {
 	var lines []string
 	for _, n := range e.NICs {
 		lines = append(lines, n.String())
@@ -160,7 +160,7 @@ func tableText(err error) string {
 
 // failure is the error of the whole attempt, with the state of each NIC.
 func (a *attempt) failure() error {
-	e := &FailedError{Unclaimed: unclaimedControllers(a.opts.Sysfs)}
+	e := &NoAddressError{Unclaimed: unclaimedControllers(a.opts.Sysfs)}
 	all, err := links()
 	if err != nil {
 		return err

@@ -161,7 +161,7 @@ func TestUpOnlyIPv6(t *testing.T) {
 				if err == nil || !strings.Contains(err.Error(), hint) || !strings.Contains(err.Error(), "ip=auto6") || !n.says("no answer from DHCP so far. "+hint) {
 					t.Errorf("%v; said %q", err, n.said)
 				}
-				var failed *network.FailedError
+				var failed *network.NoAddressError
 				if !errors.As(err, &failed) || !strings.Contains(failed.Table()[0], "but an IPv6 router is there") {
 					t.Errorf("table %q", failed.Table())
 				}

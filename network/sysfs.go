@@ -16,9 +16,9 @@ func Index(sysfs, device string) (int, error) {
 	return strconv.Atoi(strings.TrimSpace(string(text)))
 }
 
-// Lower are the devices that a VLAN or a bond stands on, down to the cards
+// LowerDevices are the devices that a VLAN or a bond stands on, down to the cards
 // (Documentation/ABI/testing/sysfs-class-net, lower_*).
-func Lower(sysfs, device string) []string {
+func LowerDevices(sysfs, device string) []string {
 	const prefix = "lower_"
 	links, err := filepath.Glob(filepath.Join(sysfs, "class/net", device, prefix+"*"))
 	if err != nil {
@@ -27,7 +27,7 @@ func Lower(sysfs, device string) []string {
 	var all []string
 	for _, link := range links {
 		lower := strings.TrimPrefix(filepath.Base(link), prefix)
-		all = append(append(all, lower), Lower(sysfs, lower)...)
+		all = append(append(all, lower), LowerDevices(sysfs, lower)...)
 	}
 	return all
 }

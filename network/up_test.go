@@ -398,7 +398,7 @@ func TestUpTable(t *testing.T) {
 		n.Plug("eth0", networktest.Cable{Loose: true})
 		n.Plug("eth1", networktest.Cable{})
 		_, _, err := n.up(network.Plan{}, network.Options{CarrierTime: 8 * time.Second, LeaseTime: 4 * time.Second})
-		var failed *network.FailedError
+		var failed *network.NoAddressError
 		var carrier *network.NoCarrierError
 		var lease *network.NoLeaseError
 		if !errors.As(err, &failed) || !errors.As(err, &carrier) || !errors.As(err, &lease) || carrier.Device != "eth0" || lease.Device != "eth1" {

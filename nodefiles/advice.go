@@ -55,7 +55,7 @@ func (n *Node) advice(sysfs string) (a managers.Advice, err error) {
 			if nic.Index, err = network.Index(sysfs, l.Device); err != nil {
 				return a, err
 			}
-			lower := network.Lower(sysfs, l.Device)
+			lower := network.LowerDevices(sysfs, l.Device)
 			nic.Virtual = len(lower) > 0
 			a.NICs, a.Alone = append(a.NICs, nic), append(a.Alone, lower...)
 		}

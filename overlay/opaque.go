@@ -14,7 +14,7 @@ import (
 // directories").
 const opaqueAttr = "trusted.overlay.opaque"
 
-// Opaque makes directories of the upper layer that hide the tree's own of that
+// MakeOpaque makes directories of the upper layer that hide the tree's own of that
 // name: those on which something will be mounted. It is for overlayfs, before
 // the mount. Without it overlayfs has the server asked about the directory of
 // the tree, every minute or so, on the way to what is mounted there
@@ -22,7 +22,7 @@ const opaqueAttr = "trusted.overlay.opaque"
 // gets at /run, /dev, /proc or /sys. A name that is no directory in the tree is
 // left alone, and so is what a full volume or an immutable directory (chattr +i)
 // does not take: it is only missed when a server is gone.
-func Opaque(lower, upper string, names ...string) error {
+func MakeOpaque(lower, upper string, names ...string) error {
 	for _, name := range names {
 		if info, err := os.Lstat(filepath.Join(lower, name)); err != nil || !info.IsDir() {
 			continue

@@ -22,7 +22,7 @@ func TestOpaque(t *testing.T) {
 		t.Fatal(err)
 	}
 	for range 2 { // The upper layer may be there from the boot before.
-		err := Opaque(lower, upper, "run", "/dev", "sys", "ro")
+		err := MakeOpaque(lower, upper, "run", "/dev", "sys", "ro")
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -34,7 +34,7 @@ func TestOpaque(t *testing.T) {
 	if err := os.Mkdir(lower+"/proc", 0o755); err != nil {
 		t.Fatal(err)
 	}
-	if err := Opaque(lower, upper, "proc"); err != nil {
+	if err := MakeOpaque(lower, upper, "proc"); err != nil {
 		t.Error(err)
 	}
 	if _, err := unix.Getxattr(lower, opaqueAttr, nil); err == nil {

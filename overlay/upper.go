@@ -18,10 +18,10 @@ import (
 // where (Documentation/filesystems/overlayfs.rst, "renaming directories").
 const redirectAttr = "trusted.overlay.redirect"
 
-// Shadowed are those of the names, paths in the tree without links, that the upper
+// ShadowedFiles are those of the names, paths in the tree without links, that the upper
 // layer hides: another file is there, or a whiteout. One whose size and time of
 // modification are the tree's is a copy of it and hides nothing.
-func Shadowed(lower, upper string, names ...string) (shadowed []string) {
+func ShadowedFiles(lower, upper string, names ...string) (shadowed []string) {
 	for _, name := range names {
 		above, err := tree.At(upper).Lstat(name)
 		if err != nil {
@@ -45,11 +45,11 @@ func Shadowed(lower, upper string, names ...string) (shadowed []string) {
 // aufsWhiteout begins the names of whiteouts of aufs.
 const aufsWhiteout = ".wh."
 
-// Redirected is the first directory found in an upper layer that was renamed while
+// RedirectedDir is the first directory found in an upper layer that was renamed while
 // it lay on its tree (redirect_dir=on), as "/usr/lib/x", or empty. On another tree
 // what it shows is not defined. It is empty too where the search has not ended with
 // ctx.
-func Redirected(ctx context.Context, upper string) (name string) {
+func RedirectedDir(ctx context.Context, upper string) (name string) {
 	_ = filepath.WalkDir(upper, func(path string, d fs.DirEntry, err error) error {
 		switch {
 		case ctx.Err() != nil:
@@ -66,9 +66,9 @@ func Redirected(ctx context.Context, upper string) (name string) {
 	return name
 }
 
-// Files are at most n of the files in the upper layer below a directory, as "/usr",
+// UpperFiles are at most n of the files in the upper layer below a directory, as "/usr",
 // without whiteouts: those that were found when ctx ended.
-func Files(ctx context.Context, upper, dir string, n int) (names []string) {
+func UpperFiles(ctx context.Context, upper, dir string, n int) (names []string) {
 	_ = filepath.WalkDir(filepath.Join(upper, dir), func(path string, d fs.DirEntry, err error) error {
 		switch {
 		case ctx.Err() != nil || len(names) == n:

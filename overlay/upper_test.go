@@ -58,7 +58,7 @@ func TestShadowed(t *testing.T) {
 		}
 		want = slices.Insert(want, 1, "/etc/gone (removed)")
 	}
-	got := Shadowed(lower, upper, "/etc/passwd", "/etc/group", "/etc/shadow", "/var/lib/dpkg/status", "/etc/new", "/etc/gone", "/etc/aufs")
+	got := ShadowedFiles(lower, upper, "/etc/passwd", "/etc/group", "/etc/shadow", "/var/lib/dpkg/status", "/etc/new", "/etc/gone", "/etc/aufs")
 	if !slices.Equal(got, want) {
 		t.Errorf("Shadowed = %q, want %q", got, want)
 	}
@@ -70,33 +70,33 @@ func TestRedirected(t *testing.T) {
 	}
 	upper := t.TempDir()
 	lay(t, upper, map[string]string{"usr/lib/old/x": "", "srv/": "", "link": "->/usr"})
-	if name := Redirected(t.Context(), upper); name != "" {
+	if name := RedirectedDir(t.Context(), upper); name != "" {
 		t.Errorf("Redirected = %q, want none", name)
 	}
 	if err := unix.Lsetxattr(filepath.Join(upper, "usr/lib/old"), redirectAttr, []byte("/usr/lib/was"), 0); err != nil {
 		t.Skip(err)
 	}
-	if name := Redirected(t.Context(), upper); name != "/usr/lib/old" {
+	if name := RedirectedDir(t.Context(), upper); name != "/usr/lib/old" {
 		t.Errorf("Redirected = %q", name)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if name := Redirected(ctx, upper); name != "" {
+	if name := RedirectedDir(ctx, upper); name != "" {
 		t.Errorf("at the end of its time Redirected = %q", name)
 	}
 }
 
 func TestFiles(t *testing.T) {
 	upper := t.TempDir()
-	if names := Files(t.Context(), upper, "/usr", 2); names != nil {
+	if names := UpperFiles(t.Context(), upper, "/usr", 2); names != nil {
 		t.Errorf("Files without the directory = %q", names)
 	}
 	lay(t, upper, map[string]string{"usr/bin/.wh.x": "", "usr/local/bin/a": "", "usr/local/bin/b": "->a", "etc/passwd": "", "usr/lib/": ""})
 	want := []string{"/usr/local/bin/a", "/usr/local/bin/b"}
-	if names := Files(t.Context(), upper, "/usr", 3); !slices.Equal(names, want) {
+	if names := UpperFiles(t.Context(), upper, "/usr", 3); !slices.Equal(names, want) {
 		t.Errorf("Files = %q, want %q", names, want)
 	}
-	if names := Files(t.Context(), upper, "/usr", 1); !slices.Equal(names, want[:1]) {
+	if names := UpperFiles(t.Context(), upper, "/usr", 1); !slices.Equal(names, want[:1]) {
 		t.Errorf("Files of at most one = %q", names)
 	}
 }

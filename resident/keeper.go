@@ -124,7 +124,7 @@ func newKeeper(s *Session, log Log) (*keeper, error) {
 	k := keep(session, log)
 	k.login.OtherOwner = iscsi.IscsidRuns
 	k.holder.Reserve = func() error { return reserveAgain(disk, s.Key) }
-	k.holder.GiveBack = func() error { return rwlayer.GiveBack(session, s.Key) }
+	k.holder.Release = func() error { return rwlayer.ReleaseBySession(session, s.Key) }
 	return k, nil
 }
 

@@ -122,7 +122,7 @@ func TestKeeperLetsGo(t *testing.T) {
 				tries = tries[1:]
 				return err
 			}
-			k.holder.GiveBack = func() error { gaveBack++; return nil }
+			k.holder.Release = func() error { gaveBack++; return nil }
 			if tt.logins == nil {
 				k.holder.Hold()
 			} else {

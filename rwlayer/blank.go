@@ -5,13 +5,13 @@ import (
 	"io"
 )
 
-// A DataError says that a device is not blank.
-type DataError struct {
+// A NotBlankError says that a device is not blank.
+type NotBlankError struct {
 	// Offset is that of the first byte found that is not zero.
 	Offset int64
 }
 
-func (e *DataError) Error() string {
+func (e *NotBlankError) Error() string {
 	return fmt.Sprintf("it has data of an unknown kind, first found at byte %d: it is not changed; give the node an empty volume, or fill this one with zeros yourself", e.Offset)
 }
 
@@ -22,7 +22,7 @@ const chunkBytes = 1 << 20
 // device of at most 256 MiB is read whole; of a larger one mapped, which is what
 // the target says that it has stored (see mappedExtents), and then the places
 // where anything known has its beginning, its end or a copy of its superblock
-// (see blankPlan), and samples in between. Data found is a *DataError. A device
+// (see blankPlan), and samples in between. Data found is a *NotBlankError. A device
 // that cannot be read proves nothing, which is an error too. The function progress, which
 // may be nil, is called with how many bytes of how many have been read.
 func proveBlank(r io.ReaderAt, size int64, mapped []extent, progress func(done, total int64)) error {
@@ -58,7 +58,7 @@ func zeros(r io.ReaderAt, offset int64, b []byte) error {
 		return fmt.Errorf("read %d bytes at %d: %w", len(b), offset, err)
 	}
 	if i := firstByte(b); i >= 0 {
-		return &DataError{Offset: offset + int64(i)}
+		return &NotBlankError{Offset: offset + int64(i)}
 	}
 	return nil
 }

@@ -55,9 +55,9 @@ func TestProveBlank(t *testing.T) {
 			}
 			d := blankDisk(size)
 			d.data = where
-			var data *DataError
+			var data *NotBlankError
 			if err := proveBlank(d, size, nil, nil); !errors.As(err, &data) || data.Offset != where {
-				t.Errorf("%d bytes with one at %d: %v, want a DataError there", size, where, err)
+				t.Errorf("%d bytes with one at %d: %v, want a NotBlankError there", size, where, err)
 			}
 			d = blankDisk(size)
 			d.broken = where

@@ -57,9 +57,9 @@ func TestProveBlankSpareCopies(t *testing.T) {
 				}
 				for _, head := range []int64{1, 64} {
 					shell(t, fmt.Sprintf("fallocate -z -l %dM -n %s 2>/dev/null || dd if=/dev/zero of=%[2]s bs=1M count=%[1]d conv=notrunc status=none", head, file))
-					var data *DataError
+					var data *NotBlankError
 					if err := proveBlank(f, size, nil, nil); !errors.As(err, &data) {
-						t.Errorf("%d bytes, the first %d MiB zeroed: %v, want a DataError", size, head, err)
+						t.Errorf("%d bytes, the first %d MiB zeroed: %v, want a NotBlankError", size, head, err)
 						continue
 					}
 					t.Logf("%d bytes, the first %d MiB zeroed: found at %d", size, head, data.Offset)
@@ -197,9 +197,9 @@ func TestMappedExtents(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var data *DataError
+	var data *NotBlankError
 	if err := proveBlank(disk, size, mapped, nil); !errors.As(err, &data) || data.Offset != hidden {
-		t.Errorf("proveBlank = %v, want a DataError at %d", err, int64(hidden))
+		t.Errorf("proveBlank = %v, want a NotBlankError at %d", err, int64(hidden))
 	}
 }
 

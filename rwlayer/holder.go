@@ -22,8 +22,8 @@ type Holder struct {
 	// Reserve takes the reservation again: a target that was restarted may have
 	// forgotten it.
 	Reserve func() error
-	// GiveBack takes back what this node has at its target.
-	GiveBack func() error
+	// Release takes back what this node has at its target.
+	Release func() error
 	// Logf is told what happens to the volume.
 	Logf func(format string, args ...any)
 
@@ -101,7 +101,7 @@ func (h *Holder) giveUp() {
 	if err := h.Session.Abandon(); err != nil && !errors.Is(err, iscsi.ErrGone) {
 		h.Logf("%v", err)
 	}
-	if err := h.GiveBack(); err != nil {
+	if err := h.Release(); err != nil {
 		h.Logf("the target still has this node's key: %v", err)
 	}
 }
@@ -109,10 +109,10 @@ func (h *Holder) giveUp() {
 // giveBackTime is what it may take to give back what this node has at its target.
 const giveBackTime = 10 * time.Second
 
-// GiveBack gives back what this node has on the volume under key, by a session
+// ReleaseBySession gives back what this node has on the volume under key, by a session
 // beside the one that data moves on, which may be gone.
-func GiveBack(s *iscsi.Session, key Key) error {
+func ReleaseBySession(s *iscsi.Session, key Key) error {
 	ctx, cancel := context.WithTimeout(context.Background(), giveBackTime)
 	defer cancel()
-	return s.Ask(ctx, func(u *iscsi.LogicalUnit) error { return ReleaseBy(u, key) })
+	return s.Ask(ctx, func(u *iscsi.LogicalUnit) error { return ReleaseByCommands(u, key) })
 }

@@ -54,7 +54,7 @@ func OpenLUN(ctx context.Context, t iscsi.Target, o LUNOptions) (*LUN, error) {
 // admit is Target.Admit.
 func (l *LUN) admit(u *iscsi.LogicalUnit) error {
 	if l.mounted.Load() { // The target may have forgotten that.
-		return Claim(u, l.options.Key)
+		return Register(u, l.options.Key)
 	}
 	return CheckHolder(u, l.options.Key, l.options.Takeover)
 }
@@ -66,7 +66,7 @@ func (l *LUN) admit(u *iscsi.LogicalUnit) error {
 func (l *LUN) keep() {
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
-	holder := &Holder{Session: l.session, GiveBack: l.giveBack, Logf: l.options.Logf}
+	holder := &Holder{Session: l.session, Release: l.giveBack, Logf: l.options.Logf}
 	k := &iscsi.Keeper{Session: l.session, Refused: holder.Refused, Logf: l.options.Logf}
 	l.options.Background(func() {
 		defer close(done)
@@ -133,4 +133,4 @@ func (l *LUN) Abandon() error {
 	return l.session.Abandon()
 }
 
-func (l *LUN) giveBack() error { return GiveBack(l.session, l.options.Key) }
+func (l *LUN) giveBack() error { return ReleaseBySession(l.session, l.options.Key) }

@@ -42,9 +42,9 @@ var ErrNotPersistent = errors.New("the target cannot save which node holds the v
 // than such a node needs to go says that the device was taken.
 func Hold(f *os.File, key Key) error { return hold(deviceOf(f), key) }
 
-// Claim is the part of Hold that needs no access to the disk's data: it can be
+// Register is the part of Hold that needs no access to the disk's data: it can be
 // done in a session of its own, before the one that data moves on is started.
-func Claim(c Commander, key Key) error {
+func Register(c Commander, key Key) error {
 	_, err := claim(newDevice(c), key)
 	var refused *senseError
 	if errors.As(err, &refused) {
@@ -76,10 +76,10 @@ func CheckHolder(c Commander, key, takeover Key) error {
 // Release gives back what this node has taken on the device, in this session
 // or in earlier ones: its reservation and its registrations. What other nodes
 // have stays. There being nothing to give back is no error.
-func Release(f *os.File, key Key) error { return ReleaseBy(sgDevice{f}, key) }
+func Release(f *os.File, key Key) error { return ReleaseByCommands(sgDevice{f}, key) }
 
-// ReleaseBy is Release by another way to the device.
-func ReleaseBy(c Commander, key Key) error {
+// ReleaseByCommands is Release by another way to the device.
+func ReleaseByCommands(c Commander, key Key) error {
 	err := release(newDevice(c), key)
 	if errors.Is(err, ErrNoReservations) {
 		return nil

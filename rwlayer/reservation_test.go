@@ -423,14 +423,14 @@ func TestAnswers(t *testing.T) {
 	}
 }
 
-// Claim leaves the reservation to the session that moves data, and Look leaves
+// Register leaves the reservation to the session that moves data, and Look leaves
 // nothing.
 func TestClaimAndCheckHolder(t *testing.T) {
 	target := newTarget()
 	if err := CheckHolder(fakeSession{target, 1}, one, 0); err != nil || len(target.regs) != 0 {
 		t.Errorf("%v, registered %v", err, target.regs)
 	}
-	if err := Claim(fakeSession{target, 1}, one); err != nil || len(target.regs) != 1 || target.holder >= 0 {
+	if err := Register(fakeSession{target, 1}, one); err != nil || len(target.regs) != 1 || target.holder >= 0 {
 		t.Errorf("%v, registered %v, holder %d", err, target.regs, target.holder)
 	}
 	if err := CheckHolder(fakeSession{target, 2}, two, 0); !isHeld(err, one) {
@@ -439,10 +439,10 @@ func TestClaimAndCheckHolder(t *testing.T) {
 	if err := CheckHolder(fakeSession{target, 2}, two, one); err != nil {
 		t.Errorf("one to be taken over: %v", err)
 	}
-	if err := ReleaseBy(fakeSession{target, 2}, one); err != nil || len(target.regs) != 0 {
+	if err := ReleaseByCommands(fakeSession{target, 2}, one); err != nil || len(target.regs) != 0 {
 		t.Errorf("%v, left %v", err, target.regs)
 	}
-	if err := Claim(fakeSession{&fakeTarget{none: true}, 1}, one); err != nil {
+	if err := Register(fakeSession{&fakeTarget{none: true}, 1}, one); err != nil {
 		t.Error(err)
 	}
 }

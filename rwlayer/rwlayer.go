@@ -4,7 +4,7 @@
 //
 // Mount makes /rw of a volume. Nothing is reserved, checked or mounted before it
 // is known that the volume is this node's own, and a file system is made only on
-// one that is proven blank. Mount, Hold, Claim, CheckHolder, Admit and Release keep
+// one that is proven blank. Mount, Hold, Register, CheckHolder, Admit and Release keep
 // two nodes from one volume, by SCSI persistent reservations.
 //
 // It reads /sys/class/block, /sys/class/scsi_device and the devices in /dev. It
@@ -29,8 +29,8 @@ const (
 	Work  = "work"
 )
 
-// Options say what /rw is to be.
-type Options struct {
+// TmpfsOptions say what /rw is to be.
+type TmpfsOptions struct {
 	// Size is the tmpfs's size= text. It is a limit, not an allocation.
 	Size string
 }
@@ -41,7 +41,7 @@ type MountFunc func(device, dir, fstype string, flags uintptr, data string) erro
 // Tmpfs mounts a tmpfs on dir and makes the upper and the work directory in
 // it. Its mode is 0755: the root of the upper directory is what users see as
 // "/", and one that everybody may write is a hole.
-func Tmpfs(mount MountFunc, dir string, o Options) error {
+func Tmpfs(mount MountFunc, dir string, o TmpfsOptions) error {
 	data := "mode=0755,size=" + o.Size
 	if err := mount("sidusboot-rw", dir, "tmpfs", 0, data); err != nil {
 		err = fmt.Errorf("rwlayer: tmpfs on %s with %s: %w", dir, data, err)

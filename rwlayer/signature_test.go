@@ -275,9 +275,9 @@ func TestIdentifyOurs(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer f.Close()
-			var data *DataError
+			var data *NotBlankError
 			if err := proveBlank(f, imageSize, nil, nil); !errors.As(err, &data) {
-				t.Errorf("proveBlank = %v, want a DataError", err)
+				t.Errorf("proveBlank = %v, want a NotBlankError", err)
 			}
 		})
 		for old, before := range imageTests {

@@ -102,5 +102,5 @@ func Admit(c Commander, key Key, known []Stamp) error {
 			return ErrTaken
 		}
 	}
-	return Claim(c, key)
+	return Register(c, key)
 }

@@ -65,13 +65,13 @@ func TestTgt(t *testing.T) {
 		return target.Ask(ctx, func(u *iscsi.LogicalUnit) error { return f(u) })
 	}
 	claim := func(key rwlayer.Key) func(rwlayer.Commander) error {
-		return func(c rwlayer.Commander) error { return rwlayer.Claim(c, key) }
+		return func(c rwlayer.Commander) error { return rwlayer.Register(c, key) }
 	}
 	look := func(key, takeover rwlayer.Key) func(rwlayer.Commander) error {
 		return func(c rwlayer.Commander) error { return rwlayer.CheckHolder(c, key, takeover) }
 	}
 	release := func(key rwlayer.Key) func(rwlayer.Commander) error {
-		return func(c rwlayer.Commander) error { return rwlayer.ReleaseBy(c, key) }
+		return func(c rwlayer.Commander) error { return rwlayer.ReleaseByCommands(c, key) }
 	}
 	var held *rwlayer.HeldError
 	for range 20 { // As many logins of a node that is cut off each time.

@@ -83,9 +83,9 @@ func TestThinTgt(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer f.Close()
-	var data *DataError
+	var data *NotBlankError
 	if err := proveBlank(f, size, mapped, nil); !errors.As(err, &data) || data.Offset != hidden {
-		t.Errorf("proveBlank = %v, want a DataError at %d", err, hidden)
+		t.Errorf("proveBlank = %v, want a NotBlankError at %d", err, hidden)
 	}
 	if err := proveBlank(f, size, nil, nil); err != nil {
 		t.Errorf("the samples find it too: %v", strings.TrimSpace(err.Error()))

@@ -33,7 +33,7 @@ var points = []string{roDir, rwDir, "/dev", "/proc", "/sys", "/run"}
 // layers mounted in it.
 func makeUnion(say func(key, value string), kind overlay.Kind, r *Recipe) error {
 	say(saidDoing, "the union")
-	if err := rwlayer.Tmpfs(unix.Mount, rwDir, rwlayer.Options{Size: r.Size}); err != nil {
+	if err := rwlayer.Tmpfs(unix.Mount, rwDir, rwlayer.TmpfsOptions{Size: r.Size}); err != nil {
 		return err
 	}
 	note := func(text string) { say(saidNote, text) }

@@ -43,7 +43,7 @@ The exit status is 1 if no node could boot the tree.`,
 				printFindings(w, findings, treecheck.Note)
 				fmt.Fprintf(w, "%d findings\n", len(findings))
 			})
-			return errors.Join(err, treecheck.Refusal(findings))
+			return errors.Join(err, treecheck.FatalFindings(findings))
 		},
 	}
 }

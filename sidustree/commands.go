@@ -72,7 +72,7 @@ not published; warnings are printed.`,
 						return err
 					}
 					printFindings(cmd.ErrOrStderr(), findings, treecheck.Warning)
-					return treecheck.Refusal(findings)
+					return treecheck.FatalFindings(findings)
 				}})
 				if err != nil {
 					return err

@@ -52,7 +52,7 @@ func (t Tree) InstallHook(keep time.Duration) ([]string, error) {
 		return nil, &TreeError{t.dir, "has no dpkg", "run sidustree touch yourself after each change"}
 	}
 	// In this order each of them works without those that come later.
-	files := []struct{ name, text string }{{hookFile, Script(keep)}, {aptFile, aptConf}, {dpkgFile, dpkgConf}}
+	files := []struct{ name, text string }{{hookFile, HookScript(keep)}, {aptFile, aptConf}, {dpkgFile, dpkgConf}}
 	var names []string
 	for _, f := range files {
 		if err := t.tree.Replace(f.name, []byte(f.text)); err != nil {
@@ -92,7 +92,7 @@ func (t Tree) Hook() string {
 	_, rest, _ := strings.Cut(string(text), "\nkeep=")
 	minutes, _, _ := strings.Cut(rest, " ")
 	n, err := strconv.Atoi(minutes)
-	if err != nil || string(text) != Script(time.Duration(n)*time.Minute) {
+	if err != nil || string(text) != HookScript(time.Duration(n)*time.Minute) {
 		return HookOther
 	}
 	for name, want := range map[string]string{aptFile: aptConf, dpkgFile: dpkgConf} {
@@ -118,8 +118,8 @@ func (t Tree) RemoveHook() error {
 	return nil
 }
 
-// Script is the hook's text.
-func Script(keep time.Duration) string {
+// HookScript is the hook's text.
+func HookScript(keep time.Duration) string {
 	return strings.NewReplacer(
 		"@KEEP@", strconv.Itoa(int(keep/time.Minute)), "@ASIDE@", layout.Aside, "@STAMP@", layout.Stamp,
 	).Replace(script)

@@ -10,14 +10,14 @@ import (
 	"syscall"
 )
 
-// Inits are the programs that the kernel tries, in its order, where no init= names
+// InitPrograms are the programs that the kernel tries, in its order, where no init= names
 // one (init/main.c, kernel_init).
-func Inits() []string { return []string{"/sbin/init", "/etc/init", "/bin/init", "/bin/sh"} }
+func InitPrograms() []string { return []string{"/sbin/init", "/etc/init", "/bin/init", "/bin/sh"} }
 
 // FindInit returns the path of the tree's init program: the wanted one, or without
 // that the first of Inits.
 func (t Tree) FindInit(wanted string) (string, error) {
-	candidates := Inits()
+	candidates := InitPrograms()
 	if wanted != "" {
 		candidates = []string{wanted}
 	}

@@ -8,7 +8,7 @@ import (
 )
 
 func (c *check) init() {
-	inits := tree.Inits()
+	inits := tree.InitPrograms()
 	for _, name := range inits {
 		if c.tree.Executable(name) == nil {
 			if name == "/bin/sh" {

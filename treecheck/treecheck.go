@@ -65,8 +65,8 @@ func (e *FatalError) Error() string {
 	return strings.Join(texts, "; ")
 }
 
-// Refusal returns a *FatalError for what is fatal among findings, else nil.
-func Refusal(findings []Finding) error {
+// FatalFindings returns a *FatalError for what is fatal among findings, else nil.
+func FatalFindings(findings []Finding) error {
 	fatal := slices.DeleteFunc(slices.Clone(findings), func(f Finding) bool { return f.Severity != Fatal })
 	if len(fatal) == 0 {
 		return nil

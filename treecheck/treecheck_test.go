@@ -95,8 +95,8 @@ func TestCheck(t *testing.T) {
 				t.Errorf("found %q, want %q", got, test.want)
 			}
 			var fatal *FatalError
-			if wanted := slices.ContainsFunc(test.want, func(s string) bool { return strings.HasPrefix(s, "fatal") }); errors.As(Refusal(found), &fatal) != wanted {
-				t.Errorf("refused: %v", Refusal(found))
+			if wanted := slices.ContainsFunc(test.want, func(s string) bool { return strings.HasPrefix(s, "fatal") }); errors.As(FatalFindings(found), &fatal) != wanted {
+				t.Errorf("refused: %v", FatalFindings(found))
 			}
 		})
 	}

@@ -35,7 +35,7 @@ func (b *Builder) trialFails(kind overlay.Kind) bool {
 			b.Logf("%v", err)
 		}
 	}()
-	if err := rwlayer.Tmpfs(b.System.Mount, b.Trial, rwlayer.Options{Size: "16m"}); err != nil {
+	if err := rwlayer.Tmpfs(b.System.Mount, b.Trial, rwlayer.TmpfsOptions{Size: "16m"}); err != nil {
 		return false
 	}
 	trial := b.Trial + "/union"

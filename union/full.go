@@ -45,13 +45,13 @@ func (b *Builder) stackTmpfs(kept overlay.Layers, why error) error {
 	if err := os.MkdirAll(b.Full, 0o700); err != nil {
 		return err
 	}
-	if err := rwlayer.Tmpfs(b.System.Mount, b.Full, rwlayer.Options{Size: b.Size}); err != nil {
+	if err := rwlayer.Tmpfs(b.System.Mount, b.Full, rwlayer.TmpfsOptions{Size: b.Size}); err != nil {
 		return err
 	}
 	layers := overlay.Layers{
 		Lower: kept.Upper + ":" + kept.Lower, Upper: b.Full + "/" + rwlayer.Upper, Work: b.Full + "/" + rwlayer.Work, Source: kept.Source,
 	}
-	if err := overlay.Opaque(kept.Lower, layers.Upper, b.MountPoints...); err != nil {
+	if err := overlay.MakeOpaque(kept.Lower, layers.Upper, b.MountPoints...); err != nil {
 		return err
 	}
 	return overlay.Mount(b.System, overlay.Overlay, layers, b.Dir, b.check(overlay.CheckWrite))

@@ -43,7 +43,7 @@ func (b *Builder) Mount(kind overlay.Kind) error {
 	layers := b.layers(b.RW)
 	layers.Kept = b.Kept
 	if kind == overlay.Overlay {
-		if err := overlay.Opaque(layers.Lower, layers.Upper, b.MountPoints...); err != nil {
+		if err := overlay.MakeOpaque(layers.Lower, layers.Upper, b.MountPoints...); err != nil {
 			return err
 		}
 	}
@@ -87,7 +87,7 @@ func (b *Builder) check(checkWrite func(dir string) error) func(dir string) erro
 // to in the union: a tree need not have /ro and /rw.
 func (b *Builder) makeMountPoints() error {
 	for _, name := range b.MountPoints {
-		replaced, err := mounts.MakePoint(b.Dir, name)
+		replaced, err := mounts.MakeMountPoint(b.Dir, name)
 		if replaced != "" {
 			b.Note(name + " is not a directory, but a mount point is needed there: it was renamed to " + replaced)
 		}

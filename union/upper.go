@@ -22,24 +22,24 @@ var importantFiles = []string{
 	"/etc/passwd", "/etc/group", "/etc/shadow", "/etc/gshadow",
 }
 
-// Hidden are the important files of the tree in lower that an upper layer hides,
+// HiddenFiles are the important files of the tree in lower that an upper layer hides,
 // for a kernel's release.
-func Hidden(lower, upper, release string) []string {
+func HiddenFiles(lower, upper, release string) []string {
 	var names []string
 	for _, name := range append(importantFiles, "/lib/modules/"+release+"/modules.dep") {
 		if resolved, err := tree.At(lower).Resolve(name); err == nil {
 			names = append(names, resolved)
 		}
 	}
-	return overlay.Shadowed(lower, upper, names...)
+	return overlay.ShadowedFiles(lower, upper, names...)
 }
 
-// Renamed is a directory of an upper layer that was renamed on another tree, or
+// RenamedDir is a directory of an upper layer that was renamed on another tree, or
 // empty. What it shows on this one is not defined.
-func Renamed(upper string) string {
+func RenamedDir(upper string) string {
 	ctx, cancel := context.WithTimeout(context.Background(), upperTime)
 	defer cancel()
-	return overlay.Redirected(ctx, upper)
+	return overlay.RedirectedDir(ctx, upper)
 }
 
 // maxHidden is how many files are named.
@@ -58,7 +58,7 @@ func (b *Builder) MountUsr() (hidden []string, err error) {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), upperTime)
 	defer cancel()
-	hidden = overlay.Files(ctx, b.Upper(), "/usr", maxHidden)
+	hidden = overlay.UpperFiles(ctx, b.Upper(), "/usr", maxHidden)
 	// A bind mount is read-only as the mount is that it comes from.
 	if err := b.System.Mount(b.Lower+"/usr", b.Dir+"/usr", "", unix.MS_BIND, ""); err != nil {
 		return nil, fmt.Errorf("mount /usr: %w", err)
