@@ -126,9 +126,7 @@ how large it is.`,
 			if err != nil {
 				return withFlag(err)
 			}
-			for _, w := range rep.Warnings {
-				fmt.Fprintf(cmd.ErrOrStderr(), "initrdgen: warning: %s\n", command.Printable(w))
-			}
+			printWarnings(cmd, rep.Warnings)
 			return command.Print(cmd, rep, func(w io.Writer) {
 				printReport(w, rep, verbose)
 				if opts.DryRun {

@@ -85,9 +85,7 @@ An image with secrets gets mode 0600 and the owner that --owner names.`,
 			if err != nil {
 				return withFlag(err)
 			}
-			for _, w := range rep.Warnings {
-				fmt.Fprintf(cmd.ErrOrStderr(), "initrdgen: warning: %s\n", command.Printable(w))
-			}
+			printWarnings(cmd, rep.Warnings)
 			return command.Print(cmd, rep, func(w io.Writer) { printInstalled(w, rep, opts.DryRun) })
 		},
 	}

@@ -55,3 +55,10 @@ func versionCommand() *cobra.Command {
 		},
 	}
 }
+
+// printWarnings writes the warnings of a report to standard error, one on each line.
+func printWarnings(cmd *cobra.Command, warnings []string) {
+	for _, w := range warnings {
+		fmt.Fprintf(cmd.ErrOrStderr(), "initrdgen: warning: %s\n", command.Printable(w))
+	}
+}

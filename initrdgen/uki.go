@@ -44,9 +44,7 @@ can fetch the file can read it. If its image has secrets, it gets mode 0600.`,
 			if err != nil {
 				return withFlag(err)
 			}
-			for _, w := range rep.Warnings {
-				fmt.Fprintf(cmd.ErrOrStderr(), "initrdgen: warning: %s\n", command.Printable(w))
-			}
+			printWarnings(cmd, rep.Warnings)
 			return command.Print(cmd, rep, func(w io.Writer) { printUKI(w, rep, opts.DryRun) })
 		},
 	}

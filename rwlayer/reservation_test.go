@@ -425,7 +425,7 @@ func TestAnswers(t *testing.T) {
 
 // Register leaves the reservation to the session that moves data, and Look leaves
 // nothing.
-func TestClaimAndCheckHolder(t *testing.T) {
+func TestRegisterAndCheckHolder(t *testing.T) {
 	target := newTarget()
 	if err := CheckHolder(fakeSession{target, 1}, one, 0); err != nil || len(target.regs) != 0 {
 		t.Errorf("%v, registered %v", err, target.regs)
