@@ -80,7 +80,7 @@ func writeLicence(b *strings.Builder, name, dir string) error {
 		fmt.Fprintf(b, "\n---- %s ----\n\n%s\n", name, licence)
 		return nil
 	}
-	return fmt.Errorf("%s has no file LICENSE in %s: name its licence in packaging/copyright.go", name, dir)
+	return fmt.Errorf("%s has no file LICENSE in %s: add its licence to packaging/copyright.go", name, dir)
 }
 
 func output(ctx context.Context, name string, args ...string) (string, error) {

@@ -89,7 +89,7 @@ func parse(args []string) (options, error) {
 	f.StringVar(&opts.programs, "programs", "bin", "the `DIR` with the programs that go into the package")
 	f.StringVar(&opts.tools, "tools", "bin", "the `DIR` with the programs for this machine")
 	f.StringVar(&opts.output, "output", "bin/deb", "the `DIR` for the packages")
-	f.StringVar(&opts.version, "version", "", "what git describe says of the `COMMIT`")
+	f.StringVar(&opts.version, "version", "", "what git describe prints for the `COMMIT`")
 	f.StringVar(&opts.arch, "arch", "amd64", "the `ARCHITECTURE` of the programs, as Debian calls it")
 	f.StringVar(&opts.maintainer, "maintainer", "sidusboot authors <sidusboot@users.noreply.github.com>", "the `NAME` and address in the packages")
 	f.StringVar(&commit, "commit-time", "", "the time of the commit, in `SECONDS` since 1970")
@@ -98,7 +98,7 @@ func parse(args []string) (options, error) {
 	}
 	seconds, err := strconv.ParseInt(commit, 10, 64)
 	if err != nil {
-		return options{}, fmt.Errorf("--commit-time: %q is not a number of seconds since 1970: name that of the commit (git log -1 --format=%%ct)", commit)
+		return options{}, fmt.Errorf("--commit-time: %q is not a number of seconds since 1970: give that of the commit (git log -1 --format=%%ct)", commit)
 	}
 	opts.commit = time.Unix(seconds, 0).UTC()
 	return opts, nil

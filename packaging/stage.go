@@ -86,7 +86,7 @@ type stager struct {
 func (s *stager) about(opts options, name, copyright string) {
 	doc := "usr/share/doc/" + name + "/"
 	s.write(doc+"copyright", []byte(copyright), 0o644)
-	changes := fmt.Sprintf("%s (%s) unstable; urgency=medium\n\n  * Made of the source by make deb. What has changed is in\n    /usr/share/doc/sidusboot/changelog.gz.\n\n -- %s  %s\n",
+	changes := fmt.Sprintf("%s (%s) unstable; urgency=medium\n\n  * Built from the source by make deb. The changes are in\n    /usr/share/doc/sidusboot/changelog.gz.\n\n -- %s  %s\n",
 		name, opts.version, opts.maintainer, opts.commit.Format(time.RFC1123Z))
 	s.write(doc+"changelog.Debian.gz", s.gzip([]byte(changes)), 0o644)
 }

@@ -21,7 +21,7 @@ var described = regexp.MustCompile(`^(?:(v[0-9][0-9A-Za-z.]*|[0-9]+\.[0-9A-Za-z.
 func debianVersion(describe string, commit time.Time) (string, error) {
 	m := described.FindStringSubmatch(describe)
 	if m == nil {
-		return "", fmt.Errorf("version %q: what git describe says is neither a tag such as v1.2 or v1.2-rc1 nor a commit: name the version by VERSION=", describe)
+		return "", fmt.Errorf("version %q: neither a tag such as v1.2 or v1.2-rc1 nor a commit, as git describe prints them: set the version with VERSION=", describe)
 	}
 	tag, kind, number, since, tagCommit, alone, dirty := m[1], m[2], m[3], m[4], m[5], m[6], m[7]
 	var b strings.Builder

@@ -23,7 +23,7 @@ const (
 const agentHello = "sidusboot-agent ready\n"
 
 // errAgentRestarted says that the shell which ran a command is gone.
-var errAgentRestarted = errors.New("the agent was started anew")
+var errAgentRestarted = errors.New("the agent was started again")
 
 // WaitAgent waits until the agent answers.
 func (g *Guest) WaitAgent(ctx context.Context) error {

@@ -79,7 +79,7 @@ func enrolled(certificate []byte) ([]byte, error) {
 		b.Write(v.data)
 		at = (at + 3) &^ 3
 		if at+b.Len() > len(store)/8 {
-			return nil, fmt.Errorf("%s has no room for the keys", ovmfVariables)
+			return nil, fmt.Errorf("%s has no space for the keys", ovmfVariables)
 		}
 		at += copy(store[at:], b.Bytes())
 	}

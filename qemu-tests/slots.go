@@ -139,7 +139,7 @@ func slot(ctx context.Context, collects bool, logf func(string, ...any)) (releas
 	n := defaultGuests()
 	if s := os.Getenv("SIDUSBOOT_GUESTS"); s != "" {
 		if n, err = strconv.Atoi(s); err != nil || n < 1 {
-			return nil, fmt.Errorf("SIDUSBOOT_GUESTS=%q: want a number from 1", s)
+			return nil, fmt.Errorf("SIDUSBOOT_GUESTS=%q: give a number from 1", s)
 		}
 	}
 	return lockFile(ctx, "guest", n, collects, logf)

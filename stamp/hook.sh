@@ -43,7 +43,7 @@ incoming() {
 # by_apt: the files of apt's list on standard input (apt.conf(5), version 3).
 by_apt() {
 	read -r line || line=
-	[ "$line" = 'VERSION 3' ] || fail "apt's list is of another form, '$line': run sidustree touch --install-hook again"
+	[ "$line" = 'VERSION 3' ] || fail "apt's list has an unknown format, '$line': run sidustree touch --install-hook again"
 	while read -r line && [ -n "$line" ]; do :; done
 	while read -r name old arch _ _ _ _ _ file; do
 		[ "$old" = - ] || installed "$name" "$arch"
@@ -177,7 +177,7 @@ dpkg)
 	*) exit 0 ;;
 	esac
 	if [ ! -r /proc/self/cmdline ]; then
-		echo "sidusboot: dpkg runs without apt, and /proc is not mounted: nothing is set aside; better: apt-get install ./FILE.deb" >&2
+		echo "sidusboot: dpkg runs without apt, and /proc is not mounted: nothing is set aside; use apt-get install ./FILE.deb instead" >&2
 		exit 0
 	fi
 	set_aside by_dpkg

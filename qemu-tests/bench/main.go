@@ -63,7 +63,7 @@ type figures struct {
 func run(ctx context.Context) error {
 	suite := flag.String("suite", "bookworm", "Debian `suite` of the tree")
 	only := flag.String("only", "", "boot only rows whose name contains this `text`")
-	packets := flag.Bool("packets", false, "say of each row what its packets are for, up to the real init")
+	packets := flag.Bool("packets", false, "print for each row what its packets are for, up to the real init")
 	pairs := flag.Bool("pairs", false, "only the table with two processors, by the wall clock: needs a quiet machine")
 	calls := flag.Bool("calls", false, "only count the calls of NFS of whole boots")
 	versions := flag.Bool("versions", false, "compare the versions of NFS by whole boots instead, on nfs-ganesha and on nfsd")
