@@ -23,7 +23,8 @@ const several = "several"
 
 // Reserve waits until as many guests may run at a time as a test needs side by
 // side, and keeps the places for the lab's guests until it is closed or reserves
-// anew. A test that boots two without it may hold one place for ever while another
+// anew. Who wants more than the machine has gets all of those, and the rest beyond
+// them. A test that boots two without it may hold one place for ever while another
 // such test holds the other. The wait is over when ctx ends.
 func (l *Lab) Reserve(ctx context.Context, guests int) error {
 	l.giveUp() // A lab that waits for several must hold none.
@@ -38,10 +39,16 @@ func (l *Lab) Reserve(ctx context.Context, guests int) error {
 		}
 		defer turn()
 	}
-	for range guests {
-		release, err := slot(ctx, guests > 1, l.logf)
-		if err != nil {
-			return err
+	have, err := places()
+	if err != nil {
+		return err
+	}
+	for i := range guests {
+		release := func() {}
+		if i < have {
+			if release, err = slot(ctx, guests > 1, l.logf); err != nil {
+				return err
+			}
 		}
 		l.giveBack(release)
 	}
@@ -132,17 +139,28 @@ func (l *Lab) giveBack(release func()) {
 
 // slot waits until one more guest may run. The places are lock files in the
 // cache, so they count for all test runs on the machine and are given back by
-// the kernel whatever happens to us. SIDUSBOOT_GUESTS sets their number.
+// the kernel whatever happens to us.
 //
 // Who takes one waits while another collects several.
 func slot(ctx context.Context, collects bool, logf func(string, ...any)) (release func(), err error) {
-	n := defaultGuests()
-	if s := os.Getenv("SIDUSBOOT_GUESTS"); s != "" {
-		if n, err = strconv.Atoi(s); err != nil || n < 1 {
-			return nil, fmt.Errorf("SIDUSBOOT_GUESTS=%q: give a number from 1", s)
-		}
+	n, err := places()
+	if err != nil {
+		return nil, err
 	}
 	return lockFile(ctx, "guest", n, collects, logf)
+}
+
+// places is how many guests may run on this machine: SIDUSBOOT_GUESTS sets it.
+func places() (int, error) {
+	s := os.Getenv("SIDUSBOOT_GUESTS")
+	if s == "" {
+		return defaultGuests(), nil
+	}
+	n, err := strconv.Atoi(s)
+	if err != nil || n < 1 {
+		return 0, fmt.Errorf("SIDUSBOOT_GUESTS=%q: give a number from 1", s)
+	}
+	return n, nil
 }
 
 // lockFile waits for one of n lock files of the cache and returns what unlocks
