@@ -4,6 +4,7 @@ package qemutests
 
 import (
 	"bufio"
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -157,5 +158,28 @@ func TestNothingIsLeft(t *testing.T) {
 				t.Fatalf("process %d of the lab outlives its holder", pid)
 			}
 		}
+	}
+}
+
+// TestReserveMore reserves more places than the machine has: it gets all of them, and
+// nobody else gets one meanwhile.
+func TestReserveMore(t *testing.T) {
+	t.Setenv("SIDUSBOOT_CACHE", t.TempDir())
+	t.Setenv("SIDUSBOOT_GUESTS", "2")
+	lab := newLab(t, LabOptions{})
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	if err := lab.Reserve(ctx, 3); err != nil {
+		t.Fatal(err)
+	}
+	for range 3 {
+		if _, err := lab.place(ctx); err != nil {
+			t.Error(err)
+		}
+	}
+	short, cancel := context.WithTimeout(t.Context(), time.Second)
+	defer cancel()
+	if _, err := newLab(t, LabOptions{}).place(short); err == nil {
+		t.Error("another lab got a place, too")
 	}
 }
