@@ -18,7 +18,7 @@ import (
 	"github.com/sidusboot/sidusboot/tree"
 )
 
-// The labels: what becomes of that which a node writes.
+// The labels: whether what a node writes is kept.
 const (
 	Tmpfs = "tmpfs" // It is lost at the next boot.
 	ISCSI = "iscsi" // It is kept, on the node's own volume.

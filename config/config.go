@@ -99,7 +99,7 @@ type Config struct {
 	// Follow is sidus.follow: what a running node does when another version becomes
 	// current. Default FollowBoot.
 	Follow Follow
-	// Spread is sidus.follow.spread: over what time the nodes of a room act on a
+	// Spread is sidus.follow.spread: over what time the nodes of a site act on a
 	// change of their tree. Default 0: each within a minute.
 	Spread time.Duration
 	// RefuseWritable is sidus.ro.strict=1: an export that can be written is an
@@ -210,7 +210,7 @@ type RW struct {
 	// Takeover is the reservation key of another node from which the volume is
 	// taken over. Zero: none.
 	Takeover uint64
-	// Mismatch is what becomes of an upper layer that was begun on another tree,
+	// Mismatch is what happens to an upper layer that was made over another tree,
 	// sidus.rw.mismatch=: "keep" (default), "archive", "reset" or "stop".
 	Mismatch string
 	// Reset is a token, sidus.rw.reset=: the upper layer is emptied once for each.

@@ -121,7 +121,7 @@ func (n *node) prepare() error {
 }
 
 // undo takes away what a failed attempt left. The network stays: a link that
-// goes down and up starts the switch's spanning tree anew.
+// goes down and up starts the switch's spanning tree again.
 func (n *node) undo() {
 	defer n.watchOver("undo")()
 	if err := mounts.Detach(unionDir, fullDir, rwDir, lookDir); err != nil {

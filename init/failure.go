@@ -124,8 +124,8 @@ func (n *node) restartDelay() time.Duration {
 	return defaultDelay
 }
 
-// retryDelay doubles from attempt to attempt, with jitter: a room of nodes
-// fails at once, and is not to come back at once.
+// retryDelay doubles from attempt to attempt, with jitter: the nodes of a site
+// fail at the same moment, and must not come back at the same moment.
 func retryDelay(attempt int) time.Duration {
 	d := maxRetry
 	if attempt < 6 {

@@ -41,7 +41,7 @@ func (n *node) facts() sidusnode.Facts {
 	}
 	if n.root.Version != "" {
 		f.Base = n.root.Base.String()
-		// Asked anew each time, whatever the operator has said of the version.
+		// Asked each time, also if the operator has chosen the version.
 		f.Data = n.root.Base.Data(f.NFS) + ",actimeo=0"
 	}
 	if n.lun != nil {

@@ -46,7 +46,7 @@ func remedyFor(err error) string {
 	case errors.As(err, &owner):
 		return "sidus.rw.adopt=" + owner.UUID
 	case errors.As(err, &held) && held.Holder != 0:
-		return "if that node is gone for good, boot this one once with sidus.rw.takeover=" + held.Holder.String()
+		return "if that node will never run again, boot this one once with sidus.rw.takeover=" + held.Holder.String()
 	case errors.As(err, &size):
 		return "see sidus.rw.size="
 	case errors.As(err, &kind):

@@ -23,7 +23,7 @@ func TestWithRemedy(t *testing.T) {
 		want string // what is added
 	}{
 		{"blank", &rwlayer.BlankError{Name: "/dev/sda"}, "/dev/sda is blank", ": sidus.mkfs=blank allows it"},
-		{"held", &rwlayer.HeldError{Holder: 0x1f0e, Own: 1}, "held by another node with key 0x0000000000001f0e", ": if that node is gone for good, boot this one once with sidus.rw.takeover=0x0000000000001f0e"},
+		{"held", &rwlayer.HeldError{Holder: 0x1f0e, Own: 1}, "held by another node with key 0x0000000000001f0e", ": if that node will never run again, boot this one once with sidus.rw.takeover=0x0000000000001f0e"},
 		{"held by nobody knows whom", &rwlayer.HeldError{Own: 1}, "with an unknown key", ""},
 		{"another's", &rwlayer.UnknownOwnerError{Name: "/dev/sda", Volume: rwlayer.Volume{Type: "ext4", UUID: "9c1f0f5e"}, Err: unix.EIO}, "choose it by its label or UUID", ": sidus.rw.adopt=9c1f0f5e"},
 		{"another's, which holds it", &rwlayer.UnknownOwnerError{Volume: rwlayer.Volume{UUID: "9c1f0f5e"}, Err: &rwlayer.HeldError{Holder: 2}}, "it is not changed", ": sidus.rw.adopt=9c1f0f5e"},

@@ -119,7 +119,7 @@ func (n *node) findDisk(ctx context.Context) (string, error) {
 // loadDisks loads the drivers of the disks that there are. What is missing is
 // said by who does not find his disk.
 func (n *node) loadDisks(except map[string]bool) {
-	// SCSI disks turn up by and by, behind the back of those who look now.
+	// SCSI disks appear one after another, also after this first look.
 	if n.system.loader.Has("sd_mod") {
 		if err := n.system.loader.Load("sd_mod"); err != nil {
 			n.log.Errorf("disks: %v", err)

@@ -25,7 +25,7 @@ func chooseModules(t *tree, k *kernel, chosen []Profile, extra []string) (m *ima
 		if k.files[module] != "" && !drives[module] {
 			load = append(load, module)
 		}
-		drives[module] = true // In spite of modprobe.d.
+		drives[module] = true // Also if modprobe.d forbids it.
 	}
 	for _, p := range chosen {
 		for _, module := range p.load {
@@ -118,7 +118,7 @@ func (k *kernel) lookup(word string) []string {
 	return slices.DeleteFunc(slices.Clone(named[:min(maxNamed, len(named))]), func(m string) bool { return k.files[m] == "" })
 }
 
-// optional tells whether a module is a faster twin for some processors, such
+// optional tells whether a module is a faster variant for some processors, such
 // as crc32c_intel. It fails to load on the others, so nothing may depend on
 // it: it is loaded after the module that would like it, and the crypto API
 // takes the fastest there is when the algorithm is first used.

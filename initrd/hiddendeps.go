@@ -32,7 +32,7 @@ var hiddenDeps = []hidden{
 	{module: "mlx4_core", post: []string{"mlx4_en"},
 		why: "mlx4_request_modules asks for the Ethernet half"},
 
-	// PHY drivers: phy_device_create asks for mdio:ID, in vain in an initrd. The
+	// PHY drivers: phy_device_create asks for mdio:ID, and gets no answer in an initrd. The
 	// MACs that have one particular PHY beside them, or inside.
 	{module: "r8169", pre: []string{"realtek"}, why: "refuses to probe without its PHY driver"},
 	{module: "tg3", pre: []string{"broadcom"}, why: "tg3_phy_init knows BCM50610, 57780 and their like"},

@@ -1,4 +1,4 @@
-// Command initrdgen packs one initrd for a room of diskless nodes: the static
+// Command initrdgen packs one initrd for the diskless nodes of a site: the static
 // /init of sidusboot with the kernel modules of a root tree.
 //
 // It reads only the tree given with --root, never the running host, and needs

@@ -146,7 +146,7 @@ func statusText(class, detail uint8) string {
 	case 0x0203:
 		return "no such target"
 	case 0x0204:
-		return "the target was removed for good"
+		return "the target was removed permanently"
 	case 0x0205:
 		return "the target does not support this version of iSCSI"
 	case 0x0206:

@@ -103,7 +103,7 @@ func TestLoginFails(t *testing.T) {
 		{"CHAP wanted, none given", &iscsitest.Target{User: "node", Password: "x"}, node(), iscsi.ErrAuthentication, "status 0201"},
 		{"unknown target", &iscsitest.Target{Name: "iqn.2013-09.org.example:other"}, node(), iscsi.ErrNotFound, "list of targets"},
 		{"not authorised", &iscsitest.Target{Status: 0x0202}, node(), iscsi.ErrNotAuthorized, "access list"},
-		{"removed", &iscsitest.Target{Status: 0x0204}, node(), iscsi.ErrNotFound, "removed for good"},
+		{"removed", &iscsitest.Target{Status: 0x0204}, node(), iscsi.ErrNotFound, "removed permanently"},
 		{"too many", &iscsitest.Target{Status: 0x0206}, node(), iscsi.ErrBusy, "too many"},
 		{"busy", &iscsitest.Target{Status: 0x0302}, node(), iscsi.ErrBusy, "out of resources"},
 		{"strange", &iscsitest.Target{Status: 0x0777}, node(), nil, "unknown status"},

@@ -96,7 +96,7 @@ const nobody = 65534
 // or a server without NFSACL) answers with an error that only they get.
 func checkUsers(union tree.Tree, program string) error {
 	err := <-panics.Go(func() error {
-		// The thread takes another identity and dies with this goroutine,
+		// The thread takes another identity and ends with this goroutine,
 		// because it is never unlocked.
 		runtime.LockOSThread()
 		// These calls give no errors, only the identity before (setfsuid(2)).

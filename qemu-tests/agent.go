@@ -91,7 +91,7 @@ func (g *Guest) Must(ctx context.Context, command string) (string, error) {
 	return output, err
 }
 
-// Type gives the agent's shell a line and does not wait for what comes of it.
+// Type gives the agent's shell a line and does not wait for its result.
 func (g *Guest) Type(line string) error {
 	g.agentMu.Lock()
 	defer g.agentMu.Unlock()

@@ -56,7 +56,7 @@ type Lab struct {
 }
 
 // Open makes an empty lab: a bridge with ServerAddr, no servers, no guests.
-// Close it. It vanishes as well when the process dies.
+// Close it. It also disappears when the process ends.
 func Open(ctx context.Context, opts LabOptions) (*Lab, error) {
 	ns, err := newNamespace(ctx, opts.IPv6)
 	if err != nil {

@@ -25,7 +25,7 @@ import (
 	"github.com/sidusboot/sidusboot/sidusnode"
 )
 
-// What stays in memory after the switch lives here: this program, under the
+// What stays in memory after the switch is in this directory: this program, under the
 // names by which the keeper and the shutdown are started. It is a tmpfs of its
 // own, because systemd's /run may not be run from, and because the root of what
 // is resident must be neither /, nor /ro, nor /rw.

@@ -25,7 +25,7 @@ import (
 const oldRoot = "/oldroot"
 
 // Limits of the shutdown. All of it has to fit in 60 s, also with a target
-// that is gone for good.
+// that does not come back.
 const (
 	unmountTime = 15 * time.Second
 	syncTime    = 15 * time.Second
@@ -80,7 +80,7 @@ func act(log Log, args []string) {
 
 // takeApart unmounts all that is below oldRoot, from the leaves on. What holds
 // data is waited for, each for a while; the rest is only detached: a server that
-// is gone must not hold the node back, nor the keeper, which lives below /run.
+// does not answer must not delay the node, nor the keeper, which is below /run.
 func takeApart(log Log) {
 	all, err := mounts.Read("/proc/self/mountinfo")
 	if err != nil {

@@ -28,7 +28,7 @@ const (
 	maxAside = 100
 )
 
-// A MismatchPolicy says what becomes of an upper directory that was begun on
+// A MismatchPolicy says what happens to an upper directory that was made over
 // another tree than this boot's.
 type MismatchPolicy string
 

@@ -1,4 +1,4 @@
-// Package rwlayer makes what becomes /rw, the node's own half of the union: a
+// Package rwlayer makes /rw, the node's own layer of the union: a
 // tmpfs of a given size, or a volume, which is a block device with a file system.
 // The upper and the work directory of the union are made in it.
 //
@@ -40,7 +40,7 @@ type MountFunc func(device, dir, fstype string, flags uintptr, data string) erro
 
 // Tmpfs mounts a tmpfs on dir and makes the upper and the work directory in
 // it. Its mode is 0755: the root of the upper directory is what users see as
-// "/", and one that everybody may write is a hole.
+// "/", and one that everybody may write would be unsafe.
 func Tmpfs(mount MountFunc, dir string, o TmpfsOptions) error {
 	data := "mode=0755,size=" + o.Size
 	if err := mount("sidusboot-rw", dir, "tmpfs", 0, data); err != nil {

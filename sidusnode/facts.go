@@ -29,7 +29,7 @@ type Facts struct {
 	// Follow is what the node does about a version that becomes current: nothing
 	// unless it is "idle" or "now".
 	Follow string
-	// Slot is a number of this node's own, by which the room's nodes are spread.
+	// Slot is a number of this node's own, by which the nodes are spread over time.
 	Slot uint32
 	// Spread is over what time; 0 where nobody said.
 	Spread time.Duration

@@ -99,7 +99,7 @@ func (n *node) followCurrent(logf func(format string, args ...any)) error {
 	case moveNone:
 		return nil
 	}
-	// Whatever becomes of it, it is not begun again. No version is named: a kexec to one
+	// Whether it succeeds or not, it is not begun again. No version is named: a kexec to one
 	// that is not current any more by then would pin the node to it.
 	n.follow.tried = n.current
 	if err := n.writeState(); err != nil {

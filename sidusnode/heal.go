@@ -56,7 +56,7 @@ func (h *heal) next(now time.Duration, stamp string, wait, attrs time.Duration) 
 	return a
 }
 
-// delay spreads the nodes of a room over a time.
+// delay spreads the nodes of a site over a time.
 func delay(slot uint32, over time.Duration) time.Duration {
 	const parts = 1 << 16
 	return over / parts * time.Duration(slot%parts)

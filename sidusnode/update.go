@@ -140,7 +140,7 @@ func ordered(text, version string, now time.Duration) bool {
 
 func ignoreEnd() { signal.Ignore(unix.SIGHUP, unix.SIGINT, unix.SIGTERM) }
 
-// amongInit starts this program anew in PID 1's mount namespace where it is in
+// amongInit starts this program again in PID 1's mount namespace where it is in
 // another one: there the next root must be mounted.
 func amongInit() error {
 	own, err := os.Readlink("/proc/self/ns/mnt")

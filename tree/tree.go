@@ -219,7 +219,7 @@ func (t Tree) Executable(name string) error {
 	return nil
 }
 
-// maxRaces is how often a look-up is begun anew because another process renamed a
+// maxRaces is how often a look-up is begun again because another process renamed a
 // directory meanwhile (openat2(2), EAGAIN).
 const maxRaces = 10
 

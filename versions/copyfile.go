@@ -97,7 +97,7 @@ func (c *copier) content(in, out *os.File, rel string, st unix.Stat_t) error {
 }
 
 // nextData is where a file has data at or after an offset; size where it has none.
-// A lastlog can be a hole of terabytes, which it takes hours to read. Where the file
+// A lastlog can be a sparse file of terabytes, which takes hours to read. Where the file
 // system does not tell of holes, it is the offset.
 func nextData(f *os.File, offset, size int64) int64 {
 	next, err := unix.Seek(int(f.Fd()), offset, unix.SEEK_DATA)

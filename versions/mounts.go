@@ -46,7 +46,7 @@ func (n mountsNote) after(mounts []Mount) mountsNote {
 		old[key{m.Client, m.ID}] = m
 	}
 	next := mountsNote{Round: n.Round + 1, Mounts: []Mount{}}
-	// A count that fell may be of a file that was made anew: of such a client nothing
+	// A count that fell may be of a file that was made again: of such a client nothing
 	// is known.
 	fell := make(map[string]bool)
 	for _, m := range mounts {

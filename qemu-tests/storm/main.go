@@ -1,4 +1,4 @@
-// Command storm measures what a room of nodes that boot at one moment asks of an
+// Command storm measures what many nodes that boot at one moment ask of an
 // NFS server. It records the calls of one whole boot of Debian by NFSv3 and plays
 // them to the same server from many connections, with the pauses of the boot that
 // was recorded. NFSv3 keeps no state: nothing but the numbers of the calls differs
