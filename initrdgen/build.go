@@ -59,7 +59,7 @@ Microcode for processors is packed first and uncompressed, if the tree has it
 (Debian's intel-microcode and amd64-microcode): with host=FILE only that for the
 nodes' processors, else all of it. With the profile virtual alone there is none,
 because kernels of virtual machines do not load microcode. --microcode chooses
-another set. The microcode of Intel is 15 to 25 MB.
+another set. The microcode of Intel is 15 MB.
 
 With --strict each warning about the content of the image is an error: a firmware
 file that a driver asks for and the tree does not have, a driver that modprobe.d
