@@ -168,11 +168,11 @@ func cleanPath(dir string) (string, error) {
 	case len(dir) > 1024:
 		return "", errors.New("the path is longer than NFS allows, 1024 bytes")
 	case strings.IndexFunc(dir, isControl) >= 0:
-		return "", fmt.Errorf("path %q holds a control character", dir)
+		return "", fmt.Errorf("path %q has a control character", dir)
 	case strings.Contains(dir, ","):
-		return "", fmt.Errorf("path %q holds a comma, where options would begin", dir)
+		return "", fmt.Errorf("path %q has a comma, where options would begin", dir)
 	case slices.Contains(strings.Split(dir, "/"), ".."):
-		return "", fmt.Errorf("path %q holds ..: write the path without it", dir)
+		return "", fmt.Errorf("path %q has ..: write the path without it", dir)
 	}
 	return path.Clean(dir), nil
 }
@@ -187,7 +187,7 @@ func isControl(r rune) bool {
 func ParseRootPath(option17 string) (Root, error) {
 	v := strings.Trim(option17, "\x00 \t\r\n")
 	if strings.IndexFunc(v, isControl) >= 0 {
-		return Root{}, fmt.Errorf("DHCP option 17 %q holds a control character", v)
+		return Root{}, fmt.Errorf("DHCP option 17 %q has a control character", v)
 	}
 	var r Root
 	var err error

@@ -73,7 +73,7 @@ func TestRootErrors(t *testing.T) {
 		"nfsroot=[10.0.0.1]:/srv":                    "not an IPv6 address",
 		"nfsroot=[fe80::1]/srv":                      "[ADDRESS]:PATH",
 		"nfsroot=http://10.0.0.1/srv":                "http:// roots are not supported",
-		"nfsroot=/srv/../etc":                        "holds ..",
+		"nfsroot=/srv/../etc":                        "has ..",
 		"nfsroot=/srv/%x":                            `"%x" is not known`,
 		"nfsroot=/srv%":                              "single %",
 		"nfsroot=/srv/a\x01b":                        "control character",

@@ -30,7 +30,7 @@ func applyRW(c *Config, a arg) error {
 		return errUnknown
 	}
 	if strings.IndexFunc(a.value, isControl) >= 0 {
-		return errors.New("it holds a control character")
+		return errors.New("it has a control character")
 	}
 	c.RW.Kind, c.RW.Device = "device", a.value
 	return nil

@@ -160,7 +160,7 @@ func secretFields(line string) ([]string, error) {
 			field, line = line[:end], line[end:]
 		}
 		if strings.IndexFunc(field, isControl) >= 0 {
-			return nil, errors.New("holds a control character")
+			return nil, errors.New("has a control character")
 		}
 		fields = append(fields, field)
 	}

@@ -73,7 +73,7 @@ func TestSecretsErrors(t *testing.T) {
 		`10.0.0.7 u "geheim"x`:                              "line 1: a quote is closed inside a field",
 		`10.0.0.7 u ""`:                                     "line 1: a user or password is empty",
 		`10.0.0.7 "" geheim`:                                "line 1: a user or password is empty",
-		"10.0.0.7 u geheim\x00":                             "line 1: holds a control character",
+		"10.0.0.7 u geheim\x00":                             "line 1: has a control character",
 		"10.0.0.7 u geheim ui geheim":                       "line 1: the two passwords are the same",
 		"10.0.0.7 u geheim\n10.0.0.7 u v":                   "line 2: is for the same node as line 1",
 		"default u geheim\n\ndefault x y":                   "line 3: is for the same node as line 1",

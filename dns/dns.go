@@ -133,7 +133,7 @@ type question struct {
 // search asks for a name in the domains that it may belong to.
 func (r *Resolver) search(ctx context.Context, name string, q question) error {
 	if len(r.Servers) == 0 {
-		return fmt.Errorf("look up %s: there is no DNS server to ask", name)
+		return fmt.Errorf("look up %s: no DNS server is known", name)
 	}
 	// A domain for which the servers have no answer, since theirs is another
 	// one's and down (SERVFAIL), or since they are not to be asked for it

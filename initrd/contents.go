@@ -49,7 +49,7 @@ func fixedEntries(opts Options, want arch, from string, rep *Report) (entries []
 	if opts.Config != "" {
 		data, err := ReadFile(opts.Config)
 		if err != nil {
-			return nil, nil, OptionErrorf("Config", "%w: %s", err, remedyFor(err, "name a file of kernel command line parameters"))
+			return nil, nil, OptionErrorf("Config", "%w: %s", err, remedyFor(err, "give a file of kernel command line parameters"))
 		}
 		cfg, err := config.Parse("", string(data))
 		if err != nil {

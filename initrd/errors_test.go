@@ -169,7 +169,7 @@ func TestBuildErrors(t *testing.T) {
 			want:  []string{"has no overlay and no aufs", "CONFIG_OVERLAY_FS"}},
 		{name: "config absent",
 			setup: func(_ *testing.T, _ string, o *Options) { o.Config = "/no/such/config" },
-			want:  []string{"Config: ", "/no/such/config", "name a file"}},
+			want:  []string{"Config: ", "/no/such/config", "give a file"}},
 		{name: "config is a directory",
 			setup: func(t *testing.T, _ string, o *Options) { o.Config = t.TempDir() },
 			want:  []string{"Config: ", "not a regular file"}},

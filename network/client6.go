@@ -174,7 +174,7 @@ func (c *client6) lease(ctx context.Context) (*dhcp6.Answer, error) {
 	})
 	if err != nil {
 		if offered != nil && offered.Status != dhcp6.StatusSuccess {
-			err = fmt.Errorf("the DHCPv6 server says %q (status %d)", cleanText(offered.StatusText), offered.Status)
+			err = fmt.Errorf("the DHCPv6 server answers %q (status %d)", cleanText(offered.StatusText), offered.Status)
 		}
 		return nil, err
 	}
