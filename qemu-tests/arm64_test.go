@@ -79,6 +79,8 @@ func TestARM64(t *testing.T) {
 			g.Kill()
 		}
 		g := s.boot(s.root("vers=4.1")+" "+ARM64.EventParam()+" "+AgentParam, GuestOptions{Machine: ARM64, NICs: card})
+		// systemd waits for the terminal's device for 90 s, too short for a busy machine.
+		s.run(g, "systemctl start serial-getty@ttyAMA0")
 		if _, err := g.Expect(s.ctx, `node11 login:`); err != nil {
 			t.Fatal(err)
 		}
