@@ -52,14 +52,7 @@ func TestNodeStatus(t *testing.T) {
 	s := newSite(t, "bookworm")
 	s.dhcp(DHCPOptions{Lease: time.Hour})
 	dir := filepath.Join(t.TempDir(), "base")
-	if err := versions.Init(t.Context(), dir, s.tree, nil); err != nil {
-		t.Fatal(err)
-	}
-	base, err := versions.Open(dir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer base.Close()
+	base := newBase(t, dir, s.tree)
 	publish := func(id string) {
 		t.Helper()
 		if _, err := base.Publish(t.Context(), versions.PublishOptions{ID: id, Now: time.Now()}); err != nil {

@@ -54,14 +54,7 @@ func (s *site) otherVersion(host, rw string, machine GuestOptions) {
 	t.Helper()
 	s.dhcp(DHCPOptions{})
 	dir := filepath.Join(t.TempDir(), "base")
-	if err := versions.Init(t.Context(), dir, s.tree, nil); err != nil {
-		t.Fatal(err)
-	}
-	base, err := versions.Open(dir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer base.Close()
+	base := newBase(t, dir, s.tree)
 	// As useradd and dpkg do it: a new file, renamed over the old one.
 	change := func() {
 		t.Helper()
