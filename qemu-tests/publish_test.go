@@ -78,7 +78,7 @@ func newBase(t *testing.T, dir, tree string) *versions.Base {
 	}
 	cmd := exec.CommandContext(t.Context(), "sh", "-ec", `
 tar -C "$1" --xattrs --xattrs-include='*' --exclude='./boot/initrd*' --exclude=./usr/share/doc --exclude=./usr/share/locale \
-	--exclude=./usr/share/man --exclude=./usr/share/i18n --exclude='./usr/lib/modules/*/kernel' -cf - . |
+	--exclude=./usr/share/man --exclude=./usr/share/i18n --exclude='./usr/lib/modules/*/kernel/drivers' --exclude='./usr/lib/modules/*/kernel/sound' -cf - . |
 tar -C "$2" --xattrs --xattrs-include='*' -xpf -`, "sh", tree, filepath.Join(dir, "staging"))
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, out)
