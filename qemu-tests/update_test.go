@@ -163,7 +163,7 @@ func TestUpdateSoft(t *testing.T) {
 		}
 		measure()
 	}
-	// systemd has four more after the first; a union that stays is three.
+	// Some of systemd's come and go with the first.
 	flat(t, "mounts", mounts[:2], 4)
 	flat(t, "mounts", mounts[1:], 0)
 	// A union that stays would keep 30 MB in each round; what is free varies by some 10.
