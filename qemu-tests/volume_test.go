@@ -199,7 +199,7 @@ func TestBlankVolume(t *testing.T) {
 	host, file := s.volume("lun", 1<<40)
 	s.tgt(LUN{Target: nodeTarget, File: file})
 	g := s.boot(s.volumeParams("sidus.onerror=reboot panic=-1"), GuestOptions{})
-	s.says(g, "rw: rwlayer: /dev/sda", "is blank: allow this node to make a file system on it, or make one: sidus.mkfs=blank allows it")
+	s.says(g, "rw: rwlayer: /dev/sda", "is blank: allow this node to make a file system on it, or make one yourself: sidus.mkfs=blank allows it")
 	e, err := g.WaitStage(s.ctx, "rw", Failed)
 	if err != nil {
 		t.Fatal(err)

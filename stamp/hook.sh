@@ -109,7 +109,10 @@ set_aside() {
 		[ ! -f "$set/.names" ] || rm -rf --one-file-system "$set"
 		rmdir "$set" 2>/dev/null || :
 	done
-	set=$aside/until-$(date -u -d "+$keep minutes" +%Y%m%d-%H%M%S)-$$
+	# Process numbers can be alike in the same second: containers have their own.
+	end=$(date -u -d "+$keep minutes" +%Y%m%d-%H%M%S) n=$$
+	while [ -e "$aside/until-$end-$n" ]; do n=$((n + 1)); done
+	set=$aside/until-$end-$n
 	mkdir "$set"
 	trap 'rm -rf "$set"' EXIT
 	"$1" >"$set/.names"
