@@ -121,6 +121,7 @@ func TestLIO(t *testing.T) {
 // record that was acknowledged is lost.
 func TestLIOOutage(t *testing.T) {
 	t.Parallel()
+	Soak(t) // Outages of tgt are in TestOutage.
 	s := newVolumeSite(t)
 	host, file := s.volume("lun", 64<<20)
 	lun := mutual(nodeTarget, file, 0)

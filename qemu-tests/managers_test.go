@@ -174,7 +174,7 @@ rm /etc/network/interfaces.d/other`,
 			},
 		},
 		{
-			name: "NetworkManager", variant: networkManager, params: "ip=dhcp sidustest.profile", cards: []NIC{{}, otherCard}, ends: PoweredOff,
+			name: "NetworkManager", variant: networkManager, soak: true, params: "ip=dhcp sidustest.profile", cards: []NIC{{}, otherCard}, ends: PoweredOff,
 			restart: restartNM, cable: true,
 			says: []answer{
 				{otherUp, "up"}, {"nmcli -c no -g STATE general", "connected"},

@@ -175,6 +175,7 @@ void _start(void) {
 // deadline that is shorter than the grace period, it waits and boots.
 func TestGraceUnderPolicy(t *testing.T) {
 	t.Parallel()
+	Soak(t) // nfs: TestGracePeriod.
 	s := newNFSDSite(t)
 	server := s.nfsd(NFSDOptions{Grace: 50})
 	s.dhcp(DHCPOptions{})

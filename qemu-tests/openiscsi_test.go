@@ -20,6 +20,7 @@ var openISCSI = Variant{
 // session alone.
 func TestOpenISCSI(t *testing.T) {
 	t.Parallel()
+	Soak(t) // A whole Debian, about what a tree's own iscsid does.
 	s := newSiteOf(t, openISCSI)
 	s.image = s.build(lunProfile)
 	s.nfs(Export{}, NFSOptions{})

@@ -32,6 +32,7 @@ const orders = "ls /run/initramfs/order | tr '\\n' ' '"
 // hears that, also one that was started after the order.
 func TestResidentHidden(t *testing.T) {
 	t.Parallel()
+	Soak(t) // A whole Debian; resident: TestEndingAsks, TestOpenOrder.
 	s := newVolumeSite(t)
 	host, file := s.volume("lun", 64<<20)
 	s.tgt(LUN{Target: nodeTarget, File: file})

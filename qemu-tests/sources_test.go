@@ -90,6 +90,7 @@ func TestSources(t *testing.T) {
 // down, or nfsd is silent; nfsd restarts under a node, and serves version 4 only.
 func TestSourcesNFSD(t *testing.T) {
 	t.Parallel()
+	Soak(t) // TestSources has the same on nfs-ganesha.
 	s := newNFSDSite(t)
 	s.dhcp(DHCPOptions{})
 	root, err := NFSDRoot(s.ctx)
