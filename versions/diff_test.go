@@ -45,7 +45,7 @@ Status: hold ok installed
 Version: 2:1`)
 	f.sh(`echo other >staging/etc/file; chmod 600 staging/etc/same; rm staging/etc/loop; ln -s x staging/etc/loop
 rm staging/etc/fifo; touch staging/usr/bin/added; mkdir -p staging/lib/modules/6.12; touch staging/lib/modules/6.12/modules.dep
-touch -d 2001-01-01 staging/etc/out`)
+touch -h -d 2001-01-01 staging/etc/out`)
 	f.publish("b")
 	got, err := f.Diff(t.Context(), "a", "b")
 	if err != nil {
