@@ -37,13 +37,11 @@ func ManCommand(program string) *cobra.Command {
 	return cmd
 }
 
-// writePages writes a page for cmd and for each command below it that is in the help.
+// writePages writes a page for cmd and for each command below it that has one.
 func writePages(cmd *cobra.Command, dir string, date time.Time) error {
-	for _, sub := range cmd.Commands() {
-		if sub.IsAvailableCommand() && sub.Name() != "completion" && sub.Name() != "help" {
-			if err := writePages(sub, dir, date); err != nil {
-				return err
-			}
+	for _, sub := range subcommands(cmd) {
+		if err := writePages(sub, dir, date); err != nil {
+			return err
 		}
 	}
 	var page strings.Builder
@@ -89,7 +87,7 @@ func synopsis(cmd *cobra.Command) string {
 	return cmd.UseLine()
 }
 
-// subcommands are those of cmd that have a page.
+// subcommands are those of cmd that have a page: those in the help.
 func subcommands(cmd *cobra.Command) []*cobra.Command {
 	var subs []*cobra.Command
 	for _, sub := range cmd.Commands() {

@@ -15,6 +15,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -55,23 +56,22 @@ func run(ctx context.Context, args []string) error {
 	if err := os.RemoveAll(stages); err != nil {
 		return err
 	}
-	if err := stageServer(ctx, opts, filepath.Join(stages, "sidusboot")); err != nil {
-		return fmt.Errorf("package sidusboot: %w", err)
-	}
-	if err := stageTree(opts, filepath.Join(stages, "sidusboot-tree")); err != nil {
-		return fmt.Errorf("package sidusboot-tree: %w", err)
-	}
-	if err := stageInitramfs(opts, filepath.Join(stages, "sidusboot-initramfs")); err != nil {
-		return fmt.Errorf("package sidusboot-initramfs: %w", err)
-	}
-	for _, name := range []string{"sidusboot", "sidusboot-tree", "sidusboot-initramfs"} {
-		arch := opts.arch
-		if name != "sidusboot" {
-			arch = "all"
+	for _, p := range []struct {
+		name, arch string
+		stage      func(ctx context.Context, opts options, stage string) error
+	}{
+		{"sidusboot", opts.arch, stageServer},
+		{"sidusboot-tree", "all", stageTree},
+		{"sidusboot-initramfs", "all", stageInitramfs},
+	} {
+		stage := filepath.Join(stages, p.name)
+		deb := filepath.Join(opts.output, p.name+"_"+version+"_"+p.arch+".deb")
+		err := p.stage(ctx, opts, stage)
+		if err == nil {
+			err = pack(ctx, opts, p.name, stage, deb)
 		}
-		deb := filepath.Join(opts.output, name+"_"+version+"_"+arch+".deb")
-		if err := pack(ctx, opts, name, filepath.Join(stages, name), deb); err != nil {
-			return fmt.Errorf("package %s: %w", name, err)
+		if err != nil {
+			return fmt.Errorf("package %s: %w", p.name, err)
 		}
 		info, err := os.Stat(deb)
 		if err != nil {
@@ -110,7 +110,7 @@ func pack(ctx context.Context, opts options, name, stage, deb string) error {
 	if err := setTimes(stage, opts.commit); err != nil {
 		return err
 	}
-	version := opts.version[:len(opts.version)-len(revision)]
+	version := strings.TrimSuffix(opts.version, revision)
 	cmd := exec.CommandContext(ctx, "go", "tool", "-modfile=tools/go.mod", "nfpm", "package",
 		"--config", "packaging/"+name+".yaml", "--packager", "deb", "--target", deb)
 	cmd.Env = append(os.Environ(), "STAGE="+stage, "DEB_VERSION="+version, "DEB_ARCH="+opts.arch,

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"compress/gzip"
 	"context"
+	"errors"
 	"fmt"
 	"io/fs"
 	"os"
@@ -40,38 +41,29 @@ func stageServer(ctx context.Context, opts options, stage string) error {
 	s.compressed("CHANGELOG.md", doc+"changelog.gz")
 	s.copy(files+"/sidusboot.overrides", "usr/share/lintian/overrides/sidusboot", 0o644)
 	text, err := linkedCopyright(ctx, opts.programs)
-	if err != nil {
-		return err
-	}
-	s.about(opts, "sidusboot", text)
+	s.about(opts, "sidusboot", text, err)
 	return s.err
 }
 
 // stageTree makes the tree of sidusboot-tree, but for its configuration files, which
 // packaging/sidusboot-tree.yaml names.
-func stageTree(opts options, stage string) error {
+func stageTree(_ context.Context, opts options, stage string) error {
 	s := stager{stage: stage}
 	s.copy(files+"/sidusboot-image", "usr/sbin/sidusboot-image", 0o755)
 	s.copy(files+"/60-sidusboot.install", "usr/lib/kernel/install.d/60-sidusboot.install", 0o755)
 	s.compressed(files+"/sidusboot-image.8", "usr/share/man/man8/sidusboot-image.8.gz")
 	s.directory("var/lib/sidusboot-tree")
 	text, err := ownCopyright()
-	if err != nil {
-		return err
-	}
-	s.about(opts, "sidusboot-tree", text)
+	s.about(opts, "sidusboot-tree", text, err)
 	return s.err
 }
 
 // stageInitramfs makes the tree of sidusboot-initramfs.
-func stageInitramfs(opts options, stage string) error {
+func stageInitramfs(_ context.Context, opts options, stage string) error {
 	s := stager{stage: stage}
 	s.copy(files+"/only-initramfs", "usr/lib/sidusboot/only-initramfs", 0o644)
 	text, err := ownCopyright()
-	if err != nil {
-		return err
-	}
-	s.about(opts, "sidusboot-initramfs", text)
+	s.about(opts, "sidusboot-initramfs", text, err)
 	return s.err
 }
 
@@ -82,8 +74,11 @@ type stager struct {
 	err   error
 }
 
-// about writes what each package has in /usr/share/doc.
-func (s *stager) about(opts options, name, copyright string) {
+// about writes what each package has in /usr/share/doc. err is that of copyright.
+func (s *stager) about(opts options, name, copyright string, err error) {
+	if s.err == nil {
+		s.err = err
+	}
 	doc := "usr/share/doc/" + name + "/"
 	s.write(doc+"copyright", []byte(copyright), 0o644)
 	changes := fmt.Sprintf("%s (%s) unstable; urgency=medium\n\n  * Built from the source by make deb. The changes are in\n    /usr/share/doc/sidusboot/changelog.gz.\n\n -- %s  %s\n",
@@ -120,8 +115,11 @@ func (s *stager) pages(ctx context.Context, program string, date time.Time) {
 		return
 	}
 	names, err := filepath.Glob(filepath.Join(dir, "*.1"))
-	if err != nil || len(names) == 0 {
-		s.err = fmt.Errorf("%s man wrote no pages: %w", program, err)
+	if err == nil && len(names) == 0 {
+		err = errors.New("it wrote no pages")
+	}
+	if err != nil {
+		s.err = fmt.Errorf("%s man: %w", program, err)
 		return
 	}
 	for _, name := range names {
@@ -142,16 +140,9 @@ func (s *stager) copyAll(pattern, dir string, mode fs.FileMode) {
 	}
 }
 
-// copy copies a file. Mode 0: it is 0755 for who may be executed, else 0644.
+// copy copies a file. Mode 0: 0755 for a script, else 0644.
 func (s *stager) copy(from, to string, mode fs.FileMode) {
-	if s.err != nil {
-		return
-	}
-	b, err := os.ReadFile(from)
-	if err != nil {
-		s.err = err
-		return
-	}
+	b := s.read(from)
 	if mode == 0 {
 		mode = 0o644
 		if strings.HasPrefix(string(b), "#!") {
@@ -162,15 +153,16 @@ func (s *stager) copy(from, to string, mode fs.FileMode) {
 }
 
 func (s *stager) compressed(from, to string) {
+	s.write(to, s.gzip(s.read(from)), 0o644)
+}
+
+func (s *stager) read(name string) []byte {
 	if s.err != nil {
-		return
+		return nil
 	}
-	b, err := os.ReadFile(from)
-	if err != nil {
-		s.err = err
-		return
-	}
-	s.write(to, s.gzip(b), 0o644)
+	b, err := os.ReadFile(name)
+	s.err = err
+	return b
 }
 
 // gzip compresses as gzip -9n does: without a name and a time.
