@@ -35,15 +35,23 @@ func MakePeerInitrd(ctx context.Context, tree, dir string) (path string, took ti
 	if err := runScript(ctx, nil, mkpeer, tree, dir); err != nil {
 		return "", 0, fmt.Errorf("peer initrd: %w", err)
 	}
-	b, err := os.ReadFile(filepath.Join(dir, "seconds"))
-	if err != nil {
+	if took, err = ReadSeconds(filepath.Join(dir, "seconds")); err != nil {
 		return "", 0, fmt.Errorf("peer initrd: %w", err)
+	}
+	return filepath.Join(dir, peerFile), took, nil
+}
+
+// ReadSeconds reads a file that has a number of seconds in it.
+func ReadSeconds(file string) (time.Duration, error) {
+	b, err := os.ReadFile(file)
+	if err != nil {
+		return 0, err
 	}
 	seconds, err := strconv.ParseFloat(strings.TrimSpace(string(b)), 64)
 	if err != nil {
-		return "", 0, fmt.Errorf("peer initrd: %w", err)
+		return 0, fmt.Errorf("read %s: %w", file, err)
 	}
-	return filepath.Join(dir, peerFile), time.Duration(seconds * float64(time.Second)), nil
+	return time.Duration(seconds * float64(time.Second)), nil
 }
 
 // PeerParams are the kernel command line for a PeerInitrd with its root in the

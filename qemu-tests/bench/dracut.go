@@ -5,9 +5,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"strconv"
-	"strings"
-	"time"
 
 	qemutests "github.com/sidusboot/sidusboot/qemu-tests"
 )
@@ -37,15 +34,8 @@ func findDracut(tree string) (image, error) {
 	if _, err := os.Stat(path); err != nil {
 		return image{}, err
 	}
-	text, err := os.ReadFile(path + ".seconds")
-	if err != nil {
-		return image{}, err
-	}
-	seconds, err := strconv.ParseFloat(strings.TrimSpace(string(text)), 64)
-	if err != nil {
-		return image{}, fmt.Errorf("read %s.seconds: %w", path, err)
-	}
-	return image{path, time.Duration(seconds * float64(time.Second))}, nil
+	took, err := qemutests.ReadSeconds(path + ".seconds")
+	return image{path, took}, err
 }
 
 // dracutRow boots the tree by its dracut.
