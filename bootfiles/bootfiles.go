@@ -143,7 +143,7 @@ func kernelOfTree(root string, releases []string) (*os.File, string, error) {
 	}
 	t := tree.At(root)
 	var first error
-	for _, name := range []string{"boot/vmlinuz-" + releases[0], path.Join("lib/modules", releases[0], "vmlinuz")} {
+	for _, name := range []string{"boot/" + treeKernel + releases[0], path.Join("lib/modules", releases[0], "vmlinuz")} {
 		f, err := t.Open(name)
 		if err == nil {
 			return f, path.Join(root, name), nil

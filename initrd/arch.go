@@ -159,7 +159,7 @@ func checkProgram(p program, want arch, from string) error {
 	return OptionErrorf(p.field, "%s is for %v, but the kernel of the tree is for %v (%s): %s", p.file, p.arch, want, from, remedy)
 }
 
-// initRemedy says where the init for an architecture is to be had.
+// initRemedy says where to find the init for an architecture.
 func initRemedy(want arch) string {
 	if want != amd64 && want != arm64 {
 		return "give sidusboot's init, which make leaves in bin/"

@@ -11,8 +11,8 @@ import (
 	"github.com/sidusboot/sidusboot/image"
 )
 
-// buses are the drivers that bring devices of another bus to light, with the bus as
-// a modalias begins.
+// buses are the drivers behind which devices of another bus appear, with the text
+// that the modaliases of these devices begin with.
 var buses = map[string]string{
 	"virtio_pci": "virtio", "virtio_mmio": "virtio", "hv_vmbus": "vmbus",
 	"xhci_pci": "usb", "ehci_pci": "usb", "ohci_pci": "usb", "uhci_hcd": "usb",

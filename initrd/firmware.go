@@ -108,6 +108,14 @@ func isAbsent(err error) bool {
 // for it.
 var firmwareSuffixes = []string{"", ".zst", ".xz"}
 
+// firmwareName is the name of a file without the suffix of its compression.
+func firmwareName(file string) string {
+	for _, suffix := range firmwareSuffixes[1:] {
+		file = strings.TrimSuffix(file, suffix)
+	}
+	return file
+}
+
 // globFirmware gives the files that a name with stars stands for, in all the
 // folders of firmware: brcmfmac names brcm/brcmfmac*-pcie.*.bin. The kernel knows
 // no stars, but a driver puts its names together out of what it finds.
@@ -129,9 +137,7 @@ func globFirmware(t *tree, release, pattern string) []string {
 				for _, e := range entries {
 					name := e.Name()
 					if i == len(words)-1 {
-						for _, suffix := range firmwareSuffixes[1:] {
-							name = strings.TrimSuffix(name, suffix)
-						}
+						name = firmwareName(name)
 					}
 					if ok, _ := path.Match(word, name); ok {
 						next = append(next, path.Join(parent, name))

@@ -3,7 +3,6 @@ package initrd
 import (
 	"cmp"
 	"fmt"
-	"path"
 	"slices"
 	"strings"
 
@@ -56,15 +55,15 @@ func hostsOf(chosen []Profile) []host {
 	return hosts
 }
 
-// nicSets are those in which the drivers of network cards are, of what is between them
-// and the processor, and of what they have beside them.
+// nicSets have the drivers of network cards, of the buses between them and the
+// processor, and of the chips that they need, such as PHYs.
 var nicSets = []string{"ethernet", "phy", "virtual", "usb", "board"}
 
 // hostSet is the set of the modules that nodes need for their network cards. A
-// node that has no card with a driver is an error; a card without one is told where
-// the node has another.
+// node that has no card with a driver is an error. For a card without a driver, where
+// the node has another card, there is a warning.
 func hostSet(t *tree, k *kernel, hosts []host) (s set, warnings []string, err error) {
-	known, err := inspectTree(t, k.release)
+	known, err := inspectKernel(t, k)
 	if err != nil {
 		return set{}, nil, err
 	}
@@ -122,8 +121,8 @@ type nodeCards struct {
 }
 
 // findCards finds the drivers of the network cards among devices. fileOf gives the
-// file of a module that may be one, "" for any other. What brings a bus to light is
-// left out unless a card is on that bus: most nodes have USB, and virtio disks.
+// file of a module that may be one, "" for any other. The driver of a
+// bus is left out unless a card is on that bus: most nodes have USB, and virtio disks.
 func findCards(devices []string, index *image.AliasIndex, fileOf func(module string) string) nodeCards {
 	var found nodeCards
 	behind := make(map[string][]string) // By bus.
@@ -164,7 +163,7 @@ func findCards(devices []string, index *image.AliasIndex, fileOf func(module str
 
 // inUSBHosts tells whether a module is a driver of USB host controllers by its file.
 func inUSBHosts(file string) bool {
-	return slices.ContainsFunc(usbHosts, func(dir string) bool { return strings.HasPrefix(file, path.Join("kernel", dir)+"/") })
+	return set{}.inFolder(usbHosts, "", file)
 }
 
 // listCards names cards for a message.

@@ -13,7 +13,7 @@ import (
 	"github.com/sidusboot/sidusboot/initrd/initrdtest"
 )
 
-// hostFile writes a list of devices.
+// writeHost writes a list of devices.
 func writeHost(t *testing.T, lines ...string) string {
 	t.Helper()
 	name := filepath.Join(t.TempDir(), "node")
@@ -99,8 +99,8 @@ func TestHostProfile(t *testing.T) {
 	}
 }
 
-// What a node would find by its devices is in the manifest, and the same image comes
-// of a boot.json and of a list, wherever it lies.
+// The manifest has the aliases of the node's devices, and a boot.json and a list of
+// modaliases give the same image, whatever their path.
 func TestHostFile(t *testing.T) {
 	root := hostTree(t)
 	build := func(devices string) (*image.Manifest, string) {

@@ -186,9 +186,14 @@ func inspectTree(t *tree, release string) (*kernelFacts, error) {
 	if err != nil {
 		return nil, err
 	}
-	facts := &kernelFacts{release: release, files: k.files, deps: k.deps, aliases: spellOut(k.aliases), builtin: make(map[string]bool)}
+	return inspectKernel(t, k)
+}
+
+// inspectKernel is inspectTree for a kernel that has been read.
+func inspectKernel(t *tree, k *kernel) (*kernelFacts, error) {
+	facts := &kernelFacts{release: k.release, files: k.files, deps: k.deps, aliases: spellOut(k.aliases), builtin: make(map[string]bool)}
 	maps.Copy(facts.builtin, k.isBuiltin)
-	modinfo, err := readOptional(t, path.Join(modulesDir, release, "modules.builtin.modinfo"))
+	modinfo, err := readOptional(t, path.Join(modulesDir, k.release, "modules.builtin.modinfo"))
 	facts.readBuiltin("", modinfo)
 	return facts, err
 }

@@ -14,7 +14,7 @@ import (
 	"github.com/sidusboot/sidusboot/image"
 )
 
-// Microcode mends processors. The kernel takes it out of the image before it
+// Microcode corrects errors of processors. The kernel reads it from the image before it
 // unpacks anything, from an archive that is not compressed and comes first
 // (Documentation/arch/x86/microcode.rst), and only on a real machine.
 
@@ -141,10 +141,7 @@ func (v microcodeVendor) read(t *tree, processors []processor) (m microcode, war
 	}
 	var files []string
 	for _, e := range entries {
-		file := e.Name()
-		for _, suffix := range firmwareSuffixes[1:] {
-			file = strings.TrimSuffix(file, suffix)
-		}
+		file := firmwareName(e.Name())
 		wanted := len(processors) == 0 || slices.ContainsFunc(processors, func(p processor) bool { return v.has(file, p) })
 		if wanted && v.names.MatchString(file) && !slices.Contains(files, file) {
 			files = append(files, file)
@@ -221,8 +218,8 @@ func writeMicrocode(ctx context.Context, w *counter, all []microcode, rep *Repor
 	at := int64(0)
 	for _, m := range all {
 		e := fileEntry(m.vendor.file, 0o644, m.data)
-		// Processors of Intel's want it at a multiple of 16 bytes, and Linux 6.1 hands it to
-		// them where it lies in the image (apply_microcode_early).
+		// Intel's processors need it at a multiple of 16 bytes, and Linux 6.1 loads it from
+		// its address in the image, without a copy (apply_microcode_early).
 		const align = 16
 		begin := at + headerSize + int64(len(e.path)) + 1
 		for (begin+int64(e.pad)+3)/4*4%align != 0 {

@@ -66,7 +66,7 @@ var profiles = []Profile{
 	{
 		Name: "generic",
 		Help: "all wired Ethernet drivers, also those for USB, and the usual virtual NICs",
-		sets: slices.Concat(base, []string{"ethernet", "phy", "virtual", "usb", "board"}),
+		sets: slices.Concat(base, nicSets),
 	},
 	{
 		Name: "virtual",
@@ -136,8 +136,8 @@ var sets = map[string]set{
 	"ethernet": {
 		devices: true, rare: true,
 		dirs: []string{"drivers/net/ethernet", "drivers/net/mdio", "drivers/net/pcs"},
-		// qlge: staging, up to Linux 6.6. The others bring PCI devices of the host to
-		// light in a guest of Hyper-V or Xen.
+		// qlge: staging, up to Linux 6.6. With the others a guest of Hyper-V or Xen
+		// sees PCI devices of the host.
 		modules: []string{"qlge", "pci_hyperv", "xen_pcifront"},
 		imports: []string{"alloc_etherdev_mqs", "devm_alloc_etherdev_mqs", "stmmac_dvr_probe"},
 		// Chips of switches, not of nodes, with firmware of 50 MB and more.

@@ -56,9 +56,10 @@ minimal Debian tree has none: install the firmware packages that your network
 cards need. For drivers without any of their firmware there is a warning.
 
 Microcode for processors is packed first and uncompressed, if the tree has it
-(Debian's intel-microcode and amd64-microcode): with host=FILE only that for the
-nodes' processors, else all of it. With the profile virtual alone there is none,
-because kernels of virtual machines do not load microcode. --microcode chooses
+(Debian's intel-microcode and amd64-microcode). With host=FILE as the only profile
+with network drivers, and the processors in each FILE, it is that for these; else it
+is all. With virtual as the only one there is none, because kernels of virtual
+machines do not load microcode. For arm64 there is none either. --microcode chooses
 another set. The microcode of Intel is 15 MB.
 
 With --strict each warning about the content of the image is an error: a firmware
