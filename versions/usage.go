@@ -228,7 +228,7 @@ func exported(base, etab string) error {
 		if !path.IsAbs(name) {
 			continue
 		}
-		if id, part := versionOf(base, name); id != "" || part || isBase(base, name) {
+		if _, part := versionOf(base, name); part || isBase(base, name) {
 			return nil
 		}
 		// Below the server's rootdir.
