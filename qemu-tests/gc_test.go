@@ -7,9 +7,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
-
-	"github.com/sidusboot/sidusboot/versions"
 )
 
 // TestGCNFSD has the kernel's server remove the versions of a base that no node runs:
@@ -18,17 +15,12 @@ import (
 func TestGCNFSD(t *testing.T) {
 	t.Parallel()
 	Soak(t)
-	s := newSite(t, "bookworm")
-	s.dhcp(DHCPOptions{})
 	dir := filepath.Join(t.TempDir(), "srv")
-	base := newBase(t, filepath.Join(dir, "base"), s.tree)
+	s := &versionSite{site: newSite(t, "bookworm"), dir: filepath.Join(dir, "base")}
+	s.site.dhcp(DHCPOptions{})
+	s.base = newBase(t, s.dir, s.tree)
 	for _, id := range []string{"v1", "v2", "v3"} {
-		if err := os.WriteFile(filepath.Join(dir, "base/staging", unread), []byte(id+"\n"), 0o644); err != nil {
-			t.Fatal(err)
-		}
-		if _, err := base.Publish(t.Context(), versions.PublishOptions{ID: id, Now: time.Now()}); err != nil {
-			t.Fatal(err)
-		}
+		s.publish(id)
 	}
 	program, err := os.ReadFile("../bin/sidustree")
 	if err != nil {

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"os"
 	"slices"
+	"strings"
 	"testing"
 )
 
@@ -64,7 +65,10 @@ func TestHostImage(t *testing.T) {
 	}
 }
 
-// hasProcessor tells whether devices have what kind of processor the node has.
+// hasProcessor tells whether devices have the kind of processor that the node has.
 func hasProcessor(devices []string) bool {
-	return slices.ContainsFunc(devices, func(d string) bool { return len(d) > 13 && d[:13] == "cpu:type:x86," })
+	return slices.ContainsFunc(devices, func(d string) bool {
+		kind, ok := strings.CutPrefix(d, "cpu:type:x86,")
+		return ok && kind != ""
+	})
 }

@@ -80,6 +80,7 @@ func packageNames(t *testing.T, dir string) []string {
 	return names
 }
 
+// digestOf is the digest of a file.
 func digestOf(t *testing.T, name string) [sha256.Size]byte {
 	t.Helper()
 	b, err := os.ReadFile(name)
@@ -100,13 +101,9 @@ func tryPackages(t *testing.T, suite, debs string) {
 		t.Fatal(err)
 	}
 	dir := t.TempDir()
-	script := filepath.Join(t.TempDir(), "trypackages")
-	if err := os.WriteFile(script, []byte(trypackages), 0o700); err != nil {
-		t.Fatal(err)
-	}
-	out, err := exec.CommandContext(t.Context(), script, tree, debs, dir, filepath.Join(bin, "initrdgen")).CombinedOutput()
-	t.Log(string(out))
-	if err != nil || !strings.Contains(string(out), "ok: purged") {
+	out, err := scriptOutput(t.Context(), nil, trypackages, tree, debs, dir, filepath.Join(bin, "initrdgen"))
+	t.Log(out)
+	if err != nil || !strings.Contains(out, "ok: purged") {
 		t.Fatalf("trypackages: %v", err)
 	}
 	s := newSite(t, suite)

@@ -93,14 +93,20 @@ func digest(texts ...string) string {
 // runScript runs one of the scripts that are part of this package, with held
 // open for as long as anything in it runs, unless held is nil.
 func runScript(ctx context.Context, held *os.File, script string, args ...string) error {
+	_, err := scriptOutput(ctx, held, script, args...)
+	return err
+}
+
+// scriptOutput is runScript, and what the script has printed, also where it fails.
+func scriptOutput(ctx context.Context, held *os.File, script string, args ...string) (string, error) {
 	f, err := os.CreateTemp("", "sidusboot-script-")
 	if err != nil {
-		return err
+		return "", err
 	}
 	defer os.Remove(f.Name())
 	_, err = f.WriteString(script)
 	if err := errors.Join(err, f.Chmod(0o700), f.Close()); err != nil {
-		return err
+		return "", err
 	}
 	cmd := exec.CommandContext(ctx, f.Name(), args...)
 	if held != nil {
@@ -109,9 +115,9 @@ func runScript(ctx context.Context, held *os.File, script string, args ...string
 	cmd.WaitDelay = time.Second // do not wait for what a killed script leaves
 	out, err := cmd.CombinedOutput()
 	if err != nil {
-		return fmt.Errorf("%s: %w:\n%s", firstComment(script), err, lastLines(string(out), 30))
+		err = fmt.Errorf("%s: %w:\n%s", firstComment(script), err, lastLines(string(out), 30))
 	}
-	return nil
+	return string(out), err
 }
 
 // firstComment is the name and purpose of a script, its second line.

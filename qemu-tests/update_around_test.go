@@ -4,7 +4,6 @@ package qemutests
 
 import (
 	"crypto/sha256"
-	"os"
 	"strings"
 )
 
@@ -31,17 +30,7 @@ func (s *versionSite) surroundings() *surroundings {
 	command(s.t, host, "mkfs.ext4 -q -L sidusboot $F; echo thesis >$F.text; debugfs -w -R \"write $F.text thesis\" $F 2>/dev/null")
 	_, spare := s.volume("spare", 64<<20)
 	s.tgt(LUN{Target: "iqn.2013-09.org.sidusboot:10.77.0.99", File: file}, LUN{Target: spareTarget, File: spare})
-	return &surroundings{versionSite: s, lun: host, before: s.sum(host)}
-}
-
-// sum is the digest of a file.
-func (s *site) sum(name string) [sha256.Size]byte {
-	s.t.Helper()
-	b, err := os.ReadFile(name)
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	return sha256.Sum256(b)
+	return &surroundings{versionSite: s, lun: host, before: digestOf(s.t, host)}
 }
 
 // first learns the host keys, as who logs in for the first time does.
@@ -90,7 +79,7 @@ func (a *surroundings) unharmed() {
 	if n := strings.Count(a.dhcp.Log(), "DHCPDISCOVER("); n != 1 {
 		a.t.Errorf("DHCP was asked for an address %d times", n)
 	}
-	if a.sum(a.lun) != a.before {
+	if digestOf(a.t, a.lun) != a.before {
 		a.t.Errorf("the LUN of another node was written to")
 	}
 }
