@@ -207,7 +207,7 @@ func (h healing) check(t *testing.T, found map[string]string) {
 
 // TestHealing replaces files of a plain tree below a running node, with and
 // without sidus.usr=direct, with the stamp and without. What no program holds
-// open is found anew where the stamp is renewed, and where /usr is straight
+// open is found again where the stamp is renewed, and where /usr is straight
 // from NFS all is.
 func TestHealing(t *testing.T) {
 	t.Parallel()

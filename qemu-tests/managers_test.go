@@ -66,7 +66,7 @@ systemctl --quiet enable systemd-networkd.service
 
 // ownProfile is a profile of the tree's own for the NIC, put in place where
 // sidustest.profile is on the command line, with a setting that lets
-// NetworkManager set up every NIC anew when it starts.
+// NetworkManager set up every NIC again when it starts.
 const ownProfile = `mkdir -p /usr/share/sidusboot-test/nm/system-connections /usr/share/sidusboot-test/nm/conf.d
 cat >/usr/share/sidusboot-test/nm/system-connections/eth0.nmconnection <<'TEXT'
 [connection]
@@ -296,7 +296,7 @@ func (s *site) pullCable(g *Guest, away time.Duration) {
 }
 
 // TestLeaseOfTree boots a node that leaves its address to the tree: no manager is
-// told anything, the lease is not renewed, and the NIC keeps its name all the same.
+// told anything, the lease is not renewed, and the NIC still keeps its name.
 func TestLeaseOfTree(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, "bookworm")

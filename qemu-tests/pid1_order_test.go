@@ -8,7 +8,7 @@ import (
 )
 
 // stubborn keeps systemd from coming to the end of a shutdown: a unit whose stop
-// takes for ever. The agent is told to live on meanwhile.
+// never ends. The agent is told not to end meanwhile.
 const stubborn = `
 mkdir -p /run/systemd/system/sidusboot-agent.service.d
 printf '[Unit]\nDefaultDependencies=no\n' >/run/systemd/system/sidusboot-agent.service.d/live.conf

@@ -23,7 +23,7 @@ const several = "several"
 
 // Reserve waits until as many guests may run at a time as a test needs side by
 // side, and keeps the places for the lab's guests until it is closed or reserves
-// anew. Who wants more than the machine has gets all of those, and the rest beyond
+// again. Who wants more than the machine has gets all of those, and the rest beyond
 // them. A test that boots two without it may hold one place for ever while another
 // such test holds the other. The wait is over when ctx ends.
 func (l *Lab) Reserve(ctx context.Context, guests int) error {

@@ -76,7 +76,7 @@ func (f *follow) next(now time.Duration, policy, runs, current string, wait time
 	return moveUpdate
 }
 
-// follows tells whether the node changes over by itself.
+// follows tells whether the node updates itself.
 func (n *node) follows() bool {
 	return !n.Pinned && (n.Follow == followIdle || n.Follow == followNow)
 }

@@ -89,7 +89,7 @@ func TestHeal(t *testing.T) {
 		{400 * time.Second, "1", ""},
 		{460 * time.Second, "2", ""},
 		{520 * time.Second, "2", "forget"},
-		{530 * time.Second, "3", ""}, // Changed again: all anew.
+		{530 * time.Second, "3", ""}, // Changed again: all starts again.
 		{541 * time.Second, "3", "forget"},
 		{600 * time.Second, "3", ""},
 		{666 * time.Second, "3", "forget names"},

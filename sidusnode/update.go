@@ -53,14 +53,14 @@ func parseUpdate(args []string) (c updateCall, err error) {
 	return c, err
 }
 
-// An updater changes a node over to another version.
+// An updater changes a node to another version.
 type updater struct {
 	*node
 	recipe *Recipe
 	say    func(format string, args ...any)
 }
 
-// update changes over to another version of the tree and says by which way before
+// update changes the node to another version of the tree, and says by which way before
 // it does.
 func update(w io.Writer, c updateCall) error {
 	if os.Geteuid() != 0 {
@@ -84,7 +84,7 @@ func update(w io.Writer, c updateCall) error {
 	if n.Version == "" {
 		return errors.New("update: this node runs a plain tree, not a version of a base: reboot it if it needs the changes")
 	}
-	// Until it comes about the next root must stay, and nothing else may be ordered.
+	// Until it is done the next root must stay, and no other update may be ordered.
 	if text, err := os.ReadFile(orderFile); err == nil && ordered(string(text), n.Version, n.now) {
 		return errUnderWay
 	}
@@ -112,13 +112,13 @@ func update(w io.Writer, c updateCall) error {
 		toKernel("%v", err)
 		return err
 	}
-	_ = ReplaceFile(orderFile, order(n.Version, clock.Uptime()), 0o644) // Where /run is full, the order stands all the same.
+	_ = ReplaceFile(orderFile, order(n.Version, clock.Uptime()), 0o644) // Where /run is full, systemd has the order nevertheless.
 	return nil
 }
 
 var errUnderWay = errors.New("update: another update of this node is running; nothing was changed")
 
-// orderFile says that an update was ordered. Until it comes about logind may wait for
+// orderFile says that an update was ordered. Until it is done logind may wait for
 // some programs, and nothing else tells of it.
 const orderFile = Dir + "/ordered"
 
@@ -131,7 +131,7 @@ func order(version string, now time.Duration) string {
 	return line("from", version) + line("at", strconv.FormatInt(int64(now), 10))
 }
 
-// ordered tells whether an update was ordered and has not come about: the node runs the
+// ordered tells whether an update was ordered and is not done yet: the node runs the
 // same version as then.
 func ordered(text, version string, now time.Duration) bool {
 	r, err := parseRecord(text)
@@ -202,7 +202,7 @@ func (u *updater) target(id string) (*target, error) {
 // and does nothing. Those of Debian on arm64 have none.
 const noFlag = 1 << 30
 
-// act goes a way. After an error nothing is left of it.
+// act updates the node in one way. After an error it has undone what it did.
 func (u *updater) act(way string, t *target) error {
 	undo := func() error { return nil }
 	args := []string{t.id}

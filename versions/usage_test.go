@@ -222,7 +222,7 @@ func TestNewestMount(t *testing.T) {
 	}
 	publish("a")
 	publish("b", mount("1", "a", 4), mount("2", "a", 1), mount("3", "a", 1), mount("4", "a", 2))
-	// 1 goes to b; 2 stays; 3 goes to b and back to a; 4's file was made anew.
+	// 1 goes to b; 2 stays; 3 goes to b and back to a; 4's file was made again.
 	now := []Mount{mount("1", "a", 4), mount("2", "a", 1), mount("3", "a", 2), mount("4", "a", 1), mount("1", "b", 1), mount("3", "b", 1), mount("4", "b", 1)}
 	want := map[string]map[string]bool{"a": {"1": true}}
 	if diff := cmp.Diff(want, f.replaced(now)); diff != "" {
