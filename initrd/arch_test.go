@@ -2,7 +2,6 @@ package initrd
 
 import (
 	"debug/elf"
-	"encoding/binary"
 	"errors"
 	"os"
 	"path/filepath"
@@ -101,8 +100,7 @@ func TestFindArch(t *testing.T) {
 		{name: "one of DKMS", want: amd64, from: "crc32c_generic.ko", setup: func(t *testing.T, root, modules string) {
 			text := "updates/dkms/foreign.ko:\nkernel/crypto/crc32c_generic.ko:\n"
 			initrdtest.WriteFile(t, filepath.Join(modules, "modules.dep"), []byte(text))
-			foreign := initrdtest.ModuleFile("foreign.ko", nil)
-			binary.LittleEndian.PutUint16(foreign[18:], uint16(elf.EM_AARCH64))
+			foreign := initrdtest.ModuleFor(elf.EM_AARCH64, initrdtest.Module{Path: "foreign.ko"})
 			initrdtest.WriteFile(t, filepath.Join(modules, "updates/dkms/foreign.ko"), foreign)
 		}},
 		{name: "all built in", want: arm64, from: "boot/vmlinuz-" + initrdtest.Release, setup: func(t *testing.T, root, modules string) {
@@ -152,8 +150,7 @@ func TestMixedArchitectures(t *testing.T) {
 	}
 
 	opts.Kernel = initrdtest.Release
-	odd := initrdtest.ModuleFile("sunrpc.ko", nil)
-	binary.LittleEndian.PutUint16(odd[18:], uint16(elf.EM_AARCH64))
+	odd := initrdtest.ModuleFor(elf.EM_AARCH64, initrdtest.Module{Path: "sunrpc.ko"})
 	initrdtest.WriteFile(t, filepath.Join(lib, initrdtest.Release, "kernel/net/sunrpc/sunrpc.ko"), odd)
 	_, err = Build(t.Context(), opts)
 	if err == nil || !strings.Contains(err.Error(), "sunrpc.ko is for arm64") || !strings.Contains(err.Error(), "run depmod") {

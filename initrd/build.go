@@ -105,16 +105,23 @@ func Build(ctx context.Context, opts Options) (*Report, error) {
 	rep.Warnings = append(rep.Warnings, warnings...)
 	c := payload{comp: comp, entries: withParents(entries), modules: modules, microcode: early}
 
-	if opts.DryRun {
-		if err := write(ctx, io.Discard, t, c, rep); err != nil {
-			return nil, err
-		}
+	// complete adds to the report what is known after write.
+	complete := func() error {
 		if err := checkStrict(t, opts, rep); err != nil {
-			return nil, err
+			return err
 		}
 		rep.Warnings = append(rep.Warnings, advice...)
 		rep.count(kernels, modules)
 		rep.Seconds = time.Since(start).Seconds()
+		return nil
+	}
+	if opts.DryRun {
+		if err := write(ctx, io.Discard, t, c, rep); err != nil {
+			return nil, err
+		}
+		if err := complete(); err != nil {
+			return nil, err
+		}
 		return rep, nil
 	}
 	mode := publicMode
@@ -142,12 +149,9 @@ func Build(ctx context.Context, opts Options) (*Report, error) {
 	case err != nil:
 		return nil, err
 	}
-	if err := checkStrict(t, opts, rep); err != nil {
+	if err := complete(); err != nil {
 		return nil, err
 	}
-	rep.Warnings = append(rep.Warnings, advice...)
-	rep.count(kernels, modules)
-	rep.Seconds = time.Since(start).Seconds()
 	if err := out.finish(); err != nil {
 		return nil, err
 	}

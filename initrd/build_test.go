@@ -102,6 +102,16 @@ func readManifest(t *testing.T, dir, release string) *image.Manifest {
 	return m
 }
 
+// buildManifest builds an image, and reads its manifest for the kernel of initrdtest.
+func buildManifest(t *testing.T, opts Options) (*Report, *image.Manifest) {
+	t.Helper()
+	rep, err := Build(t.Context(), opts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return rep, readManifest(t, unpack(t, opts.Output), initrdtest.Release)
+}
+
 func moduleNames(m *image.Manifest) []string {
 	var names []string
 	for _, mod := range m.Modules {
@@ -221,10 +231,7 @@ func TestBuildGeneric(t *testing.T) {
 func TestBuildVirtual(t *testing.T) {
 	opts := fakeOptions(t, initrdtest.Tree(t))
 	opts.Profiles = []string{"virtual"}
-	if _, err := Build(t.Context(), opts); err != nil {
-		t.Fatal(err)
-	}
-	m := readManifest(t, unpack(t, opts.Output), initrdtest.Release)
+	_, m := buildManifest(t, opts)
 	want := []string{"e1000", "grace", "lockd", "nfs", "nfsv3", "nfsv4", "overlay", "sunrpc", "virtio", "virtio_net", "virtio_pci"}
 	if diff := cmp.Diff(want, moduleNames(m)); diff != "" {
 		t.Errorf("modules (-want +got):\n%s", diff)

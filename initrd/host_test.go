@@ -75,11 +75,7 @@ func TestHostProfile(t *testing.T) {
 			for _, devices := range tt.hosts {
 				opts.Profiles = append(opts.Profiles, "host="+writeHost(t, devices...))
 			}
-			rep, err := Build(t.Context(), opts)
-			if err != nil {
-				t.Fatal(err)
-			}
-			m := readManifest(t, unpack(t, opts.Output), initrdtest.Release)
+			rep, m := buildManifest(t, opts)
 			want := slices.Sorted(slices.Values(slices.Concat(base, strings.Fields(tt.want))))
 			if diff := cmp.Diff(want, moduleNames(m)); diff != "" {
 				t.Errorf("modules (-want +got):\n%s", diff)
@@ -107,14 +103,12 @@ func TestHostFile(t *testing.T) {
 		t.Helper()
 		opts := fakeOptions(t, root)
 		opts.Profiles = []string{"host=" + devices}
-		if _, err := Build(t.Context(), opts); err != nil {
-			t.Fatal(err)
-		}
+		_, m := buildManifest(t, opts)
 		raw, err := os.ReadFile(opts.Output)
 		if err != nil {
 			t.Fatal(err)
 		}
-		return readManifest(t, unpack(t, opts.Output), initrdtest.Release), string(raw)
+		return m, string(raw)
 	}
 	m, first := build(writeHost(t, deviceR8169))
 	if diff := cmp.Diff([]image.Alias{{Pattern: "pci:v000010ECd00008168sv*sd*bc*sc*i*", Module: "r8169"}}, m.Aliases); diff != "" {

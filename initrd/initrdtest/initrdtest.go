@@ -117,10 +117,15 @@ func Tree(t *testing.T) string {
 func SetMachine(t *testing.T, root, release string, machine elf.Machine) {
 	t.Helper()
 	for _, m := range Modules() {
-		module := ModuleFile(m.Path, m.Firmware, m.Imports...)
-		binary.LittleEndian.PutUint16(module[18:], uint16(machine)) // e_machine
-		WriteFile(t, filepath.Join(root, "usr/lib/modules", release, m.Path), Pack(t, m.Path, module))
+		WriteFile(t, filepath.Join(root, "usr/lib/modules", release, m.Path), Pack(t, m.Path, ModuleFor(machine, m)))
 	}
+}
+
+// ModuleFor is the ModuleFile of a module, for a machine.
+func ModuleFor(machine elf.Machine, m Module) []byte {
+	file := ModuleFile(m.Path, m.Firmware, m.Imports...)
+	binary.LittleEndian.PutUint16(file[18:], uint16(machine)) // e_machine
+	return file
 }
 
 // ProgramFor is a Program for a machine.
