@@ -3,7 +3,6 @@
 package qemutests
 
 import (
-	"crypto/sha256"
 	"strings"
 )
 
@@ -12,7 +11,7 @@ import (
 type surroundings struct {
 	*versionSite
 	lun    string
-	before [sha256.Size]byte
+	before string
 	// keys are the fingerprints of the node's host keys, known is what ssh knows of
 	// them.
 	keys, known string
@@ -30,7 +29,7 @@ func (s *versionSite) surroundings() *surroundings {
 	command(s.t, host, "mkfs.ext4 -q -L sidusboot $F; echo thesis >$F.text; debugfs -w -R \"write $F.text thesis\" $F 2>/dev/null")
 	_, spare := s.volume("spare", 64<<20)
 	s.tgt(LUN{Target: "iqn.2013-09.org.sidusboot:10.77.0.99", File: file}, LUN{Target: spareTarget, File: spare})
-	return &surroundings{versionSite: s, lun: host, before: digestOf(s.t, host)}
+	return &surroundings{versionSite: s, lun: host, before: sum(s.t, host)}
 }
 
 // first learns the host keys, as who logs in for the first time does.
@@ -79,7 +78,7 @@ func (a *surroundings) unharmed() {
 	if n := strings.Count(a.dhcp.Log(), "DHCPDISCOVER("); n != 1 {
 		a.t.Errorf("DHCP was asked for an address %d times", n)
 	}
-	if digestOf(a.t, a.lun) != a.before {
+	if sum(a.t, a.lun) != a.before {
 		a.t.Errorf("the LUN of another node was written to")
 	}
 }

@@ -238,6 +238,7 @@ func TestTargetRestartsInBoot(t *testing.T) {
 	s.same(g, []answer{{"echo x >/root/x; sync; cat /rw/upper/root/x", "x"}})
 }
 
+// sum is the SHA-256 of a file, as sha256sum(1) prints it.
 func sum(t *testing.T, file string) string {
 	t.Helper()
 	b, err := os.ReadFile(file)

@@ -68,7 +68,7 @@ func (b *Base) GC(o GCOptions) (GCResult, error) {
 			return err
 		}
 		if current == "" && len(all) > 0 {
-			return errors.New("no version is current, and it is not known which one is to be: nothing is removed; name it by sidustree rollback ID")
+			return errors.New("no version is current, and it is not known which one is to be: nothing was removed; make one current with sidustree rollback ID")
 		}
 		replaced := b.replaced(o.Usage.Mounts)
 		for i, id := range all {
