@@ -22,15 +22,11 @@ func newARM64Site(t *testing.T) *site {
 			t.Skipf("%v: install qemu-system-arm, qemu-user-static and qemu-efi-aarch64", err)
 		}
 	}
-	s := &site{Lab: newLab(t, LabOptions{}), t: t}
-	var err error
-	if s.tree, err = ARM64Tree(t.Context()); err != nil {
+	tree, err := ARM64Tree(t.Context())
+	if err != nil {
 		t.Fatal(err)
 	}
-	if s.kernel, s.release, err = Kernel(s.tree); err != nil {
-		t.Fatal(err)
-	}
-	s.boots(1, siteTime)
+	s := siteWithoutImage(t, tree, LabOptions{})
 	s.image = s.build()
 	return s
 }

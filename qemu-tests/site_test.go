@@ -58,16 +58,24 @@ func newSiteOf(t *testing.T, v Variant) *site {
 
 func newSiteIn(t *testing.T, v Variant, o LabOptions) *site {
 	t.Helper()
-	s := &site{Lab: newLab(t, o), t: t}
-	var err error
-	if s.tree, err = v.Tree(t.Context()); err != nil {
+	tree, err := v.Tree(t.Context())
+	if err != nil {
 		t.Fatal(err)
 	}
-	if s.kernel, s.release, err = Kernel(s.tree); err != nil {
+	s := siteWithoutImage(t, tree, o)
+	s.image = s.build()
+	return s
+}
+
+// siteWithoutImage is a site for a tree whose image is still to be made.
+func siteWithoutImage(t *testing.T, tree string, o LabOptions) *site {
+	t.Helper()
+	s := &site{Lab: newLab(t, o), t: t, tree: tree}
+	var err error
+	if s.kernel, s.release, err = Kernel(tree); err != nil {
 		t.Fatal(err)
 	}
 	s.boots(1, siteTime)
-	s.image = s.build()
 	return s
 }
 

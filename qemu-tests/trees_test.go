@@ -74,8 +74,8 @@ func TestTrees(t *testing.T) {
 			if err != nil || len(kernels) != test.kernels {
 				t.Fatalf("kernels %q, %v, want %d", kernels, err, test.kernels)
 			}
-			s := &site{Lab: newLab(t, LabOptions{}), t: t, tree: tree, image: filepath.Join(g.dir, "first")}
-			s.boots(1, siteTime)
+			s := siteWithoutImage(t, tree, LabOptions{})
+			s.image = filepath.Join(g.dir, "first")
 			s.nfs(Export{}, NFSOptions{})
 			s.dhcp(DHCPOptions{})
 			for _, kernel := range kernels {
@@ -121,11 +121,7 @@ func TestMicrocode(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &site{Lab: newLab(t, LabOptions{}), t: t, tree: tree}
-	if s.kernel, s.release, err = Kernel(tree); err != nil {
-		t.Fatal(err)
-	}
-	s.boots(1, siteTime)
+	s := siteWithoutImage(t, tree, LabOptions{})
 	s.image = s.build("--microcode=all", "--kernel="+s.release)
 	f, err := os.Open(s.image)
 	if err != nil {

@@ -2,9 +2,7 @@
 
 package qemutests
 
-import (
-	"strings"
-)
+import "strings"
 
 // surroundings are what an update of a node must not harm: those who log in by ssh,
 // the network manager, the DHCP server, and another node's LUN on the same portal.
