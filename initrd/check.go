@@ -1,6 +1,7 @@
 package initrd
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"io/fs"
@@ -9,7 +10,6 @@ import (
 	"slices"
 	"strings"
 
-	"errors"
 	"github.com/sidusboot/sidusboot/image"
 )
 
@@ -195,7 +195,7 @@ func (c *checker) devices(modaliases []string) {
 		loaded := own.Match(modalias)
 		for _, name := range index.Match(modalias) {
 			m := c.module(name)
-			if m.State == InImage && c.k.manifest != nil && !slices.Contains(loaded, name) && !slices.Contains(c.k.manifest.Load, name) {
+			if m.State == InImage && c.k.ownAliases && !slices.Contains(loaded, name) && !slices.Contains(c.k.force, name) {
 				m.State = NotLoaded
 			}
 			if d.Kind == Other || buses[name] != "" {
@@ -259,6 +259,10 @@ func (c *checker) card(d DeviceVerdict) *Finding {
 			case Missing, Incomplete:
 				return &Finding{fmt.Sprintf("%sits driver %s is %s (%s)", subject, m.Name, m.State, strings.Join(m.Missing, ", ")), c.remedy(m.Missing[0])}
 			case NotLoaded:
+				if c.v.Generator == Booster {
+					return &Finding{fmt.Sprintf("%sits driver %s is in the image, but not for this device: the image was built on another machine", subject, m.Name),
+						"build the image with booster build --universal, or add " + m.Name + " to modules_force_load: in /etc/booster.yaml and build it again"}
+				}
 				return &Finding{fmt.Sprintf("%sits driver %s is in the image, but a blacklist or install line in the tree's modprobe.d keeps it from being loaded", subject, m.Name),
 					"remove that line and build the image again, or " + c.remedy(m.Name)}
 			}
@@ -295,6 +299,10 @@ func (c *checker) has(kind DeviceKind) bool {
 
 // software finds out whether the image can mount the root.
 func (c *checker) software() {
+	if c.v.Generator == Booster {
+		c.v.reason("booster's /init cannot mount a root over NFS", "make the image with initrdgen, initramfs-tools or dracut")
+		return
+	}
 	for _, r := range requirements {
 		ours := c.k.manifest != nil
 		if r.profile != "" && !(ours && slices.Contains(c.k.manifest.Profiles, r.profile)) {

@@ -128,25 +128,6 @@ func TestCheck(t *testing.T) {
 	}
 }
 
-// Booster has one kernel, without a directory, and aliases in a form of its own.
-func TestCheckBooster(t *testing.T) {
-	img := packAs(t, "zstd", newc(file("init", "x"), file("etc/booster.init.yaml", "network: null\nkernel: "+initrdtest.Release+"\nlvm: false\n"),
-		file("usr/lib/modules/nfs.ko", "x"), file("usr/lib/modules/r8169.ko", "x"),
-		file("usr/lib/modules/booster.alias", "pci:v000010ECd00008168sv*sd*bc*sc*i* r8169\n")))
-	v, err := Check(bytes.NewReader(img), CheckOptions{Devices: []string{r8169PCI}, Root: initrdtest.Tree(t)})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if v.Boots || v.Generator != Booster || v.Kernel != initrdtest.Release || len(v.Devices) != 1 || v.Devices[0].Modules[0].State != Incomplete {
-		t.Errorf("verdict = %+v", v)
-	}
-	if !slices.ContainsFunc(v.Reasons, func(f Finding) bool {
-		return f.Remedy == "add libphy to modules: in /etc/booster.yaml and build the image again"
-	}) {
-		t.Errorf("reasons = %+v, want one with booster's remedy", v.Reasons)
-	}
-}
-
 // Dracut's images are known by its files; its archive of microcode may be followed by one
 // that is compressed as Debian and Fedora do it.
 func TestCheckDracut(t *testing.T) {

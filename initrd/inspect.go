@@ -54,13 +54,17 @@ type kernelFacts struct {
 	aliases  []image.Alias
 	builtin  map[string]bool
 	manifest *image.Manifest // Of an image of ours; nil otherwise.
+	// ownAliases says that /init loads drivers by aliases alone, and by no others of the
+	// kernel's. force are modules that it loads in any case.
+	ownAliases bool
+	force      []string
 }
 
 // inspect reads an image.
 func inspect(img io.Reader) (*imageFacts, error) {
 	facts := &imageFacts{generator: OtherGenerator, kernels: make(map[string]*kernelFacts)}
 	texts := make(map[string]map[string]string) // By release and name.
-	boosterRelease := ""
+	var booster boosterConfig
 	r := NewReader(img)
 	for {
 		f, err := r.Next()
@@ -92,7 +96,7 @@ func inspect(img io.Reader) (*imageFacts, error) {
 			facts.generator = Dracut
 		case f.Path == "etc/booster.init.yaml":
 			facts.generator = Booster
-			boosterRelease = yamlValue(text(), "kernel")
+			booster = parseBooster(text())
 		case strings.HasPrefix(name, "lib/modules/"):
 			release, file, ok := strings.Cut(strings.TrimPrefix(name, "lib/modules/"), "/")
 			if !ok {
@@ -116,24 +120,27 @@ func inspect(img io.Reader) (*imageFacts, error) {
 			return nil, err
 		}
 	}
-	if k := facts.kernels[""]; k != nil {
-		delete(facts.kernels, "")
-		if facts.generator == Booster && boosterRelease != "" && len(k.files) > 0 {
-			k.release = boosterRelease
-			facts.kernels[boosterRelease], texts[boosterRelease] = k, texts[""]
-		}
-	}
+	// Of a kernel without a directory only booster says which one it is.
+	single, singleTexts := facts.kernels[""], texts[""]
+	delete(facts.kernels, "")
 	for release, k := range facts.kernels {
 		if err := k.read(texts[release]); err != nil {
 			return nil, fmt.Errorf("kernel %s: %w", release, err)
 		}
+	}
+	if single != nil && len(single.files) > 0 && facts.generator == Booster && booster.release != "" {
+		if err := single.read(nil); err != nil {
+			return nil, err
+		}
+		single.takeBooster(booster, singleTexts[boosterAliases])
+		facts.kernels[booster.release] = single
 	}
 	return facts, nil
 }
 
 // kernelTexts are the files of a kernel that are read.
 var kernelTexts = []string{
-	path.Base(image.ManifestPath("")), "modules.dep", "modules.alias", "modules.builtin", "modules.builtin.modinfo", "booster.alias",
+	path.Base(image.ManifestPath("")), "modules.dep", "modules.alias", "modules.builtin", "modules.builtin.modinfo", boosterAliases,
 }
 
 // read reads what an image has of the kernelTexts.
@@ -144,7 +151,7 @@ func (k *kernelFacts) read(texts map[string]string) error {
 		if err != nil {
 			return err
 		}
-		k.manifest, k.aliases = m, m.Aliases
+		k.manifest, k.aliases, k.force, k.ownAliases = m, m.Aliases, m.Load, true
 		for _, mod := range m.Modules {
 			k.deps[mod.Name] = mod.Needs
 		}
@@ -158,9 +165,6 @@ func (k *kernelFacts) read(texts map[string]string) error {
 	dep.parseDep(texts["modules.dep"])
 	k.deps = dep.deps
 	k.aliases = spellOut(parseAliases(texts["modules.alias"]))
-	for line := range strings.Lines(texts["booster.alias"]) {
-		k.aliases = append(k.aliases, spellOut(parseAliases("alias "+line))...)
-	}
 	k.readBuiltin(texts["modules.builtin"], texts["modules.builtin.modinfo"])
 	return nil
 }
@@ -208,14 +212,4 @@ func (k *kernelFacts) missing(module string, deps map[string][]string) []string 
 		}
 	}
 	return names
-}
-
-// yamlValue is a plain value at the top of a YAML file.
-func yamlValue(text, key string) string {
-	for line := range strings.Lines(text) {
-		if rest, ok := strings.CutPrefix(line, key+":"); ok {
-			return strings.Trim(strings.TrimSpace(rest), `"'`)
-		}
-	}
-	return ""
 }
