@@ -42,6 +42,7 @@ var layers = [][]string{
 	},
 	{
 		"command",
+		"exports",
 		"managers",
 		"socket",
 	},

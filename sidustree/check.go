@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/sidusboot/sidusboot/command"
+	"github.com/sidusboot/sidusboot/exports"
 	"github.com/sidusboot/sidusboot/treecheck"
 )
 
@@ -32,7 +33,7 @@ The exit status is 1 if no node could boot the tree.`,
 			if err != nil {
 				return err
 			}
-			findings, err := treecheck.Check(cmd.Context(), dir, treecheck.Options{Exports: "/var/lib/nfs/etab"})
+			findings, err := treecheck.Check(cmd.Context(), dir, treecheck.Options{Exports: exports.Default()})
 			if err != nil {
 				return err
 			}

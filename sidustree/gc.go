@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/sidusboot/sidusboot/command"
+	"github.com/sidusboot/sidusboot/exports"
 	"github.com/sidusboot/sidusboot/versions"
 )
 
@@ -76,5 +77,5 @@ when you know that no node runs an old version.`,
 }
 
 func serverSources(ignore []string) versions.UsageSources {
-	return versions.UsageSources{Rmtab: "/var/lib/nfs/rmtab", Etab: "/var/lib/nfs/etab", Clients: "/proc/fs/nfsd/clients", Ignore: ignore}
+	return versions.UsageSources{Rmtab: "/var/lib/nfs/rmtab", Exports: exports.Default(), Clients: "/proc/fs/nfsd/clients", Ignore: ignore}
 }

@@ -14,6 +14,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/sidusboot/sidusboot/exports"
 	"github.com/sidusboot/sidusboot/tree"
 	"github.com/sidusboot/sidusboot/versions/layout"
 )
@@ -49,9 +50,9 @@ const maxPaths = 20
 
 // Options are where the rest is.
 type Options struct {
-	// Exports is the table of the kernel's NFS server, /var/lib/nfs/etab
-	// (exportfs(8)); empty, or not there: exports are not looked at.
-	Exports string
+	// Exports tell what the kernel's NFS server exports; without a table exports are not
+	// looked at.
+	Exports exports.Sources
 }
 
 // A FatalError is a tree that no node can boot.

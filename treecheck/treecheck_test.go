@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/sidusboot/sidusboot/exports"
 	"github.com/sidusboot/sidusboot/stamp"
 )
 
@@ -183,12 +184,22 @@ func TestExports(t *testing.T) {
 	if err := os.WriteFile(etab, []byte(text), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	found, err := Check(t.Context(), dir, Options{Exports: etab})
+	sources := exports.Sources{Table: etab, Conf: []string{filepath.Join(t.TempDir(), "nfs.conf")}}
+	found, err := Check(t.Context(), dir, Options{Exports: sources})
 	if err != nil {
 		t.Fatal(err)
 	}
 	if len(found) != 2 || found[0].Name != "root-squash" || found[1].Name != "writable-export" ||
 		!slices.Equal(found[0].Paths, []string{dir + " for 10.0.0.0/8"}) {
 		t.Errorf("%+v", found)
+	}
+	// Below a rootdir these are other directories, and the tree is another export.
+	text = "/a\\040b *(ro,root_squash)\n" + escaped + " *(rw,no_root_squash)\n"
+	if err := errors.Join(os.WriteFile(etab, []byte(text), 0o644), os.WriteFile(sources.Conf[0], []byte("[exports]\nrootdir="+filepath.Dir(dir)+"\n"), 0o644)); err != nil {
+		t.Fatal(err)
+	}
+	found, err = Check(t.Context(), dir, Options{Exports: sources})
+	if err != nil || len(found) != 1 || found[0].Name != "root-squash" || !slices.Equal(found[0].Paths, []string{"/a b for *"}) {
+		t.Errorf("below a rootdir: %+v, %v", found, err)
 	}
 }

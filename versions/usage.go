@@ -14,7 +14,7 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/sidusboot/sidusboot/mounts"
+	"github.com/sidusboot/sidusboot/exports"
 	"github.com/sidusboot/sidusboot/versions/layout"
 )
 
@@ -22,8 +22,8 @@ import (
 type UsageSources struct {
 	// Rmtab is mountd's file of NFSv3 mounts, /var/lib/nfs/rmtab (rpc.mountd(8)).
 	Rmtab string
-	// Etab has what the kernel's server exports, /var/lib/nfs/etab (exportfs(8)).
-	Etab string
+	// Exports tell what the kernel's server exports.
+	Exports exports.Sources
 	// Clients is the kernel's directory of NFSv4 clients, /proc/fs/nfsd/clients
 	// (fs/nfsd/nfs4state.c).
 	Clients string
@@ -58,6 +58,10 @@ func ReadUsage(base string, s UsageSources) (Usage, error) {
 	if err != nil {
 		return u, err
 	}
+	table, err := exports.Read(s.Exports)
+	if err != nil {
+		return u, err
+	}
 	unknown := make(map[string]bool)
 	known := make(map[string]bool)
 	f, err := os.Open(s.Rmtab)
@@ -68,15 +72,19 @@ func ReadUsage(base string, s UsageSources) (Usage, error) {
 			if slices.Contains(s.Ignore, client) {
 				return
 			}
-			id, part := versionOf(base, mounted)
-			if id != "" {
+			id, part := versionOf(base, table.Path(mounted))
+			switch {
+			case id != "":
 				known[client] = true
 				u.addMount(client, id, count)
-				if !slices.Contains(u.Clients[id], client) {
-					u.Clients[id] = append(u.Clients[id], client)
-				}
-			} else if part {
+				u.addClient(client, id)
+			case part:
 				unknown[client] = true
+			default:
+				// It may be, and so the version stays; nothing else follows from it.
+				if id := versionBefore(base, mounted); id != "" {
+					u.addClient(client, id)
+				}
 			}
 		}); err != nil {
 			return u, fmt.Errorf("%s: %w", s.Rmtab, err)
@@ -97,7 +105,7 @@ func ReadUsage(base string, s UsageSources) (Usage, error) {
 	if len(u.Clients) > 0 || len(u.Unknown) > 0 {
 		return u, nil
 	}
-	return u, exported(base, s.Etab)
+	return u, exported(base, table)
 }
 
 // graceClients stands in Usage.Unknown for NFSv4 clients that the server has not heard of
@@ -158,12 +166,17 @@ func (u *Usage) addOpen(base string, s UsageSources, known, unknown map[string]b
 		}
 		for _, id := range ids {
 			u.Open[id] = append(u.Open[id], c.address)
-			if !slices.Contains(u.Clients[id], c.address) {
-				u.Clients[id] = append(u.Clients[id], c.address)
-			}
+			u.addClient(c.address, id)
 		}
 	}
 	return nil
+}
+
+// addClient notes that a client runs a version.
+func (u *Usage) addClient(client, id string) {
+	if !slices.Contains(u.Clients[id], client) {
+		u.Clients[id] = append(u.Clients[id], client)
+	}
 }
 
 // addMount counts a client's mounts of a version and of what is in it together.
@@ -187,52 +200,63 @@ func kernelServes(clients string) bool {
 	return err != nil || strings.TrimSpace(string(threads)) != "0"
 }
 
-// versionOf is the version that a mounted path lies in. part says that the path
+// versionOf is the version that a path of this machine lies in. part says that the path
 // has to do with the base, but not which version it is.
-func versionOf(base, mounted string) (id string, part bool) {
-	mounted = path.Clean(mounted)
-	if rest, ok := strings.CutPrefix(mounted, base+"/"+layout.Dir+"/"); ok {
+func versionOf(base, place string) (id string, part bool) {
+	if rest, ok := strings.CutPrefix(place, base+"/"+layout.Dir+"/"); ok {
 		id, _, _ = strings.Cut(rest, "/")
 		return id, true
 	}
-	// The base by another name.
-	if prefix, rest, ok := strings.Cut(mounted, "/"+layout.Dir+"/"); ok && isBase(base, prefix) {
+	// The base by another name: a bind mount, or a link.
+	if prefix, rest, ok := strings.Cut(place, "/"+layout.Dir+"/"); ok && sameFile(base+"/"+layout.Dir, prefix+"/"+layout.Dir) {
 		id, _, _ = strings.Cut(rest, "/")
 		return id, true
 	}
 	// The base, what it has besides versions, or something above it.
-	return "", mounted == base || strings.HasPrefix(mounted, base+"/") || mounted == "/" || strings.HasPrefix(base, mounted+"/")
+	return "", place == base || strings.HasPrefix(place, base+"/") || holds(place, base)
 }
 
-// isBase tells whether a path that clients mount is the base: by a bind mount,
-// or, where it is not there, below the server's rootdir (nfs.conf(5)).
-func isBase(base, exported string) bool {
-	there, err := os.Stat(exported + "/" + layout.Dir)
-	if err != nil {
-		return strings.HasSuffix(base, exported)
+// versionBefore is the version in a path that is not there, and which ends as that of the
+// base does: what was mounted may have been the base when the server had another rootdir
+// (nfs.conf(5)), or a bind mount that is gone.
+func versionBefore(base, mounted string) string {
+	prefix, rest, ok := strings.Cut(path.Clean(mounted), "/"+layout.Dir+"/")
+	if _, err := os.Stat(prefix + "/" + layout.Dir); !ok || err == nil || !strings.HasSuffix(base, prefix) {
+		return ""
 	}
-	own, err := os.Stat(base + "/" + layout.Dir)
-	return err == nil && os.SameFile(own, there)
+	id, _, _ := strings.Cut(rest, "/")
+	return id
+}
+
+// holds tells whether the directory at place is the base or above it, also by another
+// name: as a bind mount of what is above it.
+func holds(place, base string) bool {
+	if place == "/" || strings.HasPrefix(base, place+"/") {
+		return true
+	}
+	for above := base; above != "/"; above = path.Dir(above) {
+		if sameFile(base, place+strings.TrimPrefix(base, above)) {
+			return true
+		}
+	}
+	return false
+}
+
+// sameFile tells whether both names lead to the same file.
+func sameFile(a, b string) bool {
+	first, err := os.Stat(a)
+	if err != nil {
+		return false
+	}
+	second, err := os.Stat(b)
+	return err == nil && os.SameFile(first, second)
 }
 
 // exported is an error unless the kernel's server exports a part of the base, or what
 // it is in.
-func exported(base, etab string) error {
-	text, err := os.ReadFile(etab)
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
-	for line := range strings.Lines(string(text)) {
-		name, _, _ := strings.Cut(strings.TrimSpace(line), "\t")
-		name = mounts.Unescape(name)
-		if !path.IsAbs(name) {
-			continue
-		}
-		if _, part := versionOf(base, name); part || isBase(base, name) {
-			return nil
-		}
-		// Below the server's rootdir.
-		if strings.Contains(base+"/", path.Clean(name)+"/") {
+func exported(base string, table exports.Table) error {
+	for _, e := range table.Exports {
+		if _, part := versionOf(base, e.Path); part {
 			return nil
 		}
 	}

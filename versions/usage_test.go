@@ -13,6 +13,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sys/unix"
+
+	"github.com/sidusboot/sidusboot/exports"
 )
 
 func TestReadUsage(t *testing.T) {
@@ -28,7 +30,7 @@ func TestReadUsage(t *testing.T) {
 		}
 		return path
 	}
-	// The base has other names, too: a link, and one below the server's rootdir.
+	// The base has other names, too: a link, and one below a rootdir that the server had.
 	base, link := filepath.Join(dir, "srv/base"), filepath.Join(dir, "link")
 	write("srv/base/versions/a/x", "")
 	write("srv/base2/versions/a/x", "")
@@ -57,7 +59,7 @@ garbage
 		Clients: map[string][]string{"a": {"10.0.0.1", "fd00::5"}, "b": {"10.0.0.2"}, "c": {"10.0.0.9", "10.0.0.10"}},
 		Unknown: []string{"10.0.0.6", "fd00::9"},
 		Mounts: []Mount{{Client: "10.0.0.1", ID: "a", Count: 2}, {Client: "10.0.0.2", ID: "b", Count: 2}, {Client: "fd00::5", ID: "a", Count: 1},
-			{Client: "10.0.0.9", ID: "c", Count: 1}, {Client: "10.0.0.10", ID: "c", Count: 1}},
+			{Client: "10.0.0.9", ID: "c", Count: 1}},
 	}
 	for _, name := range []string{base, link} {
 		got, err := ReadUsage(name, s)
@@ -91,32 +93,63 @@ func TestNotExported(t *testing.T) {
 	if err := errors.Join(os.MkdirAll(base+"/versions", 0o755), os.Symlink("srv", filepath.Join(dir, "other")), os.MkdirAll(dir+"/nfsd/clients", 0o755)); err != nil {
 		t.Fatal(err)
 	}
-	s := UsageSources{Rmtab: filepath.Join(dir, "rmtab"), Etab: filepath.Join(dir, "etab"), Clients: filepath.Join(dir, "nfsd/clients")}
+	s := UsageSources{Rmtab: filepath.Join(dir, "rmtab"), Exports: exports.Sources{Table: filepath.Join(dir, "etab"), Conf: []string{filepath.Join(dir, "nfs.conf")}}, Clients: filepath.Join(dir, "nfsd/clients")}
 	if _, err := ReadUsage(base, s); !errors.Is(err, ErrNotExported) {
 		t.Errorf("without a table: %v, want ErrNotExported", err)
 	}
 	const options = "\t*(ro,no_root_squash)\n"
-	for etab, want := range map[string]error{
-		"":                                     ErrNotExported,
-		dir + `/srv/a\040b` + options:          nil,
-		dir + "/srv" + options:                 nil,
-		"/" + options:                          nil,
-		dir + `/srv/a\040b/versions` + options: nil,
-		dir + `/other/a\040b` + options:        nil, // By a bind mount.
-		`/srv/a\040b` + options:                nil, // Below the server's rootdir.
-		"/home" + options + "\ngarbage\n\t\n":  ErrNotExported,
-		dir + "/srv/a" + options:               ErrNotExported,
-		dir + `/srv/a\040bc` + options:         ErrNotExported,
+	for _, tt := range []struct {
+		name, rootdir, etab string
+		want                error
+	}{
+		{"nothing", "", "", ErrNotExported},
+		{"the base", "", dir + `/srv/a\040b` + options, nil},
+		{"what it is in", "", dir + "/srv" + options, nil},
+		{"everything", "", "/" + options, nil},
+		{"its versions", "", dir + `/srv/a\040b/versions` + options, nil},
+		{"a link to it", "", dir + `/other/a\040b` + options, nil},
+		{"a link to what it is in", "", dir + "/other" + options, nil},
+		{"something else", "", "/home" + options + "\ngarbage\n\t\n", ErrNotExported},
+		// A part of the base's path, which is below no rootdir.
+		{"a directory's name", "", "/srv" + options, ErrNotExported},
+		{"the end of its path", "", `/srv/a\040b` + options, ErrNotExported},
+		{"the middle of its path", "", "/" + filepath.Base(dir) + "/srv" + options, ErrNotExported},
+		{"its beginning", "", dir + "/srv/a" + options, ErrNotExported},
+		{"its beginning and more", "", dir + `/srv/a\040bc` + options, ErrNotExported},
+		{"below rootdir", dir, `/srv/a\040b` + options, nil},
+		{"what it is in, below rootdir", dir, "/srv" + options, nil},
+		{"all of rootdir", dir, "/" + options, nil},
+		{"a version below rootdir", dir, `/srv/a\040b/versions/x` + options, nil},
+		{"rootdir by a link", dir + "/other", `/a\040b` + options, nil},
+		{"something else below rootdir", dir, "/home" + options, ErrNotExported},
+		{"its path, below rootdir", dir, dir + `/srv/a\040b` + options, ErrNotExported},
+		{"everything, below another rootdir", dir + "/nfsd", "/" + options, ErrNotExported},
+		{"a rootdir that is not there", "/none" + dir, `/srv/a\040b` + options, ErrNotExported},
 	} {
-		if err := os.WriteFile(s.Etab, []byte(etab), 0o644); err != nil {
-			t.Fatal(err)
-		}
-		if _, err := ReadUsage(base, s); !errors.Is(err, want) {
-			t.Errorf("%q: %v, want %v", etab, err, want)
-		}
+		t.Run(tt.name, func(t *testing.T) {
+			conf := ""
+			if tt.rootdir != "" {
+				conf = "[exports]\nrootdir = " + tt.rootdir + "\n"
+			}
+			if err := errors.Join(os.WriteFile(s.Exports.Table, []byte(tt.etab), 0o644), os.WriteFile(s.Exports.Conf[0], []byte(conf), 0o644)); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := ReadUsage(base, s); !errors.Is(err, tt.want) {
+				t.Errorf("%q below %q: %v, want %v", tt.etab, tt.rootdir, err, tt.want)
+			}
+		})
+	}
+	if err := os.WriteFile(s.Exports.Conf[0], []byte("[exports]\nrootdir = $HOME\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := ReadUsage(base, s); err == nil || errors.Is(err, ErrNotExported) {
+		t.Errorf("a rootdir that is not known: %v", err)
+	}
+	if err := os.Remove(s.Exports.Conf[0]); err != nil {
+		t.Fatal(err)
 	}
 	// Who has mounted it is known in any case.
-	if err := errors.Join(os.WriteFile(s.Etab, nil, 0o644), os.WriteFile(s.Rmtab, []byte("10.0.0.1:"+base+"/versions/a:0x1\n"), 0o644)); err != nil {
+	if err := errors.Join(os.WriteFile(s.Exports.Table, nil, 0o644), os.WriteFile(s.Rmtab, []byte("10.0.0.1:"+base+"/versions/a:0x1\n"), 0o644)); err != nil {
 		t.Fatal(err)
 	}
 	if u, err := ReadUsage(base, s); err != nil || len(u.Clients["a"]) != 1 {
