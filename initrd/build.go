@@ -34,6 +34,9 @@ func Build(ctx context.Context, opts Options) (*Report, error) {
 	if err := checkOutputs(opts); err != nil {
 		return nil, err
 	}
+	if err := checkPatterns(opts.AllowMissing); err != nil {
+		return nil, err
+	}
 	comp, err := chooseCompressor(opts.Compress)
 	if err != nil {
 		return nil, err
@@ -46,7 +49,7 @@ func Build(ctx context.Context, opts Options) (*Report, error) {
 		return nil, err
 	}
 	rep := &Report{Version: opts.Builder, Root: opts.Root, Output: opts.Output, Profile: joinNames(chosen), Compress: comp.name,
-		Warnings: []string{}, Firmware: FirmwareReport{Missing: []string{}, DriversWithout: []string{}}, Microcode: []MicrocodeReport{}}
+		Warnings: []string{}, Firmware: FirmwareReport{Missing: []string{}, Tolerated: []string{}, DriversWithout: []string{}}, Microcode: []MicrocodeReport{}}
 
 	kernels, want, from, warnings, err := readKernels(t, opts.Kernel)
 	if err != nil {
@@ -103,7 +106,7 @@ func Build(ctx context.Context, opts Options) (*Report, error) {
 		return nil, err
 	}
 	rep.Warnings = append(rep.Warnings, warnings...)
-	c := payload{comp: comp, entries: withParents(entries), modules: modules, microcode: early}
+	c := payload{comp: comp, entries: withParents(entries), modules: modules, microcode: early, allowMissing: opts.AllowMissing}
 
 	// complete adds to the report what is known after write.
 	complete := func() error {
@@ -179,7 +182,7 @@ func Build(ctx context.Context, opts Options) (*Report, error) {
 // checkStrict refuses an image about which there are warnings, where that was
 // asked for.
 func checkStrict(t *tree, opts Options, rep *Report) error {
-	findings := slices.Concat(rep.Warnings, missingFirmware(t, rep.Firmware.MissingFor))
+	findings := slices.Concat(rep.Warnings, missingFirmware(t, untolerated(rep.Firmware.MissingFor, opts.AllowMissing)))
 	if !opts.Strict || len(findings) == 0 {
 		return nil
 	}

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"maps"
 	"path"
 	"slices"
 	"strings"
@@ -150,55 +149,6 @@ func globFirmware(t *tree, release, pattern string) []string {
 	}
 	slices.Sort(names)
 	return slices.Compact(names)
-}
-
-// doesWithout are drivers that ask for a file and work as well if there is none:
-// isci has its settings from the machine's own firmware (isci_request_oprom), most
-// of Renesas' USB controllers from a ROM (renesas_check_rom).
-var doesWithout = map[string]bool{"isci": true, "xhci_pci": true, "xhci_pci_renesas": true}
-
-// firmwarePackages are Debian's firmware-NAME, by how the files in them start.
-// The rest is spread over several, and moves.
-var firmwarePackages = []struct{ prefix, name string }{
-	{"bnx2/", "bnx2"},
-	{"bnx2x/", "bnx2x"},
-	{"liquidio/", "cavium"},
-	{"myri10ge_", "myricom"},
-	{"netronome/", "netronome"},
-	{"phanfw.bin", "netxen"},
-	{"qed/", "qlogic"},
-	{"rtl_nic/", "realtek"},
-}
-
-// withoutFirmware is the warning about drivers that have none of theirs.
-func withoutFirmware(t *tree, without []string, missing map[string][]string) string {
-	var packages []string
-	for _, driver := range without {
-		for _, p := range firmwarePackages {
-			if strings.HasPrefix(missing[driver][0], p.prefix) {
-				packages = append(packages, p.name)
-				break
-			}
-		}
-	}
-	slices.Sort(packages)
-	named := ""
-	if packages = slices.Compact(packages); len(packages) > 0 {
-		named = ", such as firmware-{" + strings.Join(packages, ",") + "}"
-	}
-	return fmt.Sprintf("%s has no firmware for the drivers %s, and some of their devices need it: install the firmware packages in the tree (Debian: section non-free-firmware)%s",
-		t.path(image.Firmware), strings.Join(without, ", "), named)
-}
-
-// missingFirmware says by driver which of its files the tree does not have.
-func missingFirmware(t *tree, missing map[string][]string) []string {
-	var texts []string
-	for _, driver := range slices.Sorted(maps.Keys(missing)) {
-		if !doesWithout[driver] {
-			texts = append(texts, fmt.Sprintf("%s asks for firmware that is not in %s: %s", driver, t.path(image.Firmware), someOf(missing[driver])))
-		}
-	}
-	return texts
 }
 
 // readFirmware reads a file, plain or packed. It goes into the image plain:

@@ -40,6 +40,9 @@ type Options struct {
 	// Strict says that a warning about what goes in is an error, an *OptionError with a
 	// *StrictError, and so is firmware that a driver names and Root does not have.
 	Strict bool
+	// AllowMissing are firmware files that may be missing, below lib/firmware, as for
+	// path.Match: there is no warning about them, and with Strict no error.
+	AllowMissing []string
 	// Report is a file to which the Report is written as JSON. Empty: none.
 	Report string
 	// DryRun says that nothing is to be written, neither Output nor Report. All else
@@ -83,5 +86,5 @@ type StrictError struct {
 }
 
 func (e *StrictError) Error() string {
-	return "no image was built, because of these warnings (--strict):\n  " + strings.Join(e.Findings, "\n  ")
+	return "no image was built, because of these warnings: " + strings.Join(e.Findings, "; ")
 }

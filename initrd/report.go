@@ -88,6 +88,10 @@ type FirmwareReport struct {
 	Missing []string `json:"missing"`
 	// MissingFor has the same files by driver.
 	MissingFor map[string][]string `json:"missing_for"`
+	// Tolerated are those of Missing about which there is no warning, and with
+	// Options.Strict no error: no package of Debian has them, the driver works without, or
+	// Options.AllowMissing has them.
+	Tolerated []string `json:"tolerated"`
 	// DriversWithout are the drivers of whose files the tree has none.
 	DriversWithout []string `json:"drivers_without"`
 }
@@ -131,14 +135,21 @@ func (r *Report) count(kernels []*kernel, modules []*moduleFile) {
 }
 
 // takeFirmware takes what packFirmware found missing.
-func (r *Report) takeFirmware(missing map[string][]string, without []string) {
+func (r *Report) takeFirmware(missing map[string][]string, without, allowed []string) {
 	r.Firmware.MissingFor = missing
-	r.Firmware.DriversWithout = append(r.Firmware.DriversWithout, without...)
-	for _, files := range missing {
+	r.Firmware.DriversWithout = append(r.Firmware.DriversWithout, slices.Clone(without)...)
+	for driver, files := range missing {
 		r.Firmware.Missing = append(r.Firmware.Missing, files...)
+		for _, file := range files {
+			if isTolerated(driver, file, allowed) {
+				r.Firmware.Tolerated = append(r.Firmware.Tolerated, file)
+			}
+		}
 	}
-	slices.Sort(r.Firmware.Missing)
-	r.Firmware.Missing = slices.Compact(r.Firmware.Missing)
+	for _, list := range []*[]string{&r.Firmware.Missing, &r.Firmware.Tolerated} {
+		slices.Sort(*list)
+		*list = slices.Compact(*list)
+	}
 }
 
 // save writes the report for programs.

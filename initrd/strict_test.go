@@ -5,7 +5,11 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"github.com/sidusboot/sidusboot/initrd/initrdtest"
 )
@@ -27,6 +31,25 @@ func TestStrict(t *testing.T) {
 		"missing firmware": {func(root string, _ *Options) {
 			os.Remove(filepath.Join(root, "usr/lib/firmware/rtl_nic/gone.fw"))
 		}, []string{"r8169 asks for firmware that is not in ", "rtl_nic/gone.fw"}},
+		"missing firmware that is allowed": {func(root string, opts *Options) {
+			os.Remove(filepath.Join(root, "usr/lib/firmware/rtl_nic/gone.fw"))
+			os.Remove(filepath.Join(root, "usr/lib/firmware/rtl_nic/a.fw"))
+			opts.AllowMissing = []string{"x", "rtl_nic/[ag]*"}
+		}, nil},
+		"missing firmware besides what is allowed": {func(root string, opts *Options) {
+			os.Remove(filepath.Join(root, "usr/lib/firmware/rtl_nic/gone.fw"))
+			os.Remove(filepath.Join(root, "usr/lib/firmware/rtl_nic/a.fw"))
+			opts.AllowMissing = []string{"rtl_nic/gone.fw", "rtl_nic"}
+		}, []string{"r8169 asks for firmware that is not in ", ": rtl_nic/a.fw"}},
+		"firmware that no package has": {func(root string, _ *Options) {
+			addFirmwareDriver(t, root, "acenic", "acenic/tg1.bin", "acenic/tg2.bin")
+		}, nil},
+		"firmware that no package has, and another": {func(root string, _ *Options) {
+			addFirmwareDriver(t, root, "acenic", "acenic/tg1.bin", "acenic/tg3.bin")
+		}, []string{"no firmware for the drivers acenic, and", "acenic asks for firmware that is not in ", ": acenic/tg3.bin"}},
+		"firmware that a driver works without": {func(root string, _ *Options) {
+			addFirmwareDriver(t, root, "isci", "isci/isci_firmware.bin")
+		}, nil},
 		"a driver that is forbidden": {func(root string, _ *Options) {
 			initrdtest.WriteFile(t, filepath.Join(root, "etc/modprobe.d/x.conf"), []byte("blacklist e1000\n"))
 		}, []string{"x.conf keeps e1000"}},
@@ -61,5 +84,45 @@ func TestStrict(t *testing.T) {
 				}
 			})
 		}
+	}
+}
+
+// addFirmwareDriver adds a NIC's driver that asks for firmware.
+func addFirmwareDriver(t *testing.T, root, name string, firmware ...string) {
+	t.Helper()
+	initrdtest.AddModule(t, root, initrdtest.Module{Path: "kernel/drivers/net/ethernet/" + name + ".ko", Firmware: firmware})
+}
+
+// The report has all files that are missing, and apart those about which nothing is said.
+func TestTolerated(t *testing.T) {
+	root := initrdtest.Tree(t)
+	addFirmwareDriver(t, root, "acenic", "acenic/tg1.bin")
+	addFirmwareDriver(t, root, "none", "none/a.bin", "none/b.bin")
+	opts := fakeOptions(t, root)
+	opts.Profiles, opts.AllowMissing = []string{"generic"}, []string{"none/*"}
+	rep, err := Build(t.Context(), opts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := FirmwareReport{
+		Missing:        []string{"acenic/tg1.bin", "none/a.bin", "none/b.bin", "rtl_nic/gone.fw"},
+		Tolerated:      []string{"acenic/tg1.bin", "none/a.bin", "none/b.bin"},
+		DriversWithout: []string{"acenic", "none"},
+		MissingFor:     map[string][]string{"acenic": {"acenic/tg1.bin"}, "none": {"none/a.bin", "none/b.bin"}, "r8169": {"rtl_nic/gone.fw"}},
+	}
+	if diff := cmp.Diff(want, rep.Firmware, cmpopts.IgnoreFields(FirmwareReport{}, "Files", "Bytes")); diff != "" {
+		t.Errorf("-want +got:\n%s", diff)
+	}
+	for _, w := range rep.Warnings {
+		if strings.Contains(w, "firmware") {
+			t.Errorf("warning %q", w)
+		}
+	}
+	for _, pattern := range []string{"", "[", "a/[b"} {
+		t.Run(pattern, func(t *testing.T) {
+			opts.AllowMissing = []string{"ok", pattern}
+			_, err := Build(t.Context(), opts)
+			wantOption(t, err, "AllowMissing", true, "is not a pattern")
+		})
 	}
 }

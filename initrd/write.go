@@ -13,6 +13,8 @@ type payload struct {
 	entries   []entry
 	modules   []*moduleFile
 	microcode []microcode
+	// allowMissing is Options.AllowMissing.
+	allowMissing []string
 }
 
 // write packs everything into out. Firmware comes last, because the modules
@@ -59,7 +61,9 @@ func write(ctx context.Context, out io.Writer, t *tree, c payload, rep *Report) 
 	if err != nil {
 		return err
 	}
-	rep.takeFirmware(missing, without)
+	rep.takeFirmware(missing, without, c.allowMissing)
+	missing = untolerated(missing, c.allowMissing)
+	without = slices.DeleteFunc(without, func(driver string) bool { return missing[driver] == nil })
 	if len(without) > 0 {
 		rep.Warnings = append(rep.Warnings, withoutFirmware(t, without, missing))
 	}

@@ -66,8 +66,10 @@ With --strict each warning about the content of the image is an error: a firmwar
 file that a driver asks for and the tree does not have, a driver that modprobe.d
 keeps from being loaded, a card without a driver, a broken file among the tree's
 lists or its microcode, a kernel that is left out, an unknown parameter. Advice
-about secrets and about the owner of FILE stays a warning. The drivers of generic
-ask for firmware that no package has, so use --strict with host=FILE or virtual.
+about secrets and about the owner of FILE stays a warning. Firmware that no package
+of Debian has (such as that of acenic) does not count. The drivers of generic ask
+for that of many packages, and those of a newer kernel for files that the
+packages do not have yet: --allow-missing names what may be missing.
 
 --secrets packs a file of users and passwords for the nodes' iSCSI volumes, one
 line for each node; a value with blanks is in quotes, # starts a comment:
@@ -124,6 +126,11 @@ how large it is.`,
 			}
 			opts.Builder = command.Version("initrdgen", version)
 			rep, err := initrd.Build(cmd.Context(), opts)
+			if strict := (*initrd.StrictError)(nil); errors.As(err, &strict) {
+				printWarnings(cmd, strict.Findings)
+				return errors.New("--strict: no image was built, because of the warnings above: correct what they are about; " +
+					"--allow-missing names firmware that may be missing")
+			}
 			if err != nil {
 				return withFlag(err)
 			}
@@ -150,6 +157,7 @@ how large it is.`,
 	f.StringVar(&opts.Compress, "compress", initrd.Compressors()[0], "how the image is compressed: `NAME` is "+strings.Join(initrd.Compressors(), ", "))
 	f.StringVar(&opts.Microcode, "microcode", initrd.MicrocodeChoices()[0], "which microcode of TREE is packed: `WHICH` is "+strings.Join(initrd.MicrocodeChoices(), ", "))
 	f.BoolVar(&opts.Strict, "strict", false, "warnings about the content of the image are errors, also missing firmware")
+	f.StringArrayVar(&opts.AllowMissing, "allow-missing", nil, "firmware that may be missing, also with --strict: `PATTERN` is a name below TREE/lib/firmware, with * for anything but a slash; may be repeated")
 	f.StringVar(&opts.Report, "report", "", "write what is in the image to `FILE`, as JSON")
 	f.BoolVar(&opts.DryRun, "dry-run", false, "do all but write: the report and the errors are the same as without it")
 	command.AddJSON(cmd)
@@ -170,7 +178,7 @@ func initDir(dir string) string {
 // flags are those of the fields of initrd.Options and bootdir.Options whose name is
 // not the flag's.
 var flags = map[string]string{
-	"Profiles": "profile", "Modules": "module",
+	"Profiles": "profile", "Modules": "module", "AllowMissing": "allow-missing",
 	"Dir": "tftp", "Loaders": "loader", "AppendTmpfs": "append-tmpfs", "AppendISCSI": "append-iscsi", "Version": "to", "Labels": "label",
 }
 

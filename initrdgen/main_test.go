@@ -80,6 +80,8 @@ func TestExitCodes(t *testing.T) {
 		{with("--json"), 0, `"profile": "generic"`, ""},
 		{with("--dry-run"), 0, "nothing was written", ""},
 		{with("--dry-run", "--kernel", "5.10"), 1, "", "--kernel: "},
+		{with("--strict", "--dry-run"), 1, "", "rtl_nic/gone.fw\ninitrdgen: --strict: no image was built, because of the warnings above"},
+		{with("--strict", "--dry-run", "--allow-missing", "["), 2, "", `--allow-missing: "[" is not a pattern`},
 		{[]string{"list", opts.Output}, 0, "lib/modules/6.1.0-test/nfs.ko", ""},
 		{[]string{"install", "--help"}, 0, "Examples:", ""},
 		{[]string{"install"}, 2, "", "--tftp: is missing"},
