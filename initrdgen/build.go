@@ -117,6 +117,11 @@ how large it is.`,
       --kernel 6.1.0-56-amd64 --module macvlan --compress gzip`,
 		Args: command.Arguments(0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if command.JSON(cmd) {
+				if err := command.Ignored(cmd, "--json has the missing firmware of each driver", "verbose"); err != nil {
+					return err
+				}
+			}
 			if opts.Init == "" {
 				self, err := os.Executable()
 				if err != nil {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os/user"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -81,6 +82,9 @@ An image with secrets gets mode 0600 and the owner that --owner names.`,
   initrdgen install --tftp /srv/tftp --rollback`,
 		Args: command.Arguments(0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := checkInstallFlags(cmd, opts); err != nil {
+				return err
+			}
 			rep, err := install(cmd.Context(), opts)
 			if err != nil {
 				return withFlag(err)
@@ -105,17 +109,28 @@ An image with secrets gets mode 0600 and the owner that --owner names.`,
 	return cmd
 }
 
+// checkInstallFlags refuses flags that contradict each other, or of which one would have
+// no effect.
+func checkInstallFlags(cmd *cobra.Command, opts installOptions) error {
+	changed := func(name string) bool { return cmd.Flags().Changed(name) }
+	switch {
+	case opts.rollback:
+		return command.IgnoredBut(cmd, "--rollback uses the kernel, the image, the parameters and the loaders of an installed version",
+			"rollback", "to", "tftp", "name", "keep", "dry-run", "json", "help")
+	case changed("to"):
+		return command.Usagef("--to needs --rollback: give both, or leave out --to")
+	case opts.Kernel != "" && opts.Root != "":
+		return command.Usagef("--kernel and --root both give the kernel: leave one out")
+	case len(opts.Loaders) > 0 && !slices.Contains(opts.Loaders, "grub"):
+		return command.Ignored(cmd, "--loader does not name grub", "path")
+	}
+	return nil
+}
+
 func install(ctx context.Context, opts installOptions) (*bootdir.Report, error) {
 	opts.Owner = -1
-	switch {
-	case opts.rollback && (opts.Image != "" || opts.Root != "" || opts.Kernel != "" || opts.Append != ""):
-		return nil, command.Usagef("--rollback uses the kernel, image and parameters of an installed version: leave out --image, --root, --kernel and --append")
-	case opts.to != "" && !opts.rollback:
-		return nil, command.Usagef("--to needs --rollback: give both, or leave out --to")
-	case opts.rollback:
+	if opts.rollback {
 		return bootdir.Rollback(opts.Options, opts.to)
-	case opts.Kernel != "" && opts.Root != "":
-		return nil, command.Usagef("--kernel and --root both give the kernel: leave one out")
 	}
 	if opts.owner != "" {
 		uid, err := userID(opts.owner)

@@ -7,6 +7,7 @@ import (
 	"encoding/base64"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -23,7 +24,6 @@ type secretsOptions struct {
 	Nodes                   []string
 	NodesFrom               string
 	User, Initiator, Format string
-	targetGiven             bool
 }
 
 func secretsCommand() *cobra.Command {
@@ -74,7 +74,9 @@ mode 0600. Names of targets and initiators are changed to lower case.
   initrdgen secrets --key site.key --targets room.targets`,
 		Args: command.Arguments(0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			opts.targetGiven = cmd.Flags().Changed("target")
+			if err := checkSecretsFlags(cmd, opts); err != nil {
+				return err
+			}
 			if err := printSecrets(cmd.OutOrStdout(), opts); err != nil {
 				return err
 			}
@@ -96,6 +98,19 @@ mode 0600. Names of targets and initiators are changed to lower case.
 }
 
 // printSecrets derives everything before it prints anything.
+// checkSecretsFlags refuses flags of which one would have no effect.
+func checkSecretsFlags(cmd *cobra.Command, opts secretsOptions) error {
+	if opts.Targets != "" {
+		if err := command.Ignored(cmd, "--targets already gives the targets", "nodes", "nodes-from", "target"); err != nil {
+			return err
+		}
+	}
+	if opts.Format != lioFormat && slices.Contains(formatNames(), opts.Format) {
+		return command.Ignored(cmd, "--format "+opts.Format+" has no names of initiators from a template", "initiator")
+	}
+	return nil
+}
+
 func printSecrets(w io.Writer, opts secretsOptions) error {
 	format, err := chooseFormat(opts.Format)
 	switch {
@@ -103,8 +118,6 @@ func printSecrets(w io.Writer, opts secretsOptions) error {
 		return err
 	case opts.Key == "":
 		return command.Usagef("--key is missing: give the file with the site's key")
-	case opts.Targets != "" && (len(opts.Nodes) > 0 || opts.NodesFrom != "" || opts.targetGiven):
-		return command.Usagef("--targets already gives the targets: leave out --nodes, --nodes-from and --target")
 	case opts.Targets == "" && len(opts.Nodes) == 0 && opts.NodesFrom == "":
 		return command.Usagef("no nodes given: use --nodes 10.0.0.1-10.0.0.20, --nodes-from FILE or --targets FILE")
 	}

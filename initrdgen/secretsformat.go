@@ -15,8 +15,11 @@ type secretsFormat struct {
 	write func(io.Writer, []account) error
 }
 
+// lioFormat is the format that has the names of initiators.
+const lioFormat = "lio"
+
 var secretsFormats = []secretsFormat{
-	{"table", writeTable}, {"tgt", writeTgt}, {"lio", writeLIO}, {"image", writeImage},
+	{"table", writeTable}, {"tgt", writeTgt}, {lioFormat, writeLIO}, {"image", writeImage},
 }
 
 func formatNames() []string {

@@ -1,12 +1,15 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
 
+	"github.com/sidusboot/sidusboot/bootfiles"
 	"github.com/sidusboot/sidusboot/command"
 	"github.com/sidusboot/sidusboot/uki"
 )
@@ -40,6 +43,9 @@ can fetch the file can read it. If its image has secrets, it gets mode 0600.`,
   sbsign --key site.key --cert site.crt --output /srv/www/sidus.efi sidus.efi`,
 		Args: command.Arguments(0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := checkUKIFlags(cmd, opts); err != nil {
+				return err
+			}
 			rep, err := uki.Build(cmd.Context(), opts)
 			if err != nil {
 				return withFlag(err)
@@ -57,6 +63,27 @@ can fetch the file can read it. If its image has secrets, it gets mode 0600.`,
 	f.BoolVar(&opts.DryRun, "dry-run", false, "do all but write")
 	command.AddJSON(cmd)
 	return cmd
+}
+
+// checkUKIFlags refuses flags of which one would have no effect.
+func checkUKIFlags(cmd *cobra.Command, opts uki.Options) error {
+	packed, cause := opts.Labels, "--label does not name "
+	if len(packed) > 0 {
+		if err := command.Ignored(cmd, "--label names the labels, the default one first", "default"); err != nil {
+			return err
+		}
+	} else {
+		packed, cause = []string{cmp.Or(opts.Default, bootfiles.Tmpfs)}, "neither --default nor --label names "
+	}
+	for label, flag := range map[string]string{bootfiles.Tmpfs: "append-tmpfs", bootfiles.ISCSI: "append-iscsi"} {
+		if slices.Contains(packed, label) {
+			continue
+		}
+		if err := command.Ignored(cmd, cause+label, flag); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func printUKI(w io.Writer, r *uki.Report, dry bool) {

@@ -40,6 +40,11 @@ when you know that no node runs an old version.`,
 			if o.Keep < 1 {
 				return command.Usagef("--keep %d: give a number from 1", o.Keep)
 			}
+			if assumeUnused {
+				if err := command.Ignored(cmd, "--assume-unused does not ask the NFS server", "ignore-client", "newest-mount"); err != nil {
+					return err
+				}
+			}
 			return withBase(args[0], func(b *versions.Base) error {
 				var err error
 				if !assumeUnused {

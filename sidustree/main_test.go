@@ -102,6 +102,34 @@ func TestCommands(t *testing.T) {
 	sidustree(0, "sidustree", "--version")
 }
 
+// TestIgnored gives flags that have no effect beside another one: that is wrong usage, and
+// the text names both.
+func TestIgnored(t *testing.T) {
+	base, tree := filepath.Join(t.TempDir(), "base"), t.TempDir()
+	for name, tt := range map[string]struct {
+		args  []string
+		names []string
+	}{
+		"gc --ignore-client":     {[]string{"gc", base, "--keep", "1", "--assume-unused", "--ignore-client", "10.0.0.1"}, []string{"--assume-unused", "--ignore-client"}},
+		"gc --newest-mount":      {[]string{"gc", base, "--keep", "1", "--assume-unused", "--newest-mount"}, []string{"--assume-unused", "--newest-mount"}},
+		"touch --keep":           {[]string{"touch", tree, "--keep", "7d"}, []string{"--keep", "--install-hook"}},
+		"touch --keep, remove":   {[]string{"touch", tree, "--keep", "7d", "--remove-hook"}, []string{"--keep", "--install-hook"}},
+		"touch, both hook flags": {[]string{"touch", tree, "--install-hook", "--remove-hook"}, []string{"--install-hook", "--remove-hook"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var out, errs bytes.Buffer
+			if got := command.Run(rootCommand(), tt.args, &out, &errs); got != command.Usage {
+				t.Errorf("%q: exit %d, want %d: %s", tt.args, got, command.Usage, &errs)
+			}
+			for _, name := range tt.names {
+				if !strings.Contains(errs.String(), name) {
+					t.Errorf("%q says %q, want a text with %s", tt.args, &errs, name)
+				}
+			}
+		})
+	}
+}
+
 // TestHelp wants an example of every command.
 func TestHelp(t *testing.T) {
 	for _, cmd := range rootCommand().Commands() {
