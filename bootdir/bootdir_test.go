@@ -403,7 +403,7 @@ func TestOptionErrors(t *testing.T) {
 		{func(o *Options) { o.Path = "/a b" }, "Path", "cannot be a path"},
 		{func(o *Options) { o.Keep = 1 }, "Keep", "2 or more"},
 		{func(o *Options) { o.Default = "disk" }, "Default", "not a label"},
-		{func(o *Options) { o.Default = "iscsi" }, "Image", "--profile generic,iscsi"},
+		{func(o *Options) { o.Default = "iscsi" }, "Image", "with the profiles generic,iscsi"},
 		{func(o *Options) { o.Loaders = []string{"lilo"} }, "Loaders", "choose one or more of pxelinux, grub, ipxe"},
 		{func(o *Options) { o.Append = "a\nLABEL evil" }, "Append", "a control character"},
 		{func(o *Options) { o.Append = "a'; reboot; '" }, "Append", "the character '"},

@@ -90,16 +90,21 @@ func (d *dir) wrap(name string, err error) error {
 	if le := (*os.LinkError)(nil); errors.As(err, &le) {
 		err = le.Err
 	}
-	remedy := "check the directory"
+	remedy, field := "check the directory", ""
 	switch {
 	case errors.Is(err, fs.ErrPermission):
 		remedy = "run initrdgen as a user who may write there"
 	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
-		remedy = "free some space there, or keep fewer versions (--keep)"
+		remedy = "free some space there, or keep fewer versions"
+		field = "Keep"
 	case errors.Is(err, syscall.EROFS):
 		remedy = "mount its file system read-write"
 	}
-	return fmt.Errorf("%s: %w: %s", d.path(name), err, remedy)
+	err = fmt.Errorf("%s: %w: %s", d.path(name), err, remedy)
+	if field != "" {
+		err = initrd.WithRemedy(err, field)
+	}
+	return err
 }
 
 // maxText is the most that a file of configuration may have.

@@ -5,6 +5,8 @@ import (
 	"path"
 	"regexp"
 	"strings"
+
+	"github.com/sidusboot/sidusboot/initrd"
 )
 
 var (
@@ -27,7 +29,7 @@ func grubText(v *version, old []byte) ([]byte, error) {
 	for _, m := range grubEntry.FindAllStringSubmatch(string(foreign), -1) {
 		for _, l := range v.Labels {
 			if name := v.labelName(l.Name); m[1] == name || m[2] == name || m[3] == name {
-				return nil, &EntryError{name}
+				return nil, initrd.WithRemedy(&EntryError{name}, "Name")
 			}
 		}
 	}

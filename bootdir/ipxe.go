@@ -1,8 +1,11 @@
 package bootdir
 
 import (
+	"errors"
 	"fmt"
 	"strings"
+
+	"github.com/sidusboot/sidusboot/initrd"
 )
 
 // ipxeText makes NAME.ipxe. iPXE takes names as relative to the script, by TFTP
@@ -13,7 +16,7 @@ import (
 func ipxeText(v *version, old []byte) ([]byte, error) {
 	own := "#!ipxe\n" + beginLine(v.Name)
 	if len(old) > 0 && !strings.HasPrefix(string(old), own) {
-		return nil, fmt.Errorf("initrdgen did not write it: rename it, or choose another --name")
+		return nil, initrd.WithRemedy(errors.New("initrdgen did not write it: rename it, or choose another name for ours"), "Name")
 	}
 	var b strings.Builder
 	b.WriteString(own)

@@ -141,7 +141,7 @@ func (e *DamagedError) Error() string {
 type EntryError struct{ Label string }
 
 func (e *EntryError) Error() string {
-	return fmt.Sprintf("there is already an entry %q, which initrdgen did not write: rename it, or choose another --name", e.Label)
+	return fmt.Sprintf("there is already an entry %q, which initrdgen did not write: rename it, or choose another name for ours", e.Label)
 }
 
 // split divides a file into what is before our block and what is behind it. All

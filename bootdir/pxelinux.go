@@ -6,6 +6,8 @@ import (
 	"strings"
 
 	"github.com/sidusboot/sidusboot/bootfiles"
+
+	"github.com/sidusboot/sidusboot/initrd"
 )
 
 // pxelinuxText makes pxelinux.cfg/default. Files are named relative to pxelinux.0.
@@ -28,7 +30,7 @@ func pxelinuxText(v *version, old []byte) ([]byte, error) {
 			hasDefault = true
 		case "label":
 			if len(fields) > 1 && slices.ContainsFunc(v.Labels, func(l bootfiles.Label) bool { return v.labelName(l.Name) == fields[1] }) {
-				return nil, &EntryError{fields[1]}
+				return nil, initrd.WithRemedy(&EntryError{fields[1]}, "Name")
 			}
 		}
 	}

@@ -83,7 +83,7 @@ func Open(opts Options) (s *Set, err error) {
 	case opts.Image == "" && opts.Root == "":
 		return s, initrd.InvalidOptionf("Image", "is missing: give an image that initrdgen build wrote")
 	case opts.Kernel == "" && opts.Root == "":
-		return s, initrd.InvalidOptionf("Kernel", "is missing: give the kernel's file, or with --root the tree that has it in boot/")
+		return s, initrd.WithRemedy(initrd.InvalidOptionf("Kernel", "is missing: give the kernel's file, or the tree that has it in boot/"), "Root")
 	}
 	if opts.Image == "" {
 		s.Image, opts.Image, err = newestImage(opts.Root)
@@ -138,8 +138,8 @@ func (s *Set) findKernel(opts Options, releases []string) (err error) {
 // kernelOfTree looks in a tree for the kernel of an image.
 func kernelOfTree(root string, releases []string) (*os.File, string, error) {
 	if len(releases) > 1 {
-		return nil, "", initrd.OptionErrorf("Root", "the image is for the kernels %s: choose one with --kernel, such as %s/boot/vmlinuz-%s",
-			strings.Join(releases, ", "), strings.TrimRight(root, "/"), releases[0])
+		return nil, "", initrd.WithRemedy(initrd.OptionErrorf("Root", "the image is for the kernels %s: give the file of one, such as %s/boot/vmlinuz-%s",
+			strings.Join(releases, ", "), strings.TrimRight(root, "/"), releases[0]), "Kernel")
 	}
 	t := tree.At(root)
 	var first error
@@ -153,7 +153,7 @@ func kernelOfTree(root string, releases []string) (*os.File, string, error) {
 		}
 	}
 	if errors.Is(first, fs.ErrNotExist) {
-		return nil, "", initrd.OptionErrorf("Root", "%s has no boot/vmlinuz-%s, the kernel of the image: install its package, or give the file with --kernel", root, releases[0])
+		return nil, "", initrd.WithRemedy(initrd.OptionErrorf("Root", "%s has no boot/vmlinuz-%s, the kernel of the image: install its package, or give the file of the kernel", root, releases[0]), "Kernel")
 	}
 	return nil, "", initrd.OptionErrorf("Root", "%s: %w: make it readable, or run initrdgen as root", root, first)
 }

@@ -25,7 +25,7 @@ func newestImage(root string) (f *os.File, name string, err error) {
 	t := tree.At(root)
 	entries, err := t.ReadDir("boot")
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return nil, "", initrd.OptionErrorf("Root", "%s: %w: give a root tree that has a kernel, or an image with --image", root, err)
+		return nil, "", initrd.WithRemedy(initrd.OptionErrorf("Root", "%s: %w: give a root tree that has a kernel, or an image", root, err), "Image")
 	}
 	var newest time.Time
 	for _, e := range entries {

@@ -25,8 +25,8 @@ func (s *Set) label(opts Options, profiles []string) error {
 	if slices.Contains(profiles, "iscsi") {
 		s.Labels = append(s.Labels, Label{ISCSI, join(opts.Append, "sidus.rw="+ISCSI, opts.AppendISCSI)})
 	} else if chosen == ISCSI || opts.AppendISCSI != "" {
-		return initrd.OptionErrorf("Image", "%s cannot have the label %s, because it was not built with the profile iscsi: build it with --profile %s,iscsi",
-			opts.Image, ISCSI, strings.Join(profiles, ","))
+		return initrd.WithRemedy(initrd.OptionErrorf("Image", "%s cannot have the label %s, because it was not built with the profile iscsi: build it with the profiles %s,iscsi",
+			opts.Image, ISCSI, strings.Join(profiles, ",")), "Profiles")
 	}
 	if chosen == ISCSI {
 		slices.Reverse(s.Labels)
@@ -48,17 +48,19 @@ func (s *Set) label(opts Options, profiles []string) error {
 // CheckParameters refuses parameters that a loader would not pass on as they are, or
 // that the labels or the loaders set.
 func CheckParameters(text string) error {
-	const remedy = ": put the parameter into the image, with initrdgen build --config"
+	inImage := func(problem string) error {
+		return initrd.WithRemedy(errors.New(problem+": put the parameter into the image"), "Config")
+	}
 	for _, c := range text {
 		switch {
 		case c < ' ' || c > '~':
 			return errors.New("has a control character, a newline or a character outside ASCII, which some loaders do not pass on: use printable ASCII on one line")
 		case strings.ContainsRune("\"'\\`", c):
-			return errors.New("has the character " + string(c) + ", which GRUB changes" + remedy)
+			return inImage("has the character " + string(c) + ", which GRUB changes")
 		}
 	}
 	if strings.Contains(text, "${") {
-		return errors.New("has ${, which iPXE would replace" + remedy)
+		return inImage("has ${, which iPXE would replace")
 	}
 	for parameter := range strings.FieldsSeq(text) {
 		name, _, _ := strings.Cut(parameter, "=")
@@ -68,7 +70,7 @@ func CheckParameters(text string) error {
 		case slices.Contains([]string{"initrd", "BOOT_IMAGE", "BOOTIF"}, name):
 			return errors.New("has " + name + "=, which the loaders set: leave it out")
 		case name == "sidus.rw":
-			return errors.New("has sidus.rw=, which the labels set: leave it out, and choose a label with --default")
+			return initrd.WithRemedy(errors.New("has sidus.rw=, which the labels set: leave it out, and choose a label"), "Default")
 		}
 	}
 	return nil
@@ -82,14 +84,14 @@ const maxLine = 1900
 // too long for the kernel.
 func understood(text string) (notes []string, err error) {
 	if len(text) > maxLine {
-		return nil, initrd.InvalidOptionf("Append", "%d bytes, more than the %d that the kernel and the loaders accept: put parameters into the image, with initrdgen build --config", len(text), maxLine)
+		return nil, initrd.WithRemedy(initrd.InvalidOptionf("Append", "%d bytes, more than the %d that the kernel and the loaders accept: put parameters into the image", len(text), maxLine), "Config")
 	}
 	c, err := config.Parse(text, "")
 	if err != nil {
 		return nil, initrd.OptionErrorf("Append", "%s", strings.ReplaceAll(err.Error(), "\n", "; "))
 	}
 	if c.ISCSI.Password != "" || c.ISCSI.PasswordIn != "" {
-		c.Notes = append(c.Notes, "the parameters have a password, and everybody can fetch the parameters: put the password into the image, with initrdgen build --secrets")
+		c.Notes = append(c.Notes, "the parameters have a password, and everybody can fetch the parameters: put the password into the file of secrets from which the image is built")
 	}
 	return c.Notes, nil
 }

@@ -79,6 +79,22 @@ func InvalidOptionf(field, format string, args ...any) error {
 	return &OptionError{Field: field, Invalid: true, Err: fmt.Errorf(format, args...)}
 }
 
+// A RemedyError is an error that another value of the options would avoid. Its text does not
+// say how a program takes them.
+type RemedyError struct {
+	// Fields are names of fields of Options, or of another struct of options.
+	Fields []string
+	Err    error
+}
+
+func (e *RemedyError) Error() string { return e.Err.Error() }
+
+// Unwrap returns Err.
+func (e *RemedyError) Unwrap() error { return e.Err }
+
+// WithRemedy makes a RemedyError.
+func WithRemedy(err error, fields ...string) error { return &RemedyError{Fields: fields, Err: err} }
+
 // A StrictError is about an image that was not built because of Options.Strict.
 type StrictError struct {
 	// Findings would have been warnings, or firmware that is missing.

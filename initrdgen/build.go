@@ -137,7 +137,7 @@ how large it is.`,
 					"--allow-missing names firmware that may be missing")
 			}
 			if err != nil {
-				return withFlag(err)
+				return withFlag(cmd, err)
 			}
 			printWarnings(cmd, rep.Warnings)
 			return command.Print(cmd, rep, func(w io.Writer) {
@@ -187,21 +187,38 @@ var flags = map[string]string{
 	"Dir": "tftp", "Loaders": "loader", "AppendTmpfs": "append-tmpfs", "AppendISCSI": "append-iscsi", "Version": "to", "Labels": "label",
 }
 
-// withFlag names the flag where an error is about one of the options.
-func withFlag(err error) error {
-	option := (*initrd.OptionError)(nil)
-	if !errors.As(err, &option) {
-		return err
+// withFlag names the flag where an error is about one of the options, and those that would
+// help.
+func withFlag(cmd *cobra.Command, err error) error {
+	var with []string
+	if remedy := (*initrd.RemedyError)(nil); errors.As(err, &remedy) {
+		for _, field := range remedy.Fields {
+			name := "--" + flagOf(field)
+			if cmd.Flags().Lookup(flagOf(field)) == nil {
+				name = "initrdgen build " + name // How the image is made.
+			}
+			with = append(with, name)
+		}
 	}
-	flag := flags[option.Field]
-	if flag == "" {
-		flag = strings.ToLower(option.Field)
+	invalid := false
+	if option := (*initrd.OptionError)(nil); errors.As(err, &option) {
+		err, invalid = fmt.Errorf("--%s: %w", flagOf(option.Field), option.Err), option.Invalid
 	}
-	err = fmt.Errorf("--%s: %w", flag, option.Err)
-	if option.Invalid {
+	if len(with) > 0 {
+		err = fmt.Errorf("%w (%s)", err, strings.Join(with, ", "))
+	}
+	if invalid {
 		return command.UsageError{Err: err}
 	}
 	return err
+}
+
+// flagOf is the flag for a field of the options.
+func flagOf(field string) string {
+	if flag := flags[field]; flag != "" {
+		return flag
+	}
+	return strings.ToLower(field)
 }
 
 func profileNames() []string {

@@ -136,7 +136,7 @@ build --profile or --module.
 			defer f.Close()
 			v, err := initrd.Check(f, opts)
 			if option := (*initrd.OptionError)(nil); errors.As(err, &option) {
-				return withFlag(err)
+				return withFlag(cmd, err)
 			}
 			if err != nil {
 				return ofImage(args[0], err)

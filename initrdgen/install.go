@@ -87,7 +87,7 @@ An image with secrets gets mode 0600 and the owner that --owner names.`,
 			}
 			rep, err := install(cmd.Context(), opts)
 			if err != nil {
-				return withFlag(err)
+				return withFlag(cmd, err)
 			}
 			printWarnings(cmd, rep.Warnings)
 			return command.Print(cmd, rep, func(w io.Writer) { printInstalled(w, rep, opts.DryRun) })

@@ -76,6 +76,7 @@ func TestExitCodes(t *testing.T) {
 	}{
 		{good, 0, "profile generic", ""},
 		{with("--profile", "virtual", "--compress", "none"), 0, "profile virtual", ""},
+		{with("--strict"), 1, "", "rtl_nic/gone.fw\ninitrdgen: --strict: no image was built, because of the warnings above: "},
 		{with("--verbose"), 0, "missing rtl_nic/gone.fw", ""},
 		{with("--json"), 0, `"profile": "generic"`, ""},
 		{with("--dry-run"), 0, "nothing was written", ""},
@@ -86,8 +87,8 @@ func TestExitCodes(t *testing.T) {
 		{[]string{"install", "--help"}, 0, "Examples:", ""},
 		{[]string{"install"}, 2, "", "--tftp: is missing"},
 		{[]string{"install", "--tftp", t.TempDir()}, 2, "", "--image: is missing"},
-		{[]string{"install", "--tftp", t.TempDir(), "--image", opts.Output}, 2, "", "--kernel: is missing"},
-		{[]string{"install", "--tftp", t.TempDir(), "--image", opts.Output, "--root", root}, 1, "", "--root: " + root + " has no boot/vmlinuz-6.1.0-test"},
+		{[]string{"install", "--tftp", t.TempDir(), "--image", opts.Output}, 2, "", "--kernel: is missing: give the kernel's file, or the tree that has it in boot/ (--root)\n"},
+		{[]string{"install", "--tftp", t.TempDir(), "--image", opts.Output, "--root", root}, 1, "", "--root: " + root + " has no boot/vmlinuz-6.1.0-test, the kernel of the image: install its package, or give the file of the kernel (--kernel)\n"},
 		{[]string{"install", "--tftp", t.TempDir(), "--root", root}, 1, "", "has no boot/initrd-sidus-RELEASE with boot/vmlinuz-RELEASE"},
 		{[]string{"install", "--tftp", t.TempDir(), "--rollback"}, 1, "", "no version that was used before"},
 		{[]string{"install", "--tftp", t.TempDir(), "--rollback", "--root", root}, 2, "", "leave out"},
@@ -141,6 +142,36 @@ func TestExitCodes(t *testing.T) {
 			}
 			if tt.code != 0 && (!strings.HasPrefix(stderr, "initrdgen: ") || stdout != "") {
 				t.Errorf("initrdgen %q: stderr = %q, stdout = %q", tt.args, stderr, stdout)
+			}
+		})
+	}
+}
+
+// TestWithFlag names the flags for errors of the packages, which do not know them.
+func TestWithFlag(t *testing.T) {
+	broken := errors.New("it is broken: mend it")
+	for name, tt := range map[string]struct {
+		err  error
+		want string
+		code int
+	}{
+		"no option":              {broken, "it is broken: mend it", command.Failure},
+		"an option":              {initrd.OptionErrorf("AppendTmpfs", "%w", broken), "--append-tmpfs: it is broken: mend it", command.Failure},
+		"an invalid one":         {initrd.InvalidOptionf("Dir", "%w", broken), "--tftp: it is broken: mend it", command.Usage},
+		"another flag":           {initrd.WithRemedy(broken, "Keep"), "it is broken: mend it (--keep)", command.Failure},
+		"two flags":              {initrd.WithRemedy(initrd.InvalidOptionf("Root", "%w", broken), "Kernel", "Image"), "--root: it is broken: mend it (--kernel, --image)", command.Usage},
+		"inside an option":       {initrd.InvalidOptionf("Append", "%w", initrd.WithRemedy(broken, "Default")), "--append: it is broken: mend it (--default)", command.Usage},
+		"a flag of build":        {initrd.WithRemedy(initrd.OptionErrorf("Append", "%w", broken), "Config"), "--append: it is broken: mend it (initrdgen build --config)", command.Failure},
+		"that of a set of flags": {initrd.WithRemedy(initrd.OptionErrorf("Image", "%w", broken), "Profiles"), "--image: it is broken: mend it (initrdgen build --profile)", command.Failure},
+	} {
+		t.Run(name, func(t *testing.T) {
+			got := withFlag(installCommand(), tt.err)
+			code := command.Failure
+			if errors.As(got, new(command.UsageError)) {
+				code = command.Usage
+			}
+			if got.Error() != tt.want || code != tt.code || !errors.Is(got, broken) {
+				t.Errorf("withFlag: %v, exit %d, want %q, %d", got, code, tt.want, tt.code)
 			}
 		})
 	}

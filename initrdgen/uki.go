@@ -48,7 +48,7 @@ can fetch the file can read it. If its image has secrets, it gets mode 0600.`,
 			}
 			rep, err := uki.Build(cmd.Context(), opts)
 			if err != nil {
-				return withFlag(err)
+				return withFlag(cmd, err)
 			}
 			printWarnings(cmd, rep.Warnings)
 			return command.Print(cmd, rep, func(w io.Writer) { printUKI(w, rep, opts.DryRun) })

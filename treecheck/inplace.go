@@ -23,7 +23,7 @@ func (c *check) inPlace() {
 	}
 	if state := t.Hook(); state == stamp.HookOther {
 		c.add(Finding{Name: "hook", Severity: Warning, Problem: "the hook for apt and dpkg is from another version of sidustree, or a part of it is missing",
-			Remedy: "install it again: sidustree touch TREE --install-hook"}, t.HookFiles()...)
+			Remedy: "install the hook again, by sidustree touch"}, t.HookFiles()...)
 	}
 	aside := "/" + layout.Aside
 	info, err := c.tree.Lstat(aside)

@@ -89,15 +89,15 @@ func Build(ctx context.Context, opts Options) (*Report, error) {
 	case stubs[src.Architecture] == "":
 		return nil, initrd.OptionErrorf("Kernel", "%s is for %s, for which there is no EFI stub: give a kernel for %s", src.Kernel.Name(), src.Architecture, strings.Join(slices.Sorted(maps.Keys(stubs)), " or "))
 	case src.Format == initrd.ImageGz:
-		return nil, initrd.OptionErrorf("Kernel", "%s is compressed by gzip, and UEFI does not start such a kernel: decompress it with gunzip, and give that file with --kernel", src.Kernel.Name())
+		return nil, initrd.WithRemedy(initrd.OptionErrorf("Kernel", "%s is compressed by gzip, and UEFI does not start such a kernel: decompress it with gunzip, and give that file as the kernel", src.Kernel.Name()), "Kernel")
 	}
 	stub, name, err := openStub(opts, src.Architecture)
 	if err != nil {
 		return nil, err
 	}
 	if version := stubVersion(stub.magic()); len(labels) > 1 && version < profilesSince {
-		return nil, initrd.OptionErrorf("Stub", "%s is %s, which does not support profiles: choose one label with --label, or give a stub of systemd %d or later (Debian 13)",
-			name, cmp.Or(stub.magic(), "not a stub of systemd"), profilesSince)
+		return nil, initrd.WithRemedy(initrd.OptionErrorf("Stub", "%s is %s, which does not support profiles: choose one label, or give a stub of systemd %d or later (Debian 13)",
+			name, cmp.Or(stub.magic(), "not a stub of systemd"), profilesSince), "Labels", "Stub")
 	}
 	sections, err := read(ctx, src, labels, osRelease(opts.Root, src.Release))
 	if err != nil {
@@ -159,16 +159,16 @@ func openStub(opts Options, machine string) (*stub, string, error) {
 		}
 	} else {
 		if opts.Root == "" {
-			return nil, "", initrd.InvalidOptionf("Stub", "is missing: give the stub, or with --root a tree that has systemd-boot-efi installed")
+			return nil, "", initrd.WithRemedy(initrd.InvalidOptionf("Stub", "is missing: give the stub, or a tree that has systemd-boot-efi installed"), "Root")
 		}
 		inTree := path.Join("usr/lib/systemd/boot/efi", stubs[machine])
 		name = path.Join(opts.Root, inTree)
 		file, err = tree.At(opts.Root).ReadFileMax(inTree, maxStub)
 		if errors.Is(err, fs.ErrNotExist) {
-			return nil, "", initrd.OptionErrorf("Root", "%s does not exist: install systemd-boot-efi in the tree, or give a stub with --stub", name)
+			return nil, "", initrd.WithRemedy(initrd.OptionErrorf("Root", "%s does not exist: install systemd-boot-efi in the tree, or give a stub", name), "Stub")
 		}
 		if err != nil {
-			return nil, "", initrd.OptionErrorf("Root", "%s: %w: give a stub with --stub", name, err)
+			return nil, "", initrd.WithRemedy(initrd.OptionErrorf("Root", "%s: %w: give a stub", name, err), "Stub")
 		}
 	}
 	s, err := readStub(file)

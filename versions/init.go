@@ -73,7 +73,7 @@ func (b *Base) makeStaging(ctx context.Context, from string, progress func(Stats
 			return &LayoutError{filepath.Join(b.path, layout.Staging), "is " + typeName(st), "it must be a directory: move it away"}
 		}
 		if from != "" {
-			return &LayoutError{filepath.Join(b.path, layout.Staging), "already exists", "remove it first, or leave out --from"}
+			return &LayoutError{filepath.Join(b.path, layout.Staging), "already exists", "remove it first, or copy no tree into it"}
 		}
 		return nil
 	}
