@@ -129,9 +129,9 @@ func (c *dhcpClient) exchange(ctx context.Context) (*Lease, error) {
 		return nil, err
 	}
 	request := c.message(dhcpv4.MessageTypeRequest)
-	request.UpdateOption(dhcpv4.OptRequestedIPAddress(offer.YourIPAddr))
-	server := offer.ServerIdentifier()
-	request.UpdateOption(dhcpv4.OptServerIdentifier(server))
+	request.Options[optRequestedIP] = offer.YourIPAddr.To4()
+	server := serverID(offer)
+	request.Options[optServerID] = server.AsSlice()
 	for i := range ackTries {
 		answer, err := c.ask(ctx, request, firstAnswer<<i, func(m *dhcpv4.DHCPv4) bool {
 			return c.isAnswerTo(m, offer)
@@ -142,13 +142,13 @@ func (c *dhcpClient) exchange(ctx context.Context) (*Lease, error) {
 		if answer != nil {
 			lease, err := c.leaseOf(answer)
 			if err == nil && !lease.ServerID.IsValid() {
-				lease.ServerID = addr4(server)
+				lease.ServerID = server
 			}
-			c.failed[addr4(server)] = err != nil
+			c.failed[server] = err != nil
 			return lease, err
 		}
 	}
-	c.failed[addr4(server)] = true
+	c.failed[server] = true
 	return nil, fmt.Errorf("the DHCP server %s offered %s, but does not answer the request for it", server, offer.YourIPAddr)
 }
 
@@ -160,25 +160,25 @@ func (c *dhcpClient) isAnswerTo(m, offer *dhcpv4.DHCPv4) bool {
 	if !isAnswer(m) {
 		return false
 	}
-	switch id := m.ServerIdentifier(); {
-	case id.Equal(offer.ServerIdentifier()):
-	case addr4(id).IsValid() || m.MessageType() == dhcpv4.MessageTypeNak || !m.YourIPAddr.Equal(offer.YourIPAddr):
+	switch id := serverID(m); {
+	case id == serverID(offer):
+	case id.IsValid() || messageType(m) == dhcpv4.MessageTypeNak || !m.YourIPAddr.Equal(offer.YourIPAddr):
 		return false
 	}
 	// An answer that cannot be used may be a forged one that came first.
 	_, err := leaseFrom(m, c.device, c.mac)
-	return err == nil || m.MessageType() == dhcpv4.MessageTypeNak
+	return err == nil || messageType(m) == dhcpv4.MessageTypeNak
 }
 
 func isAnswer(m *dhcpv4.DHCPv4) bool {
-	t := m.MessageType()
+	t := messageType(m)
 	return t == dhcpv4.MessageTypeAck || t == dhcpv4.MessageTypeNak
 }
 
 // leaseOf is the lease in a server's ACK; a NAK is an error.
 func (c *dhcpClient) leaseOf(answer *dhcpv4.DHCPv4) (*Lease, error) {
-	if answer.MessageType() == dhcpv4.MessageTypeNak {
-		return nil, &RefusedError{Server: addr4(answer.ServerIdentifier()), Message: cleanText(answer.Message())}
+	if messageType(answer) == dhcpv4.MessageTypeNak {
+		return nil, &RefusedError{Server: serverID(answer), Message: cleanText(textOf(answer, optMessage))}
 	}
 	lease, err := leaseFrom(answer, c.device, c.mac)
 	if err != nil {
@@ -194,10 +194,10 @@ const bestRank = 3
 // rank compares offers: first comes a server that has not failed this node so
 // far, then a root path where one is looked for.
 func (c *dhcpClient) rank(offer *dhcpv4.DHCPv4) (rank int) {
-	if !c.failed[addr4(offer.ServerIdentifier())] {
+	if !c.failed[serverID(offer)] {
 		rank += 2
 	}
-	if !c.opts.preferRoot || offer.RootPath() != "" {
+	if !c.opts.preferRoot || textOf(offer, optRootPath) != "" {
 		rank++
 	}
 	return rank
@@ -221,11 +221,11 @@ func (c *dhcpClient) discover(ctx context.Context) (*dhcpv4.DHCPv4, error) {
 			if err != nil {
 				return nil, err
 			}
-			if offer.MessageType() != dhcpv4.MessageTypeOffer {
+			if messageType(offer) != dhcpv4.MessageTypeOffer {
 				continue
 			}
 			_, err = leaseFrom(offer, c.device, c.mac)
-			if err == nil && !addr4(offer.ServerIdentifier()).IsValid() {
+			if err == nil && !serverID(offer).IsValid() {
 				err = errNoServerID
 			}
 			if err != nil {
@@ -292,8 +292,8 @@ func (c *dhcpClient) checkAddress(ctx context.Context, link *rtnetlink.Link, l *
 		return err
 	}
 	decline := c.message(dhcpv4.MessageTypeDecline)
-	decline.UpdateOption(dhcpv4.OptRequestedIPAddress(l.Addr.Addr().AsSlice()))
-	decline.UpdateOption(dhcpv4.OptServerIdentifier(l.ServerID.AsSlice()))
+	decline.Options[optRequestedIP] = l.Addr.Addr().AsSlice()
+	decline.Options[optServerID] = l.ServerID.AsSlice()
 	return errors.Join(err, c.send(decline))
 }
 
@@ -307,7 +307,7 @@ func release(link *rtnetlink.Link, l *Lease) error {
 	c := &dhcpClient{conn: conn, mac: l.MAC, device: l.Device, opts: dhcpOptions{clientID: l.ClientID}, start: time.Now(), xid: newXID()}
 	m := c.message(dhcpv4.MessageTypeRelease)
 	m.ClientIPAddr = l.Addr.Addr().AsSlice()
-	m.UpdateOption(dhcpv4.OptServerIdentifier(l.ServerID.AsSlice()))
+	m.Options[optServerID] = l.ServerID.AsSlice()
 	return c.send(m)
 }
 

@@ -1,6 +1,7 @@
 package network
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"net"
@@ -11,6 +12,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/insomniacslk/dhcp/dhcpv4"
+	"github.com/insomniacslk/dhcp/rfc1035label"
 
 	"github.com/sidusboot/sidusboot/clock"
 	"github.com/sidusboot/sidusboot/network/ipv4"
@@ -33,18 +35,18 @@ func leaseFrom(m *dhcpv4.DHCPv4, device string, mac net.HardwareAddr) (lease *Le
 	}
 	l := &Lease{
 		Device: device, MAC: mac, Proto: "dhcp",
-		Domain:     cleanName(m.DomainName()),
-		Hostname:   cleanName(m.HostName()),
-		RootPath:   cleanText(m.RootPath()),
+		Domain:     cleanName(textOf(m, optDomain)),
+		Hostname:   cleanName(textOf(m, optHostName)),
+		RootPath:   cleanText(textOf(m, optRootPath)),
 		BootFile:   cleanText(m.BootFileName),
-		DNS:        addrs4(m.DNS()),
-		NTP:        addrs4(m.NTPServers()),
+		DNS:        addrsOf(m, optDNS),
+		NTP:        addrsOf(m, optNTP),
 		NextServer: addr4(m.ServerIPAddr),
-		ServerID:   addr4(m.ServerIdentifier()),
-		Broadcast:  addr4(m.BroadcastAddress()),
+		ServerID:   serverID(m),
+		Broadcast:  addrOf(m, optBroadcast),
 	}
 	bits, ok := ipv4.ClassBits(addr)
-	if mask := m.SubnetMask(); mask != nil {
+	if mask := net.IPMask(m.Options[optSubnetMask]); len(mask) == net.IPv4len {
 		ones, size := mask.Size()
 		if size != 32 || ones == 0 {
 			return nil, fmt.Errorf("the server's netmask %v is not valid: after a zero bit comes a one", net.IP(mask))
@@ -55,20 +57,20 @@ func leaseFrom(m *dhcpv4.DHCPv4, device string, mac net.HardwareAddr) (lease *Le
 		return nil, fmt.Errorf("the server's answer has no netmask for %s", addr)
 	}
 	l.Addr = netip.PrefixFrom(addr, bits)
-	if search := m.DomainSearch(); search != nil {
+	if search, err := rfc1035label.FromBytes(m.Options[optSearch]); err == nil {
 		for _, label := range search.Labels {
 			if label = cleanName(label); label != "" {
 				l.Search = append(l.Search, label)
 			}
 		}
 	}
-	if mtu, err := dhcpv4.GetUint16(dhcpv4.OptionInterfaceMTU, m.Options); err == nil && mtu >= minMTU {
-		l.MTU = int(mtu)
+	if mtu := m.Options[optMTU]; len(mtu) == 2 && binary.BigEndian.Uint16(mtu) >= minMTU {
+		l.MTU = int(binary.BigEndian.Uint16(mtu))
 	}
 	for _, s := range []struct{ what, sent, taken string }{
-		{"host name (option 12)", m.HostName(), l.Hostname},
-		{"domain (option 15)", m.DomainName(), l.Domain},
-		{"root path (option 17)", m.RootPath(), l.RootPath},
+		{"host name (option 12)", textOf(m, optHostName), l.Hostname},
+		{"domain (option 15)", textOf(m, optDomain), l.Domain},
+		{"root path (option 17)", textOf(m, optRootPath), l.RootPath},
 		{"boot file name", m.BootFileName, l.BootFile},
 	} {
 		if s.taken == "" && strings.Trim(s.sent, lineEnds) != "" {
@@ -76,7 +78,7 @@ func leaseFrom(m *dhcpv4.DHCPv4, device string, mac net.HardwareAddr) (lease *Le
 		}
 	}
 	l.Routes = routesFrom(m)
-	l.Time, l.T1, l.T2 = leaseTimes(m.IPAddressLeaseTime(0), m.IPAddressRenewalTime(0), m.IPAddressRebindingTime(0))
+	l.Time, l.T1, l.T2 = leaseTimes(secondsOf(m, optLeaseTime), secondsOf(m, optRenewalTime), secondsOf(m, optRebindingTime))
 	l.Since = clock.Uptime()
 	return l, nil
 }
@@ -109,25 +111,13 @@ func leaseTimes(length, renew, rebind time.Duration) (lease, t1, t2 time.Duratio
 // routesFrom are those of option 121, which makes a client ignore options 33
 // and 3 (RFC 3442), else those of option 33 and the first router of option 3.
 func routesFrom(m *dhcpv4.DHCPv4) []Route {
-	var routes []Route
-	for _, r := range m.ClasslessStaticRoute() {
-		dst, ok := netip.AddrFromSlice(r.Dest.IP.To4())
-		bits, size := r.Dest.Mask.Size()
-		if !ok || size != 32 {
-			continue
-		}
-		route := Route{Dst: netip.PrefixFrom(dst, bits).Masked()}
-		if gw := addr4(r.Router); gw.IsValid() {
-			route.Gateway = gw
-		}
-		routes = append(routes, route)
-	}
+	routes := classlessRoutes(m.Options[optClasslessRoutes])
 	if len(routes) > 0 {
 		return routes
 	}
 	// Pairs of a destination and a router (RFC 2132, section 5.8). A default
 	// route is not allowed among them.
-	pairs := m.Options.Get(dhcpv4.OptionStaticRoutingTable)
+	pairs := m.Options[optStaticRoutes]
 	for ; len(pairs) >= 8; pairs = pairs[8:] {
 		dst, gw := addr4(pairs[:4]), addr4(pairs[4:8])
 		if !dst.IsValid() || !gw.IsValid() || dst.IsMulticast() || dst.IsLoopback() {
@@ -139,7 +129,7 @@ func routesFrom(m *dhcpv4.DHCPv4) []Route {
 		}
 		routes = append(routes, Route{Dst: netip.PrefixFrom(dst, bits), Gateway: gw})
 	}
-	for _, gw := range addrs4(m.Router()) {
+	for _, gw := range addrsOf(m, optRouter) {
 		return append(routes, Route{Dst: netip.PrefixFrom(netip.IPv4Unspecified(), 0), Gateway: gw})
 	}
 	return routes
@@ -177,14 +167,4 @@ func addr4(ip net.IP) netip.Addr {
 		return netip.Addr{}
 	}
 	return a
-}
-
-func addrs4(ips []net.IP) []netip.Addr {
-	var all []netip.Addr
-	for _, ip := range ips {
-		if a := addr4(ip); a.IsValid() {
-			all = append(all, a)
-		}
-	}
-	return all
 }

@@ -7,24 +7,6 @@ import (
 	"github.com/insomniacslk/dhcp/dhcpv4"
 )
 
-// requestedOptions are the options that a server is asked for.
-var requestedOptions = []dhcpv4.OptionCode{
-	dhcpv4.OptionSubnetMask,           // 1
-	dhcpv4.OptionClasslessStaticRoute, // 121, to be named before 3 and 33 (RFC 3442)
-	dhcpv4.OptionRouter,               // 3
-	dhcpv4.OptionStaticRoutingTable,   // 33
-	dhcpv4.OptionDomainNameServer,     // 6
-	dhcpv4.OptionHostName,             // 12
-	dhcpv4.OptionDomainName,           // 15
-	dhcpv4.OptionRootPath,             // 17
-	dhcpv4.OptionInterfaceMTU,         // 26
-	dhcpv4.OptionBroadcastAddress,     // 28
-	dhcpv4.OptionNTPServers,           // 42
-	dhcpv4.OptionRenewTimeValue,       // 58
-	dhcpv4.OptionRebindingTimeValue,   // 59
-	dhcpv4.OptionDNSDomainSearchList,  // 119
-}
-
 // newMessage is a message of this node with what every message has.
 func newMessage(kind dhcpv4.MessageType, xid dhcpv4.TransactionID, mac net.HardwareAddr, o dhcpOptions, since time.Duration) *dhcpv4.DHCPv4 {
 	m := &dhcpv4.DHCPv4{
@@ -33,18 +15,18 @@ func newMessage(kind dhcpv4.MessageType, xid dhcpv4.TransactionID, mac net.Hardw
 		ClientIPAddr: net.IPv4zero, YourIPAddr: net.IPv4zero, ServerIPAddr: net.IPv4zero, GatewayIPAddr: net.IPv4zero,
 		Options: dhcpv4.Options{},
 	}
-	m.UpdateOption(dhcpv4.OptMessageType(kind))
+	m.Options[optMessageType] = []byte{byte(kind)}
 	if o.clientID != "" {
-		m.UpdateOption(dhcpv4.OptClientIdentifier([]byte(o.clientID)))
+		m.Options[optClientID] = []byte(o.clientID)
 	}
 	if kind == dhcpv4.MessageTypeDecline || kind == dhcpv4.MessageTypeRelease {
 		return m // Which hold nothing more (RFC 2131, table 5).
 	}
-	m.UpdateOption(dhcpv4.OptParameterRequestList(requestedOptions...))
-	m.UpdateOption(dhcpv4.OptMaxMessageSize(maxMessage))
-	m.UpdateOption(dhcpv4.OptClassIdentifier("sidusboot"))
+	m.Options[optParameters] = requestedOptions
+	m.Options[optMaxSize] = []byte{maxMessage >> 8, maxMessage & 0xff}
+	m.Options[optVendorClass] = []byte("sidusboot")
 	if o.hostname != "" {
-		m.UpdateOption(dhcpv4.OptHostName(o.hostname))
+		m.Options[optHostName] = []byte(o.hostname)
 	}
 	return m
 }
@@ -82,7 +64,7 @@ func parseMessage(b []byte) (m *dhcpv4.DHCPv4) {
 		return nil
 	}
 	const inFile, inSName = 1, 2
-	overload := m.Options.Get(dhcpv4.OptionOptionOverload)
+	overload := m.Options[optOverload]
 	if len(overload) != 1 || len(b) < fileEnd {
 		return m
 	}

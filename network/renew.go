@@ -144,7 +144,7 @@ func (r *renewal) request4(ctx context.Context, p phase) error {
 	if err != nil {
 		return err
 	}
-	if answer != nil && answer.MessageType() == dhcpv4.MessageTypeAck {
+	if answer != nil && messageType(answer) == dhcpv4.MessageTypeAck {
 		return c.acceptACK(answer)
 	}
 	refused := errNoAnswer
@@ -179,11 +179,11 @@ func (x *exchange4) discoverAgain(ctx context.Context) error {
 	all := netip.AddrFrom4([4]byte{255, 255, 255, 255})
 	m := x.message(dhcpv4.MessageTypeDiscover)
 	m.SetBroadcast() // An answer to another address would not be received.
-	m.UpdateOption(dhcpv4.OptRequestedIPAddress(x.Addr.AsSlice()))
+	m.Options[optRequestedIP] = x.Addr.AsSlice()
 	instead := errNoAnswer
 	offer, err := x.roundTrip(ctx, m, all, func(m *dhcpv4.DHCPv4) bool {
-		server, got := addr4(m.ServerIdentifier()), addr4(m.YourIPAddr)
-		if m.MessageType() != dhcpv4.MessageTypeOffer || !server.IsValid() {
+		server, got := serverID(m), addr4(m.YourIPAddr)
+		if messageType(m) != dhcpv4.MessageTypeOffer || !server.IsValid() {
 			return false
 		}
 		if got != x.Addr { // Another server may offer the right one.
@@ -199,15 +199,15 @@ func (x *exchange4) discoverAgain(ctx context.Context) error {
 	}
 	m = x.message(dhcpv4.MessageTypeRequest)
 	m.SetBroadcast()
-	m.UpdateOption(dhcpv4.OptRequestedIPAddress(x.Addr.AsSlice()))
-	m.UpdateOption(dhcpv4.OptServerIdentifier(offer.ServerIdentifier()))
+	m.Options[optRequestedIP] = x.Addr.AsSlice()
+	m.Options[optServerID] = serverID(offer).AsSlice()
 	answer, err := x.roundTrip(ctx, m, all, isAnswer)
 	switch {
 	case err != nil:
 		return err
 	case answer == nil:
 		return errNoAnswer
-	case answer.MessageType() == dhcpv4.MessageTypeNak:
+	case messageType(answer) == dhcpv4.MessageTypeNak:
 		return x.refusal(answer)
 	}
 	return x.acceptACK(answer)
@@ -216,11 +216,11 @@ func (x *exchange4) discoverAgain(ctx context.Context) error {
 // refusal is what a NAK says. One without a server's identifier is taken for
 // that of the server that gave the lease.
 func (s *LeaseState) refusal(nak *dhcpv4.DHCPv4) error {
-	server := addr4(nak.ServerIdentifier())
+	server := serverID(nak)
 	if !server.IsValid() {
 		server = s.Server
 	}
-	return &RefusedError{Server: server, Message: cleanText(nak.Message()), Renewal: true}
+	return &RefusedError{Server: server, Message: cleanText(textOf(nak, optMessage)), Renewal: true}
 }
 
 // acceptACK takes an ACK.
