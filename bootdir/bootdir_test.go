@@ -145,6 +145,44 @@ func TestIdempotent(t *testing.T) {
 	}
 }
 
+// With sidus.server=boot iPXE and GRUB say where they came from; without it their
+// configuration has nothing of it.
+func TestServer(t *testing.T) {
+	opts := goodOptions(t)
+	for _, tt := range []struct {
+		append string
+		want   map[string][]string
+	}{
+		{"nfsroot=/srv sidus.server=boot quiet", map[string][]string{
+			"sidus.ipxe":           {"\nisset ${cwduri} && set url ${cwduri} || set url ${filename} ||\n", " nfsroot=/srv sidus.server=boot,${url} quiet "},
+			"grub/grub.cfg":        {` 'sidus.server=boot,tftp://'"$net_default_server"'/' 'quiet' `},
+			"pxelinux.cfg/default": {" nfsroot=/srv sidus.server=boot quiet "},
+		}},
+		{"nfsroot=/srv sidus.server=10.0.0.1", map[string][]string{
+			"sidus.ipxe": {" sidus.server=10.0.0.1 "}, "grub/grub.cfg": {" 'sidus.server=10.0.0.1' "}, "pxelinux.cfg/default": {" sidus.server=10.0.0.1 "},
+		}},
+		{"nfsroot=10.0.0.1:/srv", map[string][]string{"sidus.ipxe": nil, "grub/grub.cfg": nil, "pxelinux.cfg/default": nil}},
+	} {
+		t.Run(tt.append, func(t *testing.T) {
+			opts.Append = tt.append
+			install(t, opts)
+			for name, want := range tt.want {
+				text := contents(t, filepath.Join(opts.Dir, name))
+				for _, part := range want {
+					if !strings.Contains(text, part) {
+						t.Errorf("%s has no %q:\n%s", name, part, text)
+					}
+				}
+				for _, part := range []string{"${url}", "$net_default_server"} {
+					if !strings.Contains(strings.Join(want, ""), part) && strings.Contains(text, part) {
+						t.Errorf("%s has %q:\n%s", name, part, text)
+					}
+				}
+			}
+		})
+	}
+}
+
 // A dry run writes nothing, and says what an install writes.
 func TestDryRun(t *testing.T) {
 	opts := goodOptions(t)

@@ -3,8 +3,10 @@ package bootdir
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
+	"github.com/sidusboot/sidusboot/bootfiles"
 	"github.com/sidusboot/sidusboot/initrd"
 )
 
@@ -22,10 +24,14 @@ func ipxeText(v *version, old []byte) ([]byte, error) {
 	b.WriteString(own)
 	fmt.Fprintf(&b, "isset ${label} || set label %s\n", v.labelName(v.Default))
 	b.WriteString("chain --autofree ipxe.cfg/01-${netX/mac:hexhyp} ||\n")
+	if slices.ContainsFunc(v.Labels, func(l bootfiles.Label) bool { return withURL(l.Append, "") != l.Append }) {
+		// Before March 2024 iPXE has no cwduri; filename is what DHCP named, most often the URL of this script.
+		b.WriteString("isset ${cwduri} && set url ${cwduri} || set url ${filename} ||\n")
+	}
 	b.WriteString("goto ${label} || goto failed\n")
 	for _, l := range v.Labels {
 		fmt.Fprintf(&b, "\n:%s\n", v.labelName(l.Name))
-		fmt.Fprintf(&b, "kernel %s initrd=%s %s BOOTIF=01-${netX/mac:hexhyp} || goto failed\n", v.file(kernelFile), imageFile, l.Append)
+		fmt.Fprintf(&b, "kernel %s initrd=%s %s BOOTIF=01-${netX/mac:hexhyp} || goto failed\n", v.file(kernelFile), imageFile, withURL(l.Append, "${url}"))
 		fmt.Fprintf(&b, "initrd --name %s %s || goto failed\nboot || goto failed\n", imageFile, v.file(imageFile))
 	}
 	// A node that gives up here would try its next boot device, or none, for ever.

@@ -190,3 +190,19 @@ func insert(name string, before []byte, block string, after []byte) []byte {
 	b.Write(after)
 	return b.Bytes()
 }
+
+// findServer is the parameter by which a node looks for the host that its kernel came
+// from. Loaders that know the URL add it.
+const findServer = "sidus.server=boot"
+
+// withURL is a label's parameters, with a loader's own text for the URL where they have
+// findServer.
+func withURL(parameters, url string) string {
+	fields := strings.Fields(parameters)
+	for i, field := range fields {
+		if field == findServer {
+			fields[i] += "," + url
+		}
+	}
+	return strings.Join(fields, " ")
+}

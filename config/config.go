@@ -82,6 +82,10 @@ type Config struct {
 	// several servers.
 	SpreadRoots bool
 
+	// BootServer is the server of the tree where neither nfsroot=, root=, ip= nor the
+	// lease's root path names one, sidus.server=.
+	BootServer BootServer
+
 	// nfsOptions are those of nfsopts=.
 	nfsOptions Root
 
@@ -272,6 +276,10 @@ type Lease struct {
 	Server netip.Addr
 	// NextServer is siaddr, ServerID option 54.
 	NextServer, ServerID netip.Addr
+	// Boot finds the host that the kernel came from, and says how it is known; it is
+	// called only where nothing stronger names the server. Empty: not known. Nil: it is
+	// not looked for.
+	Boot func() (server, from string)
 }
 
 var (

@@ -60,6 +60,7 @@ var parameters = []parameter{
 	{name: "sidus.version", value: "ID", example: "sidus.version=20261126-101500", apply: applyTreeVersion},
 	{name: "sidus.follow", tolerant: true, value: "boot, idle or now", example: "sidus.follow=idle", apply: applyFollow},
 	{name: "sidus.follow.spread", tolerant: true, value: "SECONDS, 0 to 86400", example: "sidus.follow.spread=600", apply: applySpread},
+	{name: "sidus.server", secret: true, value: "boot, boot,URL, URL or HOST", example: "sidus.server=boot", apply: applyServer},
 	{name: "sidus.root.spread", value: "none or hash", example: "sidus.root.spread=hash", apply: applyRootSpread},
 	{name: "sidus.ro.strict", value: "0 or 1", example: "sidus.ro.strict=1", apply: applyStrict},
 	{name: "sidus.nic", value: "NAME, MAC or driver=NAME", example: "sidus.nic=driver=mlx5_core", apply: applyNIC},

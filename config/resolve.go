@@ -13,6 +13,7 @@ const (
 	originCmdline  = "command line"
 	originOption17 = "DHCP option 17"
 	originFile     = "/etc/sidusboot.conf"
+	originBoot     = "sidus.server="
 )
 
 // readRoots fills in Root and FileRoot.
@@ -171,8 +172,8 @@ func fill(r, weaker Root) Root {
 // the lease over the file. Version and options are the command line's, else
 // those of the source of the path, else the file's where it gives no path. The server is the first of:
 // the command line's, the one in option 17, the file's where the path is the
-// file's too, ip='s server field, siaddr, option 54, the file's. Templates in
-// the path are expanded.
+// file's too, ip='s server field, lease.Boot's, siaddr, option 54, the file's.
+// Templates in the path are expanded.
 func ResolveRoot(cmdline Root, lease Lease, file Root) (Root, error) {
 	option17, err := ParseRootPath(lease.RootPath)
 	if err != nil {
@@ -238,6 +239,9 @@ func ResolveRoot(cmdline Root, lease Lease, file Root) (Root, error) {
 // after the first: those of the same place as the path. What they do not have,
 // path, version and options, is that of the first.
 func (c *Config) ResolveRoots(lease Lease) ([]Root, error) {
+	if host := c.BootServer.Host; host != "" {
+		lease.Boot = func() (string, string) { return host, originBoot }
+	}
 	first, err := ResolveRoot(c.Root, lease, c.FileRoot)
 	if err != nil {
 		return nil, err
@@ -272,10 +276,14 @@ func chooseServer(cmdline, option17, file Root, pathFrom string, lease Lease) (s
 		// a tree that the file names in full.
 		{serverOf(file, pathFrom), originFile},
 		{addrText(lease.Server), "ip= server field"},
+		{"", originBoot},
 		{addrText(lease.NextServer), "DHCP next-server"},
 		{addrText(lease.ServerID), "DHCP option 54"},
 		{file.Server, originFile},
 	} {
+		if s.from == originBoot && lease.Boot != nil {
+			s.server, s.from = lease.Boot() // It may have to ask the network.
+		}
 		if s.server != "" {
 			return s.server, s.from
 		}

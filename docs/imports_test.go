@@ -27,6 +27,7 @@ var layers = [][]string{
 	{
 		"clock",
 		"digest",
+		"efi",
 		"hostname",
 		"image",
 		"mounts",

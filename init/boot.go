@@ -41,7 +41,9 @@ type node struct {
 	// use.
 	sources []source.Source
 	root    source.Root
-	lun     *rwlayer.LUN // nil unless sidus.rw=iscsi
+	// boots is what sidus.server=boot found last.
+	boots bootServer
+	lun   *rwlayer.LUN // nil unless sidus.rw=iscsi
 	// names are looked up for the portals of the LUN's target.
 	names *resident.PortalNames
 	union chan unionResult

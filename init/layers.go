@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -48,7 +49,12 @@ func (n *node) mountRoot() (string, error) {
 // locateRoot finds out from which servers the tree is to be had, by the parameters
 // and a lease.
 func (n *node) locateRoot(ctx context.Context, l *network.Lease) ([]source.Source, error) {
-	roots, err := n.cfg.ResolveRoots(n.factsOf(l))
+	facts := n.factsOf(l)
+	// Without UEFI the loader came by next-server.
+	if _, err := os.Stat("/sys/firmware/efi"); err == nil && n.cfg.BootServer.Find {
+		facts.Boot = func() (server, from string) { return n.findBootServer(ctx, l) }
+	}
+	roots, err := n.cfg.ResolveRoots(facts)
 	if err != nil {
 		return nil, err
 	}

@@ -77,7 +77,7 @@ var profiles = []Profile{
 		Name: HostProfile,
 		Help: "only the network drivers for the nodes whose devices are in FILE; may be repeated",
 		// And bonding, for nodes with several cards.
-		sets: []string{"nfs", "union", "packet", "vlan"},
+		sets: []string{"nfs", "union", "packet", "vlan", "efi"},
 	},
 	{
 		Name: "iscsi", Addition: true,
@@ -108,7 +108,7 @@ var profiles = []Profile{
 }
 
 // base are the sets of every profile.
-var base = []string{"nfs", "union", "packet", "stack"}
+var base = []string{"nfs", "union", "packet", "stack", "efi"}
 
 // usbHosts are the folders of USB host controllers, those that can be devices too,
 // and what stands between them and the port.
@@ -128,6 +128,9 @@ var sets = map[string]set{
 
 	// DHCP speaks through a packet socket.
 	"packet": {modules: []string{"af_packet"}},
+
+	// sidus.server=boot.
+	"efi": {modules: []string{"efivarfs"}},
 
 	// bond= and vlan=.
 	"stack": {modules: []string{"bonding", "8021q"}},

@@ -8,9 +8,9 @@ import (
 	"github.com/insomniacslk/dhcp/dhcpv4"
 )
 
-// Options of DHCP (RFC 2132, RFC 3397, RFC 3442). They are read and set
+// Options of DHCP (RFC 2132, RFC 3397, RFC 3442, RFC 4578). They are read and set
 // here, and not by the library's functions for each: these name an option by a type
-// with a table of the names of all, which would make /init 60 kB larger.
+// with a table of the names of all, which would make /init 50 kB larger.
 const (
 	optSubnetMask      = 1
 	optRouter          = 3
@@ -34,6 +34,8 @@ const (
 	optRebindingTime   = 59
 	optVendorClass     = 60
 	optClientID        = 61
+	optBootFile        = 67
+	optArchitecture    = 93
 	optSearch          = 119
 	optClasslessRoutes = 121
 )

@@ -3,6 +3,7 @@
 package plan
 
 import (
+	"cmp"
 	"net/netip"
 	"strings"
 
@@ -37,7 +38,7 @@ func Network(c *config.Config) network.Plan {
 	if len(p.Interfaces) == 0 {
 		ip := config.IP{Method: config.MethodDHCP}
 		// An IPv6 address as server and nothing else means an IPv6 network.
-		if addr, err := netip.ParseAddr(c.Root.Server); err == nil && addr.Is6() {
+		if addr, err := netip.ParseAddr(cmp.Or(c.Root.Server, c.BootServer.Host)); err == nil && addr.Is6() {
 			ip.Method = config.MethodAuto6
 		}
 		p.Interfaces = []network.Interface{newInterface(c, ip)}

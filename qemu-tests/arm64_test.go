@@ -90,10 +90,10 @@ func TestARM64(t *testing.T) {
 		s.needs(aavmfCode)
 		b := &bootServer{site: s, dir: t.TempDir()}
 		b.http()
-		dhcp := s.dhcp(DHCPOptions{Router: ServerAddr, Extra: httpBoot("sidus.efi")})
+		dhcp := s.dhcp(DHCPOptions{Router: ServerAddr, Extra: s.httpBoot("sidus.efi")})
 		defer dhcp.Stop()
 		s.initrdgen("uki", "--image", s.image, "--root", s.tree, "--output", filepath.Join(b.dir, "sidus.efi"),
-			"--append", "console=ttyAMA0 "+s.root("vers=3")+" "+probeARM64())
+			"--append", unnamed("console=ttyAMA0 "+s.root("vers=3")+" "+probeARM64()))
 		g := b.powerOn(GuestOptions{Machine: ARM64, Firmware: UEFI, QEMU: withoutPXE, UUID: "7d2f0c52-54a3-4b0e-9d3e-0123456789ab"})
 		s.same(g, []answer{
 			{"uname -rm", s.release + " aarch64"},
@@ -101,5 +101,6 @@ func TestARM64(t *testing.T) {
 			{"test -d /sys/firmware/efi && ls /sys/firmware | grep -x acpi", "acpi"},
 			{"grep -o 'sidus.rw=[a-z]*' /proc/cmdline", "sidus.rw=tmpfs"},
 		})
+		s.cameFrom(g, webAddr, "DHCP's URL for HTTP boot")
 	})
 }

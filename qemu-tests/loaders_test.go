@@ -134,6 +134,41 @@ func (b *bootServer) bootedBy(g *Guest, rw string) {
 	})
 }
 
+// webAddr is a second address of the servers, for HTTP: the nodes learn it by the URL of
+// their kernel alone, and DHCP's next-server is ServerAddr.
+const webAddr = "10.77.0.2"
+
+// addWebAddr gives the lab's servers webAddr, which NFS answers at, too.
+func (s *site) addWebAddr() {
+	s.t.Helper()
+	if _, err := s.Output(s.ctx, "ip", "addr", "add", webAddr+"/24", "dev", "br0"); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+// unnamed are parameters of a root whose server nobody names.
+func unnamed(params string) string {
+	return strings.Replace(params, "nfsroot="+ServerAddr+":", "sidus.server=boot nfsroot=", 1)
+}
+
+// unnamed installs once more, with parameters that name no server.
+func (b *bootServer) unnamed(more ...string) {
+	b.t.Helper()
+	for i := range b.args {
+		b.args[i] = unnamed(b.args[i])
+	}
+	b.install(more...)
+}
+
+// cameFrom checks which server has the tree of the node, and how it was found.
+func (s *site) cameFrom(g *Guest, server, how string) {
+	s.t.Helper()
+	r := s.report(g)
+	if want := "path: command line, server: " + how; r.Root.Source != server+":"+s.tree || r.Root.Origin != want {
+		s.t.Errorf("the tree is %s, from the %s; want it at %s, from the %s", r.Root.Source, r.Root.Origin, server, want)
+	}
+}
+
 // own is the name of a node's own file of a loader.
 func own(prefix string) string { return prefix + "01-" + strings.ReplaceAll(MAC(1), ":", "-") }
 
@@ -200,32 +235,45 @@ func TestRoomFromPowerOn(t *testing.T) {
 	}
 }
 
-// http offers the boot server's directory by HTTP.
+// http offers the boot server's directory by Debian's HTTP server.
 func (b *bootServer) http() *HTTPServer {
 	b.t.Helper()
-	server, err := b.StartHTTP(b.dir)
+	server, err := b.StartHTTP(b.ctx, b.dir)
 	if err != nil {
 		b.t.Fatal(err)
 	}
-	b.t.Cleanup(func() { server.Close() })
 	return server
 }
 
+// asked are the requests that an HTTP server has had so far, one a line.
+func (s *site) asked(server *HTTPServer) string {
+	s.t.Helper()
+	requests, err := server.Requests()
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return strings.Join(requests, "\n")
+}
+
 // TestUEFI boots a node from its power button: OVMF, UEFI's PXE, Debian's GRUB, and
-// by the node's own file the label that is not the default.
+// by the node's own file the label that is not the default. The tree's server is the
+// one that GRUB came from: nobody else names it.
 func TestUEFI(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, "bookworm")
 	b := s.bootServer("/usr/lib/grub/x86_64-efi/monolithic/grubnetx64.efi")
 	s.nfs(Export{}, NFSOptions{})
 	b.serve("grubnetx64.efi")
-	b.install("--default", "iscsi")
+	b.unnamed("--default", "iscsi")
 	b.put("grub/01-"+MAC(1)+".cfg", "set default=tmpfs\n")
-	b.bootedBy(b.powerOn(GuestOptions{Firmware: UEFI}), "tmpfs")
+	g := b.powerOn(GuestOptions{Firmware: UEFI})
+	b.bootedBy(g, "tmpfs")
+	s.cameFrom(g, ServerAddr, "sidus.server=")
 }
 
 // TestIPXE boots a node by iPXE over HTTP, on UEFI and from a card's own iPXE under
-// SeaBIOS: by the node's own file, which is fetched first.
+// SeaBIOS: by the node's own file, which is fetched first. The tree's server is the one
+// that the kernel came from.
 func TestIPXE(t *testing.T) {
 	t.Parallel()
 	Soak(t) // UEFI and its PXE are in TestUEFI, too.
@@ -236,11 +284,14 @@ func TestIPXE(t *testing.T) {
 			b := s.bootServer("/usr/lib/ipxe/snponly.efi")
 			s.nfs(Export{}, NFSOptions{})
 			server := b.http()
-			b.serve("snponly.efi", "--dhcp-userclass=set:ipxe,iPXE", "--dhcp-boot=tag:ipxe,http://"+ServerAddr+"/sidus.ipxe")
-			b.install("--default", "iscsi")
+			s.addWebAddr()
+			b.serve("snponly.efi", "--dhcp-userclass=set:ipxe,iPXE", "--dhcp-boot=tag:ipxe,http://"+webAddr+"/sidus.ipxe")
+			b.unnamed("--default", "iscsi")
 			b.put(own("ipxe.cfg/"), "#!ipxe\nset label tmpfs\n")
-			b.bootedBy(b.powerOn(GuestOptions{Firmware: firmware}), "tmpfs")
-			if asked := strings.Join(server.Requests(), "\n"); !strings.Contains(asked, "/initrd.img") {
+			g := b.powerOn(GuestOptions{Firmware: firmware})
+			b.bootedBy(g, "tmpfs")
+			s.cameFrom(g, webAddr, "sidus.server=")
+			if asked := s.asked(server); !strings.Contains(asked, "/initrd.img") {
 				t.Errorf("the image did not come by HTTP:\n%s", asked)
 			}
 		})

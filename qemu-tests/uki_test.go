@@ -20,11 +20,12 @@ import (
 // hostStub is Debian's stub on this machine: the site's tree has none.
 const hostStub = "/usr/lib/systemd/boot/efi/linuxx64.efi.stub"
 
-// uki makes a unified kernel image of the site's kernel and image for a probe.
+// uki makes a unified kernel image of the site's kernel and image for a probe, in which
+// no server is named.
 func (s *site) uki(file string, more ...string) {
 	s.t.Helper()
 	s.initrdgen(append([]string{"uki", "--image", s.image, "--root", s.tree, "--output", file,
-		"--append", "console=ttyS0 " + s.root("vers=3") + " " + probeParams}, more...)...)
+		"--append", unnamed("console=ttyS0 " + s.root("vers=3") + " " + probeParams)}, more...)...)
 }
 
 // A signer has a key and its certificate, as files and in DER.
@@ -73,9 +74,11 @@ func (s *site) sign(k signer, from, to string) {
 	}
 }
 
-// httpBoot are dnsmasq's options for nodes whose UEFI boots by HTTP, and PXE is not
-// answered.
-func httpBoot(file string) []string {
+// httpBoot are dnsmasq's options for nodes whose UEFI boots by HTTP, from webAddr, which
+// it gives the lab's servers. PXE is not answered.
+func (s *site) httpBoot(file string) []string {
+	s.t.Helper()
+	s.addWebAddr()
 	return []string{
 		"--dhcp-vendorclass=set:http,HTTPClient", "--dhcp-vendorclass=set:pxe,PXEClient", "--dhcp-ignore=tag:pxe",
 		"--dhcp-option-force=tag:http,60,HTTPClient", "--dhcp-boot=tag:http,http://" + ServerAddr + "/" + file,
@@ -105,7 +108,7 @@ func TestSecureBoot(t *testing.T) {
 	keys := s.file("variables.fd", string(store))
 	unsigned, offered := filepath.Join(t.TempDir(), "sidus.efi"), filepath.Join(b.dir, "sidus.efi")
 	s.uki(unsigned, "--stub", hostStub)
-	s.dhcp(DHCPOptions{Router: ServerAddr, Extra: httpBoot("sidus.efi")})
+	s.dhcp(DHCPOptions{Router: ServerAddr, Extra: s.httpBoot("sidus.efi")})
 
 	if content, err := os.ReadFile(unsigned); err != nil || os.WriteFile(offered, content, 0o644) != nil {
 		t.Fatal(err)
@@ -124,8 +127,10 @@ func TestSecureBoot(t *testing.T) {
 			"{ mount -t efivarfs efivarfs /sys/firmware/efi/efivars; od -An -tu1 -j4 /sys/firmware/efi/efivars/SecureBoot-8be4df61-93ca-11d2-aa0d-00e098032b8c; }", "1"},
 		{"grep -o 'sidus.rw=[a-z]*' /proc/cmdline", "sidus.rw=tmpfs"},
 	})
-	if asked := server.Requests(); len(asked) == 0 {
-		t.Error("nothing came by HTTP")
+	// Debian 12's stub does not tell the URL, so DHCP is asked.
+	s.cameFrom(g, webAddr, "DHCP's URL for HTTP boot")
+	if asked := s.asked(server); !strings.Contains(asked, "GET /sidus.efi") {
+		t.Errorf("the image did not come by HTTP:\n%s", asked)
 	}
 }
 
@@ -139,11 +144,40 @@ func TestUKIProfiles(t *testing.T) {
 	b := &bootServer{site: s, dir: t.TempDir()}
 	s.nfs(Export{}, NFSOptions{})
 	b.http()
-	s.dhcp(DHCPOptions{Router: ServerAddr, Extra: httpBoot("sidus.efi")})
+	s.dhcp(DHCPOptions{Router: ServerAddr, Extra: s.httpBoot("sidus.efi")})
 	s.uki(filepath.Join(b.dir, "sidus.efi"), "--label", "tmpfs,iscsi", "--append-tmpfs", "from=tmpfs")
 	g := b.powerOn(GuestOptions{Firmware: UEFI, QEMU: withoutPXE})
 	s.same(g, []answer{
 		{"uname -r", s.release},
 		{"grep -o 'sidus.rw=[a-z]* from=[a-z]*' /proc/cmdline", "sidus.rw=tmpfs from=tmpfs"},
 	})
+}
+
+// newestStub is Debian 13 with the EFI stub of Debian's next version, 262 in November
+// 2026: since 258 it tells the URL that it came from.
+var newestStub = Variant{Suite: "trixie", Script: `
+echo 'deb http://deb.debian.org/debian forky main' >/etc/apt/sources.list.d/forky.list
+apt-get update -qq
+DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends -t forky systemd-boot-efi
+apt-get clean
+rm -rf /var/lib/apt/lists/* /etc/apt/sources.list.d/forky.list
+`}
+
+// TestUKIDeviceURL boots a unified kernel image whose stub tells where it came from, in an
+// EFI variable: /init asks nobody else.
+func TestUKIDeviceURL(t *testing.T) {
+	t.Parallel()
+	Soak(t)
+	s := newSiteOf(t, newestStub)
+	b := &bootServer{site: s, dir: t.TempDir()}
+	s.nfs(Export{}, NFSOptions{})
+	b.http()
+	dhcp := s.dhcp(DHCPOptions{Router: ServerAddr, Extra: s.httpBoot("sidus.efi")})
+	s.uki(filepath.Join(b.dir, "sidus.efi"))
+	g := b.powerOn(GuestOptions{Firmware: UEFI, QEMU: withoutPXE})
+	s.cameFrom(g, webAddr, "EFI variable LoaderDeviceURL")
+	s.same(g, []answer{{"grep -c efivarfs /proc/mounts", "0"}}) // systemd mounts it.
+	if strings.Contains(dhcp.Log(), "DHCPINFORM") {
+		t.Errorf("DHCP was asked for the URL:\n%s", dhcp.Log())
+	}
 }
