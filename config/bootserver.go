@@ -54,13 +54,13 @@ func HostOf(url string) (string, error) {
 
 // parseHost reads HOST[:PORT], with brackets around an IPv6 address.
 func parseHost(v string) (string, error) {
-	host, port, found := strings.Cut(v, ":")
+	host, port, _ := strings.Cut(v, ":")
 	if inBrackets, ok := strings.CutPrefix(v, "["); ok {
 		host, port, _ = strings.Cut(inBrackets, "]")
-		port, found = strings.CutPrefix(port, ":")
-		if !strings.Contains(host, ":") || !found && !strings.HasSuffix(v, "]") {
+		if !strings.Contains(host, ":") || port != "" && port[0] != ':' || !strings.Contains(v, "]") {
 			return "", errors.New("an IPv6 host is written [ADDRESS]")
 		}
+		port = strings.TrimPrefix(port, ":")
 	}
 	if strings.Trim(port, "0123456789") != "" {
 		return "", errors.New("what follows the host is no port")
