@@ -4,6 +4,7 @@ package qemutests
 
 import (
 	"bytes"
+	"cmp"
 	"fmt"
 	"os"
 	"os/exec"
@@ -273,24 +274,36 @@ func TestUEFI(t *testing.T) {
 
 // TestIPXE boots a node by iPXE over HTTP, on UEFI and from a card's own iPXE under
 // SeaBIOS: by the node's own file, which is fetched first. The tree's server is the one
-// that the kernel came from.
+// that the kernel came from: Debian 13's iPXE knows the URL of the directory, Debian 12's
+// that of the script.
 func TestIPXE(t *testing.T) {
 	t.Parallel()
 	Soak(t) // UEFI and its PXE are in TestUEFI, too.
-	for name, firmware := range map[string]Firmware{"uefi": UEFI, "bios": BIOS} {
+	ipxe13 := Variant{Suite: "trixie", Packages: []string{"ipxe"}}
+	for name, test := range map[string]struct {
+		firmware Firmware
+		tree     Variant
+		// ipxe is the root of the file system that has iPXE in it, empty for the tree.
+		ipxe, url string
+	}{
+		"uefi":   {UEFI, Variant{Suite: "bookworm"}, "/", "http://" + webAddr + "/sidus.ipxe"},
+		"uefi13": {UEFI, ipxe13, "", "http://" + webAddr + "/"},
+		"bios":   {BIOS, Variant{Suite: "bookworm"}, "/", "http://" + webAddr + "/sidus.ipxe"},
+	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			s := newSite(t, "bookworm")
-			b := s.bootServer("/usr/lib/ipxe/snponly.efi")
+			s := newSiteOf(t, test.tree)
+			b := s.bootServer(filepath.Join(cmp.Or(test.ipxe, s.tree), "usr/lib/ipxe/snponly.efi"))
 			s.nfs(Export{}, NFSOptions{})
 			server := b.http()
 			s.addWebAddr()
 			b.serve("snponly.efi", "--dhcp-userclass=set:ipxe,iPXE", "--dhcp-boot=tag:ipxe,http://"+webAddr+"/sidus.ipxe")
 			b.unnamed("--default", "iscsi")
 			b.put(own("ipxe.cfg/"), "#!ipxe\nset label tmpfs\n")
-			g := b.powerOn(GuestOptions{Firmware: firmware})
+			g := b.powerOn(GuestOptions{Firmware: test.firmware})
 			b.bootedBy(g, "tmpfs")
 			s.cameFrom(g, webAddr, "sidus.server=")
+			s.same(g, []answer{{"grep -o 'sidus.server=[^ ]*' /proc/cmdline", "sidus.server=boot," + test.url}})
 			if asked := s.asked(server); !strings.Contains(asked, "/initrd.img") {
 				t.Errorf("the image did not come by HTTP:\n%s", asked)
 			}

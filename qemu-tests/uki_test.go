@@ -81,7 +81,7 @@ func (s *site) httpBoot(file string) []string {
 	s.addWebAddr()
 	return []string{
 		"--dhcp-vendorclass=set:http,HTTPClient", "--dhcp-vendorclass=set:pxe,PXEClient", "--dhcp-ignore=tag:pxe",
-		"--dhcp-option-force=tag:http,60,HTTPClient", "--dhcp-boot=tag:http,http://" + ServerAddr + "/" + file,
+		"--dhcp-option-force=tag:http,60,HTTPClient", "--dhcp-boot=tag:http,http://" + webAddr + "/" + file,
 	}
 }
 
@@ -151,13 +151,14 @@ func TestUKIProfiles(t *testing.T) {
 		{"uname -r", s.release},
 		{"grep -o 'sidus.rw=[a-z]* from=[a-z]*' /proc/cmdline", "sidus.rw=tmpfs from=tmpfs"},
 	})
+	s.cameFrom(g, webAddr, "DHCP's URL for HTTP boot")
 }
 
 // newestStub is Debian 13 with the EFI stub of Debian's next version, 262 in November
 // 2026: since 258 it tells the URL that it came from.
 var newestStub = Variant{Suite: "trixie", Script: `
 echo 'deb http://deb.debian.org/debian forky main' >/etc/apt/sources.list.d/forky.list
-apt-get update -qq
+apt-get update -qq -o Acquire::Check-Valid-Until=false # Mirrors may have an older state of it.
 DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends -t forky systemd-boot-efi
 apt-get clean
 rm -rf /var/lib/apt/lists/* /etc/apt/sources.list.d/forky.list

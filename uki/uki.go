@@ -178,6 +178,10 @@ func openStub(opts Options, machine string) (*stub, string, error) {
 	if got := s.machine(); got != machine {
 		return nil, "", initrd.OptionErrorf("Stub", "%s is for %s, but the kernel is for %s: give the stub for that architecture", name, cmp.Or(got, "another architecture"), machine)
 	}
+	// Beside the stub the package has a boot loader and what goes behind a kernel image.
+	if magic := s.magic(); strings.HasPrefix(magic, "systemd-") && !strings.HasPrefix(magic, "systemd-stub ") {
+		return nil, "", initrd.OptionErrorf("Stub", "%s is %s, which starts no kernel of its own: give %s", name, magic, stubs[machine])
+	}
 	return s, name, nil
 }
 

@@ -148,6 +148,8 @@ func TestErrors(t *testing.T) {
 		{func(o *Options) { o.Stub, o.Root = "", t.TempDir() }, "Root", "install systemd-boot-efi in the tree"},
 		{stub([]byte("text")), "Stub", "not an EFI program"},
 		{stub(program("", func(f *pe.FileHeader, _ *pe.OptionalHeader64) { f.Machine = pe.IMAGE_FILE_MACHINE_ARM64 })), "Stub", "is for arm64, but the kernel is for amd64"},
+		{stub(program("#### LoaderInfo: systemd-boot 257.13-1 ####")), "Stub", "is systemd-boot 257.13-1, which starts no kernel of its own"},
+		{stub(program("#### LoaderInfo: systemd-addon 257.13-1 ####")), "Stub", "is systemd-addon 257.13-1, which"},
 		{func(o *Options) { o.Labels = []string{"iscsi"} }, "Labels", "not built with the profile iscsi"},
 		{func(o *Options) { o.Labels = []string{"disk"} }, "Labels", "not a label"},
 		{func(o *Options) { o.Labels = []string{"tmpfs", "tmpfs"} }, "Labels", "given twice"},
