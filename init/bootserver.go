@@ -49,7 +49,10 @@ func (n *node) findBootServer(ctx context.Context, l *network.Lease) (server, fr
 			n.log.Errorf("sidus.server=boot: %s: %v", source.from, err)
 		}
 	}
-	n.log.Errorf("sidus.server=boot: no URL of the kernel was found: the server is the one of DHCP")
+	if ctx.Err() != nil {
+		n.boots.lease = nil // There was no time for an answer.
+	}
+	n.log.Noticef("sidus.server=boot: no URL of the kernel was found: the server is the one of DHCP")
 	return "", ""
 }
 

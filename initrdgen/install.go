@@ -53,6 +53,9 @@ anything outside the lines "# BEGIN sidusboot" and "# END sidusboot". If another
 entry has the same name, that is an error: with --name NAME the labels are called
 NAME-tmpfs and NAME-iscsi. --name also keeps a second tree apart in the same DIR.
 
+With sidus.server=boot in --append, and no server in nfsroot=, the tree is at the host
+that the kernel came from: iPXE and GRUB write there which one it was.
+
 Each version has its own directory, sidus/RELEASE-DIGEST, and the configuration
 has the full paths of its files: a node that read the configuration before an
 install gets a kernel and an image that belong together. The last three versions

@@ -39,6 +39,10 @@ can fetch the file can read it. If its image has secrets, it gets mode 0600.`,
   initrdgen uki --image initrd.img --root /srv/nfs/bookworm --output /srv/www/sidus.efi \
       --append 'nfsroot=10.0.0.1:/srv/nfs/bookworm'
 
+  # The tree is at the host that the file came from
+  initrdgen uki --image initrd.img --root /srv/nfs/bookworm --output /srv/www/sidus.efi \
+      --append 'nfsroot=/srv/nfs/bookworm sidus.server=boot'
+
   # Sign it for Secure Boot, with the site's own key
   sbsign --key site.key --cert site.crt --output /srv/www/sidus.efi sidus.efi`,
 		Args: command.Arguments(0),
