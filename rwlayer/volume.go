@@ -88,8 +88,8 @@ func (e *CheckError) Error() string {
 // and without telling the target anything: is it blank, or a file system of this
 // node's own? Only then it reserves the device, looks again, makes a file system
 // where that is allowed and the device is proven blank, checks the file system
-// with the tree's own program, mounts it on dir and makes the upper and the work
-// directory. It returns what was mounted, and whether it was made just now. When
+// with the tree's own program, unless it is clean, mounts it on dir and makes the
+// upper and the work directory. It returns what was mounted, and whether it was made just now. When
 // it fails it has given back the reservation that it took.
 func Mount(sys System, device, dir string, o VolumeOptions) (v Volume, made bool, err error) {
 	if o.Name == "" {
@@ -114,6 +114,7 @@ func Mount(sys System, device, dir string, o VolumeOptions) (v Volume, made bool
 		}
 	}
 	v = found.Volume
+	skipped := !found.blank && clean(device, v)
 	if found.blank {
 		o.waiting("mkfs.ext4")
 		v, err = format(sys, device, o.Label)
@@ -121,8 +122,7 @@ func Mount(sys System, device, dir string, o VolumeOptions) (v Volume, made bool
 			return v, false, fmt.Errorf("rwlayer: %s: %w", o.Name, err)
 		}
 		made = true
-	} else {
-		o.waiting("its check by fsck")
+	} else if !skipped {
 		if err := check(sys, device, v, o); err != nil {
 			return v, false, fmt.Errorf("rwlayer: %w", err)
 		}
@@ -130,7 +130,13 @@ func Mount(sys System, device, dir string, o VolumeOptions) (v Volume, made bool
 	if err := sys.Load(v.Type); err != nil {
 		return v, made, fmt.Errorf("rwlayer: %s is %s: %w", o.Name, v.Type, err)
 	}
-	if err := mountMarked(sys, device, dir, v, o); err != nil {
+	err = mountMarked(sys, device, dir, v, o)
+	if skipped && damaged(err) {
+		if err = check(sys, device, v, o); err == nil {
+			err = mountMarked(sys, device, dir, v, o)
+		}
+	}
+	if err != nil {
 		return v, made, errors.Join(fmt.Errorf("rwlayer: %w", err), unmount(sys, dir))
 	}
 	return v, made, nil
@@ -211,8 +217,14 @@ func releaseDevice(device string, key Key) error {
 	return nil
 }
 
+// damaged tells whether a mount has found a file system damaged: a structure or a
+// checksum is wrong (EFSCORRUPTED and EFSBADCRC in fs/ext4/ext4.h).
+func damaged(err error) bool {
+	return errors.Is(err, unix.EUCLEAN) || errors.Is(err, unix.EBADMSG)
+}
+
 func mountHint(err error) string {
-	if errors.Is(err, unix.EUCLEAN) {
+	if damaged(err) {
 		return ": the file system is damaged; repair it on its server (e2fsck -f, xfs_repair, btrfs check), while no node uses it"
 	}
 	if errors.Is(err, unix.EINVAL) {
@@ -266,6 +278,7 @@ func check(sys System, device string, v Volume, o VolumeOptions) error {
 	if v.Type != "ext4" {
 		return nil
 	}
+	o.waiting("its check by fsck")
 	onLine := func(line string) {
 		if text := fsckProgress(line); text != "" {
 			o.waiting("its check by fsck, " + text)
