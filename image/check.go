@@ -102,6 +102,9 @@ func (m *Manifest) check() error {
 			return fmt.Errorf("module %s after=: module %q is not listed", mod.Name, name)
 		}
 	}
+	if name, ok := unlisted(m.First, listed); ok {
+		return fmt.Errorf("first: module %q is not listed", name)
+	}
 	if name, ok := unlisted(m.Load, listed); ok {
 		return fmt.Errorf("load: module %q is not listed", name)
 	}

@@ -20,6 +20,9 @@ type Manifest struct {
 	Profiles []string
 	// Modules are in an order in which they could all be loaded.
 	Modules []Module
+	// First are modules to be loaded before all others, because with them the kernel
+	// loads the others faster. The node boots without them too.
+	First []string
 	// Load are modules to be loaded at every boot, whatever devices there are,
 	// in this order: those that were asked for by name.
 	Load []string
@@ -89,6 +92,9 @@ func (m *Manifest) Encode() (string, error) {
 			b.WriteString(" params=" + mod.Params)
 		}
 		b.WriteByte('\n')
+	}
+	for _, name := range m.First {
+		fmt.Fprintln(&b, "first", name)
 	}
 	for _, name := range m.Load {
 		fmt.Fprintln(&b, "load", name)
@@ -165,6 +171,9 @@ func (m *Manifest) readLine(text string, listed map[string]bool) error {
 		}
 		listed[mod.Name] = true
 		m.Modules = append(m.Modules, mod)
+	case "first":
+		m.First = append(m.First, rest)
+		return checkNames("first", rest)
 	case "load":
 		m.Load = append(m.Load, rest)
 		return checkNames("load", rest)

@@ -28,6 +28,7 @@ func (n *node) openModules() (string, error) {
 	}
 	n.system.loader = loader
 	n.report.Profile = loader.Profile()
+	loader.LoadFirst()
 	for _, name := range n.cfg.Load {
 		if err := loader.Load(name); err != nil {
 			n.log.Errorf("%v", err)

@@ -187,11 +187,7 @@ func TestBoard(t *testing.T) {
 			if got := strings.Join(names, " "); got != tt.modules {
 				t.Errorf("modules %s, want %s", got, tt.modules)
 			}
-			tree, err := openTree(t.TempDir())
-			if err != nil {
-				t.Fatal(err)
-			}
-			how := packRare(tree, k, chosen, m)
+			how := packRare(k, chosen, m)
 			names = slices.DeleteFunc(names, func(name string) bool { return how[name] == unpacked })
 			if got := strings.Join(names, " "); got != tt.rare {
 				t.Errorf("packed by themselves %s, want %s", got, tt.rare)

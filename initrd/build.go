@@ -91,7 +91,7 @@ func Build(ctx context.Context, opts Options) (*Report, error) {
 			return nil, fmt.Errorf("kernel %s: %w", k.release, err)
 		}
 		entries = append(entries, fileEntry(image.ManifestPath(k.release), 0o644, []byte(text)))
-		how := packRare(t, k, chosen, manifest)
+		how := packRare(k, chosen, manifest)
 		for _, mod := range manifest.Modules {
 			m := newModuleFile(k, mod.Name, how[mod.Name])
 			modules = append(modules, m)

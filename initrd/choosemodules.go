@@ -83,9 +83,15 @@ func chooseModules(t *tree, k *kernel, chosen []Profile, extra []string) (m *ima
 			return nil, nil, err
 		}
 	}
+	first := k.signatureModules()
+	for _, module := range first {
+		if err := c.add(module); err != nil {
+			return nil, nil, err
+		}
+	}
 	m = &image.Manifest{
 		Kernel: k.release, Profiles: namesOf(chosen),
-		Modules: c.collected(), Load: load, Builtin: k.builtin, Aliases: deviceAliases(k, drives),
+		Modules: c.collected(), First: first, Load: load, Builtin: k.builtin, Aliases: deviceAliases(k, drives),
 	}
 	if len(m.Aliases) == 0 && len(k.hasDevices) == 0 && len(drives) > 0 {
 		return nil, nil, fmt.Errorf("%s has no aliases of devices, so a node would find no driver: run depmod%s", k.fileOf("modules.alias"), k.depmodWords())

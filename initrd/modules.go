@@ -19,7 +19,8 @@ type kernel struct {
 	// arch is what it runs on; zero: nothing says it.
 	arch arch
 	// tree is how the host calls the tree, for messages.
-	tree string
+	tree   string
+	config kernelConfig
 	// files is the path of each module below lib/modules/RELEASE.
 	files map[string]string
 	// order has the modules as modules.dep lists them.
@@ -86,7 +87,7 @@ func readKernels(t *tree, want string) (kernels []*kernel, a arch, from string, 
 
 // readKernel reads what the tree knows about the modules of a release.
 func readKernel(t *tree, release string) (*kernel, error) {
-	k := &kernel{release: release, tree: t.dir, soft: make(map[string]softdep)}
+	k := &kernel{release: release, tree: t.dir, config: readKernelConfig(t, release), soft: make(map[string]softdep)}
 	dir := path.Join(modulesDir, release)
 
 	dep, err := t.readFile(path.Join(dir, "modules.dep"))

@@ -5,7 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"path"
+	"slices"
 	"strings"
 
 	"github.com/klauspost/compress/zstd"
@@ -31,13 +31,13 @@ const (
 // is unpacked when a device or a parameter asks for it. What is sure to be needed is not:
 // the modules of the other sets, the drivers of the nodes of host=, those that were asked
 // for by name, and what they need.
-func packRare(t *tree, k *kernel, chosen []Profile, m *image.Manifest) map[string]packing {
+func packRare(k *kernel, chosen []Profile, m *image.Manifest) map[string]packing {
 	listed := make(map[string]*image.Module, len(m.Modules))
 	for i := range m.Modules {
 		listed[m.Modules[i].Name] = &m.Modules[i]
 	}
 	sure := make(map[string]bool)
-	open := append([]string{}, m.Load...)
+	open := slices.Concat(m.First, m.Load)
 	for _, name := range joinSets(chosen) {
 		if !sets[name].rare {
 			open = append(open, sets[name].choose(k)...)
@@ -55,7 +55,7 @@ func packRare(t *tree, k *kernel, chosen []Profile, m *image.Manifest) map[strin
 		sure[mod.Name] = true
 		open = append(append(append(open, mod.Needs...), mod.Before...), mod.After...)
 	}
-	unpacks := kernelUnpacksXz(t, k.release)
+	unpacks := k.config.unpacksXz()
 	how := make(map[string]packing, len(listed))
 	for name := range listed {
 		switch file := k.files[name]; {
@@ -67,18 +67,6 @@ func packRare(t *tree, k *kernel, chosen []Profile, m *image.Manifest) map[strin
 		}
 	}
 	return how
-}
-
-// kernelUnpacksXz tells whether a kernel takes a module that is compressed by xz
-// (MODULE_INIT_COMPRESSED_FILE), as far as the tree says so.
-func kernelUnpacksXz(t *tree, release string) bool {
-	for _, name := range []string{path.Join("boot", "config-"+release), path.Join(modulesDir, release, "config")} {
-		if text, err := t.readFile(name); err == nil {
-			lines := "\n" + string(text)
-			return strings.Contains(lines, "\nCONFIG_MODULE_DECOMPRESS=y\n") && strings.Contains(lines, "\nCONFIG_MODULE_COMPRESS_XZ=y\n")
-		}
-	}
-	return false
 }
 
 // packModule packs a module so that /init can unpack it (package zstd of sidusboot).

@@ -159,6 +159,15 @@ func (l *Loader) Profile() string { return strings.Join(l.manifest.Profiles, ","
 // USBHosts are the drivers of USB host controllers.
 func (l *Loader) USBHosts() map[string]bool { return l.usbHosts }
 
+// LoadFirst loads the modules with which the kernel loads the others faster. One that
+// the processor has no instructions for does not load, and what is wrong with the image
+// is said of the modules that a boot needs.
+func (l *Loader) LoadFirst() {
+	for _, name := range l.manifest.First {
+		_ = l.Load(name)
+	}
+}
+
 // LoadNamed loads the modules that the image builder named with --module. Not
 // every node has what they drive: one that fails does not keep the others from
 // loading, and the errors are joined.

@@ -28,6 +28,7 @@ var manifest = &image.Manifest{
 		{Name: "virtio_blk"},
 	},
 	Builtin: []string{"af_packet"},
+	First:   []string{"failover", "sunrpc"},
 	Load:    []string{"failover", "broken", "lockd"},
 	Disks:   []string{"virtio_blk"},
 	Aliases: []image.Alias{
@@ -105,6 +106,15 @@ func TestLoadNamed(t *testing.T) {
 	err := l.LoadNamed()
 	if got := strings.Join(r.loaded, " "); got != "sunrpc lockd" || err == nil || !strings.Contains(err.Error(), "absent") || strings.Contains(err.Error(), "failover") {
 		t.Errorf("LoadNamed loaded %q, %v", got, err)
+	}
+}
+
+// A processor that has no instructions for it keeps no other module from loading.
+func TestLoadFirst(t *testing.T) {
+	r := &recorder{errs: map[string]error{"failover": unix.ENODEV}}
+	newLoader(manifest, "/", Options{}, r.insert).LoadFirst()
+	if got := strings.Join(r.loaded, " "); got != "sunrpc" {
+		t.Errorf("LoadFirst loaded %q", got)
 	}
 }
 

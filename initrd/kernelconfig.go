@@ -1,0 +1,63 @@
+package initrd
+
+import (
+	"path"
+	"strings"
+)
+
+// A kernelConfig is the configuration with which a kernel was built, as far as the tree
+// has it.
+type kernelConfig string
+
+func readKernelConfig(t *tree, release string) kernelConfig {
+	for _, name := range []string{path.Join("boot", "config-"+release), path.Join(modulesDir, release, "config")} {
+		if text, err := t.readFile(name); err == nil {
+			return kernelConfig("\n" + string(text) + "\n")
+		}
+	}
+	return ""
+}
+
+// has tells whether a line is in it.
+func (c kernelConfig) has(line string) bool { return strings.Contains(string(c), "\n"+line+"\n") }
+
+// unpacksXz tells whether the kernel takes a module that is compressed by xz
+// (MODULE_INIT_COMPRESSED_FILE).
+func (c kernelConfig) unpacksXz() bool {
+	return c.has("CONFIG_MODULE_DECOMPRESS=y") && c.has("CONFIG_MODULE_COMPRESS_XZ=y")
+}
+
+// hashes are the modules that compute the hashes by which modules are signed, with
+// instructions of the processor for that: of x86 and of arm64.
+var hashes = map[string][]string{
+	"sha256": {"sha256_ssse3", "sha2_ce", "sha256_arm64"},
+	"sha512": {"sha512_ssse3", "sha512_ce", "sha512_arm64"},
+}
+
+// hash is the hash by which the kernel's modules are signed. Debian's is meant where the
+// tree does not say it.
+func (c kernelConfig) hash() string {
+	for name := range hashes {
+		if c.has(`CONFIG_MODULE_SIG_HASH="` + name + `"`) {
+			return name
+		}
+	}
+	if c == "" {
+		return "sha256"
+	}
+	return ""
+}
+
+// signatureModules are the kernel's modules that make it check the signatures of all
+// others faster. Linux checks each module that it is given, and by the code for any
+// processor, which is built in, that is a third of what a module costs. From Linux 6.16
+// on they are built in (lib/crypto).
+func (k *kernel) signatureModules() []string {
+	var names []string
+	for _, name := range hashes[k.config.hash()] {
+		if k.files[name] != "" {
+			names = append(names, name)
+		}
+	}
+	return names
+}
