@@ -20,10 +20,11 @@ GOBUILD = $(GO) build -trimpath -buildvcs=false
 SMALL   = -gcflags=all=-l -ldflags="$(LDFLAGS) -funcalign=1"
 # bin/init is for this machine. What the trees of other machines need lies beside it:
 # initrdgen takes the one that fits.
-OTHERS  = $(filter-out $(shell $(GO) env GOARCH),amd64 arm64)
+GOARCH  := $(shell $(GO) env GOARCH)
+OTHERS  = $(filter-out $(GOARCH),amd64 arm64)
 LINT    = $(GO) tool -modfile=tools/go.mod
 
-.PHONY: build deb check test unit lint linters qemu-test soak bench storm demo site fuzz prerequisites clean help
+.PHONY: build others deb check test unit lint linters qemu-test soak bench storm demo site fuzz prerequisites clean help
 
 build:
 	@mkdir -p bin
@@ -32,9 +33,19 @@ build:
 	$(GOBUILD) -ldflags="$(LDFLAGS)" -o bin/initrdgen ./initrdgen
 	$(GOBUILD) -ldflags="$(LDFLAGS)" -o bin/sidustree ./sidustree
 
+# All programs for the other machines, in bin/ARCH. make build comes first.
+others:
+	for arch in $(OTHERS); do \
+		mkdir -p bin/$$arch && cp bin/init bin/$$arch/init-$(GOARCH) && cp bin/init-$$arch bin/$$arch/init && \
+		GOARCH=$$arch $(GOBUILD) -ldflags="$(LDFLAGS)" -o bin/$$arch ./initrdgen ./sidustree || exit 1; \
+	done
+
 # The times in the packages are that of the commit: the same source gives the same packages.
+# MAINTAINER="Name <address>" is who answers for them.
+deb: export MAINTAINER := $(MAINTAINER)
 deb: build
-	$(GO) run ./packaging --version '$(VERSION)' --arch $$($(GO) env GOARCH) \
+	$(MAKE) others
+	$(GO) run ./packaging --version '$(VERSION)' --arch "$$(echo $(GOARCH) $(OTHERS) | tr ' ' ,)" --maintainer "$$MAINTAINER" \
 		--commit-time "$${SOURCE_DATE_EPOCH:-$$(git log -1 --format=%ct)}"
 
 test: lint unit qemu-test

@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"errors"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -19,13 +20,11 @@ type hookTree struct {
 	dir string
 }
 
-// installed are the files of sidusboot-tree, by what they are called in the repository.
+// installed are the other files of sidusboot-tree, by what they are called in the repository.
 var installed = map[string]string{
-	"kernel-postinst":      "etc/kernel/postinst.d/zz-sidusboot",
-	"kernel-postrm":        "etc/kernel/postrm.d/zz-sidusboot",
 	"sidusboot-image":      "usr/sbin/sidusboot-image",
 	"60-sidusboot.install": "usr/lib/kernel/install.d/60-sidusboot.install",
-	"image.conf":           "etc/sidusboot/image.conf",
+	"88-sidusboot.install": "usr/lib/kernel/install.d/88-sidusboot.install",
 	"tree.postinst":        "postinst",
 	"tree.prerm":           "prerm",
 	"tree.postrm":          "postrm",
@@ -58,7 +57,9 @@ mv "$output.new" "$output"
 func newHookTree(t *testing.T, kernels ...string) *hookTree {
 	t.Helper()
 	h := &hookTree{t, t.TempDir()}
-	for file, name := range installed {
+	files := configFiles(t)
+	maps.Copy(files, installed)
+	for file, name := range files {
 		text, err := os.ReadFile(filepath.Join("files", file))
 		if err != nil {
 			t.Fatal(err)
@@ -72,6 +73,24 @@ func newHookTree(t *testing.T, kernels ...string) *hookTree {
 		h.kernel(k)
 	}
 	return h
+}
+
+// configFiles are the files that the package has by its description, with the names that
+// decide in which order hooks run.
+func configFiles(t *testing.T) map[string]string {
+	t.Helper()
+	text, err := os.ReadFile("sidusboot-tree.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	files := map[string]string{}
+	for _, match := range regexp.MustCompile(`src: packaging/files/(\S+)\s+dst: /(\S+)`).FindAllStringSubmatch(string(text), -1) {
+		files[match[1]] = match[2]
+	}
+	if len(files) != 3 {
+		t.Fatalf("sidusboot-tree.yaml has the files %q, want the two hooks and image.conf", files)
+	}
+	return files
 }
 
 func (h *hookTree) kernel(release string) {
@@ -258,7 +277,7 @@ func TestImageConf(t *testing.T) {
 // TestInitrdLink has the name under which Debian looks for an initramfs: nothing, a file of
 // another program, or a link of ours.
 func TestInitrdLink(t *testing.T) {
-	const ours, theirs = "initrd-sidus-" + one, "theirs"
+	const ours, other = "initrd-sidus-" + one, "theirs"
 	name := "boot/initrd.img-" + one
 	for _, tt := range []struct {
 		link string // LINK in image.conf.
@@ -267,18 +286,18 @@ func TestInitrdLink(t *testing.T) {
 		want string
 	}{
 		{"auto", false, "", ""},
-		{"auto", false, theirs, theirs},
+		{"auto", false, other, other},
 		{"auto", false, ours, ""}, // sidusboot-initramfs was removed.
 		{"auto", true, "", ours},
-		{"auto", true, theirs, theirs},
+		{"auto", true, other, other},
 		{"auto", true, ours, ours},
 		{"yes", false, "", ours},
-		{"yes", false, theirs, ours},
-		{"yes", true, theirs, ours},
+		{"yes", false, other, ours},
+		{"yes", true, other, ours},
 		{"no", false, "", ""},
 		{"no", true, "", ""},
 		{"no", true, ours, ""},
-		{"no", true, theirs, theirs},
+		{"no", true, other, other},
 	} {
 		only := "alone"
 		if tt.only {
@@ -291,8 +310,8 @@ func TestInitrdLink(t *testing.T) {
 				h.write("usr/lib/sidusboot/only-initramfs", "", 0o644)
 			}
 			switch tt.old {
-			case theirs:
-				h.write(name, theirs, 0o644)
+			case other:
+				h.write(name, other, 0o644)
 			case ours:
 				if err := os.Symlink(ours, filepath.Join(h.dir, name)); err != nil {
 					t.Fatal(err)
@@ -311,46 +330,80 @@ func TestInitrdLink(t *testing.T) {
 			if out, code := h.hooks(postrm, one, "remove"); code != 0 {
 				t.Fatal(out)
 			}
-			if _, err := os.Lstat(filepath.Join(h.dir, name)); (err == nil) != (tt.want == theirs) {
+			if _, err := os.Lstat(filepath.Join(h.dir, name)); (err == nil) != (tt.want == other) {
 				t.Errorf("after the removal: %v, want it to stay only where it is another program's", err)
 			}
 		})
 	}
 }
 
-// TestKernelInstall runs the plugin of kernel-install(8) by what install.conf names.
+// TestKernelInstall runs the plugins of kernel-install(8) by what install.conf names, with
+// those of Debian 12 and 13 that take the image of initramfs-tools. What is in the staging
+// area goes into the entry of the boot loader, one behind the other.
 func TestKernelInstall(t *testing.T) {
-	const plugin = "usr/lib/kernel/install.d/60-sidusboot.install"
+	const plugins = "usr/lib/kernel/install.d"
 	for name, tt := range map[string]struct {
 		verb  string
 		env   []string
 		made  bool
-		entry bool
+		entry string   // The names in the staging area.
+		given []string // Images that kernel-install was given.
 	}{
-		"nothing named":     {"add", nil, true, false},
-		"ours":              {"add", []string{"KERNEL_INSTALL_INITRD_GENERATOR=sidusboot"}, true, true},
-		"dracut":            {"add", []string{"KERNEL_INSTALL_INITRD_GENERATOR=dracut"}, false, false},
-		"none":              {"add", []string{"KERNEL_INSTALL_INITRD_GENERATOR=none"}, false, false},
-		"ours, INITRD=No":   {"add", []string{"KERNEL_INSTALL_INITRD_GENERATOR=sidusboot", "INITRD=No"}, false, false},
-		"removed":           {"remove", nil, false, false},
-		"removed, dracut":   {"remove", []string{"KERNEL_INSTALL_INITRD_GENERATOR=dracut"}, false, false},
-		"another operation": {"inspect", nil, false, false},
+		"nothing named":     {"add", nil, true, theirs, nil},
+		"ours":              {"add", []string{"KERNEL_INSTALL_INITRD_GENERATOR=sidusboot"}, true, "initrd", nil},
+		"ours, one given":   {"add", []string{"KERNEL_INSTALL_INITRD_GENERATOR=sidusboot"}, true, "", []string{"/tmp/given"}},
+		"dracut":            {"add", []string{"KERNEL_INSTALL_INITRD_GENERATOR=dracut"}, false, theirs, nil},
+		"none":              {"add", []string{"KERNEL_INSTALL_INITRD_GENERATOR=none"}, false, theirs, nil},
+		"ours, INITRD=No":   {"add", []string{"KERNEL_INSTALL_INITRD_GENERATOR=sidusboot", "INITRD=No"}, false, theirs, nil},
+		"removed":           {"remove", nil, false, "", nil},
+		"removed, dracut":   {"remove", []string{"KERNEL_INSTALL_INITRD_GENERATOR=dracut"}, false, "", nil},
+		"another operation": {"inspect", nil, false, "", nil},
 	} {
-		t.Run(name, func(t *testing.T) {
-			h := newHookTree(t, one)
-			h.write("area/x", "", 0o644)
-			out, code := h.run(append(tt.env, "KERNEL_INSTALL_STAGING_AREA="+h.dir+"/area"), plugin, tt.verb, one, h.dir+"/entry", h.dir+"/boot/vmlinuz-"+one)
-			if code != 0 {
-				t.Fatal(out)
-			}
-			if got := h.read(image(one)) != ""; got != tt.made {
-				t.Errorf("image: %v, want %v: %s", got, tt.made, out)
-			}
-			if got := h.read("area/initrd") != ""; got != tt.entry {
-				t.Errorf("in the entry: %v, want %v", got, tt.entry)
-			}
-		})
+		for _, debian := range []string{"55-initrd.install", "85-initrd.install"} {
+			t.Run(name+", "+debian, func(t *testing.T) {
+				h := newHookTree(t, one)
+				h.write("boot/"+theirs, "theirs", 0o644)
+				h.write("area/vmlinuz", "", 0o644)
+				h.write(plugins+"/"+debian, "#!/bin/sh\n[ \"$1\" = add ] && [ $# -lt 5 ] || exit 0\nln -fs "+h.dir+"/boot/initrd.img-$2 \"$KERNEL_INSTALL_STAGING_AREA\"\n", 0o755)
+				out := h.plugins(plugins, append(tt.env, "KERNEL_INSTALL_STAGING_AREA="+h.dir+"/area"), append([]string{tt.verb, one, h.dir + "/entry", h.dir + "/boot/vmlinuz-" + one}, tt.given...)...)
+				if got := h.read(image(one)) != ""; got != tt.made {
+					t.Errorf("image: %v, want %v: %s", got, tt.made, out)
+				}
+				names, err := filepath.Glob(filepath.Join(h.dir, "area/initrd*"))
+				if err != nil {
+					t.Fatal(err)
+				}
+				for i := range names {
+					names[i] = filepath.Base(names[i])
+				}
+				if got := strings.Join(names, " "); got != tt.entry {
+					t.Errorf("in the entry: %q, want %q", got, tt.entry)
+				}
+				if tt.entry == "initrd" && h.read("area/initrd") != h.read(image(one)) {
+					t.Errorf("in the entry there is another image: %q", h.read("area/initrd"))
+				}
+			})
+		}
 	}
+}
+
+const theirs = "initrd.img-" + one
+
+// plugins runs those of kernel-install(8), in the order of their names.
+func (h *hookTree) plugins(dir string, env []string, args ...string) (all string) {
+	h.t.Helper()
+	names, err := filepath.Glob(filepath.Join(h.dir, dir, "*.install"))
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	for _, name := range names {
+		out, code := h.run(env, strings.TrimPrefix(name, h.dir), args...)
+		if code != 0 {
+			h.t.Errorf("%s: exit status %d: %s", name, code, out)
+		}
+		all += out
+	}
+	return all
 }
 
 // TestMaintainerScripts calls those of sidusboot-tree as dpkg does.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"compress/gzip"
 	"context"
+	"debug/elf"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -17,17 +18,22 @@ import (
 // files has what is in the packages as it is.
 const files = "packaging/files"
 
-// stageServer makes the tree of the package sidusboot.
-func stageServer(ctx context.Context, opts options, stage string) error {
+// stageServer makes the tree of the package sidusboot for an architecture.
+func stageServer(ctx context.Context, opts options, arch, stage string) error {
 	s := stager{stage: stage}
-	s.copy(filepath.Join(opts.programs, "initrdgen"), "usr/bin/initrdgen", 0o755)
-	s.copy(filepath.Join(opts.programs, "sidustree"), "usr/bin/sidustree", 0o755)
+	programs := opts.programsFor(arch)
+	s.program(filepath.Join(programs, "initrdgen"), arch, "usr/bin/initrdgen")
+	s.program(filepath.Join(programs, "sidustree"), arch, "usr/bin/sidustree")
 	// Not where it could be taken for the init program of the machine.
-	s.copy(filepath.Join(opts.programs, "init"), "usr/lib/sidusboot/init", 0o755)
+	s.program(filepath.Join(programs, "init"), arch, "usr/lib/sidusboot/init")
 	// For trees of other machines.
-	s.copyAll(filepath.Join(opts.programs, "init-*"), "usr/lib/sidusboot", 0o755)
+	for _, other := range initArchs {
+		if name := "init-" + other; other != arch {
+			s.program(filepath.Join(programs, name), other, "usr/lib/sidusboot/"+name)
+		}
+	}
 	for _, program := range []string{"initrdgen", "sidustree"} {
-		tool := filepath.Join(opts.tools, program)
+		tool := filepath.Join(opts.programs, program)
 		s.completion(ctx, tool, "bash", "usr/share/bash-completion/completions/"+program)
 		s.completion(ctx, tool, "zsh", "usr/share/zsh/vendor-completions/_"+program)
 		s.completion(ctx, tool, "fish", "usr/share/fish/vendor_completions.d/"+program+".fish")
@@ -40,17 +46,19 @@ func stageServer(ctx context.Context, opts options, stage string) error {
 	s.copyAll("examples/site/*", doc+"examples/site", 0)
 	s.compressed("CHANGELOG.md", doc+"changelog.gz")
 	s.copy(files+"/sidusboot.overrides", "usr/share/lintian/overrides/sidusboot", 0o644)
-	text, err := linkedCopyright(ctx, opts.programs)
+	text, err := linkedCopyright(ctx, programs)
 	s.about(opts, "sidusboot", text, err)
 	return s.err
 }
 
 // stageTree makes the tree of sidusboot-tree, but for its configuration files, which
 // packaging/sidusboot-tree.yaml names.
-func stageTree(_ context.Context, opts options, stage string) error {
+func stageTree(_ context.Context, opts options, _, stage string) error {
 	s := stager{stage: stage}
 	s.copy(files+"/sidusboot-image", "usr/sbin/sidusboot-image", 0o755)
-	s.copy(files+"/60-sidusboot.install", "usr/lib/kernel/install.d/60-sidusboot.install", 0o755)
+	for _, plugin := range []string{"60-sidusboot.install", "88-sidusboot.install"} {
+		s.copy(files+"/"+plugin, "usr/lib/kernel/install.d/"+plugin, 0o755)
+	}
 	s.compressed(files+"/sidusboot-image.8", "usr/share/man/man8/sidusboot-image.8.gz")
 	s.directory("var/lib/sidusboot-tree")
 	text, err := ownCopyright()
@@ -59,7 +67,7 @@ func stageTree(_ context.Context, opts options, stage string) error {
 }
 
 // stageInitramfs makes the tree of sidusboot-initramfs.
-func stageInitramfs(_ context.Context, opts options, stage string) error {
+func stageInitramfs(_ context.Context, opts options, _, stage string) error {
 	s := stager{stage: stage}
 	s.copy(files+"/only-initramfs", "usr/lib/sidusboot/only-initramfs", 0o644)
 	text, err := ownCopyright()
@@ -138,6 +146,30 @@ func (s *stager) copyAll(pattern, dir string, mode fs.FileMode) {
 	for _, name := range names {
 		s.copy(name, dir+"/"+filepath.Base(name), mode)
 	}
+}
+
+// initArchs are the architectures whose trees initrdgen makes images for.
+var initArchs = []string{"amd64", "arm64"}
+
+// machines are what programs for an architecture are for.
+var machines = map[string]elf.Machine{"amd64": elf.EM_X86_64, "arm64": elf.EM_AARCH64}
+
+// program copies a program that is for an architecture, and refuses one for another.
+func (s *stager) program(from, arch, to string) {
+	if s.err != nil {
+		return
+	}
+	f, err := elf.Open(from)
+	if err != nil {
+		s.err = fmt.Errorf("%s: %w: run make deb, which builds it", from, err)
+		return
+	}
+	defer f.Close()
+	if want, ok := machines[arch]; !ok || f.Machine != want {
+		s.err = fmt.Errorf("%s is a program for %v, not for %s: run make deb, which builds it", from, f.Machine, arch)
+		return
+	}
+	s.copy(from, to, 0o755)
 }
 
 // copy copies a file. Mode 0: 0755 for a script, else 0644.
