@@ -177,7 +177,7 @@ func TestUKIDeviceURL(t *testing.T) {
 	s.uki(filepath.Join(b.dir, "sidus.efi"))
 	g := b.powerOn(GuestOptions{Firmware: UEFI, QEMU: withoutPXE})
 	s.cameFrom(g, webAddr, "EFI variable LoaderDeviceURL")
-	s.same(g, []answer{{"grep -c efivarfs /proc/mounts", "0"}}) // systemd mounts it.
+	s.same(g, []answer{{"grep -c efivarfs /proc/mounts || true", "0"}}) // systemd mounts it.
 	if strings.Contains(dhcp.Log(), "DHCPINFORM") {
 		t.Errorf("DHCP was asked for the URL:\n%s", dhcp.Log())
 	}
