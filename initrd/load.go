@@ -1,6 +1,7 @@
 package initrd
 
 import (
+	"cmp"
 	"context"
 	"debug/elf"
 	"errors"
@@ -64,12 +65,14 @@ func (m *moduleFile) entry() entry {
 func loadModules(ctx context.Context, t *tree, modules []*moduleFile) {
 	var g errgroup.Group
 	var total atomic.Int64
-	g.SetLimit(runtime.GOMAXPROCS(0))
+	atOnce := runtime.GOMAXPROCS(0)
+	g.SetLimit(atOnce)
+	p, err := newPacker(atOnce)
 	for _, m := range modules {
 		g.Go(func() error {
 			defer close(m.done)
-			if m.err = ctx.Err(); m.err == nil {
-				m.err = m.load(t)
+			if m.err = cmp.Or(err, ctx.Err()); m.err == nil {
+				m.err = m.load(t, p)
 			}
 			if total.Add(int64(len(m.data))) > maxImage && m.err == nil {
 				m.data, m.err = nil, fmt.Errorf("%s: with it the modules are more than %d MB, unpacked: choose fewer profiles or kernels, or find out why this module is so large",
@@ -81,7 +84,7 @@ func loadModules(ctx context.Context, t *tree, modules []*moduleFile) {
 	_ = g.Wait()
 }
 
-func (m *moduleFile) load(t *tree) error {
+func (m *moduleFile) load(t *tree, p packer) error {
 	f, err := m.read(t)
 	if err != nil {
 		return err
@@ -91,9 +94,9 @@ func (m *moduleFile) load(t *tree) error {
 		return m.broken(t, err)
 	}
 	if m.packing == packedZstd {
-		m.packed, err = packModule(m.data)
+		m.packed = p.pack(m.data)
 	}
-	return err
+	return nil
 }
 
 func (m *moduleFile) read(t *tree) (*elf.File, error) {

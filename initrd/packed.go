@@ -69,19 +69,21 @@ func packRare(k *kernel, chosen []Profile, m *image.Manifest) map[string]packing
 	return how
 }
 
-// packModule packs a module so that /init can unpack it (package zstd of sidusboot).
-func packModule(data []byte) ([]byte, error) {
+// A packer packs modules so that /init can unpack them (package zstd of sidusboot),
+// several at the same time. Its encoders and their tables are used again and again: to
+// make them took longer than to pack most modules.
+type packer struct{ encoder *zstd.Encoder }
+
+func newPacker(atOnce int) (packer, error) {
 	e, err := zstd.NewWriter(nil,
 		zstd.WithEncoderLevel(zstd.SpeedBetterCompression),
 		zstd.WithEncoderCRC(true),
 		zstd.WithSingleSegment(true), // So that even a small one says its size.
-		zstd.WithEncoderConcurrency(1))
-	if err != nil {
-		return nil, err
-	}
-	defer e.Close()
-	return e.EncodeAll(data, nil), nil
+		zstd.WithEncoderConcurrency(atOnce))
+	return packer{e}, err
 }
+
+func (p packer) pack(module []byte) []byte { return p.encoder.EncodeAll(module, nil) }
 
 // showUnpacked shows a packed module as what it stands for: under the name and with the
 // content that it has once it is unpacked.
