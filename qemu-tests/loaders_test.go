@@ -30,18 +30,9 @@ func (s *site) bootServer(files ...string) *bootServer {
 // bootServerOf is bootServer with other parameters for all nodes.
 func (s *site) bootServerOf(params string, files ...string) *bootServer {
 	s.t.Helper()
-	s.needs(files...)
 	s.image = s.build(lunProfile)
 	b := &bootServer{site: s, dir: s.t.TempDir()}
-	for _, file := range files {
-		content, err := os.ReadFile(file)
-		if err == nil {
-			err = os.WriteFile(filepath.Join(b.dir, filepath.Base(file)), content, 0o644)
-		}
-		if err != nil {
-			s.t.Fatal(err)
-		}
-	}
+	b.copies(files...)
 	b.args = []string{
 		"install", "--tftp", b.dir, "--image", s.image, "--root", s.tree,
 		"--append", "console=ttyS0 " + s.root("vers=3") + " " + params,
@@ -49,6 +40,21 @@ func (s *site) bootServerOf(params string, files ...string) *bootServer {
 	}
 	b.install()
 	return b
+}
+
+// copies copies files of this machine into the directory.
+func (b *bootServer) copies(files ...string) {
+	b.t.Helper()
+	b.needs(files...)
+	for _, file := range files {
+		content, err := os.ReadFile(file)
+		if err == nil {
+			err = os.WriteFile(filepath.Join(b.dir, filepath.Base(file)), content, 0o644)
+		}
+		if err != nil {
+			b.t.Fatal(err)
+		}
+	}
 }
 
 // needs skips a test for which a file of the host is missing, or fails it where

@@ -10,8 +10,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-
-	"github.com/sidusboot/sidusboot/initrd"
 )
 
 // manyKernels is a tree with three kernels: Debian's usual one with plain modules, that
@@ -107,47 +105,4 @@ func (g *generator) suffixes() []string {
 	}
 	slices.Sort(ends)
 	return ends
-}
-
-// TestMicrocode boots images with all of Debian's microcode before them, on processors
-// of both vendors that say that they are real ones: in a virtual machine the kernel loads
-// none. QEMU's have no microcode that can be replaced, so that what is shown is
-// that kernels find their way through it.
-func TestMicrocode(t *testing.T) {
-	t.Parallel()
-	Require(t)
-	Soak(t)
-	tree, err := manyKernels.Tree(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	s := siteWithoutImage(t, tree, LabOptions{})
-	s.image = s.build("--microcode=all", "--kernel="+s.release)
-	f, err := os.Open(s.image)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
-	listing, err := initrd.List(f)
-	if err != nil || len(listing.Archives) != 2 || !listing.Archives[0].Early {
-		t.Fatalf("archives %+v, %v", listing.Archives, err)
-	}
-	t.Logf("microcode: %d bytes", listing.Archives[0].Bytes)
-	s.nfs(Export{}, NFSOptions{})
-	s.dhcp(DHCPOptions{})
-	for _, test := range []struct{ name, cpu string }{
-		{"intel", "Skylake-Client-v1,-hypervisor"},
-		{"amd", "EPYC-v1,-hypervisor"},
-		{"virtual", "max"},
-	} {
-		t.Run(test.name, func(t *testing.T) {
-			s := s.with(t)
-			node := s.boot(s.root("vers=3 ")+probeParams, GuestOptions{QEMU: []string{"-cpu", test.cpu}})
-			defer node.Kill()
-			if r := s.report(node); r.Attempts != 1 {
-				t.Errorf("attempt %d", r.Attempts)
-			}
-			t.Log(s.run(node, "dmesg | grep -i microcode; cat /sys/devices/system/cpu/cpu0/microcode/version || :"))
-		})
-	}
 }
