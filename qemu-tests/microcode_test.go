@@ -103,7 +103,7 @@ func TestMicrocode(t *testing.T) {
 		if err != nil || !bytes.HasPrefix(content, image) || len(bytes.Trim(content[len(image):], "\x00")) != 0 {
 			t.Errorf("the section .initrd has not the image: %d bytes, %v", len(content), err)
 		}
-		defer s.dhcp(DHCPOptions{Router: ServerAddr, Extra: httpBoot("sidus.efi")}).Stop()
+		defer s.dhcp(DHCPOptions{Router: ServerAddr, Extra: s.httpBoot("sidus.efi")}).Stop()
 		g := b.powerOn(GuestOptions{Firmware: UEFI, Processors: 2, QEMU: append([]string{"-cpu", intelCPU}, withoutPXE...)})
 		defer g.Kill()
 		s.findsMicrocode(g, intelFound)
