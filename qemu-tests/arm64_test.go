@@ -101,6 +101,6 @@ func TestARM64(t *testing.T) {
 			{"test -d /sys/firmware/efi && ls /sys/firmware | grep -x acpi", "acpi"},
 			{"grep -o 'sidus.rw=[a-z]*' /proc/cmdline", "sidus.rw=tmpfs"},
 		})
-		s.cameFrom(g, webAddr, "DHCP's URL for HTTP boot")
+		s.cameFrom(g, secondAddr, "DHCP's URL for HTTP boot")
 	})
 }

@@ -141,14 +141,10 @@ func (b *bootServer) bootedBy(g *Guest, rw string) {
 	})
 }
 
-// webAddr is a second address of the servers, for HTTP: the nodes learn it by the URL of
-// their kernel alone, and DHCP's next-server is ServerAddr.
-const webAddr = "10.77.0.2"
-
-// addWebAddr gives the lab's servers webAddr, which NFS answers at, too.
-func (s *site) addWebAddr() {
+// addSecondAddr gives the lab's servers secondAddr.
+func (s *site) addSecondAddr() {
 	s.t.Helper()
-	if _, err := s.Output(s.ctx, "ip", "addr", "add", webAddr+"/24", "dev", "br0"); err != nil {
+	if _, err := s.Output(s.ctx, "ip", "addr", "add", secondAddr+"/24", "dev", bridge); err != nil {
 		s.t.Fatal(err)
 	}
 }
@@ -292,9 +288,9 @@ func TestIPXE(t *testing.T) {
 		// ipxe is the root of the file system that has iPXE in it, empty for the tree.
 		ipxe, url string
 	}{
-		"uefi":   {UEFI, Variant{Suite: "bookworm"}, "/", "http://" + webAddr + "/sidus.ipxe"},
-		"uefi13": {UEFI, ipxe13, "", "http://" + webAddr + "/"},
-		"bios":   {BIOS, Variant{Suite: "bookworm"}, "/", "http://" + webAddr + "/sidus.ipxe"},
+		"uefi":   {UEFI, Variant{Suite: "bookworm"}, "/", "http://" + secondAddr + "/sidus.ipxe"},
+		"uefi13": {UEFI, ipxe13, "", "http://" + secondAddr + "/"},
+		"bios":   {BIOS, Variant{Suite: "bookworm"}, "/", "http://" + secondAddr + "/sidus.ipxe"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -302,13 +298,13 @@ func TestIPXE(t *testing.T) {
 			b := s.bootServer(filepath.Join(cmp.Or(test.ipxe, s.tree), "usr/lib/ipxe/snponly.efi"))
 			s.nfs(Export{}, NFSOptions{})
 			server := b.http()
-			s.addWebAddr()
-			b.serve("snponly.efi", "--dhcp-userclass=set:ipxe,iPXE", "--dhcp-boot=tag:ipxe,http://"+webAddr+"/sidus.ipxe")
+			s.addSecondAddr()
+			b.serve("snponly.efi", "--dhcp-userclass=set:ipxe,iPXE", "--dhcp-boot=tag:ipxe,http://"+secondAddr+"/sidus.ipxe")
 			b.unnamed("--default", "iscsi")
 			b.put(own("ipxe.cfg/"), "#!ipxe\nset label tmpfs\n")
 			g := b.powerOn(GuestOptions{Firmware: test.firmware})
 			b.bootedBy(g, "tmpfs")
-			s.cameFrom(g, webAddr, "sidus.server=")
+			s.cameFrom(g, secondAddr, "sidus.server=")
 			s.same(g, []answer{{"grep -o 'sidus.server=[^ ]*' /proc/cmdline", "sidus.server=boot," + test.url}})
 			if asked := s.asked(server); !strings.Contains(asked, "/initrd.img") {
 				t.Errorf("the image did not come by HTTP:\n%s", asked)

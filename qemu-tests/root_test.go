@@ -44,11 +44,14 @@ func TestWhereTheRootIs(t *testing.T) {
 		{name: "nfsroot", soak: true, line: "nfsroot=" + secondAddr + ":%T,vers=3", origin: byLine},
 		{name: "nfsrootOverAll", line: "nfsroot=" + secondAddr + ":%T,vers=3", dhcp: DHCPOptions{RootPath: ServerAddr + ":/of/option/17"},
 			file: "nfsroot=" + ServerAddr + ":/of/the/file\n", origin: byLine},
-		{name: "pathOnly", line: "nfsroot=%T,vers=3", dhcp: DHCPOptions{NextServer: secondAddr}, origin: "path: " + byLine + ", server: DHCP next-server"},
+		// Nothing says where the kernel came from: QEMU started it.
+		{name: "pathOnly", line: "nfsroot=%T,vers=3 sidus.server=boot,", dhcp: DHCPOptions{NextServer: secondAddr}, origin: "path: " + byLine + ", server: DHCP next-server"},
 		{name: "dracut", soak: true, line: "root=nfs:" + secondAddr + ":%T:vers=3", origin: byLine},
 		{name: "file", file: "# one tree for all\nnfsroot=" + secondAddr + ":%T,vers=3\n", origin: byFile},
 		{name: "name", line: "nfsroot=files.sidus.test:%T,vers=3", dhcp: DHCPOptions{Names: map[string]string{"files.sidus.test": secondAddr}},
 			origin: byLine},
+		{name: "hostOfURL", soak: true, line: "nfsroot=%T,vers=3 sidus.server=boot,http://user:correct-horse@files.sidus.test:8080/sidus/",
+			dhcp: DHCPOptions{Names: map[string]string{"files.sidus.test": secondAddr}}, origin: "path: " + byLine + ", server: sidus.server="},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
@@ -60,9 +63,7 @@ func TestWhereTheRootIs(t *testing.T) {
 			if test.file != "" {
 				s.image = s.build("--config=" + s.file("sidusboot.conf", fill(test.file)))
 			}
-			if _, err := s.Output(s.ctx, "ip", "addr", "add", secondAddr+"/24", "dev", bridge); err != nil {
-				t.Fatal(err)
-			}
+			s.addSecondAddr()
 			test.dhcp.RootPath = fill(test.dhcp.RootPath)
 			s.nfs(Export{}, NFSOptions{})
 			s.dhcp(test.dhcp)
@@ -71,6 +72,7 @@ func TestWhereTheRootIs(t *testing.T) {
 			s.same(g, []answer{
 				{"cat /usr/share/sidusboot-test/lower", "from the shared tree"},
 				{`awk '$2 == "/ro" { print $1, $3 }' /proc/mounts`, secondAddr + ":" + s.tree + " nfs"},
+				{"grep -rl correct-horse /run/sidusboot || true", ""}, // The password of a URL.
 			})
 			r := s.report(g)
 			if r.Root.Origin != test.origin || r.Root.NFSVersion != "3" || r.Attempts != 1 {

@@ -74,14 +74,14 @@ func (s *site) sign(k signer, from, to string) {
 	}
 }
 
-// httpBoot are dnsmasq's options for nodes whose UEFI boots by HTTP, from webAddr, which
+// httpBoot are dnsmasq's options for nodes whose UEFI boots by HTTP, from secondAddr, which
 // it gives the lab's servers. PXE is not answered.
 func (s *site) httpBoot(file string) []string {
 	s.t.Helper()
-	s.addWebAddr()
+	s.addSecondAddr()
 	return []string{
 		"--dhcp-vendorclass=set:http,HTTPClient", "--dhcp-vendorclass=set:pxe,PXEClient", "--dhcp-ignore=tag:pxe",
-		"--dhcp-option-force=tag:http,60,HTTPClient", "--dhcp-boot=tag:http,http://" + webAddr + "/" + file,
+		"--dhcp-option-force=tag:http,60,HTTPClient", "--dhcp-boot=tag:http,http://" + secondAddr + "/" + file,
 	}
 }
 
@@ -128,7 +128,7 @@ func TestSecureBoot(t *testing.T) {
 		{"grep -o 'sidus.rw=[a-z]*' /proc/cmdline", "sidus.rw=tmpfs"},
 	})
 	// Debian 12's stub does not tell the URL, so DHCP is asked.
-	s.cameFrom(g, webAddr, "DHCP's URL for HTTP boot")
+	s.cameFrom(g, secondAddr, "DHCP's URL for HTTP boot")
 	if asked := s.asked(server); !strings.Contains(asked, "GET /sidus.efi") {
 		t.Errorf("the image did not come by HTTP:\n%s", asked)
 	}
@@ -151,7 +151,7 @@ func TestUKIProfiles(t *testing.T) {
 		{"uname -r", s.release},
 		{"grep -o 'sidus.rw=[a-z]* from=[a-z]*' /proc/cmdline", "sidus.rw=tmpfs from=tmpfs"},
 	})
-	s.cameFrom(g, webAddr, "DHCP's URL for HTTP boot")
+	s.cameFrom(g, secondAddr, "DHCP's URL for HTTP boot")
 }
 
 // newestStub is Debian 13 with the EFI stub of Debian's next version, 262 in November
@@ -176,7 +176,7 @@ func TestUKIDeviceURL(t *testing.T) {
 	dhcp := s.dhcp(DHCPOptions{Router: ServerAddr, Extra: s.httpBoot("sidus.efi")})
 	s.uki(filepath.Join(b.dir, "sidus.efi"))
 	g := b.powerOn(GuestOptions{Firmware: UEFI, QEMU: withoutPXE})
-	s.cameFrom(g, webAddr, "EFI variable LoaderDeviceURL")
+	s.cameFrom(g, secondAddr, "EFI variable LoaderDeviceURL")
 	s.same(g, []answer{{"grep -c efivarfs /proc/mounts || true", "0"}}) // systemd mounts it.
 	if strings.Contains(dhcp.Log(), "DHCPINFORM") {
 		t.Errorf("DHCP was asked for the URL:\n%s", dhcp.Log())
