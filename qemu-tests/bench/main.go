@@ -134,7 +134,11 @@ func run(ctx context.Context) error {
 	if *only != "" {
 		return nil
 	}
-	printTargets(rows, release)
+	host, err := buildHost(ctx, dir, tree)
+	if err != nil {
+		return err
+	}
+	printTargets(rows, host, release)
 	if err := comparePairs(ctx, rows); err != nil {
 		return err
 	}
