@@ -26,6 +26,7 @@ const (
 var layers = [][]string{
 	{
 		"clock",
+		"columns",
 		"digest",
 		"efi",
 		"hostname",

@@ -58,7 +58,8 @@ func ModulePath(release, name string) string {
 
 // Suffixes of packed modules.
 const (
-	// PackedZstd is of one that /init unpacks: a frame of zstd that says its size.
+	// PackedZstd is of one that /init unpacks: a frame of zstd that says its size. What is
+	// in it may be arranged by package columns.
 	PackedZstd = ".zst"
 	// PackedXz is of one that the kernel unpacks.
 	PackedXz = ".xz"

@@ -17,6 +17,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/sidusboot/sidusboot/columns"
 	"github.com/sidusboot/sidusboot/image"
 	"github.com/sidusboot/sidusboot/initrd/initrdtest"
 )
@@ -52,6 +53,7 @@ func unpack(t *testing.T, file string) (dir string) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		columns.Join(module)
 		initrdtest.WriteFile(t, strings.TrimSuffix(name, filepath.Ext(name)), module)
 	}
 	return dir

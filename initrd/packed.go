@@ -10,6 +10,7 @@ import (
 
 	"github.com/klauspost/compress/zstd"
 
+	"github.com/sidusboot/sidusboot/columns"
 	"github.com/sidusboot/sidusboot/image"
 )
 
@@ -83,7 +84,17 @@ func newPacker(atOnce int) (packer, error) {
 	return packer{e}, err
 }
 
-func (p packer) pack(module []byte) []byte { return p.encoder.EncodeAll(module, nil) }
+// pack packs a module by columns, unless something in it would not come out as it was.
+func (p packer) pack(module []byte) []byte {
+	arranged := bytes.Clone(module)
+	if columns.Split(arranged) {
+		again := bytes.Clone(arranged)
+		if columns.Join(again); bytes.Equal(again, module) {
+			return p.encoder.EncodeAll(arranged, nil)
+		}
+	}
+	return p.encoder.EncodeAll(module, nil)
+}
 
 // showUnpacked shows a packed module as what it stands for: under the name and with the
 // content that it has once it is unpacked.
@@ -101,6 +112,7 @@ func (r *Reader) showUnpacked(f *File) error {
 	}
 	module, err := decompress(f.Path, packed)
 	if err == nil {
+		columns.Join(module)
 		err = r.spend(int64(len(module)))
 	}
 	if err != nil {

@@ -8,6 +8,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/sidusboot/sidusboot/columns"
 	"github.com/sidusboot/sidusboot/image"
 	"github.com/sidusboot/sidusboot/zstd"
 )
@@ -41,6 +42,7 @@ func insertFile(path, params string) error {
 		if err != nil {
 			return &DamagedError{file, err}
 		}
+		columns.Join(module)
 		return explain(unix.InitModule(module, params))
 	case !errors.Is(err, fs.ErrNotExist):
 		return err
