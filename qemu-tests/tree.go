@@ -35,15 +35,15 @@ func Tree(ctx context.Context, suite string) (string, error) {
 	})
 }
 
-// ARM64Tree returns a small Debian 12 tree for arm64, made by mkarm64 if the cache has
+// ARM64Tree returns a small tree of a Debian suite for arm64, made by mkarm64 if the cache has
 // none, which takes minutes. It is shared as a suite's own is.
-func ARM64Tree(ctx context.Context) (string, error) {
-	base, err := Tree(ctx, "bookworm")
+func ARM64Tree(ctx context.Context, suite string) (string, error) {
+	base, err := Tree(ctx, suite)
 	if err != nil {
 		return "", err
 	}
-	return cached(ctx, "arm64", digest(base, mkarm64), func(dir string, held *os.File) error {
-		return runScript(ctx, held, mkarm64, base, dir)
+	return cached(ctx, "arm64", suite+"-"+digest(base, mkarm64), func(dir string, held *os.File) error {
+		return runScript(ctx, held, mkarm64, suite, base, dir)
 	})
 }
 

@@ -26,16 +26,22 @@ const unread = "/usr/share/sidusboot-test/unread"
 
 func newVersionSite(t *testing.T, v Variant) *versionSite {
 	t.Helper()
-	s := &versionSite{site: newSiteOf(t, v), dir: filepath.Join(t.TempDir(), "base")}
-	s.dhcp = s.site.dhcp(DHCPOptions{Lease: 4 * time.Minute}) // Renewed several times in a test.
-	s.base = newBase(t, s.dir, s.tree)
-	if err := os.MkdirAll(filepath.Join(s.dir, "staging/etc/ssh"), 0o755); err != nil {
-		t.Fatal(err)
+	return newSiteOf(t, v).versions()
+}
+
+// versions is the site with versions of its tree, served instead of the tree.
+func (s *site) versions() *versionSite {
+	s.t.Helper()
+	v := &versionSite{site: s, dir: filepath.Join(s.t.TempDir(), "base")}
+	v.dhcp = s.dhcp(DHCPOptions{Lease: 4 * time.Minute}) // Renewed several times in a test.
+	v.base = newBase(s.t, v.dir, s.tree)
+	if err := os.MkdirAll(filepath.Join(v.dir, "staging/etc/ssh"), 0o755); err != nil {
+		s.t.Fatal(err)
 	}
-	s.publish("b")
-	s.publish("a")
-	s.serve()
-	return s
+	v.publish("b")
+	v.publish("a")
+	v.serve()
+	return v
 }
 
 // serve starts the server.
