@@ -131,8 +131,13 @@ func Mount(sys System, device, dir string, o VolumeOptions) (v Volume, made bool
 		return v, made, fmt.Errorf("rwlayer: %s is %s: %w", o.Name, v.Type, err)
 	}
 	err = mountMarked(sys, device, dir, v, o)
-	if skipped && damaged(err) {
-		if err = check(sys, device, v, o); err == nil {
+	if skipped && err != nil {
+		// It may be damaged, and is not to be checked while it is mounted.
+		err = unmount(sys, dir)
+		if err == nil {
+			err = check(sys, device, v, o)
+		}
+		if err == nil {
 			err = mountMarked(sys, device, dir, v, o)
 		}
 	}

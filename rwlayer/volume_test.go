@@ -22,7 +22,9 @@ type fakeSystem struct {
 	// unclean says that the file system's journal has to be replayed.
 	unclean bool
 	// refuse makes each mount that could write fail.
-	refuse   error
+	refuse error
+	// damaged makes the first mount that could write fail.
+	damaged  error
 	did      []string
 	readOnly bool
 	mounted  string
@@ -45,6 +47,10 @@ func (s *fakeSystem) Mount(device, dir, fstype string, flags uintptr, data strin
 		}
 		if s.refuse != nil {
 			return s.refuse
+		}
+		if err := s.damaged; err != nil {
+			s.damaged = nil
+			return err
 		}
 	case !s.readOnly:
 		s.t.Error("looked into while the device can be written")
@@ -93,6 +99,9 @@ func (s *fakeSystem) SetReadOnly(_ string, on bool) error {
 func (s *fakeSystem) Run(_ func(string), argv ...string) (string, int, error) {
 	if s.readOnly {
 		s.t.Errorf("%s on a read-only device", argv[0])
+	}
+	if s.mounted != "" {
+		s.t.Errorf("%s while the device is mounted on %s", argv[0], s.mounted)
 	}
 	s.note("%s", filepath.Base(argv[0]))
 	return runHere(argv)
@@ -211,11 +220,21 @@ func TestMountFails(t *testing.T) {
 	if err == nil || sys.mounted != "" {
 		t.Errorf("a file in upper's place: %v, mounted on %q", err, sys.mounted)
 	}
+	// It may be there because the file system is damaged.
+	if want := []string{"mount", "fsck.ext4", "mount"}; !slices.Equal(sys.did, want) {
+		t.Errorf("a file in upper's place: it did %q, want %q", sys.did, want)
+	}
 	sys = &fakeSystem{t: t, refuse: unix.EUCLEAN}
 	_, _, err = Mount(sys, file, dir, VolumeOptions{Label: "sidusboot"})
 	// The superblock says that it is clean; the kernel, that it is not.
 	if want := []string{"mount", "fsck.ext4", "mount"}; !errors.Is(err, unix.EUCLEAN) || !slices.Equal(sys.did, want) {
 		t.Errorf("a mount that fails: %v, it did %q, want %q", err, sys.did, want)
+	}
+	// Linux up to 6.5 says EINVAL of a journal that it cannot read.
+	sys = &fakeSystem{t: t, damaged: unix.EINVAL}
+	_, _, err = Mount(sys, file, dir, VolumeOptions{Label: "sidusboot"})
+	if want := []string{"mount", "fsck.ext4", "mount"}; err != nil || !slices.Equal(sys.did, want) {
+		t.Errorf("a mount that succeeds after a check: %v, it did %q, want %q", err, sys.did, want)
 	}
 }
 
