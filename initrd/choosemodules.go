@@ -83,11 +83,13 @@ func chooseModules(t *tree, k *kernel, chosen []Profile, extra []string) (m *ima
 			return nil, nil, err
 		}
 	}
-	first := k.signatureModules()
-	for _, module := range first {
+	var first []string
+	for _, module := range k.signatureModules() {
 		if err := c.add(module); err != nil {
-			return nil, nil, err
+			warnings = append(warnings, fmt.Sprintf("%s is left out, with which the kernel checks modules faster: %v", module, err))
+			continue
 		}
+		first = append(first, module)
 	}
 	m = &image.Manifest{
 		Kernel: k.release, Profiles: namesOf(chosen),

@@ -51,11 +51,12 @@ func (c kernelConfig) hash() string {
 // signatureModules are the kernel's modules that make it check the signatures of all
 // others faster. Linux checks each module that it is given, and by the code for any
 // processor, which is built in, that is a third of what a module costs. From Linux 6.16
-// on they are built in (lib/crypto).
+// on they are built in (lib/crypto). One that modprobe.d forbids is left out: the kernel
+// would not load it either.
 func (k *kernel) signatureModules() []string {
 	var names []string
 	for _, name := range hashes[k.config.hash()] {
-		if k.files[name] != "" {
+		if k.files[name] != "" && k.conf.blacklist[name] == "" {
 			names = append(names, name)
 		}
 	}

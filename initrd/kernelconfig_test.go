@@ -45,3 +45,29 @@ func TestSignatureModules(t *testing.T) {
 		}
 	}
 }
+
+// A module that a site forbids, or that lacks what it needs, is left out: an image is as
+// good without it.
+func TestSignatureModulesLeftOut(t *testing.T) {
+	for name, tt := range map[string]struct{ modules, conf, warning string }{
+		"blacklist": {"kernel/arch/x86/crypto/sha256-ssse3.ko:", "blacklist sha256-ssse3", ""},
+		"install":   {"kernel/arch/x86/crypto/sha256-ssse3.ko:", "install sha256_ssse3 /bin/false", ""},
+		"broken":    {"kernel/arch/x86/crypto/sha256-ssse3.ko: kernel/crypto/gone.ko", "", "sha256_ssse3 is left out"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			k := parseKernel(t, tt.modules+"\nkernel/drivers/net/virtio_net.ko:", "alias virtio:d* virtio_net\n", "", "")
+			k.conf = modprobeConf{blacklist: map[string]string{}}
+			k.conf.parse("x.conf", tt.conf)
+			m, warnings, err := chooseModules(nil, k, choose(t, "virtual"), nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if len(m.First) > 0 || slices.Contains(moduleNames(m), "sha256_ssse3") {
+				t.Errorf("first %q of %q", m.First, moduleNames(m))
+			}
+			if all := strings.Join(warnings, "\n"); (all == "") != (tt.warning == "") || !strings.Contains(all, tt.warning) {
+				t.Errorf("warnings %q, want %q", warnings, tt.warning)
+			}
+		})
+	}
+}

@@ -61,7 +61,7 @@ func (e *KernelError) Error() string {
 type Options struct {
 	// Params is the text of parameters for each module (module.param=value).
 	Params map[string]string
-	// Blacklist are modules that are not loaded for a device, by canonical name
+	// Blacklist are modules that are not loaded for a device, nor first, by canonical name
 	// (modprobe.blacklist=).
 	Blacklist map[string]bool
 }
@@ -164,7 +164,9 @@ func (l *Loader) USBHosts() map[string]bool { return l.usbHosts }
 // is said of the modules that a boot needs.
 func (l *Loader) LoadFirst() {
 	for _, name := range l.manifest.First {
-		_ = l.Load(name)
+		if !l.opts.Blacklist[name] {
+			_ = l.Load(name)
+		}
 	}
 }
 

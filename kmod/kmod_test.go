@@ -116,6 +116,11 @@ func TestLoadFirst(t *testing.T) {
 	if got := strings.Join(r.loaded, " "); got != "sunrpc" {
 		t.Errorf("LoadFirst loaded %q", got)
 	}
+	r = &recorder{}
+	newLoader(manifest, "/", Options{Blacklist: map[string]bool{"failover": true}}, r.insert).LoadFirst()
+	if got := strings.Join(r.loaded, " "); got != "sunrpc" {
+		t.Errorf("with failover forbidden, LoadFirst loaded %q", got)
+	}
 }
 
 // Two who need the same module at the same time load it once, and both wait.

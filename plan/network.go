@@ -3,7 +3,6 @@
 package plan
 
 import (
-	"cmp"
 	"net/netip"
 	"strings"
 
@@ -37,8 +36,13 @@ func Network(c *config.Config) network.Plan {
 	}
 	if len(p.Interfaces) == 0 {
 		ip := config.IP{Method: config.MethodDHCP}
+		server := c.Root.Server
+		// sidus.server= is behind the file, where the path is the file's too.
+		if server == "" && (c.Root.Path != "" || c.FileRoot.Path == "" || c.FileRoot.Server == "") {
+			server = c.BootServer.Host
+		}
 		// An IPv6 address as server and nothing else means an IPv6 network.
-		if addr, err := netip.ParseAddr(cmp.Or(c.Root.Server, c.BootServer.Host)); err == nil && addr.Is6() {
+		if addr, err := netip.ParseAddr(server); err == nil && addr.Is6() {
 			ip.Method = config.MethodAuto6
 		}
 		p.Interfaces = []network.Interface{newInterface(c, ip)}

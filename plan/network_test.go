@@ -69,6 +69,32 @@ func TestNetwork(t *testing.T) {
 	}
 }
 
+// The family of the network is that of the server which the node will use.
+func TestNetworkFamily(t *testing.T) {
+	for _, tt := range []struct {
+		cmdline, file string
+		want          network.Method
+	}{
+		{"nfsroot=/srv sidus.server=boot,tftp://[2001:db8::1]/", "", network.MethodRouter},
+		{"nfsroot=/srv sidus.server=http://10.0.0.1/", "", network.MethodDHCP},
+		{"nfsroot=10.0.0.1:/srv sidus.server=[2001:db8::1]", "", network.MethodDHCP},
+		{"nfsroot=/srv sidus.server=[2001:db8::1] ip=dhcp", "", network.MethodDHCP},
+		{"sidus.server=[2001:db8::1]", "nfsroot=10.0.0.1:/srv", network.MethodDHCP},
+		{"sidus.server=[2001:db8::1]", "nfsroot=/srv", network.MethodRouter},
+		{"nfsroot=/srv sidus.server=[2001:db8::1]", "nfsroot=10.0.0.1:/srv", network.MethodRouter},
+	} {
+		t.Run(tt.cmdline+" "+tt.file, func(t *testing.T) {
+			c, err := config.Parse(tt.cmdline, tt.file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := Network(&c).Interfaces[0].Method; got != tt.want {
+				t.Errorf("method %d, want %d", got, tt.want)
+			}
+		})
+	}
+}
+
 // TestIPForms carries out each form of ip=, with a DHCP server and two NICs,
 // and compares what the kernel has then with what the owner of the form
 // documents: nfsroot.rst for the kernel's, klibc's README.ipconfig,
