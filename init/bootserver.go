@@ -12,6 +12,7 @@ import (
 	"github.com/sidusboot/sidusboot/config"
 	"github.com/sidusboot/sidusboot/efi"
 	"github.com/sidusboot/sidusboot/network"
+	"github.com/sidusboot/sidusboot/plan"
 )
 
 // efiDir is where efivarfs is mounted while it is read. systemd mounts it for the tree.
@@ -40,7 +41,11 @@ func (n *node) findBootServer(ctx context.Context, l *network.Lease) (server, fr
 	} {
 		url, err := source.url()
 		if err == nil && url != "" {
-			if server, err = config.HostOf(url); err == nil {
+			server, err = config.HostOf(url)
+			if err == nil && !plan.Reaches(plan.Network(&n.cfg), server) {
+				err = fmt.Errorf("its host %s is not used: this node gets no address of the same family; set ip=auto6 or ip=dhcp6 for an IPv6 network", server)
+			}
+			if err == nil {
 				n.boots.server, n.boots.from = server, source.from
 				return server, source.from
 			}

@@ -4,6 +4,7 @@ package plan
 
 import (
 	"net/netip"
+	"slices"
 	"strings"
 
 	"github.com/sidusboot/sidusboot/config"
@@ -55,6 +56,13 @@ func Network(c *config.Config) network.Plan {
 		p.Interfaces = chooseBootDev(p.Interfaces, c.BootDev)
 	}
 	return p
+}
+
+// Reaches tells whether a network of this plan can lead to a server: one that is named by
+// an address needs an interface with an address of the same family.
+func Reaches(p network.Plan, server string) bool {
+	addr, err := netip.ParseAddr(server)
+	return err != nil || slices.ContainsFunc(p.Interfaces, func(i network.Interface) bool { return i.Is6() == addr.Unmap().Is6() })
 }
 
 // addInterface adds an interface, instead of one for the same NIC and family:

@@ -95,6 +95,35 @@ func TestNetworkFamily(t *testing.T) {
 	}
 }
 
+// A server that is named by an address is reached from a NIC that has one of its family.
+func TestReaches(t *testing.T) {
+	for _, tt := range []struct {
+		cmdline, server string
+		want            bool
+	}{
+		{"", "10.0.0.1", true},
+		{"", "nas", true},
+		{"", "2001:db8::1", false},
+		{"", "::ffff:10.0.0.1", true},
+		{"ip=auto6", "2001:db8::1", true},
+		{"ip=auto6", "10.0.0.1", false},
+		{"ip=auto6", "nas", true},
+		{"ip=10.0.0.7:::24::eth0:none", "2001:db8::1", false},
+		{"ip=[2001:db8::7]:::64::eth0:none", "2001:db8::1", true},
+		{"ip=eth0:dhcp ip=eth0:auto6", "2001:db8::1", true},
+	} {
+		t.Run(tt.cmdline+" "+tt.server, func(t *testing.T) {
+			c, err := config.Parse(tt.cmdline, "")
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := Reaches(Network(&c), tt.server); got != tt.want {
+				t.Errorf("%v, want %v", got, tt.want)
+			}
+		})
+	}
+}
+
 // TestIPForms carries out each form of ip=, with a DHCP server and two NICs,
 // and compares what the kernel has then with what the owner of the form
 // documents: nfsroot.rst for the kernel's, klibc's README.ipconfig,
