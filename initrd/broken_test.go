@@ -32,6 +32,23 @@ func TestBrokenAndNotWanted(t *testing.T) {
 			initrdtest.AddModule(t, root, initrdtest.Module{Path: "updates/dkms/v4l2loopback.ko"})
 			fifo(t, filepath.Join(dir, "updates/dkms/v4l2loopback.ko"))
 		}, "updates/dkms/v4l2loopback.ko: not a regular file"},
+		{"a module for signatures that is gone", func(t *testing.T, root, dir string) {
+			initrdtest.AddModule(t, root, initrdtest.Module{Path: "kernel/arch/x86/crypto/sha256-ssse3.ko"})
+			if err := os.Remove(filepath.Join(dir, "kernel/arch/x86/crypto/sha256-ssse3.ko")); err != nil {
+				t.Fatal(err)
+			}
+		}, "kernel/arch/x86/crypto/sha256-ssse3.ko: no such file"},
+		{"a module for signatures that is damaged", func(t *testing.T, root, dir string) {
+			initrdtest.AddModule(t, root, initrdtest.Module{Path: "kernel/arch/x86/crypto/sha256-ssse3.ko"})
+			initrdtest.WriteFile(t, filepath.Join(dir, "kernel/arch/x86/crypto/sha256-ssse3.ko"), []byte("x"))
+		}, "kernel/arch/x86/crypto/sha256-ssse3.ko: not a whole ELF file"},
+		{"a module for signatures that needs one that is gone", func(t *testing.T, root, dir string) {
+			initrdtest.AddModule(t, root, initrdtest.Module{Path: "kernel/arch/x86/crypto/a.ko"})
+			initrdtest.AddModule(t, root, initrdtest.Module{Path: "kernel/arch/x86/crypto/sha256-ssse3.ko", Deps: "kernel/arch/x86/crypto/a.ko"})
+			if err := os.Remove(filepath.Join(dir, "kernel/arch/x86/crypto/a.ko")); err != nil {
+				t.Fatal(err)
+			}
+		}, "kernel/arch/x86/crypto/a.ko: no such file"},
 		{"a module's name with a blank", func(t *testing.T, root, dir string) {
 			initrdtest.AddModule(t, root, initrdtest.Module{Path: "extra/my driver.ko"})
 		}, `modules.dep: module "my driver" has a blank`},

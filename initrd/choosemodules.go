@@ -85,7 +85,11 @@ func chooseModules(t *tree, k *kernel, chosen []Profile, extra []string) (m *ima
 	}
 	var first []string
 	for _, module := range k.signatureModules() {
-		if err := c.add(module); err != nil {
+		err := k.checkFiles(t, module)
+		if err == nil {
+			err = c.add(module)
+		}
+		if err != nil {
 			warnings = append(warnings, fmt.Sprintf("%s is left out, with which the kernel checks modules faster: %v", module, err))
 			continue
 		}

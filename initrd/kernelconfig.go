@@ -62,3 +62,17 @@ func (k *kernel) signatureModules() []string {
 	}
 	return names
 }
+
+// checkFiles tells whether the files of a module, and of those that it needs, can be
+// read. It is for modules that an image can be without.
+func (k *kernel) checkFiles(t *tree, module string) error {
+	for _, name := range append([]string{module}, k.deps[module]...) {
+		if k.files[name] == "" || t == nil {
+			continue // Built in, or no tree to look at.
+		}
+		if _, err := newModuleFile(k, name, unpacked).read(t); err != nil {
+			return err
+		}
+	}
+	return nil
+}
