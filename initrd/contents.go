@@ -1,11 +1,13 @@
 package initrd
 
 import (
+	"bytes"
 	"fmt"
 	"io/fs"
 	"os"
 	"strings"
 	"syscall"
+	"unicode"
 
 	"github.com/sidusboot/sidusboot/config"
 	"github.com/sidusboot/sidusboot/image"
@@ -51,6 +53,9 @@ func fixedEntries(opts Options, want arch, from string, rep *Report) (entries []
 		if err != nil {
 			return nil, nil, OptionErrorf("Config", "%w: %s", err, remedyFor(err, "give a file of kernel command line parameters"))
 		}
+		if !isText(data) {
+			return nil, nil, OptionErrorf("Config", "%s: it is not a text file: give a file of kernel command line parameters", opts.Config)
+		}
 		cfg, err := config.Parse("", string(data))
 		if err != nil {
 			return nil, nil, OptionErrorf("Config", "%s: %s", opts.Config, strings.ReplaceAll(err.Error(), "\n", "; "))
@@ -76,6 +81,12 @@ func fixedEntries(opts Options, want arch, from string, rep *Report) (entries []
 		entries = append(entries, fileEntry(image.Secrets, 0o600, data))
 	}
 	return entries, advice, nil
+}
+
+// isText tells whether data has no control characters but those that a file of
+// parameters may have between them.
+func isText(data []byte) bool {
+	return !bytes.ContainsFunc(data, func(r rune) bool { return unicode.IsControl(r) && !strings.ContainsRune("\t\n\v\f\r", r) })
 }
 
 // checkArch refuses a module that is for another machine than the others.

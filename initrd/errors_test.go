@@ -266,6 +266,30 @@ func TestBuildErrors(t *testing.T) {
 	}
 }
 
+// A file that is no text is not taken for parameters, of which unknown ones are
+// passed over: it is the wrong file, or one that an editor wrote as UTF-16.
+func TestConfigIsText(t *testing.T) {
+	for name, tt := range map[string]struct{ text, fails string }{
+		"text":      {"\ufeff# für alle\r\n\tnfsroot=10.0.0.1:/srv\n\fquiet\v", ""},
+		"UTF-16":    {"\xff\xfen\x00f\x00s\x00", "it is not a text file"},
+		"a program": {"\x7fELF\x02\x01\x01", "it is not a text file"},
+		"gzip":      {"\x1f\x8b\x08\x08abcd", "it is not a text file"},
+		"an escape": {"quiet \x1b[2J\n", "it is not a text file"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			opts := fakeOptions(t, initrdtest.Tree(t))
+			opts.Config = filepath.Join(t.TempDir(), "parameters")
+			initrdtest.WriteFile(t, opts.Config, []byte(tt.text))
+			_, err := Build(t.Context(), opts)
+			if tt.fails != "" {
+				wantOption(t, err, "Config", false, tt.fails)
+			} else if err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
 // What may be meant so is a warning: a kernel without NFSv4 and with the rest
 // built in, parameters that nobody knows, drivers without firmware.
 func TestBuildWarnings(t *testing.T) {
