@@ -9,6 +9,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/sidusboot/sidusboot/mounts"
@@ -41,6 +42,14 @@ type Export struct {
 	Name, Path string
 	// Clients are the clients with their options, such as "*(ro,no_root_squash)".
 	Clients []string
+}
+
+// Has tells whether the export has an option for any of its clients.
+func (e Export) Has(option string) bool {
+	return slices.ContainsFunc(e.Clients, func(client string) bool {
+		_, options, _ := strings.Cut(strings.TrimSuffix(client, ")"), "(")
+		return slices.Contains(strings.Split(options, ","), option)
+	})
 }
 
 // Read reads the table.

@@ -14,6 +14,8 @@ import (
 	"strconv"
 	"strings"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/sidusboot/sidusboot/exports"
 	"github.com/sidusboot/sidusboot/versions/layout"
 )
@@ -213,7 +215,7 @@ func versionOf(base, place string) (id string, part bool) {
 		return id, true
 	}
 	// The base, what it has besides versions, or something above it.
-	return "", place == base || strings.HasPrefix(place, base+"/") || holds(place, base)
+	return "", strings.HasPrefix(place, base+"/") || baseBelow(place, base) != ""
 }
 
 // versionBefore is the version in a path that is not there, and which ends as that of the
@@ -228,18 +230,29 @@ func versionBefore(base, mounted string) string {
 	return id
 }
 
-// holds tells whether the directory at place is the base or above it, also by another
-// name: as a bind mount of what is above it.
-func holds(place, base string) bool {
-	if place == "/" || strings.HasPrefix(base, place+"/") {
-		return true
+// baseBelow is the name of the base that begins with the directory at place, where that is
+// the base or above it; "": it is neither. It is another name than base where place is a
+// bind mount of what is above the base, or a link.
+func baseBelow(place, base string) string {
+	if place == base || place == "/" || strings.HasPrefix(base, place+"/") {
+		return base
 	}
 	for above := base; above != "/"; above = path.Dir(above) {
-		if sameFile(base, place+strings.TrimPrefix(base, above)) {
-			return true
+		if name := place + strings.TrimPrefix(base, above); sameFile(base, name) {
+			return name
 		}
 	}
-	return false
+	return ""
+}
+
+// sameMount tells whether no other file system is mounted on the way from a directory to
+// what is below it. Before Linux 5.8 the kernel does not say.
+func sameMount(dir, below string) bool {
+	var a, b unix.Statx_t
+	if unix.Statx(unix.AT_FDCWD, dir, 0, unix.STATX_MNT_ID, &a) != nil || unix.Statx(unix.AT_FDCWD, below, 0, unix.STATX_MNT_ID, &b) != nil {
+		return false
+	}
+	return a.Mask&b.Mask&unix.STATX_MNT_ID == 0 || a.Mnt_id == b.Mnt_id
 }
 
 // sameFile tells whether both names lead to the same file.
@@ -253,9 +266,16 @@ func sameFile(a, b string) bool {
 }
 
 // exported is an error unless the kernel's server exports a part of the base, or what
-// it is in.
+// it is in. An export ends where another file system is mounted, unless it has crossmnt
+// (exports(5)).
 func exported(base string, table exports.Table) error {
 	for _, e := range table.Exports {
+		if name := baseBelow(e.Path, base); name != "" {
+			if sameMount(e.Path, name) || e.Has("crossmnt") {
+				return nil
+			}
+			continue
+		}
 		if _, part := versionOf(base, e.Path); part {
 			return nil
 		}

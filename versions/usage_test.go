@@ -105,7 +105,7 @@ func TestNotExported(t *testing.T) {
 		{"nothing", "", "", ErrNotExported},
 		{"the base", "", dir + `/srv/a\040b` + options, nil},
 		{"what it is in", "", dir + "/srv" + options, nil},
-		{"everything", "", "/" + options, nil},
+		{"everything", "", "/\t*(ro,crossmnt)\n", nil},
 		{"its versions", "", dir + `/srv/a\040b/versions` + options, nil},
 		{"a link to it", "", dir + `/other/a\040b` + options, nil},
 		{"a link to what it is in", "", dir + "/other" + options, nil},
@@ -154,6 +154,51 @@ func TestNotExported(t *testing.T) {
 	}
 	if u, err := ReadUsage(base, s); err != nil || len(u.Clients["a"]) != 1 {
 		t.Errorf("%+v, %v", u, err)
+	}
+}
+
+// TestExportedMount has a base on a file system of its own, /dev/shm: an export of what is
+// above it reaches it only with the option crossmnt.
+func TestExportedMount(t *testing.T) {
+	const above, mounted = "/dev", "/dev/shm"
+	base, err := os.MkdirTemp(mounted, "sidustree-")
+	if err != nil {
+		t.Skip(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(base) })
+	var outside, inside unix.Statx_t
+	if err := errors.Join(os.Mkdir(base+"/versions", 0o755), unix.Statx(unix.AT_FDCWD, above, 0, unix.STATX_MNT_ID, &outside), unix.Statx(unix.AT_FDCWD, mounted, 0, unix.STATX_MNT_ID, &inside)); err != nil {
+		t.Fatal(err)
+	}
+	if outside.Mnt_id == inside.Mnt_id {
+		t.Skipf("%s is no mount of its own", mounted)
+	}
+	dir := t.TempDir()
+	if err := errors.Join(os.MkdirAll(dir+"/nfsd/clients", 0o755), os.Symlink(above, dir+"/other")); err != nil {
+		t.Fatal(err)
+	}
+	s := UsageSources{Rmtab: filepath.Join(dir, "rmtab"), Exports: exports.Sources{Table: filepath.Join(dir, "etab")}, Clients: filepath.Join(dir, "nfsd/clients")}
+	for name, tt := range map[string]struct {
+		etab string
+		want error
+	}{
+		"its file system":            {mounted + "\t*(ro,nocrossmnt)\n", nil},
+		"the base":                   {base + "\t*(ro,nocrossmnt)\n", nil},
+		"above it":                   {above + "\t*(ro,nocrossmnt)\n", ErrNotExported},
+		"above it, another way":      {dir + "/other\t*(ro,nocrossmnt)\n", ErrNotExported},
+		"everything":                 {"/\t*(ro,nohide,nocrossmnt)\n", ErrNotExported},
+		"above it, crossmnt":         {above + "\t*(ro,wdelay,crossmnt)\n", nil},
+		"crossmnt for one of them":   {above + "\t10.0.0.1(ro) *(rw,crossmnt)\n", nil},
+		"above it, and its own line": {above + "\t*(ro)\n" + mounted + "\t*(ro)\n", nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if err := os.WriteFile(s.Exports.Table, []byte(tt.etab), 0o644); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := ReadUsage(base, s); !errors.Is(err, tt.want) {
+				t.Errorf("%q: %v, want %v", tt.etab, err, tt.want)
+			}
+		})
 	}
 }
 
