@@ -1,6 +1,12 @@
 package main
 
-import "testing"
+import (
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"testing"
+)
 
 func TestParse(t *testing.T) {
 	for name, tt := range map[string]struct {
@@ -26,6 +32,41 @@ func TestParse(t *testing.T) {
 			}
 			if err == nil && (opts.programsFor("amd64") != "bin" || opts.programsFor("arm64") != "bin/arm64") {
 				t.Errorf("programs are in %s and %s", opts.programsFor("amd64"), opts.programsFor("arm64"))
+			}
+		})
+	}
+}
+
+// TestProgram refuses a program for another architecture than that of the package.
+func TestProgram(t *testing.T) {
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := filepath.Join(t.TempDir(), "text")
+	if err := os.WriteFile(text, []byte("#!/bin/sh\n"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	other := map[string]string{"amd64": "arm64", "arm64": "amd64"}[runtime.GOARCH]
+	if other == "" {
+		t.Skipf("there are no packages for %s", runtime.GOARCH)
+	}
+	for name, tt := range map[string]struct{ from, arch, err string }{
+		"its own":        {self, runtime.GOARCH, ""},
+		"another one":    {self, other, "not for " + other},
+		"an unknown one": {self, "vax", "not for vax"},
+		"no program":     {text, runtime.GOARCH, "run make deb"},
+		"nothing":        {text + "x", runtime.GOARCH, "run make deb"},
+		"a directory":    {filepath.Dir(text), runtime.GOARCH, "run make deb"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := stager{stage: t.TempDir()}
+			s.program(tt.from, tt.arch, "usr/bin/x")
+			if (s.err == nil) != (tt.err == "") || s.err != nil && !strings.Contains(s.err.Error(), tt.err) {
+				t.Errorf("%v, want %q", s.err, tt.err)
+			}
+			if _, err := os.Stat(filepath.Join(s.stage, "usr/bin/x")); (err == nil) != (tt.err == "") {
+				t.Errorf("the staged file: %v", err)
 			}
 		})
 	}
