@@ -1,6 +1,7 @@
 package qemutests
 
 import (
+	"flag"
 	"reflect"
 	"strings"
 	"testing"
@@ -22,6 +23,37 @@ func TestParseEvents(t *testing.T) {
 	}
 	if got := parseEvents("no line yet"); len(got) != 0 {
 		t.Errorf("parseEvents of half a line = %+v, want none", got)
+	}
+}
+
+// TestAtMostOne gives flags of which one leaves nothing for the others.
+func TestAtMostOne(t *testing.T) {
+	for name, tt := range map[string]struct {
+		args []string
+		want string
+	}{
+		"none":    {[]string{"--other"}, ""},
+		"one":     {[]string{"--other", "--a"}, ""},
+		"two":     {[]string{"--b=false", "--a", "--other"}, "--a, --b: give only one of them"},
+		"default": {[]string{"--c", "x", "--b"}, "--b, --c: give only one of them"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := flag.NewFlagSet("", flag.ContinueOnError)
+			f.Bool("a", false, "")
+			f.Bool("b", false, "")
+			f.String("c", "x", "")
+			f.Bool("other", false, "")
+			if err := f.Parse(tt.args); err != nil {
+				t.Fatal(err)
+			}
+			got := ""
+			if err := AtMostOne(f, "a", "b", "c"); err != nil {
+				got = err.Error()
+			}
+			if got != tt.want {
+				t.Errorf("AtMostOne: %q, want %q", got, tt.want)
+			}
+		})
 	}
 }
 

@@ -68,6 +68,11 @@ func run(ctx context.Context) error {
 	calls := flag.Bool("calls", false, "only count the calls of NFS of whole boots")
 	versions := flag.Bool("versions", false, "compare the versions of NFS by whole boots instead, on nfs-ganesha and on nfsd")
 	flag.Parse()
+	for _, names := range [][]string{{"packets", "pairs", "calls", "versions"}, {"only", "calls"}, {"only", "versions"}} {
+		if err := qemutests.AtMostOne(flag.CommandLine, names...); err != nil {
+			return err
+		}
+	}
 	if *versions {
 		return compareVersions(ctx, *suite)
 	}

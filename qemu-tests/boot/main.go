@@ -40,6 +40,9 @@ func run(ctx context.Context) error {
 		timeout  = flag.Duration("timeout", 5*time.Minute, "give up after this time")
 	)
 	flag.Parse()
+	if err := qemutests.AtMostOne(flag.CommandLine, "tree", "suite"); err != nil {
+		return err
+	}
 	ctx, cancel := context.WithTimeout(ctx, *timeout)
 	defer cancel()
 

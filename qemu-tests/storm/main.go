@@ -19,6 +19,7 @@ import (
 	"fmt"
 	"os"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -74,6 +75,9 @@ func parseOptions() (o options, err error) {
 	flag.DurationVar(&o.limit, "limit", 20*time.Minute, "`time` after which one run is given up")
 	flag.Parse()
 	o.servers, o.trees = strings.Split(*servers, ","), strings.Split(*trees, ",")
+	if o.threads != 0 && !slices.Contains(o.servers, "nfsd") {
+		return o, fmt.Errorf("--threads is for nfsd, which --servers %s does not name: leave one of them out", *servers)
+	}
 	for text := range strings.SplitSeq(*nodes, ",") {
 		n, err := strconv.Atoi(text)
 		if err != nil || n < 1 || n > 5000 {
