@@ -123,7 +123,11 @@ made.
 			defer f.Close()
 			x, err := initrd.Extract(cmd.Context(), f, dir, args[1:]...)
 			if err != nil {
-				return ofImage(args[0], err)
+				err = ofImage(args[0], err)
+				if x != nil && x.Files > 0 {
+					err = fmt.Errorf("%w; what was extracted before that is in %s: remove it before you try again", err, command.Printable(dir))
+				}
+				return err
 			}
 			return command.Print(cmd, x, func(w io.Writer) {
 				for _, name := range x.Skipped {

@@ -63,7 +63,7 @@ func TestExitCodes(t *testing.T) {
 	root, opts := goodOptions(t)
 	good := []string{"build", "--root", root, "--output", opts.Output, "--init", opts.Init}
 	with := func(args ...string) []string { return append(append([]string(nil), good...), args...) }
-	devices := filepath.Join(t.TempDir(), "node.modalias")
+	devices, part := filepath.Join(t.TempDir(), "node.modalias"), filepath.Join(t.TempDir(), "part")
 	initrdtest.WriteFile(t, devices, []byte("pci:v00001AF4d00001000sv00001AF4sd00000001bc02sc00i00\nvirtio:d00000001v00001AF4\n"))
 	if _, stderr, code := initrdgen(t, "", nil, good...); code != 0 {
 		t.Fatal(stderr) // The rows read its image.
@@ -119,6 +119,7 @@ func TestExitCodes(t *testing.T) {
 		{[]string{"cat", opts.Output}, 2, "", "PATH is missing"},
 		{[]string{"extract", opts.Output, "--output", filepath.Join(t.TempDir(), "x"), "etc"}, 0, "1 files", ""},
 		{[]string{"extract", opts.Output, "--output", filepath.Dir(opts.Output)}, 1, "", "is not empty"},
+		{[]string{"extract", opts.Output, "--output", part, "etc", "nothing"}, 1, "", "; what was extracted before that is in " + part + ": remove it"},
 		{[]string{"extract", opts.Output}, 2, "", "--output is missing"},
 		{[]string{"diff", opts.Output, opts.Output, "--exit-code"}, 0, "0 changed", ""},
 		{[]string{"diff", opts.Output, opts.Init}, 1, "", opts.Init + ": archive at byte 0: neither a cpio archive"},
