@@ -20,7 +20,7 @@ const (
 	rowBytes     = 24 // Of a relocation with an addend, and of a symbol.
 
 	symbols     = 2 // SHT_SYMTAB
-	relocations = 4 // SHT_RELA
+	relocations = 4 // With addends.
 
 	// maxTables is more than a module has: each one is compared with all others.
 	maxTables = 1 << 12
@@ -141,7 +141,7 @@ func (e *expectation) addend(row []byte) *uint64 {
 	return &e.addends[symbol%uint32(len(e.addends))]
 }
 
-// Fields of a row: Elf64_Sym has its name first, Elf64_Rela place, type, symbol, addend.
+// Fields of a row: a symbol has its name first; a relocation has place, type, symbol, addend.
 const (
 	symbolAt = 12
 	addendAt = 16

@@ -39,7 +39,7 @@ func kindOf(modalias, module, file string) DeviceKind {
 	case ok && strings.HasPrefix(class, "01"):
 		return Disk
 	}
-	for _, s := range []string{"ethernet", "virtual", "usb", "infiniband"} {
+	for _, s := range []string{"ethernet", "virtio", "virtual", "usb", "infiniband"} {
 		if module != "" && sets[s].has(module, file) {
 			return NIC
 		}

@@ -57,7 +57,7 @@ func hostsOf(chosen []Profile) []host {
 
 // nicSets have the drivers of network cards, of the buses between them and the
 // processor, and of the chips that they need, such as PHYs.
-var nicSets = []string{"ethernet", "phy", "virtual", "usb", "board"}
+var nicSets = []string{"ethernet", "phy", "virtio", "virtual", "usb", "board"}
 
 // hostSet is the set of the modules that nodes need for their network cards. A
 // node that has no card with a driver is an error. For a card without a driver, where

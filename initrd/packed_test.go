@@ -53,9 +53,9 @@ func TestPackRare(t *testing.T) {
 		modules []string
 		want    []string
 	}{
-		{"generic", nil, []string{"libphy", "qlge", "r8152", "r8169", "realtek"}},
-		{"generic", []string{"r8169"}, []string{"qlge", "r8152"}},
-		{"virtual", nil, nil},
+		{"generic", nil, []string{"e1000", "libphy", "qlge", "r8152", "r8169", "realtek"}},
+		{"generic", []string{"r8169"}, []string{"e1000", "qlge", "r8152"}},
+		{"virtual", nil, []string{"e1000"}},
 	} {
 		for _, c := range Compressors() {
 			opts := fakeOptions(t, root)

@@ -71,7 +71,7 @@ var profiles = []Profile{
 	{
 		Name: "virtual",
 		Help: "the NICs of QEMU (not igb and i8255x), VMware, Hyper-V, Xen and VirtualBox",
-		sets: slices.Concat(base, []string{"virtual"}),
+		sets: slices.Concat(base, []string{"virtio", "virtual"}),
 	},
 	{
 		Name: HostProfile,
@@ -133,8 +133,8 @@ var sets = map[string]set{
 	"efi": {modules: []string{"efivarfs"}},
 
 	// bond= and vlan=.
-	"stack": {modules: []string{"bonding", "8021q"}},
-	"vlan":  {modules: []string{"8021q"}},
+	"stack": {rare: true, modules: []string{"bonding", "8021q"}},
+	"vlan":  {rare: true, modules: []string{"8021q"}},
 
 	"ethernet": {
 		devices: true, rare: true,
@@ -170,8 +170,9 @@ var sets = map[string]set{
 		},
 	},
 
-	"virtual": {devices: true, modules: []string{
-		"virtio_net", "virtio_pci", "virtio_mmio",
+	"virtio": {devices: true, modules: []string{"virtio_net", "virtio_pci", "virtio_mmio"}},
+
+	"virtual": {devices: true, rare: true, modules: []string{
 		"e1000", "e1000e", "vmxnet3", "hv_netvsc", "hv_vmbus", "xen_netfront", "pcnet32",
 		// What QEMU, Xen and Hyper-V emulate besides, but for igb, which is big, and e100,
 		// which wants firmware.

@@ -49,6 +49,11 @@ func write(ctx context.Context, out io.Writer, t *tree, c payload, rep *Report) 
 		return err
 	}
 	<-loaded
+	for _, m := range modules {
+		if m.err != nil {
+			return m.err
+		}
+	}
 	if err := checkArch(t, modules); err != nil {
 		return err
 	}

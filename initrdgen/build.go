@@ -42,9 +42,9 @@ Each FILE must have a network card for which the kernel has a driver. If a FILE 
 several cards, bonding is added. Drivers of disks come only with the profile disk,
 and then all of them.
 
-Drivers for devices that few nodes have are compressed in the image, each by
-itself, and only the nodes that need them decompress them. The drivers of
-virtual, and those given with --module, are decompressed at every boot.
+Drivers for devices that only some nodes have are compressed in the image, each by
+itself, and only the nodes that need them decompress them. The drivers of virtio,
+and those given with --module, are decompressed at every boot.
 
 Drivers that DKMS or a vendor installed (updates/, extra/, weak-updates/) replace
 the kernel's own. generic has all of them that are for wired network interfaces,
