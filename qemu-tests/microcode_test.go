@@ -14,8 +14,8 @@ import (
 )
 
 // Processors of both vendors that say that they are real ones: in a virtual machine the
-// kernel loads no microcode. QEMU's take none. The last of AMD's files is for this one: of those
-// before it, Linux 6.1 keeps nothing for processors that are started again, although it loads them.
+// kernel loads no microcode. QEMU's take none. AMD's is one of those in the last file: what is in
+// the files before, Debian 12's kernel finds, but it keeps nothing of it and says nothing.
 const (
 	intelCPU = "Skylake-Server-v1,-hypervisor"
 	amdCPU   = "EPYC-Milan-v1,-hypervisor"
