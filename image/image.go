@@ -60,7 +60,7 @@ func ModulePath(release, name string) string {
 const (
 	// PackedZstd is of one that /init unpacks: a frame of zstd that says its size. What is
 	// in it may be arranged by package columns.
-	PackedZstd = ".zst"
+	PackedZstd = ".columns.zst"
 	// PackedXz is of one that the kernel unpacks.
 	PackedXz = ".xz"
 )

@@ -54,7 +54,7 @@ func unpack(t *testing.T, file string) (dir string) {
 			t.Fatal(err)
 		}
 		columns.Join(module)
-		initrdtest.WriteFile(t, strings.TrimSuffix(name, filepath.Ext(name)), module)
+		initrdtest.WriteFile(t, strings.TrimSuffix(strings.TrimSuffix(name, image.PackedZstd), image.PackedXz), module)
 	}
 	return dir
 }

@@ -121,12 +121,12 @@ func TestPackedDamaged(t *testing.T) {
 	t.Parallel()
 	img := buildImage(t, fakeOptions(t, initrdtest.Tree(t)))
 	changed := bytes.Clone(img)
-	i := bytes.LastIndex(changed, []byte("realtek.ko.zst"))
+	i := bytes.LastIndex(changed, []byte("realtek.ko.columns.zst"))
 	i += bytes.Index(changed[i:], []byte("\x28\xb5\x2f\xfd"))
 	changed[i+30] ^= 0xff
 	_, err := List(bytes.NewReader(changed))
 	var bad *ArchiveError
-	if !errors.As(err, &bad) || !strings.HasSuffix(bad.File, "realtek.ko.zst") || !strings.Contains(err.Error(), "the packed module is damaged: build the image or copy it again: ") {
+	if !errors.As(err, &bad) || !strings.HasSuffix(bad.File, "realtek.ko.columns.zst") || !strings.Contains(err.Error(), "the packed module is damaged: build the image or copy it again: ") {
 		t.Errorf("damaged: %v", err)
 	}
 	if _, err := List(bytes.NewReader(img[:i+30])); !errors.As(err, &bad) || !errors.Is(err, errCut) {
@@ -134,12 +134,12 @@ func TestPackedDamaged(t *testing.T) {
 	}
 
 	bomb := initrdtest.Pack(t, "x.zst", make([]byte, maxFile+1))
-	_, err = List(bytes.NewReader(newc(file("lib/modules/6.1.0-test/bomb.ko.zst", string(bomb)))))
+	_, err = List(bytes.NewReader(newc(file("lib/modules/6.1.0-test/bomb.ko.columns.zst", string(bomb)))))
 	if err == nil || !strings.Contains(err.Error(), "more than 256 MB") && !strings.Contains(err.Error(), "decompressed size exceeds") {
 		t.Errorf("bomb: %v", err)
 	}
 	// Elsewhere a file is what it is.
-	l, err := List(bytes.NewReader(newc(file("lib/modules/6.1.0-test/kernel/bomb.ko.zst", string(bomb)))))
+	l, err := List(bytes.NewReader(newc(file("lib/modules/6.1.0-test/kernel/bomb.ko.columns.zst", string(bomb)))))
 	if err != nil || l.Files[0].Packed != 0 || l.Files[0].Bytes != int64(len(bomb)) {
 		t.Errorf("a module of another generator: %+v, %v", l, err)
 	}

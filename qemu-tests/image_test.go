@@ -15,6 +15,7 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/sidusboot/sidusboot/columns"
 	"github.com/sidusboot/sidusboot/initrd"
 )
 
@@ -190,8 +191,31 @@ func TestImageIsWhatTheReportSays(t *testing.T) {
 				t.Errorf("device nodes: %s", dev)
 			}
 			g.shell("cd unpacked/lib/modules/*/; for f in *.zst; do [ ! -e $f ] || zstd -q -d --rm $f; done; for f in *.xz; do [ ! -e $f ] || xz -d $f; done")
+			joinColumns(t, filepath.Join(g.dir, "unpacked"))
 			checkModules(t, g, report.Kernels[0].Release, report.Kernels[0].Modules, report.Kernels[0].Bytes)
 		})
+	}
+}
+
+// joinColumns makes modules of what zstd(1) has unpacked.
+func joinColumns(t *testing.T, unpacked string) {
+	t.Helper()
+	files, err := filepath.Glob(filepath.Join(unpacked, "lib/modules/*/*.ko.columns"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, file := range files {
+		module, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		columns.Join(module)
+		if err := os.WriteFile(strings.TrimSuffix(file, ".columns"), module, 0o644); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Remove(file); err != nil {
+			t.Fatal(err)
+		}
 	}
 }
 

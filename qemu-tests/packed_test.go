@@ -44,7 +44,7 @@ func TestPackedDriver(t *testing.T) {
 		g := s.boot(s.root("vers=3")+" "+probeParams, GuestOptions{
 			Initrd: s.damaged(image, driver), NICs: []NIC{{}, {Model: model}},
 		})
-		s.says(g, "drivers: module "+driver+": ", driver+".ko.zst in this image is damaged: build the image again, or copy it to the boot server again: ")
+		s.says(g, "drivers: module "+driver+": ", driver+".ko.columns.zst in this image is damaged: build the image again, or copy it to the boot server again: ")
 		if r := s.report(g); r.Network.Driver != "virtio_net" {
 			t.Errorf("driver %s, want virtio_net", r.Network.Driver)
 		}
@@ -58,7 +58,7 @@ func (s *site) damaged(image, module string) string {
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	at := bytes.LastIndex(raw, []byte("/"+module+".ko.zst\x00"))
+	at := bytes.LastIndex(raw, []byte("/"+module+".ko.columns.zst\x00"))
 	if at < 0 {
 		s.t.Fatalf("%s is not packed in %s", module, image)
 	}
