@@ -43,10 +43,8 @@ func grubText(v *version, old []byte) ([]byte, error) {
 	for _, l := range v.Labels {
 		name := v.labelName(l.Name)
 		fmt.Fprintf(&b, "menuentry '%s' --id '%s' {\n  linux %s", name, name, path.Join(v.Path, v.file(kernelFile)))
-		for word := range strings.FieldsSeq(l.Append) {
-			if word == findServer {
-				word += ",tftp://'\"$net_default_server\"'/" // Of any scheme: /init wants the host.
-			}
+		// The URL may be of any scheme: /init uses the host.
+		for word := range strings.FieldsSeq(withURL(l.Append, "tftp://'\"$net_default_server\"'/")) {
 			fmt.Fprintf(&b, " '%s'", word)
 		}
 		fmt.Fprintf(&b, " \"BOOTIF=01-$net_default_mac\"\n  initrd %s\n}\n", path.Join(v.Path, v.file(imageFile)))

@@ -24,7 +24,7 @@ func ipxeText(v *version, old []byte) ([]byte, error) {
 	b.WriteString(own)
 	fmt.Fprintf(&b, "isset ${label} || set label %s\n", v.labelName(v.Default))
 	b.WriteString("chain --autofree ipxe.cfg/01-${netX/mac:hexhyp} ||\n")
-	if slices.ContainsFunc(v.Labels, func(l bootfiles.Label) bool { return withURL(l.Append, "") != l.Append }) {
+	if slices.ContainsFunc(v.Labels, func(l bootfiles.Label) bool { return slices.Contains(strings.Fields(l.Append), findServer) }) {
 		// Before March 2024 iPXE has no cwduri; filename is what DHCP named, most often the URL of this script.
 		b.WriteString("isset ${cwduri} && set url ${cwduri} || set url ${filename} ||\n")
 	}

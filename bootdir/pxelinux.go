@@ -6,7 +6,6 @@ import (
 	"strings"
 
 	"github.com/sidusboot/sidusboot/bootfiles"
-
 	"github.com/sidusboot/sidusboot/initrd"
 )
 

@@ -1,7 +1,7 @@
 // Package columns rearranges the tables of a kernel module so that it compresses
-// better, and back. A third of a module are relocations, rows of 24 bytes of which most
-// are like the row before them: written column by column, and as differences, they
-// take zstd half of the bytes.
+// better, and back. Two fifths of a network driver are relocations, rows of 24 bytes of
+// which most are like the row before them: they are written column by column, and as
+// differences.
 //
 // It reads no parameters and no files, and needs no module.
 package columns

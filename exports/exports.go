@@ -47,9 +47,16 @@ type Export struct {
 // Has tells whether the export has an option for any of its clients.
 func (e Export) Has(option string) bool {
 	return slices.ContainsFunc(e.Clients, func(client string) bool {
-		_, options, _ := strings.Cut(strings.TrimSuffix(client, ")"), "(")
+		_, options := SplitClient(client)
 		return slices.Contains(strings.Split(options, ","), option)
 	})
+}
+
+// SplitClient divides a client of an Export into its host and its options, which have
+// commas between them.
+func SplitClient(client string) (host, options string) {
+	host, options, _ = strings.Cut(strings.TrimSuffix(client, ")"), "(")
+	return host, options
 }
 
 // Read reads the table.

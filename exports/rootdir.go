@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path"
 	"path/filepath"
@@ -14,7 +15,7 @@ import (
 // rootDir is [exports] rootdir of the files; "" where none has it. They are read as
 // nfs-utils does that (support/nfs/conffile.c).
 func rootDir(files []string) (string, error) {
-	var last values
+	last := values{}
 	for _, file := range files {
 		v := values{}
 		there, err := v.read(file, "", 0)
@@ -22,7 +23,7 @@ func rootDir(files []string) (string, error) {
 			return "", err
 		}
 		if there {
-			last = nil
+			last = values{}
 		}
 		names, err := filepath.Glob(file + ".d/*.conf")
 		if err != nil {
@@ -34,7 +35,7 @@ func rootDir(files []string) (string, error) {
 				return "", err
 			}
 		}
-		last = last.with(v)
+		maps.Copy(last, v)
 	}
 	dir := last[key{"exports", "rootdir"}]
 	if name, ok := strings.CutPrefix(dir, "$"); ok {
@@ -53,18 +54,6 @@ type key struct{ section, name string }
 
 // values are the assignments of nfs.conf.
 type values map[key]string
-
-// with has the values of both, where both have one that of next.
-func (v values) with(next values) values {
-	all := values{}
-	for k, value := range v {
-		all[k] = value
-	}
-	for k, value := range next {
-		all[k] = value
-	}
-	return all
-}
 
 // maxIncludes is how deep files may include others.
 const maxIncludes = 16

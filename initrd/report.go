@@ -137,7 +137,7 @@ func (r *Report) count(kernels []*kernel, modules []*moduleFile) {
 // takeFirmware takes what packFirmware found missing.
 func (r *Report) takeFirmware(missing map[string][]string, without, allowed []string) {
 	r.Firmware.MissingFor = missing
-	r.Firmware.DriversWithout = append(r.Firmware.DriversWithout, slices.Clone(without)...)
+	r.Firmware.DriversWithout = append(r.Firmware.DriversWithout, without...)
 	for driver, files := range missing {
 		r.Firmware.Missing = append(r.Firmware.Missing, files...)
 		for _, file := range files {

@@ -97,7 +97,6 @@ mode 0600. Names of targets and initiators are changed to lower case.
 	return cmd
 }
 
-// printSecrets derives everything before it prints anything.
 // checkSecretsFlags refuses flags of which one would have no effect.
 func checkSecretsFlags(cmd *cobra.Command, opts secretsOptions) error {
 	if opts.Targets != "" {
@@ -111,6 +110,7 @@ func checkSecretsFlags(cmd *cobra.Command, opts secretsOptions) error {
 	return nil
 }
 
+// printSecrets derives everything before it prints anything.
 func printSecrets(w io.Writer, opts secretsOptions) error {
 	format, err := chooseFormat(opts.Format)
 	switch {

@@ -21,7 +21,7 @@ func (c *check) exports(sources exports.Sources) error {
 			continue
 		}
 		for _, client := range e.Clients {
-			host, options, _ := strings.Cut(strings.TrimSuffix(client, ")"), "(")
+			host, options := exports.SplitClient(client)
 			if hasOption(options, "root_squash", "all_squash") {
 				squashed = append(squashed, e.Name+" for "+host)
 			}
